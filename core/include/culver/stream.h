@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+   Streams: a connection with bounded input and output buffers, over a descriptor, TLS or memory. */
+#ifndef CV_STREAM_H
+#define CV_STREAM_H
+
+#include <culver/buf.h>
+#include <culver/loop.h>
+
+struct cv_stream;
+struct cv_tls_ctx;
+struct cv_tls_info;
+
+/* Callbacks of a stream's one user. None is called from inside a cv_stream_* function, only from the loop. A callback may free
+   the stream. */
+struct cv_stream_ops {
+	/* There is new input, or the state became EOF or failed (ask cv_stream_eof, cv_stream_error). Not called while input is
+	   stopped. Called again in the next round when input was left and cv_stream_want_input was called. */
+	void (*input)(void *ctx);
+	/* Output went from above to below the low-water mark (a quarter of max_out), or all is written. May be NULL. */
+	void (*output)(void *ctx);
+	/* The TLS handshake is done (cv_tls_info is there). May be NULL. */
+	void (*secured)(void *ctx);
+};
+
+/* fd becomes the stream's (set non-blocking, closed with it). max_in, max_out in octets. */
+CV_EXPORT struct cv_stream *cv_stream_new(struct cv_loop *loop, int fd, size_t max_in, size_t max_out);
+/* A stream of memory for tests: input is pushed by cv_stream_mem_push, output collected in cv_stream_out. */
+CV_EXPORT struct cv_stream *cv_stream_new_mem(struct cv_loop *loop, size_t max_in, size_t max_out);
+CV_EXPORT void cv_stream_mem_push(struct cv_stream *s, struct cv_str data, bool eof);
+/* Closes the descriptor; unsent output is dropped. Sets *s to NULL. */
+CV_EXPORT void cv_stream_free(struct cv_stream **s);
+CV_EXPORT void cv_stream_set_ops(struct cv_stream *s, const struct cv_stream_ops *ops, void *ctx);
+
+/* Buffered input: valid until the next cv_stream_consume or return to the loop. Reading from the peer stops by itself while
+   max_in octets wait. */
+CV_EXPORT struct cv_str cv_stream_input(const struct cv_stream *s);
+CV_EXPORT void cv_stream_consume(struct cv_stream *s, size_t len);
+CV_EXPORT bool cv_stream_input_full(const struct cv_stream *s);
+/* Call ops->input again in the next round although no new octet came. */
+CV_EXPORT void cv_stream_want_input(struct cv_stream *s);
+/* Take octets (handed over from another process) as if just received; refused (-1) when over max_in. */
+CV_EXPORT CV_MUST_CHECK int cv_stream_unread(struct cv_stream *s, struct cv_str data);
+/* Stop and resume reading (a session that may not go on before its output is taken). */
+CV_EXPORT void cv_stream_pause(struct cv_stream *s);
+CV_EXPORT void cv_stream_resume(struct cv_stream *s);
+
+/* Output is collected and written once at the end of the round, or when a chunk is full. Append to cv_stream_out freely; it never
+   fails below max_out plus a slack of 64 KiB; users of large output ask cv_stream_room first. */
+CV_EXPORT struct cv_buf *cv_stream_out(struct cv_stream *s);
+/* Octets until max_out; 0: stop producing and wait for ops->output. */
+CV_EXPORT size_t cv_stream_room(const struct cv_stream *s);
+CV_EXPORT void cv_stream_write(struct cv_stream *s, struct cv_str data);
+/* Try to write now. 1 all written, 0 some left, -1 failed. */
+CV_EXPORT int cv_stream_flush(struct cv_stream *s);
+CV_EXPORT size_t cv_stream_unsent(const struct cv_stream *s);
+/* Free the stream once all output is written or after timeout_ms; no callback is called any more. Sets *s to NULL. */
+CV_EXPORT void cv_stream_close_after_flush(struct cv_stream **s, uint64_t timeout_ms);
+
+/* The peer will send nothing more and all input was consumed / the connection broke (errno kept in the text). */
+CV_EXPORT bool cv_stream_eof(const struct cv_stream *s);
+CV_EXPORT const char *cv_stream_error(const struct cv_stream *s); /* NULL while all is well */
+CV_EXPORT int cv_stream_fd(const struct cv_stream *s);
+/* Give the descriptor away: the stream forgets it; the caller takes cv_stream_input before. Output must be flushed. -1 over TLS. */
+CV_EXPORT int cv_stream_detach(struct cv_stream *s);
+CV_EXPORT uint64_t cv_stream_bytes_in(const struct cv_stream *s);
+CV_EXPORT uint64_t cv_stream_bytes_out(const struct cv_stream *s);
+
+/* Become the server side of TLS. Buffered plaintext input is discarded (command injection behind STARTTLS); output buffered
+   before goes out in plain text first. Fails only through cv_stream_error. */
+CV_EXPORT void cv_stream_start_tls(struct cv_stream *s, struct cv_tls_ctx *tls);
+/* NULL before the handshake is done. */
+CV_EXPORT const struct cv_tls_info *cv_stream_tls(const struct cv_stream *s);
+
+/* Move octets between two streams until both directions ended, then free both and call done(ctx) (front after login). Bounded by
+   the streams' maxima; half-closes are passed on. */
+struct cv_relay;
+CV_EXPORT struct cv_relay *cv_relay_new(struct cv_stream *a, struct cv_stream *b, void (*done)(void *ctx), void *ctx);
+CV_EXPORT void cv_relay_free(struct cv_relay **relay);
+
+#endif
