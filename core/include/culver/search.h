@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT
+   Text search in decoded messages, i;unicode-casemap (RFC 5051), and the base subject (RFC 5256 section 2.1).
+   */
+#ifndef CV_SEARCH_H
+#define CV_SEARCH_H
+
+#include <culver/message.h>
+
+/* Append UTF-8 text in its i;unicode-casemap form: each character in titlecase, then decomposed (NFKD mapping
+   of each; no reordering). Compare the results as octets. Text that is no UTF-8 is appended as it is (RFC
+   5051 section 2). */
+CV_EXPORT void cv_casemap(struct cv_buf *out, struct cv_str utf8);
+/* Equality and substring under i;unicode-casemap, for short texts. */
+CV_EXPORT bool cv_casemap_eq(struct cv_str a, struct cv_str b);
+CV_EXPORT bool cv_casemap_contains(struct cv_str text, struct cv_str needle);
+
+/* Append the base subject of a Subject field's raw value (RFC 5256 section 2.1: decoded, white space and
+   "Re:", "Fwd:", "[blob]" and so on removed). True when it was a reply or forward. For a sort or thread key
+   run cv_casemap on the result. */
+CV_EXPORT bool cv_subject_base(struct cv_buf *out, struct cv_str value);
+
+/* What to look in. */
+enum cv_search_where {
+	CV_SEARCH_BODY = 1,   /* decoded text parts, headers of parts and nested messages */
+	CV_SEARCH_TEXT = 2,   /* BODY and the message's header */
+	CV_SEARCH_HEADER = 3, /* fields with one name, decoded; of address fields also the addresses without
+	                         comments and quotes. An empty needle asks whether there is such a field. */
+};
+
+/* Several keys that are looked for in one pass over a message; reusable for message after message. */
+struct cv_search;
+CV_EXPORT struct cv_search *cv_search_new(void);
+CV_EXPORT void cv_search_free(struct cv_search **search);
+#define CV_SEARCH_KEYS_MAX 1000
+#define CV_SEARCH_NEEDLE_MAX 4096
+/* Add a key: needle is UTF-8 (cv_charset_to_utf8 makes it so), name is for CV_SEARCH_HEADER only. Both are
+   copied. *index_r counts from 0. -1 with CV_ERR_LIMIT beyond the bounds above. */
+CV_EXPORT CV_MUST_CHECK int cv_search_add(struct cv_search *search, enum cv_search_where where, struct cv_str
+name, struct cv_str needle, size_t *index_r, struct cv_err *err);
+/* Does the search need the body, or only the header? */
+CV_EXPORT bool cv_search_needs_body(const struct cv_search *search);
+/* Begin with a message. root: its tree, from a parse or from its record; borrowed until the search is done,
+   as is reader. */
+CV_EXPORT void cv_search_begin(
+	struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *root);
+/* Go on for about budget octets of message. 1 when the answer of every key is known, 0 when there is more to
+   do, -1 when the message could not be read. */
+CV_EXPORT CV_MUST_CHECK int cv_search_step(struct cv_search *search, uint64_t budget, struct cv_err *err);
+/* After a step that returned 1: was this key found? */
+CV_EXPORT bool cv_search_found(const struct cv_search *search, size_t index);
+/* Answer header keys from a header alone (for instance cv_parse_record_fields): every CV_SEARCH_HEADER key is
+   answered, other keys are not found. */
+CV_EXPORT void cv_search_header(struct cv_search *search, struct cv_str header);
+
+#endif
