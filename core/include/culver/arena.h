@@ -13,7 +13,8 @@ enum cv_arena_opts {
 
 /* name is a literal for debugging. A child arena is freed with its parent; parent may be NULL. */
 CV_EXPORT struct cv_arena *cv_arena_new(const char *name, struct cv_arena *parent, unsigned opts);
-/* Runs the cleanups in reverse order, frees children and all memory, sets *arena to NULL. NULL is fine. */
+/* Runs the cleanups and frees the children, in the reverse order of their making, frees all memory, sets *arena to NULL.
+   NULL is fine. */
 CV_EXPORT void cv_arena_free(struct cv_arena **arena);
 /* Frees all but the arena itself, which is as new (its first block is kept). */
 CV_EXPORT void cv_arena_reset(struct cv_arena *arena);

@@ -19,7 +19,7 @@
 #define CV_MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* End the process: logs "fatal: <text>" and exits with status 70 (abort when built with sanitizers). Unit tests replace
-   it through cv_fatal_hook. */
+   it through cv_fatal_set_hook. A failed cv_assert ends with abort always. */
 CV_EXPORT CV_NORETURN void cv_fatal(const char *fmt, ...) CV_PRINTF(1, 2);
 
 /* Called by cv_fatal and a failed cv_assert before they end the process; NULL by default. A test may longjmp from it. */

@@ -22,7 +22,7 @@ enum cv_log_target { CV_LOG_STDERR, CV_LOG_SYSLOG, CV_LOG_JOURNAL, CV_LOG_FILE, 
 
 struct cv_log_config {
 	enum cv_log_target target;
-	const char *path;          /* CV_LOG_FILE: opened append, mode 0600 */
+	const char *path;          /* CV_LOG_FILE: opened append, mode 0600. CV_LOG_JOURNAL: its socket, NULL: the system's */
 	const char *facility;      /* syslog: "mail" when NULL */
 	const char *role;          /* process role, on each line */
 	const char *debug;         /* space-separated categories, "all", or NULL */
@@ -33,6 +33,8 @@ struct cv_log_config {
 
 /* May be called again (reload, log rotation). Strings are copied. -1 when the target can't be opened; the old one stays. */
 CV_EXPORT int cv_log_open(const struct cv_log_config *config, struct cv_err *err);
+/* Change the role alone, with the target kept as it is: after a fork, when the target can't be opened any more. */
+CV_EXPORT void cv_log_set_role(const char *role);
 /* The descriptor behind the log, for sandboxes, or -1. */
 CV_EXPORT int cv_log_fd(void);
 

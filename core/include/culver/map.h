@@ -5,6 +5,8 @@
 
 #include <culver/str.h>
 
+#include <string.h>
+
 struct cv_map;
 
 /* Keys are copied, values are borrowed. */

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT
+   Heap memory that is never NULL, wiping, and random octets. */
+#include <config.h>
+
+#include <culver/base.h>
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+void *cv_calloc(size_t count, size_t size)
+{
+	/* calloc checks the product; at least one octet so that NULL can only mean that there is no memory. */
+	void *p = count == 0 || size == 0 ? calloc(1, 1) : calloc(count, size);
+
+	if (p == NULL)
+		cv_fatal("out of memory (%zu times %zu octets)", count, size);
+	return p;
+}
+
+void *cv_malloc(size_t size)
+{
+	return cv_calloc(1, size);
+}
+
+void *cv_reallocarray(void *p, size_t count, size_t size)
+{
+	size_t total;
+
+	if (__builtin_mul_overflow(count, size, &total))
+		cv_fatal("size overflow (%zu times %zu octets)", count, size);
+	p = realloc(p, total > 0 ? total : 1);
+	if (p == NULL)
+		cv_fatal("out of memory (%zu octets)", total);
+	return p;
+}
+
+char *cv_strdup(const char *s)
+{
+	size_t len = strlen(s);
+	char *copy = cv_malloc(len + 1);
+
+	memcpy(copy, s, len);
+	return copy;
+}
+
+void cv_free(void *p)
+{
+	free(p);
+}
+
+void cv_wipe(void *p, size_t len)
+{
+	if (len == 0)
+		return;
+#ifdef HAVE_EXPLICIT_BZERO
+	explicit_bzero(p, len);
+#else
+	memset(p, 0, len);
+	__asm__ __volatile__("" : : "r"(p) : "memory");
+#endif
+}
+
+void cv_random(void *p, size_t len)
+{
+	unsigned char *to = p;
+
+	while (len > 0) {
+		ssize_t n = getrandom(to, len, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			cv_fatal("the kernel gives no random octets (errno %d)", errno);
+		to += n;
+		len -= (size_t)n;
+	}
+}
+
+bool cv_equal_secret(const void *a, const void *b, size_t len)
+{
+	const volatile unsigned char *x = a, *y = b;
+	unsigned diff = 0;
+
+	for (size_t i = 0; i < len; i++)
+		diff |= (unsigned)(x[i] ^ y[i]);
+	return diff == 0;
+}

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+   The log of a process: builds the line, and writes it to the one target that is open. No memory is allocated per line. */
+#include <config.h>
+
+#include "core/log/log-private.h"
+#include <culver/time.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+static struct {
+	struct cv_log_config config; /* strings owned */
+	int fd;                      /* owned unless the target is stderr; -1 for syslog and callback */
+	bool open;
+} the_log = { .config = { .target = CV_LOG_STDERR, .timestamps = true }, .fd = STDERR_FILENO };
+
+static const struct {
+	const char *name;
+	int code;
+} facilities[] = {
+	{ "auth", LOG_AUTH }, { "authpriv", LOG_AUTHPRIV }, { "daemon", LOG_DAEMON }, { "mail", LOG_MAIL },
+	{ "user", LOG_USER }, { "local0", LOG_LOCAL0 }, { "local1", LOG_LOCAL1 }, { "local2", LOG_LOCAL2 },
+	{ "local3", LOG_LOCAL3 }, { "local4", LOG_LOCAL4 }, { "local5", LOG_LOCAL5 }, { "local6", LOG_LOCAL6 },
+	{ "local7", LOG_LOCAL7 },
+};
+
+static const char *const level_names[] = {
+	[CV_LOG_ERROR] = "error", [CV_LOG_WARN] = "warning", [CV_LOG_INFO] = "info", [CV_LOG_DEBUG] = "debug" };
+static const int level_priorities[] = {
+	[CV_LOG_ERROR] = LOG_ERR, [CV_LOG_WARN] = LOG_WARNING, [CV_LOG_INFO] = LOG_INFO, [CV_LOG_DEBUG] = LOG_DEBUG };
+
+static int facility_code(const char *name)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(facilities); i++) {
+		if (name != NULL && strcmp(facilities[i].name, name) == 0)
+			return facilities[i].code;
+	}
+	return -1;
+}
+
+static char *copy(const char *s)
+{
+	return s != NULL ? cv_strdup(s) : NULL;
+}
+
+/* Free a string that struct cv_log_config holds as const for its callers, but that this file owns. */
+static void drop(const char *s)
+{
+	cv_free((void *)(uintptr_t)s);
+}
+
+int cv_log_open(const struct cv_log_config *config, struct cv_err *err)
+{
+	const char *facility = config->facility != NULL ? config->facility : "mail";
+	struct cv_log_config before = the_log.config;
+	int fd = -1, fd_before = the_log.fd;
+	bool open_before = the_log.open;
+
+	if (config->target == CV_LOG_FILE) {
+		if (config->path == NULL)
+			return cv_err_set(err, CV_ERR_INVALID, "log file: no path given");
+		fd = open(config->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+		if (fd < 0)
+			return cv_err_sys(err, errno, "log file %s", config->path);
+	} else if (config->target == CV_LOG_JOURNAL) {
+		fd = cv_log_journal_open(config->path, err);
+		if (fd < 0)
+			return -1;
+	} else if (config->target == CV_LOG_SYSLOG) {
+		if (facility_code(facility) < 0)
+			return cv_err_set(err, CV_ERR_INVALID, "log: no syslog facility is named %s", facility);
+	} else if (config->target == CV_LOG_CALLBACK) {
+		if (config->callback == NULL)
+			return cv_err_set(err, CV_ERR_INVALID, "log: no callback given");
+	} else {
+		fd = STDERR_FILENO;
+	}
+
+	/* The new strings first: config may point to what cv_log_open was given before. */
+	the_log.config = *config;
+	the_log.config.path = copy(config->path);
+	the_log.config.facility = copy(facility);
+	the_log.config.role = copy(config->role);
+	the_log.config.debug = copy(config->debug);
+	the_log.fd = fd;
+	the_log.open = true;
+	if (config->target == CV_LOG_SYSLOG) {
+		/* LOG_NDELAY: the socket is connected now, before a chroot takes /dev/log away. */
+		openlog(the_log.config.role != NULL ? the_log.config.role : "culver", LOG_PID | LOG_NDELAY,
+			facility_code(facility));
+	}
+	if (open_before) {
+		if (before.target == CV_LOG_SYSLOG && config->target != CV_LOG_SYSLOG)
+			closelog();
+		if (fd_before >= 0 && before.target != CV_LOG_STDERR)
+			(void)close(fd_before);
+		drop(before.path);
+		drop(before.facility);
+		drop(before.role);
+		drop(before.debug);
+	}
+	return 0;
+}
+
+void cv_log_set_role(const char *role)
+{
+	char *role_before = NULL;
+
+	if (the_log.open)
+		role_before = (char *)(uintptr_t)the_log.config.role;
+	else
+		the_log.open = true;
+	the_log.config.role = copy(role);
+	if (the_log.config.target == CV_LOG_SYSLOG)
+		openlog(the_log.config.role != NULL ? the_log.config.role : "culver", LOG_PID | LOG_NDELAY,
+			facility_code(the_log.config.facility));
+	cv_free(role_before);
+}
+
+int cv_log_fd(void)
+{
+	return the_log.fd;
+}
+
+bool cv_log_debug_on(const char *category)
+{
+	struct cv_str rest = cv_str_c(the_log.config.debug), word;
+
+	while (rest.len > 0) {
+		(void)cv_str_split(rest, ' ', &word, &rest);
+		if (cv_str_eq_c(word, "all") || (category != NULL && word.len > 0 && cv_str_eq_c(word, category)))
+			return true;
+	}
+	return false;
+}
+
+static void add_c(struct cv_log_text *t, const char *s)
+{
+	cv_log_add(t, s, strlen(s));
+}
+
+static void add_field(struct cv_log_text *t, const char *name, struct cv_str value)
+{
+	if (value.len == 0)
+		return;
+	add_c(t, name);
+	cv_log_add_value(t, value);
+	cv_log_add(t, " ", 1);
+}
+
+/* The nearest context that has the field wins. */
+static void gather(const struct cv_log_ctx *ctx, struct cv_log_entry *entry)
+{
+	for (; ctx != NULL; ctx = ctx->parent) {
+		if (entry->category == NULL)
+			entry->category = ctx->category;
+		if (entry->session.len == 0)
+			entry->session = ctx->session;
+		if (entry->user.len == 0)
+			entry->user = ctx->user;
+		if (entry->mailbox.len == 0)
+			entry->mailbox = ctx->mailbox;
+		if (entry->remote.len == 0)
+			entry->remote = ctx->remote;
+	}
+}
+
+/* RFC 3339, UTC, milliseconds. */
+static void add_timestamp(struct cv_log_text *t)
+{
+	int64_t us = cv_time_now_us();
+	struct cv_civil c = cv_time_to_civil(us / 1000000);
+	char text[64];
+	int len = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ ", c.year, c.month, c.day, c.hour,
+		c.minute, c.second, (int)(us / 1000 % 1000));
+
+	if (len > 0)
+		cv_log_add(t, text, CV_MIN((size_t)len, sizeof(text) - 1));
+}
+
+/* "<level> <role>[pid] ": what syslog and the journal keep in fields of their own. */
+static void add_origin(struct cv_log_text *t, const struct cv_log_entry *entry)
+{
+	char text[128];
+	int len = snprintf(text, sizeof(text), "%s %.64s[%ld] ", level_names[entry->level], entry->role, (long)getpid());
+
+	if (len > 0)
+		cv_log_add(t, text, CV_MIN((size_t)len, sizeof(text) - 1));
+}
+
+static void add_text(struct cv_log_text *t, const struct cv_log_entry *entry)
+{
+	static const char ellipsis[] = "\xe2\x80\xa6";
+
+	t->size -= sizeof(ellipsis) - 1;
+	if (entry->level == CV_LOG_DEBUG && entry->category != NULL)
+		add_field(t, "category=", cv_str_c(entry->category));
+	add_field(t, "session=", entry->session);
+	add_field(t, "user=", entry->user);
+	add_field(t, "mailbox=", entry->mailbox);
+	add_field(t, "remote=", entry->remote);
+	cv_log_add_escaped(t, entry->message, false);
+	t->size += sizeof(ellipsis) - 1;
+	if (t->cut) {
+		t->cut = false;
+		cv_log_add(t, ellipsis, sizeof(ellipsis) - 1);
+	}
+}
+
+static void write_line(struct cv_log_text *t)
+{
+	ssize_t n;
+
+	/* One write, so that lines of several processes do not mix. Nothing can be done when it fails. */
+	cv_log_add(t, "\n", 1);
+	do
+		n = write(the_log.fd, t->data, t->len);
+	while (n < 0 && errno == EINTR);
+}
+
+void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *fmt, ...)
+{
+	/* The text, the octets of a timestamp and origin, and the NUL that syslog wants. */
+	char message[CV_LOG_TEXT_MAX + 1], line[CV_LOG_TEXT_MAX + 1];
+	struct cv_log_entry entry = { .level = level, .role = the_log.config.role };
+	struct cv_log_text t = { .data = line, .size = CV_LOG_TEXT_MAX - 1 };
+	int errno_before = errno, len;
+	va_list ap;
+
+	gather(ctx, &entry);
+	if (level == CV_LOG_DEBUG && !cv_log_debug_on(entry.category))
+		return;
+	if (entry.role == NULL)
+		entry.role = "culver";
+	va_start(ap, fmt);
+	len = vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	if (len < 0)
+		len = snprintf(message, sizeof(message), "unprintable log text, format %.200s", fmt);
+	entry.message = cv_str_mem(message, CV_MIN((size_t)len, sizeof(message) - 1));
+
+	switch (the_log.config.target) {
+	case CV_LOG_STDERR:
+	case CV_LOG_FILE:
+		if (the_log.config.timestamps)
+			add_timestamp(&t);
+		add_origin(&t, &entry);
+		add_text(&t, &entry);
+		t.size++;
+		write_line(&t);
+		break;
+	case CV_LOG_SYSLOG:
+		add_c(&t, level_names[level]);
+		add_c(&t, " ");
+		add_text(&t, &entry);
+		line[t.len] = '\0';
+		syslog(level_priorities[level], "%s", line);
+		break;
+	case CV_LOG_JOURNAL:
+		add_text(&t, &entry);
+		entry.message = cv_str_mem(line, t.len);
+		(void)cv_log_journal_send(the_log.fd, &entry);
+		break;
+	case CV_LOG_CALLBACK:
+		add_origin(&t, &entry);
+		add_text(&t, &entry);
+		the_log.config.callback(the_log.config.callback_ctx, level, cv_str_mem(line, t.len));
+		break;
+	}
+	errno = errno_before;
+}
