@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: MIT
+   A user's mail: mailboxes, views with sequence numbers, messages, transactions. Lives in the user's one worker. */
+#ifndef CV_MAILBOX_H
+#define CV_MAILBOX_H
+
+#include <culver/loop.h>
+#include <culver/message.h>
+#include <culver/module.h>
+#include <culver/storage.h>
+
+struct cv_user;
+struct cv_mailbox;
+struct cv_view;
+struct cv_mail;
+struct cv_txn;
+struct cv_save;
+
+/* System flags (RFC 3501 section 2.3.2) as bits. \Recent is a property of a view, not stored here. */
+enum cv_flag {
+	CV_FLAG_SEEN = 1,
+	CV_FLAG_ANSWERED = 2,
+	CV_FLAG_FLAGGED = 4,
+	CV_FLAG_DELETED = 8,
+	CV_FLAG_DRAFT = 16,
+	CV_FLAG_ALL = 31
+};
+
+/* ---- Sets of UIDs or sequence numbers -------------------------------------------------------------- */
+
+struct cv_range {
+	uint32_t first, last; /* both included, first <= last */
+};
+/* Sorted, not touching. { 0 } is empty; owns data; cv_ranges_free at the end. */
+struct cv_ranges {
+	struct cv_range *data;
+	size_t count, cap;
+};
+CV_EXPORT void cv_ranges_add(struct cv_ranges *set, uint32_t first, uint32_t last); /* amortised O(1) at the end, else O(n) */
+CV_EXPORT void cv_ranges_remove(struct cv_ranges *set, uint32_t first, uint32_t last);
+CV_EXPORT bool cv_ranges_has(const struct cv_ranges *set, uint32_t n);
+CV_EXPORT uint64_t cv_ranges_numbers(const struct cv_ranges *set); /* how many numbers are in it */
+CV_EXPORT void cv_ranges_free(struct cv_ranges *set);
+CV_EXPORT void cv_ranges_append(const struct cv_ranges *set, struct cv_buf *out); /* "1:3,7" */
+
+/* ---- User ------------------------------------------------------------------------------------------ */
+
+struct cv_user_config {
+	const char *name;
+	const char *home;              /* NULL: none */
+	const char *mail_location;     /* expanded; NULL: from settings */
+	uint32_t sysuid, sysgid;
+	const struct cv_conf *conf;
+	const struct cv_registry *registry;
+	struct cv_loop *loop;          /* NULL in tests: then everything is synchronous */
+	const char *const *fields;     /* "key=value" of the userdb and passdb, NULL-terminated, or NULL */
+	const char *protocol;          /* settings filter for what is per user, or NULL */
+};
+/* Opens the mail root (made when absent, unless its parent is an unmounted mount point), the journal (recovered, healed), and makes the mailboxes
+   that settings ask for. Holds a lock so that a second process is refused (CV_ERR_INUSE). */
+CV_EXPORT CV_MUST_CHECK int cv_user_open(const struct cv_user_config *config, struct cv_user **user_r, struct cv_err *err);
+/* Syncs, writes snapshots when worth it, frees. All views, mails, transactions must be gone. */
+CV_EXPORT void cv_user_close(struct cv_user **user);
+CV_EXPORT const char *cv_user_name(const struct cv_user *user);
+CV_EXPORT const char *cv_user_home(const struct cv_user *user);
+CV_EXPORT const char *cv_user_field(const struct cv_user *user, const char *key); /* NULL when absent */
+CV_EXPORT const struct cv_conf *cv_user_conf(const struct cv_user *user);
+CV_EXPORT const struct cv_registry *cv_user_registry(const struct cv_user *user);
+CV_EXPORT struct cv_loop *cv_user_loop(const struct cv_user *user);
+CV_EXPORT void **cv_user_data(struct cv_user *user, unsigned slot);
+/* Directories and files this user's worker needs, for the sandbox; known before cv_user_open. Paths in arena, NULL-terminated. */
+CV_EXPORT CV_MUST_CHECK int cv_user_paths(const struct cv_user_config *config, struct cv_arena *arena, const char *const **paths_r,
+	struct cv_err *err);
+
+/* ---- Mailboxes ------------------------------------------------------------------------------------- */
+
+/* Special uses (RFC 6154) as bits. */
+enum cv_special_use {
+	CV_USE_ALL = 1, CV_USE_ARCHIVE = 2, CV_USE_DRAFTS = 4, CV_USE_FLAGGED = 8, CV_USE_JUNK = 16, CV_USE_SENT = 32, CV_USE_TRASH = 64,
+	CV_USE_IMPORTANT = 128 /* RFC 8457 */
+};
+
+/* A name in the user's tree. Names are UTF-8 (NFC), levels separated by '/', without namespace prefix mapping: protocols see the names as they are.
+   Borrowed: valid until the list changes. */
+struct cv_mailbox_info {
+	struct cv_str name;
+	bool exists;       /* false: only a parent of others, or only subscribed (\NonExistent, \Noselect) */
+	bool subscribed;
+	bool has_children;
+	bool noinferiors;
+	unsigned special_use;
+	uint8_t guid[16];
+	uint32_t uidvalidity;
+};
+
+struct cv_mailbox_status {
+	uint32_t messages, recent, unseen, deleted, uidnext, uidvalidity, first_unseen_uid;
+	uint64_t highest_modseq, size; /* size: RFC822.SIZE summed */
+};
+
+CV_EXPORT char cv_user_separator(const struct cv_user *user); /* hierarchy delimiter shown to clients: '/' unless set */
+/* All names, parents before children, INBOX first. False at the end; *pos starts at 0. */
+CV_EXPORT bool cv_mailbox_next(struct cv_user *user, size_t *pos, struct cv_mailbox_info *info_r);
+/* 1 with *info_r, 0 when there is no such name at all. "inbox" in any case is INBOX. */
+CV_EXPORT int cv_mailbox_lookup(struct cv_user *user, struct cv_str name, struct cv_mailbox_info *info_r);
+/* Durable on return (always). Missing parents are made as names without mailbox. Errors: EXISTS, INVALID (name), PERM (hook), LIMIT. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err);
+/* RFC 3501 6.3.4: one with children keeps its name (\Noselect). INBOX cannot be deleted. Open views get CV_EVENT_GONE. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *err);
+/* RFC 3501 6.3.5: children move along; INBOX's messages move and INBOX stays. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_subscribe(struct cv_user *user, struct cv_str name, bool on, struct cv_err *err);
+/* Counted reference; the columns are mapped at first use. NOTFOUND when it does not exist. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_get(struct cv_user *user, struct cv_str name, struct cv_mailbox **mailbox_r, struct cv_err *err);
+CV_EXPORT void cv_mailbox_unref(struct cv_mailbox **mailbox);
+CV_EXPORT struct cv_user *cv_mailbox_user(const struct cv_mailbox *mailbox);
+CV_EXPORT struct cv_str cv_mailbox_name(const struct cv_mailbox *mailbox);
+CV_EXPORT const uint8_t *cv_mailbox_guid(const struct cv_mailbox *mailbox); /* 16 octets */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_get_status(struct cv_mailbox *mailbox, struct cv_mailbox_status *status_r, struct cv_err *err);
+/* Keywords in use, in order of first use: name number i, absent at the end. */
+CV_EXPORT struct cv_str cv_mailbox_keyword(const struct cv_mailbox *mailbox, size_t i);
+/* EXTERNAL storage: look for what others changed. Cheap when nothing did. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_refresh(struct cv_mailbox *mailbox, struct cv_err *err);
+
+/* ---- Views: a session's selected mailbox ------------------------------------------------------------- */
+
+enum cv_view_opts {
+	CV_VIEW_READONLY = 1, /* EXAMINE: takes no \Recent */
+};
+
+/* What happened since the last sync, in an order that can be sent as it is. */
+struct cv_view_event {
+	enum cv_view_event_kind {
+		CV_EVENT_EXPUNGE = 1, /* seq (at this moment of the list) and uid */
+		CV_EVENT_EXISTS,      /* seq: new count; comes once, after the expunges */
+		CV_EVENT_FLAGS,       /* seq, uid, modseq of a message whose flags or keywords changed */
+		CV_EVENT_KEYWORDS,    /* the mailbox got new keywords: FLAGS response due */
+		CV_EVENT_GONE         /* the mailbox was deleted; the view is dead */
+	} kind;
+	uint32_t seq, uid;
+	uint64_t modseq;
+};
+
+CV_EXPORT CV_MUST_CHECK int cv_view_open(struct cv_mailbox *mailbox, unsigned opts, struct cv_view **view_r, struct cv_err *err);
+CV_EXPORT void cv_view_close(struct cv_view **view);
+CV_EXPORT struct cv_mailbox *cv_view_mailbox(const struct cv_view *view);
+CV_EXPORT bool cv_view_readonly(const struct cv_view *view);
+/* As of the last sync. seq is 1..count. */
+CV_EXPORT uint32_t cv_view_count(const struct cv_view *view);
+CV_EXPORT uint32_t cv_view_recent(const struct cv_view *view);
+CV_EXPORT uint32_t cv_view_uid(const struct cv_view *view, uint32_t seq);
+/* seq of uid, 0 when it is not in the view. */
+CV_EXPORT uint32_t cv_view_seq(const struct cv_view *view, uint32_t uid);
+/* First seq with a UID >= uid; count + 1 when none. */
+CV_EXPORT uint32_t cv_view_seq_from(const struct cv_view *view, uint32_t uid);
+CV_EXPORT uint64_t cv_view_highest_modseq(const struct cv_view *view);
+/* fn is called from the loop when sync would give events (once until the next sync). NULL: no more. */
+CV_EXPORT void cv_view_set_notify(struct cv_view *view, void (*fn)(void *ctx), void *ctx);
+CV_EXPORT bool cv_view_pending(const struct cv_view *view);
+/* Bring the view up to date. expunges false: messages that are gone keep their sequence number (FETCH, STORE, SEARCH in progress: RFC 3501 7.4.1) and
+   stay pending. own: the transaction id (cv_txn_id) whose FLAGS events are left out (.SILENT), 0: none. fn gets each event. */
+CV_EXPORT void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, void (*fn)(void *ctx, const struct cv_view_event *event),
+	void *ctx);
+/* RFC 7162 3.2.10: UIDs up to uidnext that were expunged after modseq, as far as the journal's memory goes (false: then all UIDs that are not
+   there). */
+CV_EXPORT bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, struct cv_ranges *uids_r);
+
+/* One message's row, current values (flags may be newer than the last sync). False: expunged already (row as last known). */
+struct cv_row {
+	uint32_t uid;
+	uint16_t flags;         /* enum cv_flag */
+	bool recent;            /* in this view */
+	uint32_t keyword_set;   /* for cv_row_keywords */
+	uint64_t modseq;
+	int64_t internal_date;  /* seconds since 1970, UTC */
+	int16_t internal_zone;  /* minutes */
+	int64_t save_date;
+	uint64_t virtual_size;  /* RFC822.SIZE: with CRLF line ends */
+	uint64_t physical_size;
+	uint8_t guid[16];
+};
+CV_EXPORT bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r);
+/* Keyword names of a row: NULL-terminated, valid until the next change of the mailbox. */
+CV_EXPORT const struct cv_str *cv_row_keywords(const struct cv_mailbox *mailbox, uint32_t keyword_set, size_t *count_r);
+
+/* ---- Messages -------------------------------------------------------------------------------------- */
+
+/* A message of a view. EXPUNGED when its octets are gone. The handle survives a sync and the message's expunge as long as it is open. */
+CV_EXPORT CV_MUST_CHECK int cv_mail_open(struct cv_view *view, uint32_t seq, struct cv_mail **mail_r, struct cv_err *err);
+CV_EXPORT void cv_mail_close(struct cv_mail **mail);
+/* What was parsed when it was saved; never opens the message file unless the cache was lost (then it is parsed and cached again). View valid until
+   close. */
+CV_EXPORT CV_MUST_CHECK int cv_mail_record(struct cv_mail *mail, struct cv_str *record_r, struct cv_err *err);
+/* The octets as stored, mapped; valid until close. */
+CV_EXPORT CV_MUST_CHECK int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err);
+/* UIDL saved from another server (pop3_reuse_xuidl, migrations); absent when none. */
+CV_EXPORT struct cv_str cv_mail_pop3_uidl(struct cv_mail *mail);
+
+/* ---- Transactions ---------------------------------------------------------------------------------- */
+
+/* Changes to one or more of the user's mailboxes that become one journal record: all or nothing. */
+CV_EXPORT struct cv_txn *cv_txn_begin(struct cv_user *user);
+CV_EXPORT uint64_t cv_txn_id(const struct cv_txn *txn);
+/* Called when the commit is durable (result 0) or failed (-1 with err); from the loop, or from inside commit without one. */
+typedef void cv_commit_fn(void *ctx, int result, const struct cv_err *err);
+/* Ends txn in any case (*txn = NULL). Runs the commit hooks; -1 when one refused or a change was impossible (nothing was done; done is not
+   called). 0: on its way; many commits of one loop round share one sync. Nothing is visible in any view before it is durable, but flag changes under
+   mail_fsync = optimized (synced within a second). done may be NULL. */
+CV_EXPORT CV_MUST_CHECK int cv_txn_commit(struct cv_txn **txn, cv_commit_fn *done, void *ctx, struct cv_err *err);
+/* The same, waiting for the disk. */
+CV_EXPORT CV_MUST_CHECK int cv_txn_commit_wait(struct cv_txn **txn, struct cv_err *err);
+CV_EXPORT void cv_txn_rollback(struct cv_txn **txn);
+
+enum cv_flags_op { CV_FLAGS_ADD = 1, CV_FLAGS_REMOVE, CV_FLAGS_REPLACE };
+struct cv_flags_change {
+	enum cv_flags_op op;
+	uint16_t flags;
+	const struct cv_str *keywords; /* validated names; matched without ASCII case */
+	size_t keyword_count;
+	bool unchanged_since_set;
+	uint64_t unchanged_since;      /* CONDSTORE: messages with a higher modseq are left alone and put into *failed */
+};
+/* Change messages uids of mailbox. UIDs that are gone are passed over (added to gone when not NULL). failed may be NULL. Messages that already are so get no
+   new modseq. */
+CV_EXPORT CV_MUST_CHECK int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids,
+	const struct cv_flags_change *change, struct cv_ranges *failed, struct cv_ranges *gone, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_txn_expunge(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids,
+	struct cv_err *err);
+/* Copy or move in UID order; flags, keywords and internal date go along. new_uids_r: UIDs in the target, same order, known now, valid only when the
+   commit succeeds (COPYUID). Those that are gone fail the whole (EXPUNGED) for copy, are passed over for move. */
+CV_EXPORT CV_MUST_CHECK int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ranges *uids, struct cv_mailbox *to,
+	bool move, struct cv_ranges *old_uids_r, struct cv_ranges *new_uids_r, struct cv_err *err);
+
+/* Saving a message. */
+struct cv_save_config {
+	uint16_t flags;
+	const struct cv_str *keywords;
+	size_t keyword_count;
+	bool date_set;
+	int64_t internal_date;  /* seconds since 1970; now when not set */
+	int16_t internal_zone;  /* minutes east of UTC, as given */
+	uint64_t size_hint;     /* octets, 0 unknown */
+	bool delivery;          /* by LMTP and the like: hooks are told */
+	struct cv_str pop3_uidl;
+};
+CV_EXPORT CV_MUST_CHECK int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_save_config *config,
+	struct cv_save **save_r, struct cv_err *err);
+/* Octets in any split, stored as they come (line ends are kept). An error makes the transaction fail. */
+CV_EXPORT CV_MUST_CHECK int cv_save_write(struct cv_save *save, struct cv_str data, struct cv_err *err);
+/* All octets are there: hooks look at it, it becomes part of the transaction. save is owned by txn and valid until the commit's end. */
+CV_EXPORT CV_MUST_CHECK int cv_save_finish(struct cv_save *save, struct cv_err *err);
+CV_EXPORT void cv_save_cancel(struct cv_save **save); /* before finish */
+CV_EXPORT uint32_t cv_save_uid(const struct cv_save *save);
+/* For hooks: what is saved and where; changes flags. */
+CV_EXPORT struct cv_mailbox *cv_save_mailbox(const struct cv_save *save);
+CV_EXPORT uint64_t cv_save_size(const struct cv_save *save);
+CV_EXPORT bool cv_save_is_delivery(const struct cv_save *save);
+CV_EXPORT CV_MUST_CHECK int cv_save_record(struct cv_save *save, struct cv_str *record_r, struct cv_err *err);
+CV_EXPORT void cv_save_set_flags(struct cv_save *save, uint16_t flags);
+CV_EXPORT CV_MUST_CHECK int cv_save_add_keyword(struct cv_save *save, struct cv_str keyword, struct cv_err *err);
+
+/* ---- Delivery -------------------------------------------------------------------------------------- */
+
+struct cv_delivery {
+	struct cv_str octets;        /* the message as received, with any header added in front */
+	struct cv_str reverse_path;  /* without <> */
+	struct cv_str recipient;     /* final address */
+	struct cv_str detail;        /* behind recipient_delimiter; absent when none */
+	struct cv_str session;       /* session id, for logs */
+	struct cv_str mailbox;       /* target, UTF-8: "INBOX" unless changed by a hook */
+	uint16_t flags;
+	uint32_t uid;                /* after delivery, 0 when a hook filed it elsewhere */
+};
+/* Hooks (delivery, message_save), save, commit. done is called when it is durable. Falls back to INBOX when the target cannot be made. */
+CV_EXPORT CV_MUST_CHECK int cv_deliver(struct cv_user *user, struct cv_delivery *delivery, cv_commit_fn *done, void *ctx,
+	struct cv_err *err);
+
+/* ---- Journal subscribers ----------------------------------------------------------------------------- */
+
+/* One change as subscribers and the committed hook see it. Views are borrowed. */
+struct cv_change {
+	enum cv_change_kind {
+		CV_CHANGE_CREATE = 1, CV_CHANGE_RENAME, CV_CHANGE_DELETE, CV_CHANGE_SUBSCRIBE, CV_CHANGE_ANNOTATE,
+		CV_CHANGE_APPEND, CV_CHANGE_FLAGS, CV_CHANGE_EXPUNGE, CV_CHANGE_COPY
+	} kind;
+	uint64_t modseq;
+	uint8_t mailbox_guid[16];
+	struct cv_str name, new_name; /* mailbox name; RENAME: both; SUBSCRIBE: new_name "1" or "0" */
+	uint32_t uid;                 /* APPEND, FLAGS, EXPUNGE, COPY (new uid) */
+	uint16_t flags;               /* after the change */
+	uint64_t size;
+	uint8_t guid[16];             /* of the message */
+};
+/* Gets every record in order from its own durable cursor, a bounded slice a loop round; after a crash it goes on where it was (at least once). record
+   returning -1 is retried later. */
+struct cv_subscriber {
+	const char *name;
+	int (*open)(struct cv_user *user, void **ctx_r, struct cv_err *err);
+	int (*record)(void *ctx, const struct cv_change *changes, size_t count, struct cv_err *err);
+	void (*close)(void *ctx);
+};
+
+#endif

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT
+   Protocol modules: the login part (in front, before anyone is known) and the session part (in the user's worker). */
+#ifndef CV_PROTOCOL_H
+#define CV_PROTOCOL_H
+
+#include <culver/auth.h>
+#include <culver/log.h>
+#include <culver/module.h>
+#include <culver/stream.h>
+#include <culver/tls.h>
+
+/* ==== In front ====================================================================================== */
+
+/* One connection before login. Freed by front after end(). */
+struct cv_login;
+
+/* Outcome of an authentication step. */
+struct cv_login_auth_reply {
+	enum cv_login_auth_kind {
+		CV_LOGIN_CHALLENGE = 1, /* data: the server challenge (raw octets, not base64) */
+		CV_LOGIN_OK,            /* user is known; call cv_login_finish */
+		CV_LOGIN_FAIL           /* code and text say why; may have been delayed (auth_failure_delay) */
+	} kind;
+	struct cv_str data;
+	struct cv_str user;
+	enum cv_err_code code;          /* CV_ERR_AUTH, CV_ERR_TEMP, CV_ERR_PERM (disabled, expired), CV_ERR_LIMIT … */
+	struct cv_str text;             /* for the client; absent: the protocol's own words */
+};
+
+/* Answer to cv_login_user_lookup. */
+struct cv_login_user_reply {
+	uint64_t id;
+	enum cv_auth_result result;     /* OK, NOUSER, DISABLED, TEMP */
+	struct cv_str ticket;           /* 16 octets, for cv_login_job; good for one minute and this service */
+	struct cv_str user;             /* as the userdb names it */
+	struct cv_str text;
+};
+
+/* Answer to cv_login_job. */
+struct cv_login_job_reply {
+	uint64_t id;
+	struct cv_err err;              /* code NONE: done and durable */
+	struct cv_str data;             /* the handler's */
+};
+
+struct cv_login_listener {
+	const char *name;   /* "imap", "imaps": section [listener NAME] overrides */
+	unsigned port;
+	bool tls;           /* implicit */
+};
+
+struct cv_login_protocol {
+	const char *name;                       /* "imap": must be named in `protocols` */
+	const struct cv_login_listener *listeners; /* default ones, ended by name NULL */
+	size_t max_input, max_output;           /* stream bounds in octets before login */
+	const char *alpn;                       /* NULL: none */
+	unsigned opts;
+#define CV_LOGIN_NO_AUTH 1u                     /* LMTP: no login; unix listener and TCP; limits of trusted peers apply */
+	/* The connection is there (TLS is up when implicit). Write the greeting, return the state (in cv_login_arena). */
+	void *(*start)(struct cv_login *login);
+	void (*input)(void *state);             /* new input, EOF or failure of the stream */
+	void (*output)(void *state);            /* room again; may be NULL */
+	void (*secured)(void *state);           /* STARTTLS is done */
+	void (*auth_reply)(void *state, const struct cv_login_auth_reply *reply);
+	void (*user_reply)(void *state, const struct cv_login_user_reply *reply); /* NULL unless it looks up users */
+	void (*job_reply)(void *state, const struct cv_login_job_reply *reply);   /* NULL unless it gives jobs */
+	/* The worker could not be reached (limit, spawner trouble): say so; the connection may go on. */
+	void (*finish_failed)(void *state, const struct cv_err *err);
+	/* Say goodbye; front closes after it. reason: "timeout", "shutdown", "overloaded". */
+	void (*goodbye)(void *state, const char *reason);
+	void (*end)(void *state);               /* free what the arena does not; may be NULL */
+};
+
+CV_EXPORT struct cv_stream *cv_login_stream(struct cv_login *login);
+CV_EXPORT struct cv_arena *cv_login_arena(struct cv_login *login);
+CV_EXPORT const struct cv_log_ctx *cv_login_log(struct cv_login *login);
+CV_EXPORT struct cv_str cv_login_session_id(const struct cv_login *login);
+CV_EXPORT struct cv_str cv_login_remote(const struct cv_login *login); /* address; absent on a unix socket */
+CV_EXPORT struct cv_str cv_login_local(const struct cv_login *login);
+/* Settings of table for this connection (protocol, local name and address, remote filters). Never fails: they were checked. */
+CV_EXPORT const void *cv_login_conf(struct cv_login *login, const struct cv_settings_table *table);
+CV_EXPORT const struct cv_registry *cv_login_registry(const struct cv_login *login);
+CV_EXPORT bool cv_login_tls_active(const struct cv_login *login);
+/* STARTTLS/STLS can be offered (ssl != no, not yet TLS, not a unix socket). */
+CV_EXPORT bool cv_login_tls_available(const struct cv_login *login);
+/* Passwords may be sent now: TLS, or loopback/own address, or disable_plaintext_auth = no; and not ssl = required without TLS. */
+CV_EXPORT bool cv_login_plaintext_allowed(const struct cv_login *login);
+/* Mechanisms to offer now, in order: false at the end. */
+CV_EXPORT bool cv_login_mech_next(const struct cv_login *login, size_t *pos, const char **name_r);
+/* Begin TLS after what is in the output buffer ("OK begin"). */
+CV_EXPORT void cv_login_start_tls(struct cv_login *login);
+/* Start an exchange; the answer comes to auth_reply (never from inside this call). initial absent: none given. The client's octets are decoded already.
+   Only one at a time. -1: mechanism unknown or not allowed now (err public). */
+CV_EXPORT CV_MUST_CHECK int cv_login_auth(struct cv_login *login, struct cv_str mech, struct cv_str initial, struct cv_err *err);
+CV_EXPORT void cv_login_auth_continue(struct cv_login *login, struct cv_str response);
+CV_EXPORT void cv_login_auth_abort(struct cv_login *login);
+/* After CV_LOGIN_OK: hand the connection to the user's worker. resume is the session part's start (at most 4096 octets), unread input goes along. Then
+   end() is called and front only moves octets, or finish_failed(). */
+CV_EXPORT void cv_login_finish(struct cv_login *login, struct cv_str resume);
+/* Close after the output is written. reason for the log. */
+CV_EXPORT void cv_login_close(struct cv_login *login, const char *reason);
+/* What the client said of itself (ID, XCLIENT), for the session and log. At most 30 pairs. */
+CV_EXPORT void cv_login_set_client_id(struct cv_login *login, struct cv_str key, struct cv_str value);
+/* Look a user up without a password (only NO_AUTH protocols). id comes back in the reply. */
+CV_EXPORT void cv_login_user_lookup(struct cv_login *login, uint64_t id, struct cv_str user);
+/* Run a job in a user's worker: payload at most 32 KiB, and a sealed memfd (-1: none; stays the caller's). Answer in job_reply. */
+CV_EXPORT void cv_login_job(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd);
+
+static inline int cv_provide_login(struct cv_registry *reg, const struct cv_login_protocol *p, struct cv_err *err)
+{
+	return cv_provide(reg, CV_CAP_LOGIN, p->name, p, sizeof(*p), err);
+}
+
+/* ==== In the worker ================================================================================= */
+
+struct cv_session; /* a logged-in connection */
+struct cv_job;     /* work without a connection: a delivery */
+struct cv_user;
+
+struct cv_session_protocol {
+	const char *name;
+	size_t max_input, max_output;
+	/* Begin: write the reply to the login (resume says which), return the state. NULL with err set: front's client is told by this function too (write
+	   it to the stream before), then the session is closed. Either may be absent (NULL) when the protocol has only jobs or only sessions. */
+	void *(*start)(struct cv_session *session, struct cv_str resume, struct cv_err *err);
+	void (*input)(void *state);
+	void (*output)(void *state);
+	/* A bounded slice (about 10 ms) of a long command; called once a loop round while cv_session_want_step was asked for since the last call. */
+	void (*step)(void *state);
+	/* No input for the protocol's time (cv_session_set_timeout). */
+	void (*timeout)(void *state);
+	/* Say goodbye (kicked, shutdown, user disabled); the session is closed after it. */
+	void (*goodbye)(void *state, const char *reason);
+	void (*end)(void *state);
+	/* One job; answers through cv_job_reply now or later. -1: refused, err goes back. */
+	int (*job)(struct cv_job *job, struct cv_err *err);
+};
+
+CV_EXPORT struct cv_stream *cv_session_stream(struct cv_session *session);
+CV_EXPORT struct cv_user *cv_session_user(struct cv_session *session);
+CV_EXPORT struct cv_arena *cv_session_arena(struct cv_session *session);
+CV_EXPORT const struct cv_log_ctx *cv_session_log(struct cv_session *session);
+CV_EXPORT struct cv_loop *cv_session_loop(struct cv_session *session);
+CV_EXPORT struct cv_str cv_session_id(const struct cv_session *session);
+CV_EXPORT struct cv_str cv_session_remote(const struct cv_session *session);
+CV_EXPORT bool cv_session_secured(const struct cv_session *session);
+CV_EXPORT const void *cv_session_conf(struct cv_session *session, const struct cv_settings_table *table);
+CV_EXPORT const struct cv_registry *cv_session_registry(const struct cv_session *session);
+CV_EXPORT void **cv_session_data(struct cv_session *session, unsigned slot);
+CV_EXPORT void cv_session_want_step(struct cv_session *session);
+CV_EXPORT void cv_session_set_timeout(struct cv_session *session, uint64_t ms); /* since the last input; 0: none */
+/* What is shown by `culver who`: the command in progress or "IDLE". Borrowed literal. */
+CV_EXPORT void cv_session_set_state(struct cv_session *session, const char *state);
+/* Close after the output is written; reason for the session's one log line, stats ("in=… out=…") are added. */
+CV_EXPORT void cv_session_close(struct cv_session *session, const char *reason);
+
+CV_EXPORT struct cv_user *cv_job_user(struct cv_job *job);
+CV_EXPORT struct cv_str cv_job_payload(const struct cv_job *job);
+CV_EXPORT struct cv_str cv_job_octets(const struct cv_job *job); /* the memfd mapped; valid until the reply */
+CV_EXPORT const struct cv_log_ctx *cv_job_log(struct cv_job *job);
+CV_EXPORT struct cv_arena *cv_job_arena(struct cv_job *job);
+CV_EXPORT const void *cv_job_conf(struct cv_job *job, const struct cv_settings_table *table);
+/* Ends the job. err NULL or code NONE: success. data at most 32 KiB. */
+CV_EXPORT void cv_job_reply(struct cv_job *job, const struct cv_err *err, struct cv_str data);
+
+static inline int cv_provide_session(struct cv_registry *reg, const struct cv_session_protocol *p, struct cv_err *err)
+{
+	return cv_provide(reg, CV_CAP_SESSION, p->name, p, sizeof(*p), err);
+}
+
+#endif

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT
+   Storage modules: keep message octets (and, where their format has them, flags), know no UIDs' meaning and no journal format. */
+#ifndef CV_STORAGE_H
+#define CV_STORAGE_H
+
+#include <culver/module.h>
+
+/* Parsed mail_location "driver:path:KEY=value…" of one user. Strings are absolute paths without trailing slash. */
+struct cv_storage_args {
+	const char *root;        /* path of the location */
+	const char *index_root;  /* INDEX=, or root: where journal and derived files lie */
+	const char *control_root;/* CONTROL=, or root */
+	const char *inbox;       /* INBOX=, or NULL */
+	const char *layout;      /* LAYOUT=: "fs", "maildir++", or NULL for the driver's own */
+	const char *dirname;     /* DIRNAME=, or NULL */
+	enum cv_fsync { CV_FSYNC_ALWAYS, CV_FSYNC_OPTIMIZED, CV_FSYNC_NEVER } fsync;
+	struct cv_loop *loop;    /* for watches; NULL in tools and tests */
+	const struct cv_conf *conf;
+	unsigned dir_mode, file_mode; /* 0700, 0600 */
+	const char *hostname;    /* for unique names */
+};
+
+/* A mailbox as storage sees it. name: UTF-8, levels separated by '/', "INBOX" for the inbox. */
+struct cv_mailbox_ref {
+	struct cv_str name;
+	uint8_t guid[16];
+	uint32_t uidvalidity;
+};
+
+/* Where a message's octets are: the driver's own text (file name, number), at most CV_STORAGE_REF_MAX octets, kept in the journal. */
+#define CV_STORAGE_REF_MAX 255
+
+/* What is known of a message when it is saved or found. */
+struct cv_storage_meta {
+	uint32_t uid;            /* given at finish */
+	uint8_t guid[16];
+	int64_t internal_date;   /* seconds since 1970 */
+	uint64_t size;           /* octets as stored */
+	uint64_t virtual_size;   /* octets with CRLF line ends */
+	uint16_t flags;          /* enum cv_flag */
+	const char *const *keywords; /* NULL-terminated, or NULL */
+	struct cv_str pop3_uidl; /* saved UIDL of another server, absent when none */
+	struct cv_str orig_mailbox;
+};
+
+/* One message that scan found. */
+struct cv_storage_found {
+	struct cv_str ref;
+	struct cv_storage_meta meta; /* uid 0 when the format knows none; fields it does not know are 0 */
+	bool uid_known, guid_known, flags_known, date_known;
+};
+
+/* Octets of a message: a descriptor and range. fd is the caller's to close. */
+struct cv_storage_blob {
+	int fd;
+	uint64_t offset;
+	uint64_t len;
+};
+
+struct cv_storage {
+	const char *name; /* driver name in mail_location */
+	unsigned opts;
+#define CV_STORAGE_EXTERNAL 1u   /* other programs change it too: watch and rescan, flags are mirrored by set_flags */
+#define CV_STORAGE_OWN_UIDS 2u   /* scan gives UIDs */
+
+	/* One user's. Makes the root (mode dir_mode) when may_create. CV_ERR_NOTFOUND when it is absent and may not be made. */
+	int (*open)(const struct cv_storage_args *args, bool may_create, void **st_r, struct cv_err *err);
+	void (*close)(void *st);
+
+	/* Mailboxes. Durable on return under fsync ALWAYS and OPTIMIZED. create of one that exists on disk already is fine (1; 0 when made). */
+	int (*mailbox_create)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
+	/* Removes all messages and the folder; never follows links. */
+	int (*mailbox_delete)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
+	int (*mailbox_rename)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err);
+	/* fn for each folder that is really there; uidvalidity and guid when the format keeps them, else 0. fn's -1 ends it. */
+	int (*mailbox_list)(void *st, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err);
+	/* Why name cannot be a mailbox here: 0 fine, -1 with a public err (length, forbidden characters). */
+	int (*mailbox_name_check)(void *st, struct cv_str name, struct cv_err *err);
+
+	/* Saving in three steps: octets go to a temporary place; finish gives them their name (ref_r: CV_STORAGE_REF_MAX octets, *ref_len_r);
+	   sync makes all that finished since the last sync durable in as few system calls as the format allows. The journal record is written after
+	   sync. After a crash a finished but unrecorded message is either removed by sweep or found by scan: never a lost record's message. */
+	int (*save_begin)(void *st, const struct cv_mailbox_ref *mailbox, uint64_t size_hint, void **save_r, struct cv_err *err);
+	int (*save_write)(void *save, struct cv_str data, struct cv_err *err);
+	/* Frees save in any case. */
+	int (*save_finish)(void *save, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+	void (*save_abort)(void *save);
+	int (*sync)(void *st, struct cv_err *err);
+
+	/* Octets of a message. CV_ERR_EXPUNGED when they are gone. For an EXTERNAL format *ref may have changed (renamed by others): the driver finds it
+	   and the new one is in new_ref_r/len (0: unchanged). */
+	int (*open_ref)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, struct cv_storage_blob *blob_r, char *new_ref_r,
+		size_t *new_ref_len_r, struct cv_err *err);
+	/* Remove octets; those that are gone already are fine. Called in the background after the expunge is durable and undelete time is over. */
+	int (*remove)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
+	/* Same octets in another (or the same) mailbox, as cheap as the format allows (link, reflink); CV_ERR_UNSUPPORTED: the caller copies octets.
+	   Needs sync before it is recorded. */
+	int (*copy)(void *st, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
+		const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+	/* EXTERNAL formats: mirror flags (and keywords) of a message, giving its new ref. NULL when the format has none. */
+	int (*set_flags)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, const struct cv_storage_meta *meta, char *ref_r,
+		size_t *ref_len_r, struct cv_err *err);
+
+	/* What is really there, in any order. */
+	int (*scan)(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, const struct cv_storage_found *found), void *ctx,
+		struct cv_err *err);
+	/* EXTERNAL: a cheap stamp that differs when scan would see something new (mtimes); and a watch that calls fn from the loop. */
+	int (*stamp)(void *st, const struct cv_mailbox_ref *mailbox, uint64_t stamp_r[4], struct cv_err *err);
+	int (*watch)(void *st, const struct cv_mailbox_ref *mailbox, void (*fn)(void *ctx), void *ctx, void **watch_r, struct cv_err *err);
+	void (*unwatch)(void *st, void *watch);
+	/* Remove leftovers of crashes older than an hour (temporary files). */
+	int (*sweep)(void *st, struct cv_err *err);
+
+	/* The journal's and derived files' octets (names without slash). NULL in a driver on a plain file system: the core then keeps them as files under
+	   index_root. */
+	const struct cv_storage_log *log;
+};
+
+/* Byte store for the journal of a driver that is not on a plain file system. */
+struct cv_storage_log {
+	int (*append)(void *st, const char *name, struct cv_str data, uint64_t *offset_r, struct cv_err *err);
+	int (*sync)(void *st, const char *name, struct cv_err *err);
+	int (*read)(void *st, const char *name, uint64_t offset, struct cv_buf *out, struct cv_err *err);
+	int (*replace)(void *st, const char *name, struct cv_str data, struct cv_err *err); /* whole, atomic, durable */
+	int (*remove)(void *st, const char *name, struct cv_err *err);
+	int (*list)(void *st, int (*fn)(void *ctx, const char *name, uint64_t size), void *ctx, struct cv_err *err);
+	/* Take the owner's lease with an epoch above all earlier ones; writes of an older epoch fail from then on. */
+	int (*fence)(void *st, uint64_t *epoch_r, struct cv_err *err);
+};
+
+static inline int cv_provide_storage(struct cv_registry *reg, const struct cv_storage *storage, struct cv_err *err)
+{
+	return cv_provide(reg, CV_CAP_STORAGE, storage->name, storage, sizeof(*storage), err);
+}
+
+#endif

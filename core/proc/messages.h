@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT
+   Messages between the server's processes: types and payloads. Private to core/proc.
+
+   Payload fields are written with cv_put_* and read with cv_take_* in the order given; str is u32 length and octets, absent allowed;
+   kv is a u16 count and that many pairs of str. Each process has a table (struct cv_ipc_type) of what it accepts from each peer.
+
+   Channels (each a cv_ipc_pair made by master, or by spawner for its workers):
+     master <-> front, auth, spawner    control
+     front  <-> auth                    AUTH_*, USER_*
+     front  <-> spawner                 SESSION, JOB and their answers
+     spawner <-> auth                   TICKET, USERDB
+     spawner <-> worker                 WORKER_*
+     auth   <-> helper                  HELPER_*  (private to auth)
+
+   Trust: front may lie. It never names a user to spawner: it presents a ticket that auth made, good for one user, one service ("imap" sessions, "lmtp"
+   jobs …), one use for sessions, one minute. */
+#ifndef CV_PROC_MESSAGES_H
+#define CV_PROC_MESSAGES_H
+
+#define CV_TICKET_LEN 16
+
+enum cv_msg {
+	/* -- control: master -> role -- */
+	CV_MSG_PEER = 1,        /* u8 role (enum cv_role), u32 index; 1 fd: a channel to that process (front: auth, spawner; auth: front, spawner; …) */
+	CV_MSG_LISTENER,        /* str name, str protocol, u8 tls, u8 unix; 1 fd: a listening socket (front; auth: the auth-client socket; id: token) */
+	CV_MSG_CONF,            /* 1 fd: sealed memfd of cv_conf_serialize; first message and again on reload */
+	CV_MSG_TLS,             /* 1 fd: sealed memfd with the certificate pairs (front); again when files changed */
+	CV_MSG_START,           /* (empty) all given: drop rights, begin */
+	CV_MSG_STOP,            /* u8 graceful: stop accepting, say goodbye, exit */
+	CV_MSG_ADMIN,           /* str command line as a kv-less list: u16 count, str each; str peer; 1 fd: the tool's connection (admin.h) */
+	CV_MSG_REOPEN_LOG,      /* 0 or 1 fd: the new log file */
+	/* -- control: role -> master -- */
+	CV_MSG_READY = 32,      /* (empty) after START: serving */
+	CV_MSG_STATUS,          /* u32 count of kv: figures for `culver status` */
+
+	/* -- front -> auth -- */
+	CV_MSG_AUTH_BEGIN = 64, /* id; str service, str mech, str initial, str session, str remote, u32 rport, str local, u32 lport, str local_name,
+	                           u8 secured, u8 cert_valid, str cert_user, kv client id */
+	CV_MSG_AUTH_CONTINUE,   /* id; str response */
+	CV_MSG_AUTH_ABORT,      /* id */
+	CV_MSG_USER_LOOKUP,     /* id; str service, str user, str session, str remote, str local */
+	/* -- auth -> front -- */
+	CV_MSG_AUTH_CHALLENGE = 80, /* id; str data */
+	CV_MSG_AUTH_OK,         /* id; str user, str ticket */
+	CV_MSG_AUTH_FAIL,       /* id; u8 enum cv_err_code, str text */
+	CV_MSG_USER_REPLY,      /* id; u8 enum cv_auth_result, str user, str ticket, str text */
+	CV_MSG_MECHS,           /* u16 count; each: str name, u8 opts (enum cv_sasl_opts); sent first and after reload */
+
+	/* -- spawner -> auth -- */
+	CV_MSG_TICKET = 96,     /* id; str ticket, str service: consume and tell whose it is */
+	CV_MSG_USERDB,          /* id; str user, str service: administrators' jobs */
+	CV_MSG_USER_LIST,       /* id; str mask: iterate users, replies USER_LIST_ROW… then USER_LIST_END */
+	/* -- auth -> spawner -- */
+	CV_MSG_USER_RECORD = 112, /* id; u8 enum cv_auth_result, str user, u32 sysuid, u32 sysgid, str home, str mail, kv fields, str text */
+	CV_MSG_USER_LIST_ROW,   /* id; str user */
+	CV_MSG_USER_LIST_END,   /* id; u8 ok */
+
+	/* -- front -> spawner -- */
+	CV_MSG_SESSION = 128,   /* id; str ticket, str protocol, str session, str remote, u32 rport, str local, u32 lport, str local_name, u8 secured,
+	                           str tls description, str resume, str unread input, kv client id; 1 fd: the connection or socketpair end */
+	CV_MSG_JOB,             /* id; str ticket, str protocol, str session, str remote, str payload; 0 or 1 fd: sealed memfd */
+	/* -- spawner -> front -- */
+	CV_MSG_SESSION_OK = 144,/* id: a worker has it */
+	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, str text: the descriptor was closed on spawner's side; front still has its own */
+	CV_MSG_JOB_REPLY,       /* id; u8 enum cv_err_code, u8 public, str text, str data */
+
+	/* -- spawner -> worker -- */
+	CV_MSG_WORKER_SESSION = 160, /* as SESSION without ticket; 1 fd */
+	CV_MSG_WORKER_JOB,      /* id; str protocol, str session, str remote, str payload; 0 or 1 fd */
+	CV_MSG_WORKER_ADMIN,    /* as ADMIN; 1 fd */
+	CV_MSG_WORKER_KICK,     /* str session (absent: all), str reason */
+	CV_MSG_WORKER_STOP,     /* (empty) say goodbye, finish jobs, exit */
+	CV_MSG_WORKER_MAYEXIT,  /* u32 number of messages spawner had sent before: exit if that is what was received */
+	/* -- worker -> spawner -- */
+	CV_MSG_WORKER_READY = 176, /* (empty) user opened, confined */
+	CV_MSG_WORKER_FAILED,   /* u8 enum cv_err_code, u8 public, str text: the user's mail could not be opened; exits */
+	CV_MSG_WORKER_SESSION_STATE, /* str session, str protocol, str state, u8 ended: for `culver who` */
+	CV_MSG_WORKER_JOB_REPLY,/* id; u8 enum cv_err_code, u8 public, str text, str data */
+	CV_MSG_WORKER_IDLE      /* u32 number of messages received so far: nothing to do, may I exit? */
+};
+
+#endif
