@@ -29,9 +29,13 @@ enum cv_msg {
 	CV_MSG_STOP,            /* u8 graceful: stop accepting, say goodbye, exit */
 	CV_MSG_ADMIN,           /* str command line as a kv-less list: u16 count, str each; str peer; 1 fd: the tool's connection (admin.h) */
 	CV_MSG_REOPEN_LOG,      /* 0 or 1 fd: the new log file */
+	CV_MSG_MODULES,         /* u16 count, str each: names of the modules to load; before the first CONF */
+	CV_MSG_LISTENER_GONE,   /* id: token of a listener to close */
+	CV_MSG_ASK_STATUS,      /* id: answered by STATUS */
 	/* -- control: role -> master -- */
 	CV_MSG_READY = 32,      /* (empty) after START: serving */
-	CV_MSG_STATUS,          /* u32 count of kv: figures for `culver status` */
+	CV_MSG_STATUS,          /* id; kv: figures for `culver status` */
+	CV_MSG_RELOADED,        /* u8 ok, str text: after a CONF or TLS that came later than START */
 
 	/* -- front -> auth -- */
 	CV_MSG_AUTH_BEGIN = 64, /* id; str service, str mech, str initial, str session, str remote, u32 rport, str local, u32 lport, str local_name,
@@ -51,7 +55,7 @@ enum cv_msg {
 	CV_MSG_USERDB,          /* id; str user, str service: administrators' jobs */
 	CV_MSG_USER_LIST,       /* id; str mask: iterate users, replies USER_LIST_ROW… then USER_LIST_END */
 	/* -- auth -> spawner -- */
-	CV_MSG_USER_RECORD = 112, /* id; u8 enum cv_auth_result, str user, u32 sysuid, u32 sysgid, str home, str mail, kv fields, str text */
+	CV_MSG_USER_RECORD = 112, /* id; u8 enum cv_auth_result, str user, u32 sysuid, u32 sysgid (UINT32_MAX: not given), str home, str mail, kv fields, str text */
 	CV_MSG_USER_LIST_ROW,   /* id; str user */
 	CV_MSG_USER_LIST_END,   /* id; u8 ok */
 

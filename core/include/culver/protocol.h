@@ -45,9 +45,21 @@ struct cv_login_job_reply {
 
 struct cv_login_listener {
 	const char *name;   /* "imap", "imaps": section [listener NAME] overrides */
-	unsigned port;
+	unsigned port;      /* 0: none */
 	bool tls;           /* implicit */
+	const char *path;   /* Unix socket in base_dir instead, or NULL */
 };
+
+/* Settings of the time before login, common to all protocols: cv_login_conf(login, &cv_login_settings_table). */
+struct cv_login_settings {
+	const char *login_greeting;
+	bool disable_plaintext_auth;
+	const char *const *login_trusted_networks;
+	uint64_t login_timeout;      /* ms, from connection to login */
+	uint64_t login_idle_timeout; /* ms without an octet before login */
+	uint64_t login_max_connections_per_ip; /* 0: no limit */
+};
+CV_EXPORT extern const struct cv_settings_table cv_login_settings_table;
 
 struct cv_login_protocol {
 	const char *name;                       /* "imap": must be named in `protocols` */
@@ -134,6 +146,9 @@ struct cv_session_protocol {
 	void (*end)(void *state);
 	/* One job; answers through cv_job_reply now or later. -1: refused, err goes back. */
 	int (*job)(struct cv_job *job, struct cv_err *err);
+	/* A session_start hook denied: write the refusal of the login (err's public text) to the stream; it is closed after. start is not called. May be
+	   NULL: closed without a word. */
+	void (*refuse)(struct cv_session *session, struct cv_str resume, const struct cv_err *err);
 };
 
 CV_EXPORT struct cv_stream *cv_session_stream(struct cv_session *session);

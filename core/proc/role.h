@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+   What front, auth and spawner have in common: the control channel to master, settings in force, modules, dropping of rights.
+
+   A role starts with its control channel as descriptor 3. The harness (role.c) handles the channel: it takes MODULES and CONF, opens the log, loads the
+   modules, hands LISTENER, TLS, PEER and later ones to the role's functions, and on START calls start, which drops rights and begins to serve. It answers READY,
+   RELOADED and STATUS itself. */
+#ifndef CV_PROC_ROLE_H
+#define CV_PROC_ROLE_H
+
+#include "core/proc/settings.h"
+#include <culver/ipc.h>
+#include <culver/loop.h>
+#include <culver/map.h>
+
+#define CV_CONTROL_FD 3
+
+/* Settings in force from one reload to the next. Counted: connections and sessions finish on those they began with. */
+struct cv_gen {
+	unsigned refs;
+	struct cv_arena *arena; /* conf and all that was read from it; freed with the last reference */
+	struct cv_conf *conf;
+	const struct cv_core_settings *core;
+};
+struct cv_gen *cv_gen_ref(struct cv_gen *gen);
+void cv_gen_unref(struct cv_gen **gen);
+
+struct cv_role_ops;
+
+/* The process, given to all functions below. */
+struct cv_role_proc {
+	const struct cv_role_ops *ops;
+	uint32_t index;             /* front: which of several */
+	bool privileged;            /* run by root: start must drop rights */
+	struct cv_loop *loop;
+	struct cv_ipc *control;
+	struct cv_gen *gen;         /* now in force */
+	struct cv_registry *registry; /* modules are loaded; its conf is gen's */
+	const char *const *modules; /* names of modules that were asked for */
+	void *state;                /* the role's own */
+	bool started;
+	bool stopping;
+};
+
+struct cv_role_ops {
+	const char *name;           /* "front": in titles, logs and --role= */
+	enum cv_role role;
+	unsigned module_role;       /* for cv_modules_load */
+	/* Once, after the first CONF: the registry and gen are there. Make proc->state. */
+	int (*init)(struct cv_role_proc *proc, struct cv_err *err);
+	/* All was given. Drop rights (cv_restrict, cv_sandbox_*) and begin. -1: the process ends with err logged. */
+	int (*start)(struct cv_role_proc *proc, struct cv_err *err);
+	/* New settings: proc->gen is the new one already, old still holds a reference for the call. -1: err goes to master's log; the
+	   old generation is put back. May be NULL. */
+	int (*reload)(struct cv_role_proc *proc, struct cv_gen *old, struct cv_err *err);
+	/* fd is the function's, in these three. token names the listener later. NULL: the role takes none (a protocol error). */
+	int (*peer)(struct cv_role_proc *proc, enum cv_role role, uint32_t index, int fd);
+	int (*listener)(struct cv_role_proc *proc, uint64_t token, struct cv_str name, struct cv_str protocol, bool tls, bool is_unix, int fd);
+	int (*tls)(struct cv_role_proc *proc, int memfd, struct cv_err *err);
+	void (*listener_gone)(struct cv_role_proc *proc, uint64_t token);
+	/* Stop accepting, say goodbye, and call cv_loop_stop(proc->loop) when done; graceful false: at once. */
+	void (*stop)(struct cv_role_proc *proc, bool graceful);
+	/* Figures for `culver status`: cv_role_figure for each. May be NULL. */
+	void (*status)(struct cv_role_proc *proc, struct cv_buf *kv);
+	/* An administrator's command; fd is the tool's connection, the function's. May be NULL. */
+	int (*admin)(struct cv_role_proc *proc, const struct cv_str *argv, size_t argc, struct cv_str peer, int fd);
+	/* Free proc->state, after the loop has ended. */
+	void (*deinit)(struct cv_role_proc *proc);
+};
+
+extern const struct cv_role_ops cv_front_role;
+extern const struct cv_role_ops cv_auth_role;
+extern const struct cv_role_ops cv_spawner_role;
+
+/* main of a role; the exit status. */
+int cv_role_main(const struct cv_role_ops *ops, uint32_t index);
+
+/* Add a figure to a status answer. */
+void cv_role_figure(struct cv_buf *kv, const char *name, uint64_t value);
+
+/* ---- Dropping rights (restrict.c, in libculver) ------------------------------------------------------- */
+
+struct cv_restrict {
+	uint32_t sysuid, sysgid;
+	const uint32_t *groups;  /* supplementary ones */
+	size_t group_count;
+	const char *chroot;      /* NULL: none */
+};
+/* All at once and for good: setgroups, chroot, setresgid, setresuid, no_new_privs, no capabilities; then it is verified that none of it can be undone.
+   Without root's rights only checks that the ids are the process's own. -1: the process must end. */
+CV_EXPORT CV_MUST_CHECK int cv_restrict(const struct cv_restrict *restrict_to, struct cv_err *err);
+/* User (or, with group, group) by name or number from the system's databases. */
+CV_EXPORT CV_MUST_CHECK int cv_restrict_user(const char *name, uint32_t *sysuid_r, uint32_t *sysgid_r, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_restrict_group(const char *name, uint32_t *sysgid_r, struct cv_err *err);
+/* Close every descriptor from first on but those in keep (sorted or not). */
+CV_EXPORT void cv_close_from(int first, const int *keep, size_t keep_count);
+/* RLIMIT_NOFILE up to its hard limit; returns it. */
+CV_EXPORT uint64_t cv_limit_nofile(void);
+/* RLIMIT_AS; 0: unlimited. Does nothing in builds with sanitizers. */
+CV_EXPORT void cv_limit_vsz(uint64_t octets);
+/* What /proc and ps show: "culver/<instance> <text>". cv_title_init once in main. */
+CV_EXPORT void cv_title_init(int argc, char **argv);
+CV_EXPORT void cv_title_set(const char *fmt, ...) CV_PRINTF(1, 2);
+
+/* ---- Sandboxes (sandbox.c, in libculver) --------------------------------------------------------------- */
+
+enum cv_sandbox_profile {
+	CV_SANDBOX_FRONT,  /* allow list: sockets that are there, memory, time; opens nothing, starts nothing */
+	CV_SANDBOX_AUTH,   /* as worker: deny list of what changes the system or other processes */
+	CV_SANDBOX_WORKER
+};
+/* System call filter; threads and children inherit it. */
+CV_EXPORT CV_MUST_CHECK int cv_sandbox_seccomp(enum cv_sandbox_profile profile, enum cv_seccomp_mode mode, struct cv_err *err);
+
+/* Landlock: only what is below these paths can be reached from now on. Paths that do not exist are passed over. */
+struct cv_sandbox_path {
+	const char *path;
+	bool write; /* else read only */
+};
+/* 1: confined, 0: the kernel has no Landlock (logged by the caller, once), -1 failed. count 0: no file at all. */
+CV_EXPORT CV_MUST_CHECK int cv_sandbox_landlock(const struct cv_sandbox_path *paths, size_t count, struct cv_err *err);
+
+#endif
