@@ -95,9 +95,15 @@ struct cv_conf_problem {
    "key=value" strings from the command line, may be NULL-terminated NULL. */
 CV_EXPORT CV_MUST_CHECK int cv_conf_load(const char *path, const char *const *overrides, const struct cv_settings_table *const *tables,
 	size_t table_count, struct cv_arena *arena, struct cv_conf **conf_r, const struct cv_conf_problem **problems_r, size_t *count_r);
+/* One value at the top of the files, as text, without any check and before tables are known (where modules are, for instance): the last file that has
+   it counts, overrides before all. NULL when it is not there or the files cannot be read: cv_conf_load says why. */
+CV_EXPORT const char *cv_conf_peek(const char *path, const char *const *overrides, const char *key, struct cv_arena *arena);
 /* Flat form for a memfd to the other processes, and back; the receiver must know the same tables for those it asks for. Roles that must not
    see keys get a form without CV_SET_READFILE and CV_SET_SECRET values of tables they don't load (strip_secrets). */
 CV_EXPORT void cv_conf_serialize(const struct cv_conf *conf, bool strip_secrets, struct cv_buf *out);
+/* The same, but leaves out the secret values of the tables listed only: what a role that does not load them must not see. */
+CV_EXPORT void cv_conf_serialize_without(const struct cv_conf *conf, const struct cv_settings_table *const *tables, size_t table_count,
+	struct cv_buf *out);
 CV_EXPORT CV_MUST_CHECK int cv_conf_deserialize(struct cv_str data, struct cv_arena *arena, struct cv_conf **conf_r, struct cv_err *err);
 
 /* What sections apply. Absent or 0: that filter does not match anything. Addresses as text ("192.0.2.1", "::1"). */
@@ -108,7 +114,8 @@ struct cv_conf_filter {
 	const char *remote_addr;
 };
 
-/* Fill a struct of table in arena: defaults, then the top of the files, then matching sections ([protocol], then [remote], then
+/* Fill a struct of table in arena (its strings are conf's and live as long; lists are made in arena; a STR or VAR row without a default is NULL when it is
+   not set or empty, one with a default never is NULL): defaults, then the top of the files, then matching sections ([protocol], then [remote], then
    [local], each more specific one later). Cannot fail for a table that was given to cv_conf_load; for others values are checked here. */
 CV_EXPORT CV_MUST_CHECK int cv_conf_get(const struct cv_conf *conf, const struct cv_settings_table *table, const struct cv_conf_filter *filter,
 	struct cv_arena *arena, const void **set_r, struct cv_err *err);
@@ -120,6 +127,58 @@ CV_EXPORT CV_MUST_CHECK int cv_conf_get_section(const struct cv_conf *conf, cons
 /* Keys of that section that no row has (tables with extra), in order: false at the end. */
 CV_EXPORT bool cv_conf_section_extra(const struct cv_conf *conf, const char *kind, const char *name, size_t *pos, const char **key_r,
 	const char **value_r);
+
+/* A value that came from a file ("</path", or a CV_SET_READFILE row): where it stands and the file's absolute path, so that the master can watch
+   files and read them anew. kind and name are empty at the top. Borrowed from conf. */
+struct cv_conf_file {
+	const char *kind;
+	const char *name;
+	const char *key;
+	const char *path;
+};
+/* False at the end. *section and *pos start at 0. */
+CV_EXPORT bool cv_conf_file_next(const struct cv_conf *conf, size_t *section, size_t *pos, struct cv_conf_file *file_r);
+
+/* The absolute path of the file behind the value of key that applies under filter; NULL when the value did not come from a file. */
+CV_EXPORT const char *cv_conf_value_path(const struct cv_conf *conf, const char *key, const struct cv_conf_filter *filter);
+
+/* ---- Showing them (culver conf, manual pages) ----------------------------------------------------- */
+
+enum cv_conf_show {
+	CV_CONF_CHANGED = 1, /* only what differs from its default (`culver conf -n`) */
+	CV_CONF_SECRETS = 2, /* secret values too; otherwise they are "#hidden", which cv_conf_load refuses to read */
+	CV_CONF_ORIGIN = 4   /* cv_conf_print: file and line of each in a comment above it */
+};
+
+/* One setting as it is in effect. Strings are borrowed from conf and the tables or live in the arena of cv_conf_items. */
+struct cv_conf_item {
+	const char *kind;              /* section "[kind name]"; both empty at the top */
+	const char *name;
+	const char *key;
+	const struct cv_setting *row;  /* NULL: an extra key */
+	const char *value;             /* text as in a file; "<path" for a value read from a file; "" for none */
+	const char *path;              /* of such a file, or NULL */
+	const char *file;              /* where it is set; NULL: it has its default */
+	unsigned line;                 /* 0: none, as on the command line */
+	bool changed;                  /* differs from the default */
+	bool hidden;                   /* value is "#hidden" */
+};
+/* All settings: the top in the tables' order, then [protocol], [local] and [remote] sections (what they set), then the sections of each
+   kind in file order (all keys). show: enum cv_conf_show bits. */
+CV_EXPORT const struct cv_conf_item *cv_conf_items(const struct cv_conf *conf, const struct cv_settings_table *const *tables,
+	size_t table_count, unsigned show, struct cv_arena *arena, size_t *count_r);
+/* The same as one file, which with CV_CONF_SECRETS loads to the same settings. A value that no single line can hold is written as a comment that says
+   so (it can come from the command line only). */
+CV_EXPORT void cv_conf_print(const struct cv_conf *conf, const struct cv_settings_table *const *tables, size_t table_count, unsigned show,
+	struct cv_buf *out);
+/* Teach about the setting called key: meaning, type, bounds, default, where it may stand, and (conf not NULL) what it is and where that is
+   set. CV_ERR_NOTFOUND with the nearest name when no table has it. */
+CV_EXPORT CV_MUST_CHECK int cv_conf_explain(const struct cv_conf *conf, const struct cv_settings_table *const *tables, size_t table_count,
+	const char *key, struct cv_buf *out, struct cv_err *err);
+/* The manual page culver.ini(5) in mdoc: the file format, variables, and every table. */
+CV_EXPORT void cv_conf_manual(const struct cv_settings_table *const *tables, size_t table_count, struct cv_buf *out);
+/* The word of a NULL-terminated list that is nearest to word, or NULL when none is near: for "did you mean". */
+CV_EXPORT const char *cv_nearest(const char *word, const char *const *words);
 
 /* ---- Variables ---------------------------------------------------------------------------------- */
 
