@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT
+   Search of a mailbox: a neutral tree of keys, made by a protocol or a program, and its evaluation in slices. Cheap keys are asked first, message
+   bodies last. */
+#ifndef CV_MAILSEARCH_H
+#define CV_MAILSEARCH_H
+
+#include <culver/mailbox.h>
+
+enum cv_mailsearch_kind {
+	CV_MAILSEARCH_AND = 1,    /* of child…; none: every message */
+	CV_MAILSEARCH_OR,         /* of child…; none: no message */
+	/* From the mailbox's columns. */
+	CV_MAILSEARCH_SEQ,        /* set: sequence numbers of the view */
+	CV_MAILSEARCH_UID,        /* set */
+	CV_MAILSEARCH_FLAGS,      /* all of flags are set */
+	CV_MAILSEARCH_RECENT,
+	CV_MAILSEARCH_KEYWORD,    /* text: the keyword, without ASCII case */
+	CV_MAILSEARCH_BEFORE,     /* day: internal date, as it is written with its zone, is before it */
+	CV_MAILSEARCH_ON,
+	CV_MAILSEARCH_SINCE,
+	CV_MAILSEARCH_LARGER,     /* number: octets with CRLF line ends */
+	CV_MAILSEARCH_SMALLER,
+	CV_MAILSEARCH_MODSEQ,     /* number: modseq is this or higher */
+	/* From the parse record, or the header. */
+	CV_MAILSEARCH_SENTBEFORE, /* day: the Date field, as written; a message without a valid one is never found */
+	CV_MAILSEARCH_SENTON,
+	CV_MAILSEARCH_SENTSINCE,
+	CV_MAILSEARCH_HEADER,     /* text is in a field called name; empty text: there is such a field */
+	/* From the whole message. */
+	CV_MAILSEARCH_BODY,       /* text, decoded */
+	CV_MAILSEARCH_TEXT        /* the same or in the header */
+};
+
+/* One key. Made by the caller, in an arena; the evaluation keeps its own notes in it. */
+struct cv_mailsearch_key {
+	enum cv_mailsearch_kind kind;
+	bool not;                 /* the opposite */
+	struct cv_mailsearch_key *child, *next;
+	struct cv_ranges set;
+	uint16_t flags;
+	int64_t day;              /* days since 1970-01-01 */
+	uint64_t number;
+	struct cv_str name, text; /* UTF-8 */
+	/* For the evaluation. */
+	int answer;
+	size_t index;
+};
+
+/* A new key in arena; its set is freed with the arena. */
+CV_EXPORT struct cv_mailsearch_key *cv_mailsearch_key_new(struct cv_arena *arena, enum cv_mailsearch_kind kind);
+/* Levels of AND and OR below each other that are evaluated; whoever builds a tree from outside input stays within it. */
+#define CV_MAILSEARCH_DEPTH_MAX 200u
+
+struct cv_mailsearch;
+/* root is borrowed until cv_mailsearch_free, as is view, which must not drop expunged messages in between (cv_view_sync with expunges false is fine).
+   Messages that came after this call are not looked at. -1: too many or too long texts (CV_ERR_LIMIT), too deep. */
+CV_EXPORT CV_MUST_CHECK int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, struct cv_mailsearch **search_r,
+	struct cv_err *err);
+CV_EXPORT void cv_mailsearch_free(struct cv_mailsearch **search);
+/* Go on for about budget_us microseconds. True when all messages were looked at. */
+CV_EXPORT bool cv_mailsearch_step(struct cv_mailsearch *search, uint64_t budget_us);
+/* Sequence numbers found so far; valid until free. */
+CV_EXPORT const struct cv_ranges *cv_mailsearch_found(const struct cv_mailsearch *search);
+/* The highest modseq of those; 0 when there are none. */
+CV_EXPORT uint64_t cv_mailsearch_modseq(const struct cv_mailsearch *search);
+/* Messages that were expunged meanwhile (never found), and those that could not be read (never found; the first one's error in *err_r). */
+CV_EXPORT bool cv_mailsearch_expunged(const struct cv_mailsearch *search);
+CV_EXPORT size_t cv_mailsearch_failed(const struct cv_mailsearch *search, struct cv_err *err_r);
+
+#endif

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT
+   SEARCH programs to the neutral tree. One function for each form of argument; the table says which key has which. */
+#include <config.h>
+
+#include "imap-search.h"
+
+#include "imap-date.h"
+#include "imap-flags.h"
+#include "imap-sequence.h"
+
+#include <culver/charset.h>
+
+#define DEPTH_MAX 100u  /* NOT, OR and parentheses within each other */
+#define KEYS_MAX 10000u
+
+struct parse {
+	struct cv_arena *arena;
+	struct cv_str charset; /* absent: none given */
+	uint32_t seq_star, uid_star;
+	unsigned depth;
+	size_t keys;
+	bool modseq;
+	struct cv_err *err;
+};
+
+struct key_word {
+	const char *name;
+	enum cv_mailsearch_kind kind;
+	unsigned number; /* flag, or other constant of the key */
+	const char *text;
+	int (*parse)(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key);
+	bool not;
+};
+
+static int parse_key(struct parse *parse, const struct cv_imap_arg **arg, struct cv_mailsearch_key **key_r);
+
+static int invalid(struct parse *parse, const char *what)
+{
+	return cv_err_set_public(parse->err, CV_ERR_INVALID, "%s", what);
+}
+
+static int no_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	(void)parse;
+	(void)arg;
+	key->flags = (uint16_t)word->number;
+	return 0;
+}
+
+/* Text in the client's charset as UTF-8. Without CHARSET it should be US-ASCII; what is not is taken for UTF-8, which many clients send. */
+static int take_text(struct parse *parse, const struct cv_imap_arg **arg, struct cv_str *text_r)
+{
+	struct cv_buf utf8;
+	struct cv_str s;
+
+	if (!cv_imap_arg_astring(*arg, &s))
+		return invalid(parse, "Missing or invalid string in search");
+	*arg = (*arg)->next;
+	if (cv_str_is_ascii(s) && parse->charset.ptr == NULL) {
+		*text_r = s;
+		return 0;
+	}
+	cv_buf_init(&utf8, s.len * 4 + 16);
+	cv_charset_to_utf8(parse->charset.ptr != NULL ? parse->charset : CV_STR("US-ASCII"), s, &utf8);
+	*text_r = utf8.len > 0 ? cv_arena_str(parse->arena, cv_buf_str(&utf8)) : CV_STR("");
+	cv_buf_deinit(&utf8);
+	return 0;
+}
+
+static int text_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	if (word->text != NULL)
+		key->name = cv_str_c(word->text);
+	return take_text(parse, arg, &key->text);
+}
+
+/* "HEADER" SP header-fld-name SP astring */
+static int header_arguments(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
+	struct cv_mailsearch_key *key)
+{
+	if (!cv_imap_arg_astring(*arg, &key->name))
+		return invalid(parse, "Missing or invalid field name in search");
+	*arg = (*arg)->next;
+	return text_argument(parse, word, arg, key);
+}
+
+static int keyword_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
+	struct cv_mailsearch_key *key)
+{
+	(void)word;
+	if (!cv_imap_arg_atom(*arg, &key->text))
+		return invalid(parse, "Missing or invalid keyword in search");
+	*arg = (*arg)->next;
+	return 0;
+}
+
+static int date_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	struct cv_str s;
+
+	(void)word;
+	if (!cv_imap_arg_astring(*arg, &s) || !cv_imap_date_parse(s, &key->day))
+		return invalid(parse, "Missing or invalid date in search");
+	*arg = (*arg)->next;
+	return 0;
+}
+
+static int number_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	struct cv_str s;
+
+	(void)word;
+	if (!cv_imap_arg_atom(*arg, &s) || !cv_str_to_u64(s, INT64_MAX, &key->number))
+		return invalid(parse, "Missing or invalid number in search");
+	*arg = (*arg)->next;
+	return 0;
+}
+
+/* search-modsequence = "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer. One modseq is kept for a message, so entry-name and
+   type are read and ignored, as RFC 7162 section 3.1.5 says. */
+static int modseq_arguments(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
+	struct cv_mailsearch_key *key)
+{
+	struct cv_str entry;
+
+	parse->modseq = true;
+	if (*arg != NULL && (*arg)->type != CV_IMAP_ARG_ATOM) {
+		if (!cv_imap_arg_string(*arg, &entry) || !cv_str_casestarts(entry, CV_STR("/flags/")))
+			return invalid(parse, "Invalid entry name for MODSEQ");
+		*arg = (*arg)->next;
+		if (!cv_imap_arg_is(*arg, "priv") && !cv_imap_arg_is(*arg, "shared") && !cv_imap_arg_is(*arg, "all"))
+			return invalid(parse, "Invalid entry type for MODSEQ");
+		*arg = (*arg)->next;
+	}
+	return number_argument(parse, word, arg, key);
+}
+
+static int uid_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	(void)word;
+	if (*arg == NULL || (*arg)->type != CV_IMAP_ARG_ATOM || !cv_imap_sequence_parse((*arg)->str, parse->uid_star, &key->set))
+		return invalid(parse, "Missing or invalid UID set in search");
+	*arg = (*arg)->next;
+	return 0;
+}
+
+static struct cv_mailsearch_key *new_key(struct parse *parse, enum cv_mailsearch_kind kind)
+{
+	return cv_mailsearch_key_new(parse->arena, kind);
+}
+
+/* NEW and OLD. */
+static int new_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	(void)word;
+	(void)arg;
+	key->child = new_key(parse, CV_MAILSEARCH_RECENT);
+	key->child->next = new_key(parse, CV_MAILSEARCH_FLAGS);
+	key->child->next->flags = CV_FLAG_SEEN;
+	key->child->next->not = true;
+	return 0;
+}
+
+static int not_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	(void)word;
+	return parse_key(parse, arg, &key->child);
+}
+
+static int or_arguments(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	(void)word;
+	if (parse_key(parse, arg, &key->child) < 0)
+		return -1;
+	return parse_key(parse, arg, &key->child->next);
+}
+
+static const struct key_word words[] = {
+	{ "ALL", CV_MAILSEARCH_AND, 0, NULL, no_argument, false },
+	{ "ANSWERED", CV_MAILSEARCH_FLAGS, CV_FLAG_ANSWERED, NULL, no_argument, false },
+	{ "BCC", CV_MAILSEARCH_HEADER, 0, "Bcc", text_argument, false },
+	{ "BEFORE", CV_MAILSEARCH_BEFORE, 0, NULL, date_argument, false },
+	{ "BODY", CV_MAILSEARCH_BODY, 0, NULL, text_argument, false },
+	{ "CC", CV_MAILSEARCH_HEADER, 0, "Cc", text_argument, false },
+	{ "DELETED", CV_MAILSEARCH_FLAGS, CV_FLAG_DELETED, NULL, no_argument, false },
+	{ "DRAFT", CV_MAILSEARCH_FLAGS, CV_FLAG_DRAFT, NULL, no_argument, false },
+	{ "FLAGGED", CV_MAILSEARCH_FLAGS, CV_FLAG_FLAGGED, NULL, no_argument, false },
+	{ "FROM", CV_MAILSEARCH_HEADER, 0, "From", text_argument, false },
+	{ "HEADER", CV_MAILSEARCH_HEADER, 0, NULL, header_arguments, false },
+	{ "KEYWORD", CV_MAILSEARCH_KEYWORD, 0, NULL, keyword_argument, false },
+	{ "LARGER", CV_MAILSEARCH_LARGER, 0, NULL, number_argument, false },
+	{ "MODSEQ", CV_MAILSEARCH_MODSEQ, 0, NULL, modseq_arguments, false },
+	{ "NEW", CV_MAILSEARCH_AND, 0, NULL, new_argument, false },
+	{ "NOT", CV_MAILSEARCH_AND, 0, NULL, not_argument, true },
+	{ "OLD", CV_MAILSEARCH_RECENT, 0, NULL, no_argument, true },
+	{ "ON", CV_MAILSEARCH_ON, 0, NULL, date_argument, false },
+	{ "OR", CV_MAILSEARCH_OR, 0, NULL, or_arguments, false },
+	{ "RECENT", CV_MAILSEARCH_RECENT, 0, NULL, no_argument, false },
+	{ "SEEN", CV_MAILSEARCH_FLAGS, CV_FLAG_SEEN, NULL, no_argument, false },
+	{ "SENTBEFORE", CV_MAILSEARCH_SENTBEFORE, 0, NULL, date_argument, false },
+	{ "SENTON", CV_MAILSEARCH_SENTON, 0, NULL, date_argument, false },
+	{ "SENTSINCE", CV_MAILSEARCH_SENTSINCE, 0, NULL, date_argument, false },
+	{ "SINCE", CV_MAILSEARCH_SINCE, 0, NULL, date_argument, false },
+	{ "SMALLER", CV_MAILSEARCH_SMALLER, 0, NULL, number_argument, false },
+	{ "SUBJECT", CV_MAILSEARCH_HEADER, 0, "Subject", text_argument, false },
+	{ "TEXT", CV_MAILSEARCH_TEXT, 0, NULL, text_argument, false },
+	{ "TO", CV_MAILSEARCH_HEADER, 0, "To", text_argument, false },
+	{ "UID", CV_MAILSEARCH_UID, 0, NULL, uid_argument, false },
+	{ "UNANSWERED", CV_MAILSEARCH_FLAGS, CV_FLAG_ANSWERED, NULL, no_argument, true },
+	{ "UNDELETED", CV_MAILSEARCH_FLAGS, CV_FLAG_DELETED, NULL, no_argument, true },
+	{ "UNDRAFT", CV_MAILSEARCH_FLAGS, CV_FLAG_DRAFT, NULL, no_argument, true },
+	{ "UNFLAGGED", CV_MAILSEARCH_FLAGS, CV_FLAG_FLAGGED, NULL, no_argument, true },
+	{ "UNKEYWORD", CV_MAILSEARCH_KEYWORD, 0, NULL, keyword_argument, true },
+	{ "UNSEEN", CV_MAILSEARCH_FLAGS, CV_FLAG_SEEN, NULL, no_argument, true },
+};
+
+/* search-key *(SP search-key), all of a list. */
+static int parse_keys(struct parse *parse, const struct cv_imap_arg *arg, struct cv_mailsearch_key **and_r)
+{
+	struct cv_mailsearch_key *and = new_key(parse, CV_MAILSEARCH_AND), **last = &and->child;
+
+	if (arg == NULL)
+		return invalid(parse, "Search keys are missing");
+	while (arg != NULL) {
+		if (parse_key(parse, &arg, last) < 0)
+			return -1;
+		last = &(*last)->next;
+	}
+	*and_r = and;
+	return 0;
+}
+
+static int parse_sequence(struct parse *parse, const struct cv_imap_arg **arg, struct cv_mailsearch_key **key_r)
+{
+	*key_r = new_key(parse, CV_MAILSEARCH_SEQ);
+	if (!cv_imap_sequence_parse((*arg)->str, parse->seq_star, &(*key_r)->set))
+		return invalid(parse, "Invalid sequence set in search");
+	*arg = (*arg)->next;
+	return 0;
+}
+
+static int parse_word(struct parse *parse, const struct cv_imap_arg **arg, struct cv_mailsearch_key **key_r)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(words); i++) {
+		if (!cv_imap_arg_is(*arg, words[i].name))
+			continue;
+		*key_r = new_key(parse, words[i].kind);
+		(*key_r)->not = words[i].not;
+		*arg = (*arg)->next;
+		return words[i].parse(parse, &words[i], arg, *key_r);
+	}
+	return invalid(parse, "Unknown search key");
+}
+
+static int parse_key(struct parse *parse, const struct cv_imap_arg **arg, struct cv_mailsearch_key **key_r)
+{
+	const struct cv_imap_arg *inner;
+	int result;
+
+	if (*arg == NULL)
+		return invalid(parse, "Search key is missing");
+	if (++parse->keys > KEYS_MAX)
+		return cv_err_set_public(parse->err, CV_ERR_LIMIT, "More than %u search keys", KEYS_MAX);
+	if (parse->depth == DEPTH_MAX)
+		return cv_err_set_public(parse->err, CV_ERR_LIMIT, "Search keys are nested too deeply");
+	parse->depth++;
+	if (cv_imap_arg_list(*arg, &inner)) {
+		*arg = (*arg)->next;
+		result = parse_keys(parse, inner, key_r);
+	} else if ((*arg)->type != CV_IMAP_ARG_ATOM || (*arg)->glued) {
+		result = invalid(parse, "Search keys must be atoms");
+	} else if (cv_imap_is_sequence((*arg)->str)) {
+		result = parse_sequence(parse, arg, key_r);
+	} else {
+		result = parse_word(parse, arg, key_r);
+	}
+	parse->depth--;
+	return result;
+}
+
+int cv_imap_search_parse(struct cv_arena *arena, const struct cv_imap_arg *arg, uint32_t seq_star, uint32_t uid_star,
+	struct cv_imap_search *search_r, struct cv_err *err)
+{
+	struct parse parse = { .arena = arena, .seq_star = seq_star, .uid_star = uid_star, .err = err };
+	struct cv_mailsearch_key *root = NULL;
+
+	if (cv_imap_arg_is(arg, "CHARSET")) {
+		if (!cv_imap_arg_astring(arg->next, &parse.charset))
+			return invalid(&parse, "Missing or invalid charset in search");
+		if (!cv_charset_known(parse.charset))
+			return cv_err_set_public(err, CV_ERR_UNSUPPORTED, "Unknown charset");
+		arg = arg->next->next;
+	}
+	if (parse_keys(&parse, arg, &root) < 0)
+		return -1;
+	*search_r = (struct cv_imap_search){ .root = root, .modseq = parse.modseq };
+	return 0;
+}
