@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Full disk, unwritable directory, a file where a directory should be, wrong owner: temporary refusals, other users served, nothing lost."""
+import imaplib
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from client import culver, fail, healthy, mail, need_root, same  # noqa: E402
+
+
+def login(s, user):
+    m = imaplib.IMAP4("127.0.0.1", s.ports["imap"])
+    m.login(user, culver.PASSWORD)
+    return m
+
+
+def refused_login(s, user):
+    try:
+        m = login(s, user)
+    except imaplib.IMAP4.error as e:
+        return str(e)
+    # A login that is taken must then refuse the mailbox.
+    r = m.select("INBOX")
+    if r[0] == "OK":
+        fail(f"{user} was served")
+    return str(r)
+
+
+need_root()
+for storage in ("sdbox", "maildir"):
+    s = culver.Server(storage=storage)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=6m,mode=0755,uid={s.run_as.pw_uid},gid={s.run_as.pw_gid}", "tmpfs", s.mail], check=True)
+    try:
+        s.start()
+        same(s.deliver("full", mail("first"))[0], 250)
+        acknowledged, codes = 1, set()
+        for i in range(400):
+            code, text = s.deliver("full", mail(f"fill{i}", body="x" * 70 + "\n" + "0123456789\n" * 6000))
+            codes.add(code)
+            if code == 250:
+                acknowledged += 1
+            elif not 400 <= code < 500:
+                fail(f"a full disk must be a temporary failure: {code} {text}")
+            elif len(codes) > 1 and i > 250:
+                break
+        if not any(400 <= c < 500 for c in codes):
+            fail(f"the disk never filled: {codes}")
+        m = login(s, "full")
+        same(m.select("INBOX")[1], [str(acknowledged).encode()], "mails after the disk filled")
+        big = mail("appended", body="0123456789\n" * 20000).replace("\n", "\r\n").encode()
+        r = m.append("INBOX", None, None, big)
+        same(r[0], "NO", r)
+        same(m.noop()[0], "OK")
+        # Room again: the same session and the next delivery work without a restart.
+        filler = sorted(os.path.join(d, f) for d, _, fs in os.walk(s.mail) for f in fs)
+        subprocess.run(["mount", "-o", "remount,size=64m", s.mail], check=True)
+        same(m.append("INBOX", None, None, big)[0], "OK", "after room was made")
+        m.logout()
+        same(s.deliver("full", mail("after"))[0], 250)
+        m = login(s, "full")
+        same(m.select("INBOX")[1], [str(acknowledged + 2).encode()])
+        _, got = m.fetch("1:*", "(UID)")
+        same(len(got), acknowledged + 2)
+        m.logout()
+        # A directory that the server may not write.
+        same(s.deliver("locked", mail("one"))[0], 250)
+        s.stop()
+        os.chown(os.path.join(s.mail, "locked"), 0, 0)
+        os.chmod(os.path.join(s.mail, "locked"), 0o700)
+        with open(os.path.join(s.mail, "file"), "w") as f:
+            f.write("not a directory\n")
+        s.start()
+        for user in ("locked", "file"):
+            code, text = s.deliver(user, mail("two"))
+            if not 400 <= code < 500:
+                fail(f"{user}: {code} {text}")
+            refused_login(s, user)
+        same(s.deliver("full", mail("others go on"))[0], 250)
+        os.chown(os.path.join(s.mail, "locked"), s.run_as.pw_uid, s.run_as.pw_gid)
+        same(s.deliver("locked", mail("three"))[0], 250)
+        m = login(s, "locked")
+        same(m.select("INBOX")[1], [b"2"])
+        m.logout()
+        healthy(s)
+        print(storage, "ok,", acknowledged, "fitted,", len(filler), "files")
+    finally:
+        s.stop()
+        subprocess.run(["umount", s.mail])
+        s.close()
