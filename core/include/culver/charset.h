@@ -46,8 +46,8 @@ CV_EXPORT enum cv_transfer cv_transfer_parse(struct cv_str value);
 /* Decoder; caller's memory, no resources. Octets may be cut anywhere.
    Base64: octets outside the alphabet are skipped, "=" ends a group and decoding goes on behind it (several
    joined texts), missing padding is fine. Quoted-printable: "=" before anything but two hexadecimal digits or
-   a line end stays as it is, white space before a line end is dropped. Uuencode: what is before "begin" and
-   behind "end" is dropped. */
+   a line end stays as it is, white space before a line end is dropped (a run of up to 87 octets; a longer one
+   is text). Uuencode: what is before "begin" and behind "end" is dropped. */
 struct cv_transfer_decoder {
 	enum cv_transfer transfer;
 	uint32_t bits;     /* base64: bits not yet out */
@@ -55,9 +55,7 @@ struct cv_transfer_decoder {
 	uint8_t state;
 	bool invalid;      /* something had to be skipped or guessed (RFC 3516 UNKNOWN-CTE, BINARY refuses) */
 	uint8_t pending_len;
-	char pending[80];  /* octets whose meaning depends on what follows */
-	uint64_t blanks;   /* quoted-printable: length of the run of white space that is held back beyond
-	                      pending */
+	char pending[88];  /* octets whose meaning depends on what follows */
 };
 CV_EXPORT void cv_transfer_decoder_init(struct cv_transfer_decoder *decoder, enum cv_transfer transfer);
 CV_EXPORT void cv_transfer_decode(struct cv_transfer_decoder *decoder, struct cv_str in, struct cv_buf *out);

@@ -43,8 +43,8 @@ enum cv_header_subset_opts {
 CV_EXPORT void cv_header_subset(
 	struct cv_buf *out, struct cv_str header, const struct cv_str *names, size_t count, unsigned opts);
 
-/* Append value without its line ends (RFC 5322 section 2.2.3) and without white space at both ends. NUL
-   becomes a space. All else as it is. */
+/* Append value without its line ends (RFC 5322 section 2.2.3) and without white space at both ends. A tab behind a
+   line end becomes a space, so do NUL and bare CR. All else as it is. */
 CV_EXPORT void cv_header_unfold(struct cv_buf *out, struct cv_str value);
 /* Append value unfolded, its encoded words (RFC 2047, RFC 2231 language) decoded, always as valid UTF-8.
    Adjacent encoded words are joined, multi-octet characters split over words of one charset too. Encoded

@@ -139,6 +139,8 @@ CV_EXPORT CV_MUST_CHECK int cv_hook_point_add(struct cv_registry *reg, const cha
 	struct cv_err *err);
 CV_EXPORT enum cv_hook_result cv_hook_point_run(const struct cv_hook_point *point, void *args, struct cv_err *err);
 
+/* "first", "early" … */
+CV_EXPORT const char *cv_hook_stage_name(enum cv_hook_stage stage);
 /* Handlers in resolved order, for `culver modules`: false at the end. *pos starts at 0. */
 CV_EXPORT bool cv_hook_next(const struct cv_registry *reg, size_t *pos, const char **hook_r, const char **handler_r,
 	enum cv_hook_stage *stage_r);

@@ -69,14 +69,14 @@ CV_EXPORT CV_MUST_CHECK int cv_wire_stream_read(
 struct cv_mime_limits {
 	uint32_t parts;          /* parts in the whole tree; beyond it the rest is the body of the last part.
 	                            1,000 */
-	uint32_t depth;          /* of nesting; deeper containers are opaque leaves. 100 */
+	uint32_t depth;          /* of nesting; deeper containers are opaque leaves. At most 100, and that if
+	                            0 */
 	uint32_t params;         /* per field. 100 */
-	uint32_t addresses;      /* per envelope list. 10,000 */
+	uint32_t addresses;      /* in all envelopes together. 20,000 */
 	uint32_t languages;      /* per part. 20 */
-	size_t header_field;     /* octets of one field that are looked at; the rest of it is skipped. 256 KiB
-	                            */
+	size_t header_field;     /* octets of one field's value that are looked at. 256 KiB */
 	size_t header;           /* octets of one header that are looked at. 1 MiB */
-	size_t header_total;     /* octets of all headers kept. 4 MiB */
+	size_t header_total;     /* octets of all headers together that are looked at. 4 MiB */
 	size_t preview_input;    /* octets of text decoded for the preview. 64 KiB */
 	size_t preview_chars;    /* characters of preview (RFC 8970 section 3.1: at most 256). 200 */
 };
@@ -175,8 +175,8 @@ CV_EXPORT struct cv_mime_part *cv_mime_part_next(const struct cv_mime_part *part
    none. A message that is no multipart has itself as part 1; so has a nested one. count 0 gives the root. */
 CV_EXPORT struct cv_mime_part *cv_mime_part_find(struct cv_mime_part *root, const uint32_t *path, size_t
 count);
-/* The message that .HEADER and .TEXT of this part are about: the nested message for CV_MIME_MESSAGE, the root
-   for the root; NULL for others. */
+/* The message that .HEADER and .TEXT of a numbered part are about: the nested one for CV_MIME_MESSAGE, NULL
+   for others. (HEADER and TEXT without a number are about the root itself.) */
 CV_EXPORT struct cv_mime_part *cv_mime_part_message(struct cv_mime_part *part);
 /* type/subtype compare without case; subtype may be NULL for any. */
 CV_EXPORT bool cv_mime_part_is(const struct cv_mime_part *part, const char *type, const char *subtype);
@@ -196,7 +196,7 @@ CV_EXPORT bool cv_mime_part_filename(const struct cv_mime_part *part, struct cv_
 struct cv_parse_record {
 	struct cv_str octets;
 	uint64_t size, wire_size;   /* of the message */
-	uint32_t header_size, header_wire_size;
+	uint64_t header_size, header_wire_size;
 	uint32_t part_count;
 	uint32_t attachments;
 	unsigned flags;             /* cv_message.flags */

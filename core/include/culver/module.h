@@ -85,6 +85,9 @@ CV_EXPORT const void *cv_provider_get(const struct cv_registry *reg, enum cv_cap
 /* All of a capability in name order; NULL at the end. *pos starts at 0. */
 CV_EXPORT const void *cv_provider_next(const struct cv_registry *reg, enum cv_capability cap, size_t *pos, const char **name_r);
 
+/* The name of the module that provides it, or NULL. */
+CV_EXPORT const char *cv_provider_owner(const struct cv_registry *reg, enum cv_capability cap, const char *name);
+
 /* A service one module offers to others: an interface structure under a name and a version. NULL if absent. */
 CV_EXPORT CV_MUST_CHECK int cv_service_register(struct cv_registry *reg, const char *name, unsigned version, const void *service,
 	struct cv_err *err);
@@ -103,13 +106,18 @@ CV_EXPORT struct cv_registry *cv_registry_new(void);
 CV_EXPORT void cv_registry_free(struct cv_registry **reg); /* unloads modules in reverse */
 CV_EXPORT void cv_registry_set_conf(struct cv_registry *reg, const struct cv_conf *conf);
 /* Open NAME.so in dir (absolute): owner root or the invoking user, not writable by others (file and directory), symbol, magic, ABI,
-   name. Does not call load. Already open: fine. err says what was found, what was wanted, and what to do. */
+   name; then, in the same way, what it requires. Does not call load. Already open: fine. err says what was found, what was wanted, and what to do. */
 CV_EXPORT CV_MUST_CHECK int cv_module_open(struct cv_registry *reg, const char *dir, const char *name, struct cv_err *err);
 /* All that are open and allowed in role: required ones first, then load. Then the hooks are ordered and frozen. */
 CV_EXPORT CV_MUST_CHECK int cv_modules_load(struct cv_registry *reg, enum cv_role role, struct cv_err *err);
+/* The check of each open module, in the order of opening; the first that fails. In the master and the tool. */
+CV_EXPORT CV_MUST_CHECK int cv_modules_check(const struct cv_registry *reg, const struct cv_conf *conf, struct cv_err *err);
+/* All settings tables: those of more (the core's), then each open module's, each once. In arena; *count_r of them. */
+CV_EXPORT const struct cv_settings_table *const *cv_registry_tables(const struct cv_registry *reg,
+	const struct cv_settings_table *const *more, size_t more_count, struct cv_arena *arena, size_t *count_r);
 /* Register the core's own "module" (static), for providers and hooks built in. */
 CV_EXPORT CV_MUST_CHECK int cv_module_add_static(struct cv_registry *reg, const struct cv_module *module, struct cv_err *err);
-/* Names of all *.so in dir, sorted, NULL-terminated, in arena. */
+/* Names of all *.so in dir but lib*.so, sorted, NULL-terminated, in arena. */
 CV_EXPORT const char *const *cv_module_list(const char *dir, struct cv_arena *arena);
 struct cv_module_info {
 	const struct cv_module *module;

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+   Charset names to what decodes them. */
+#ifndef CV_CHARSET_PRIVATE_H
+#define CV_CHARSET_PRIVATE_H
+
+#include <culver/str.h>
+
+enum cv_charset_kind {
+	CV_CHARSET_GUESS, /* UTF-8 where it is well formed, else windows-1252 */
+	CV_CHARSET_UTF8,
+	CV_CHARSET_WINDOWS_1252,
+	CV_CHARSET_ICONV
+};
+
+struct cv_charset_name {
+	enum cv_charset_kind kind;
+	bool known;         /* GUESS: US-ASCII is known, "x-unknown" is not */
+	char iconv_name[24]; /* ICONV: what iconv_open takes */
+	uint8_t unit;       /* octets to skip at an invalid sequence */
+};
+
+/* Never fails: what it does not know is GUESS, not known. Only names from its own tables ever reach iconv. */
+void cv_charset_resolve(struct cv_str name, struct cv_charset_name *name_r);
+
+/* Our spellings of the charsets that mail uses most, in order; NULL at the end. */
+extern const char *const cv_charset_usual[];
+
+#endif

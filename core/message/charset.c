@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT
+   Streaming conversion to UTF-8: UTF-8 itself, windows-1252 and guessing by our own code, all else by iconv. */
+#include <config.h>
+
+#include <culver/charset.h>
+
+#include "core/message/charset-private.h"
+
+#include <errno.h>
+#include <iconv.h>
+#include <string.h>
+
+#define PENDING_MAX 16
+#define CACHE_SLOTS 64
+
+struct cv_charset {
+	struct cv_charset_name name;
+	iconv_t cd; /* ICONV only */
+	uint8_t pending_len;
+	uint8_t pending[PENDING_MAX]; /* start of a character whose rest has not come yet */
+};
+
+/* Descriptors that nobody uses now. One thread per process, so no lock; a worker inherits it filled. */
+static struct {
+	char iconv_name[24]; /* empty: free slot */
+	iconv_t cd;
+} cache[CACHE_SLOTS];
+
+static bool descriptor_get(const char *iconv_name, iconv_t *cd_r)
+{
+	for (size_t i = 0; i < CACHE_SLOTS; i++) {
+		if (strcmp(cache[i].iconv_name, iconv_name) == 0) {
+			*cd_r = cache[i].cd;
+			cache[i].iconv_name[0] = '\0';
+			return true;
+		}
+	}
+	*cd_r = iconv_open("UTF-8", iconv_name);
+	return *cd_r != (iconv_t)-1;
+}
+
+static void descriptor_put(const char *iconv_name, iconv_t cd)
+{
+	for (size_t i = 0; i < CACHE_SLOTS; i++) {
+		if (cache[i].iconv_name[0] == '\0') {
+			(void)iconv(cd, NULL, NULL, NULL, NULL);
+			memcpy(cache[i].iconv_name, iconv_name, sizeof(cache[i].iconv_name));
+			cache[i].cd = cd;
+			return;
+		}
+	}
+	(void)iconv_close(cd);
+}
+
+void cv_charset_cache_clear(void)
+{
+	for (size_t i = 0; i < CACHE_SLOTS; i++) {
+		if (cache[i].iconv_name[0] != '\0') {
+			cache[i].iconv_name[0] = '\0';
+			(void)iconv_close(cache[i].cd);
+		}
+	}
+}
+
+struct cv_charset *cv_charset_open(struct cv_str name)
+{
+	struct cv_charset *charset = cv_new0(struct cv_charset);
+
+	cv_charset_resolve(name, &charset->name);
+	if (charset->name.kind == CV_CHARSET_ICONV && !descriptor_get(charset->name.iconv_name, &charset->cd)) {
+		charset->name.kind = CV_CHARSET_GUESS;
+		charset->name.known = false;
+	}
+	return charset;
+}
+
+void cv_charset_close(struct cv_charset **charset)
+{
+	if (*charset == NULL)
+		return;
+	if ((*charset)->name.kind == CV_CHARSET_ICONV)
+		descriptor_put((*charset)->name.iconv_name, (*charset)->cd);
+	cv_free(*charset);
+	*charset = NULL;
+}
+
+bool cv_charset_known(struct cv_str name)
+{
+	struct cv_charset *charset = cv_charset_open(name);
+	bool known = charset->name.known;
+
+	cv_charset_close(&charset);
+	return known;
+}
+
+void cv_charset_preload(void)
+{
+	for (size_t i = 0; cv_charset_usual[i] != NULL; i++)
+		(void)cv_charset_known(cv_str_c(cv_charset_usual[i]));
+}
+
+static void append_replacement(struct cv_buf *out)
+{
+	cv_buf_append(out, CV_STR("\xEF\xBF\xBD"));
+}
+
+static void append_windows_1252(struct cv_buf *out, uint8_t octet)
+{
+	static const uint16_t high[32] = { 0x20AC, 0xFFFD, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030,
+		0x0160, 0x2039, 0x0152, 0xFFFD, 0x017D, 0xFFFD, 0xFFFD, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013,
+		0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0xFFFD, 0x017E, 0x0178 };
+
+	cv_buf_append_utf8(out, octet >= 0x80 && octet < 0xA0 ? high[octet - 0x80] : octet);
+}
+
+static size_t ascii_run(const uint8_t *p, size_t len)
+{
+	size_t n = 0;
+
+	/* 16 at a time: a constant count that compilers make one comparison of */
+	while (len - n >= 16) {
+		uint8_t any = 0;
+
+		for (size_t i = 0; i < 16; i++)
+			any |= p[n + i];
+		if (any & 0x80)
+			break;
+		n += 16;
+	}
+	while (n < len && p[n] < 0x80)
+		n++;
+	return n;
+}
+
+/* One UTF-8 sequence (RFC 3629) at p, len > 0: its length when it is whole; 0 when all octets are there so far but some are
+   missing; -n when the first n octets can be no part of any. */
+static int utf8_sequence(const uint8_t *p, size_t len)
+{
+	uint8_t first = p[0], low = 0x80, high = 0xBF;
+	size_t need = 0;
+
+	if (first < 0x80)
+		return 1;
+	if (first >= 0xC2 && first <= 0xDF)
+		need = 2;
+	else if (first >= 0xE0 && first <= 0xEF)
+		need = 3;
+	else if (first >= 0xF0 && first <= 0xF4)
+		need = 4;
+	if (need == 0)
+		return -1;
+	if (first == 0xE0)
+		low = 0xA0; /* overlong */
+	else if (first == 0xED)
+		high = 0x9F; /* surrogates */
+	else if (first == 0xF0)
+		low = 0x90;
+	else if (first == 0xF4)
+		high = 0x8F;
+	for (size_t i = 1; i < need; i++) {
+		if (i == len)
+			return 0;
+		if (p[i] < low || p[i] > high)
+			return -(int)i;
+		low = 0x80;
+		high = 0xBF;
+	}
+	return (int)need;
+}
+
+static void append_invalid(const struct cv_charset *charset, struct cv_buf *out, const uint8_t *p, size_t len)
+{
+	if (charset->name.kind == CV_CHARSET_UTF8) {
+		append_replacement(out);
+		return;
+	}
+	for (size_t i = 0; i < len; i++)
+		append_windows_1252(out, p[i]);
+}
+
+static void feed_utf8(struct cv_charset *charset, const uint8_t *p, size_t len, struct cv_buf *out)
+{
+	size_t start = 0, pos = 0;
+
+	while (charset->pending_len > 0 && len > 0) {
+		int n;
+
+		charset->pending[charset->pending_len] = p[0];
+		n = utf8_sequence(charset->pending, charset->pending_len + 1U);
+		if (n < 0) { /* p[0] is not of it and is looked at again below */
+			append_invalid(charset, out, charset->pending, charset->pending_len);
+			charset->pending_len = 0;
+			break;
+		}
+		p++;
+		len--;
+		charset->pending_len++;
+		if (n > 0) {
+			cv_buf_append_mem(out, charset->pending, charset->pending_len);
+			charset->pending_len = 0;
+		}
+	}
+	while (pos < len) {
+		int n;
+
+		pos += ascii_run(p + pos, len - pos);
+		if (pos == len)
+			break;
+		n = utf8_sequence(p + pos, len - pos);
+		if (n > 0) {
+			pos += (size_t)n;
+			continue;
+		}
+		cv_buf_append_mem(out, p + start, pos - start);
+		if (n == 0) {
+			charset->pending_len = (uint8_t)(len - pos);
+			memcpy(charset->pending, p + pos, len - pos);
+			return;
+		}
+		append_invalid(charset, out, p + pos, (size_t)-n);
+		pos += (size_t)-n;
+		start = pos;
+	}
+	if (pos > start)
+		cv_buf_append_mem(out, p + start, pos - start);
+}
+
+static void feed_windows_1252(const uint8_t *p, size_t len, struct cv_buf *out)
+{
+	size_t pos = 0;
+
+	while (pos < len) {
+		size_t run = ascii_run(p + pos, len - pos);
+
+		cv_buf_append_mem(out, p + pos, run);
+		pos += run;
+		while (pos < len && p[pos] >= 0x80)
+			append_windows_1252(out, p[pos++]);
+	}
+}
+
+/* Convert len octets at p; the unfinished rest goes to pending. */
+static void convert(struct cv_charset *charset, char *p, size_t len, struct cv_buf *out)
+{
+	char octets[4096];
+
+	charset->pending_len = 0;
+	while (len > 0) {
+		char *to = octets;
+		size_t left = sizeof(octets), before = len, skip;
+		size_t result = iconv(charset->cd, &p, &len, &to, &left);
+		int error = result == (size_t)-1 ? errno : 0;
+
+		cv_buf_append_mem(out, octets, sizeof(octets) - left);
+		if (error == E2BIG && (len < before || left < sizeof(octets)))
+			continue;
+		if (error == EINVAL && len < PENDING_MAX) {
+			memcpy(charset->pending, p, len);
+			charset->pending_len = (uint8_t)len;
+			return;
+		}
+		if (len == 0)
+			return;
+		/* EILSEQ, or a converter that does not get on: skip one unit */
+		append_replacement(out);
+		skip = CV_MIN(len, charset->name.unit);
+		p += skip;
+		len -= skip;
+	}
+}
+
+static void feed_iconv(struct cv_charset *charset, struct cv_str in, struct cv_buf *out)
+{
+	char octets[4096 + PENDING_MAX];
+
+	while (in.len > 0 && cv_buf_ok(out)) {
+		size_t kept = charset->pending_len, take = CV_MIN(in.len, (size_t)4096);
+
+		memcpy(octets, charset->pending, kept);
+		memcpy(octets + kept, in.ptr, take);
+		in = cv_str_sub(in, take, SIZE_MAX);
+		convert(charset, octets, kept + take, out);
+	}
+}
+
+void cv_charset_feed(struct cv_charset *charset, struct cv_str in, struct cv_buf *out)
+{
+	if (in.len == 0)
+		return;
+	switch (charset->name.kind) {
+	case CV_CHARSET_GUESS:
+	case CV_CHARSET_UTF8:
+		feed_utf8(charset, (const uint8_t *)in.ptr, in.len, out);
+		break;
+	case CV_CHARSET_WINDOWS_1252:
+		feed_windows_1252((const uint8_t *)in.ptr, in.len, out);
+		break;
+	case CV_CHARSET_ICONV:
+		feed_iconv(charset, in, out);
+		break;
+	}
+}
+
+void cv_charset_finish(struct cv_charset *charset, struct cv_buf *out)
+{
+	if (charset->pending_len > 0) {
+		if (charset->name.kind == CV_CHARSET_ICONV)
+			append_replacement(out);
+		else
+			append_invalid(charset, out, charset->pending, charset->pending_len);
+		charset->pending_len = 0;
+	}
+	if (charset->name.kind == CV_CHARSET_ICONV) {
+		char octets[64], *to = octets;
+		size_t left = sizeof(octets);
+
+		/* some converters hold a letter back until they know that no accent follows */
+		(void)iconv(charset->cd, NULL, NULL, &to, &left);
+		cv_buf_append_mem(out, octets, sizeof(octets) - left);
+		(void)iconv(charset->cd, NULL, NULL, NULL, NULL);
+	}
+}
+
+void cv_charset_to_utf8(struct cv_str name, struct cv_str in, struct cv_buf *out)
+{
+	struct cv_charset *charset = cv_charset_open(name);
+
+	cv_charset_feed(charset, in, out);
+	cv_charset_finish(charset, out);
+	cv_charset_close(&charset);
+}
+
+bool cv_charset_from_utf8(struct cv_str name, struct cv_str utf8, struct cv_buf *out)
+{
+	struct cv_charset_name resolved;
+	char octets[1024], *in, *copy;
+	const char *to_name;
+	size_t left = utf8.len;
+	iconv_t cd;
+	bool ok = cv_str_is_utf8(utf8);
+
+	cv_charset_resolve(name, &resolved);
+	if (!ok || !resolved.known)
+		return false;
+	to_name = resolved.kind == CV_CHARSET_ICONV ? resolved.iconv_name :
+		resolved.kind == CV_CHARSET_UTF8    ? "UTF-8" :
+		resolved.kind == CV_CHARSET_GUESS   ? "US-ASCII" :
+						      "CP1252";
+	cd = iconv_open(to_name, "UTF-8");
+	if (cd == (iconv_t)-1)
+		return false;
+	in = copy = cv_malloc(utf8.len + 1); /* iconv's argument is not const */
+	if (utf8.len > 0)
+		memcpy(copy, utf8.ptr, utf8.len);
+	while (ok && left > 0) {
+		char *to = octets;
+		size_t room = sizeof(octets), before = left;
+		size_t result = iconv(cd, &in, &left, &to, &room);
+
+		/* a positive result counts characters that were replaced by others */
+		ok = result == 0 || (result == (size_t)-1 && errno == E2BIG && left < before);
+		cv_buf_append_mem(out, octets, sizeof(octets) - room);
+	}
+	if (ok) {
+		char *to = octets;
+		size_t room = sizeof(octets);
+
+		ok = iconv(cd, NULL, NULL, &to, &room) != (size_t)-1;
+		cv_buf_append_mem(out, octets, sizeof(octets) - room);
+	}
+	cv_free(copy);
+	(void)iconv_close(cd);
+	return ok && cv_buf_ok(out);
+}

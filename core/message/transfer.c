@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT
+   Content transfer decodings (RFC 2045 section 6), streaming and as lenient as mail programs are. */
+#include <config.h>
+
+#include <culver/charset.h>
+
+#include <string.h>
+
+enum qp_state { QP_TEXT, QP_BLANKS, QP_EQUALS, QP_HEX, QP_SOFT };
+enum uu_state { UU_BEFORE, UU_DATA, UU_AFTER };
+
+enum cv_transfer cv_transfer_parse(struct cv_str value)
+{
+	static const struct {
+		const char *name;
+		enum cv_transfer transfer;
+	} names[] = { { "7bit", CV_TRANSFER_IDENTITY }, { "8bit", CV_TRANSFER_IDENTITY }, { "binary", CV_TRANSFER_IDENTITY },
+		{ "base64", CV_TRANSFER_BASE64 }, { "quoted-printable", CV_TRANSFER_QP }, { "x-uuencode", CV_TRANSFER_UUENCODE },
+		{ "x-uue", CV_TRANSFER_UUENCODE }, { "uuencode", CV_TRANSFER_UUENCODE }, { "7-bit", CV_TRANSFER_IDENTITY },
+		{ "8-bit", CV_TRANSFER_IDENTITY }, { "7bits", CV_TRANSFER_IDENTITY }, { "8bits", CV_TRANSFER_IDENTITY } };
+	char word[24];
+	size_t len = 0, depth = 0;
+
+	for (size_t i = 0; i < value.len; i++) {
+		char c = value.ptr[i];
+
+		if (c == '(')
+			depth++;
+		else if (c == ')' && depth > 0)
+			depth--;
+		else if (depth == 0 && !cv_is_space(c) && c != '"' && c != ';' && len < sizeof(word))
+			word[len++] = c;
+	}
+	if (len == 0)
+		return CV_TRANSFER_IDENTITY;
+	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
+		if (cv_str_caseeq_c(cv_str_mem(word, len), names[i].name))
+			return names[i].transfer;
+	}
+	return CV_TRANSFER_UNKNOWN;
+}
+
+void cv_transfer_decoder_init(struct cv_transfer_decoder *decoder, enum cv_transfer transfer)
+{
+	*decoder = (struct cv_transfer_decoder){ .transfer = transfer };
+}
+
+/* ---- base64 ---- */
+
+#define B64_SKIP 0x40 /* line ends and white space */
+#define B64_PAD 0x41
+#define B64_BAD 0x42
+
+static uint8_t base64_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return (uint8_t)(c - 'A');
+	if (c >= 'a' && c <= 'z')
+		return (uint8_t)(c - 'a' + 26);
+	if (cv_is_digit(c))
+		return (uint8_t)(c - '0' + 52);
+	if (c == '+')
+		return 62;
+	if (c == '/')
+		return 63;
+	return c == '=' ? B64_PAD : cv_is_space(c) ? B64_SKIP : B64_BAD;
+}
+
+static const uint8_t *base64_table(void)
+{
+	static uint8_t table[256];
+
+	if (table['B'] != 1) {
+		for (unsigned i = 0; i < 256; i++)
+			table[i] = base64_value((char)i);
+	}
+	return table;
+}
+
+static void decode_base64(struct cv_transfer_decoder *d, struct cv_str in, struct cv_buf *out)
+{
+	const uint8_t *table = base64_table();
+	const uint8_t *p = (const uint8_t *)in.ptr;
+	uint8_t octets[3072];
+	size_t n = 0, i = 0;
+
+	while (i < in.len) {
+		uint8_t v;
+
+		if (n > sizeof(octets) - 3) {
+			cv_buf_append_mem(out, octets, n);
+			n = 0;
+		}
+		/* whole groups */
+		if (d->bit_count == 0 && in.len - i >= 4) {
+			uint8_t a = table[p[i]], b = table[p[i + 1]], c = table[p[i + 2]], e = table[p[i + 3]];
+
+			if ((a | b | c | e) < 64) {
+				octets[n++] = (uint8_t)(a << 2 | b >> 4);
+				octets[n++] = (uint8_t)(b << 4 | c >> 2);
+				octets[n++] = (uint8_t)(c << 6 | e);
+				i += 4;
+				continue;
+			}
+		}
+		v = table[p[i++]];
+		if (v < 64) {
+			d->bits = d->bits << 6 | v;
+			d->bit_count = (uint8_t)(d->bit_count + 6);
+			if (d->bit_count >= 8) {
+				d->bit_count = (uint8_t)(d->bit_count - 8);
+				octets[n++] = (uint8_t)(d->bits >> d->bit_count);
+			}
+			if (d->bit_count == 0)
+				d->bits = 0;
+		} else if (v == B64_PAD) {
+			if (d->bit_count == 6)
+				d->invalid = true;
+			d->bits = 0;
+			d->bit_count = 0;
+		} else if (v == B64_BAD) {
+			d->invalid = true;
+		}
+	}
+	cv_buf_append_mem(out, octets, n);
+}
+
+/* ---- quoted-printable ---- */
+
+static int hex_value(char c)
+{
+	if (cv_is_digit(c))
+		return c - '0';
+	c = cv_upper(c);
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static void qp_hold(struct cv_transfer_decoder *d, char c)
+{
+	d->pending[d->pending_len++] = c;
+}
+
+static void qp_release(struct cv_transfer_decoder *d, struct cv_buf *out)
+{
+	cv_buf_append_mem(out, d->pending, d->pending_len);
+	d->pending_len = 0;
+	d->state = QP_TEXT;
+}
+
+static bool is_qp_plain(char c)
+{
+	return c != '=' && c != ' ' && c != '\t' && c != '\r' && c != '\n';
+}
+
+/* The octets held are blanks (perhaps with a CR behind), "=", "=" and a digit, or "=" and blanks. Each step either takes c or,
+   having released what was held, looks at it again as text. */
+static void decode_qp(struct cv_transfer_decoder *d, struct cv_str in, struct cv_buf *out)
+{
+	size_t i = 0;
+
+	while (i < in.len) {
+		char c = in.ptr[i];
+
+		if (d->pending_len == sizeof(d->pending)) {
+			d->invalid = true;
+			qp_release(d, out);
+		}
+		switch ((enum qp_state)d->state) {
+		case QP_TEXT:
+			if (c == '=') {
+				qp_hold(d, c);
+				d->state = QP_EQUALS;
+				i++;
+			} else if (c == '\n') {
+				cv_buf_append_char(out, c);
+				i++;
+			} else if (!is_qp_plain(c)) {
+				qp_hold(d, c);
+				d->state = QP_BLANKS;
+				i++;
+			} else {
+				size_t run = 1;
+
+				while (i + run < in.len && is_qp_plain(in.ptr[i + run]))
+					run++;
+				cv_buf_append(out, cv_str_sub(in, i, run));
+				i += run;
+			}
+			break;
+		case QP_BLANKS:
+			if (c == '\n') {
+				bool cr = d->pending[d->pending_len - 1] == '\r';
+
+				d->pending_len = 0;
+				d->state = QP_TEXT;
+				cv_buf_append(out, cr ? CV_STR("\r\n") : CV_STR("\n"));
+				i++;
+			} else if ((c == ' ' || c == '\t' || c == '\r') && d->pending[d->pending_len - 1] != '\r') {
+				qp_hold(d, c);
+				i++;
+			} else {
+				qp_release(d, out);
+			}
+			break;
+		case QP_EQUALS:
+			if (hex_value(c) >= 0) {
+				qp_hold(d, c);
+				d->state = QP_HEX;
+				i++;
+			} else if (cv_is_space(c)) {
+				d->state = QP_SOFT;
+			} else {
+				d->invalid = true;
+				qp_release(d, out);
+			}
+			break;
+		case QP_HEX:
+			if (hex_value(c) >= 0) {
+				int octet = hex_value(d->pending[1]) * 16 + hex_value(c);
+
+				d->pending_len = 0;
+				d->state = QP_TEXT;
+				cv_buf_append_char(out, (char)octet);
+				i++;
+			} else {
+				d->invalid = true;
+				qp_release(d, out);
+			}
+			break;
+		case QP_SOFT:
+			if (c == '\n') {
+				d->pending_len = 0;
+				d->state = QP_TEXT;
+				i++;
+			} else if ((c == ' ' || c == '\t' || c == '\r') && d->pending[d->pending_len - 1] != '\r') {
+				qp_hold(d, c);
+				i++;
+			} else {
+				d->invalid = true;
+				qp_release(d, out);
+			}
+			break;
+		}
+	}
+}
+
+static void finish_qp(struct cv_transfer_decoder *d, struct cv_buf *out)
+{
+	/* white space at the end of the last line goes, and so does a soft line break there */
+	if (d->state == QP_HEX) {
+		d->invalid = true;
+		qp_release(d, out);
+	}
+	d->pending_len = 0;
+	d->state = QP_TEXT;
+}
+
+/* ---- uuencode ---- */
+
+static uint8_t uu_value(char c)
+{
+	return (uint8_t)((c - ' ') & 0x3F);
+}
+
+/* pending holds one line, cut at its size: longer than any that uuencode writes. */
+static void uu_line(struct cv_transfer_decoder *d, struct cv_buf *out)
+{
+	struct cv_str line = cv_str_trim(cv_str_mem(d->pending, d->pending_len));
+	size_t left, i = 1;
+
+	d->pending_len = 0;
+	switch ((enum uu_state)d->state) {
+	case UU_BEFORE:
+		/* "begin" SP mode SP name */
+		if (cv_str_starts(line, CV_STR("begin ")) && line.len > 9 && cv_is_digit(line.ptr[6]))
+			d->state = UU_DATA;
+		return;
+	case UU_DATA:
+		if (cv_str_eq(line, CV_STR("end"))) {
+			d->state = UU_AFTER;
+			return;
+		}
+		break;
+	case UU_AFTER:
+		return;
+	}
+	if (line.len == 0)
+		return;
+	left = uu_value(line.ptr[0]);
+	for (; left > 0; i += 4) {
+		uint8_t v[4] = { 0 }, octets[3];
+
+		/* spaces at the end of a line get lost on the way: they are zeros */
+		for (size_t k = 0; k < 4; k++)
+			v[k] = i + k < line.len ? uu_value(line.ptr[i + k]) : 0;
+		octets[0] = (uint8_t)(v[0] << 2 | v[1] >> 4);
+		octets[1] = (uint8_t)(v[1] << 4 | v[2] >> 2);
+		octets[2] = (uint8_t)(v[2] << 6 | v[3]);
+		cv_buf_append_mem(out, octets, CV_MIN(left, (size_t)3));
+		left -= CV_MIN(left, (size_t)3);
+	}
+}
+
+static void decode_uu(struct cv_transfer_decoder *d, struct cv_str in, struct cv_buf *out)
+{
+	for (size_t i = 0; i < in.len; i++) {
+		if (in.ptr[i] == '\n')
+			uu_line(d, out);
+		else if (d->pending_len < sizeof(d->pending))
+			d->pending[d->pending_len++] = in.ptr[i];
+	}
+}
+
+static void finish_uu(struct cv_transfer_decoder *d, struct cv_buf *out)
+{
+	uu_line(d, out);
+	if (d->state != UU_AFTER)
+		d->invalid = true;
+	d->state = UU_BEFORE;
+}
+
+void cv_transfer_decode(struct cv_transfer_decoder *decoder, struct cv_str in, struct cv_buf *out)
+{
+	switch (decoder->transfer) {
+	case CV_TRANSFER_IDENTITY:
+	case CV_TRANSFER_UNKNOWN:
+		cv_buf_append(out, in);
+		break;
+	case CV_TRANSFER_BASE64:
+		decode_base64(decoder, in, out);
+		break;
+	case CV_TRANSFER_QP:
+		decode_qp(decoder, in, out);
+		break;
+	case CV_TRANSFER_UUENCODE:
+		decode_uu(decoder, in, out);
+		break;
+	}
+}
+
+void cv_transfer_decode_finish(struct cv_transfer_decoder *decoder, struct cv_buf *out)
+{
+	switch (decoder->transfer) {
+	case CV_TRANSFER_IDENTITY:
+	case CV_TRANSFER_UNKNOWN:
+		break;
+	case CV_TRANSFER_BASE64:
+		if (decoder->bit_count == 6)
+			decoder->invalid = true;
+		decoder->bits = 0;
+		decoder->bit_count = 0;
+		break;
+	case CV_TRANSFER_QP:
+		finish_qp(decoder, out);
+		break;
+	case CV_TRANSFER_UUENCODE:
+		finish_uu(decoder, out);
+		break;
+	}
+}
