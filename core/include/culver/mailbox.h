@@ -261,7 +261,7 @@ CV_EXPORT CV_MUST_CHECK int cv_save_add_keyword(struct cv_save *save, struct cv_
 /* ---- Delivery -------------------------------------------------------------------------------------- */
 
 struct cv_delivery {
-	struct cv_str octets;        /* the message as received, with any header added in front */
+	struct cv_str octets;        /* the message as received */
 	struct cv_str reverse_path;  /* without <> */
 	struct cv_str recipient;     /* final address */
 	struct cv_str detail;        /* behind recipient_delimiter; absent when none */
@@ -269,6 +269,7 @@ struct cv_delivery {
 	struct cv_str mailbox;       /* target, UTF-8: "INBOX" unless changed by a hook */
 	uint16_t flags;
 	uint32_t uid;                /* after delivery, 0 when a hook filed it elsewhere */
+	struct cv_str header;        /* fields that are saved in front of octets (Return-Path, Delivered-To, Received); absent: none */
 };
 /* Hooks (delivery, message_save), save, commit. done is called when it is durable. Falls back to INBOX when the target cannot be made. */
 CV_EXPORT CV_MUST_CHECK int cv_deliver(struct cv_user *user, struct cv_delivery *delivery, cv_commit_fn *done, void *ctx,

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+   POP3: what the part before login and the session share. */
+#include <config.h>
+
+#include "modules/lib/pop3/pop3.h"
+
+#include <culver/reader.h>
+
+void cv_pop3_input_init(struct cv_pop3_input *input)
+{
+	cv_buf_init_wipe(&input->line, CV_POP3_AUTH_LINE_MAX);
+	input->discarding = false;
+}
+
+void cv_pop3_input_deinit(struct cv_pop3_input *input)
+{
+	cv_buf_deinit(&input->line);
+}
+
+int cv_pop3_input_line(struct cv_pop3_input *input, struct cv_stream *stream, size_t max)
+{
+	struct cv_str in = cv_stream_input(stream), line;
+	size_t end;
+
+	if (max > CV_POP3_AUTH_LINE_MAX)
+		max = CV_POP3_AUTH_LINE_MAX;
+	cv_buf_clear(&input->line);
+	end = cv_str_find(in, '\n');
+	if (input->discarding) {
+		if (end == SIZE_MAX) {
+			cv_stream_consume(stream, in.len);
+			return 0;
+		}
+		cv_stream_consume(stream, end + 1);
+		input->discarding = false;
+		return -1;
+	}
+	if (end == SIZE_MAX) {
+		if (in.len < max)
+			return 0;
+		cv_stream_consume(stream, in.len);
+		input->discarding = true;
+		return 0;
+	}
+	line = cv_str_sub(in, 0, end);
+	if (cv_str_ends(line, CV_STR("\r")))
+		line.len--;
+	if (end >= max || cv_str_has_nul(line)) {
+		cv_stream_consume(stream, end + 1);
+		return -1;
+	}
+	cv_buf_append(&input->line, line);
+	cv_stream_consume(stream, end + 1);
+	return 1;
+}
+
+void cv_pop3_append_line(struct cv_buf *out, const char *fmt, va_list ap)
+{
+	size_t start = out->len;
+
+	cv_buf_vprintf(out, fmt, ap);
+	if (out->len - start > 510)
+		cv_buf_truncate(out, start + 510);
+	for (size_t i = start; i < out->len; i++) {
+		if (out->data[i] < ' ' || out->data[i] > '~')
+			out->data[i] = '?';
+	}
+	cv_buf_append_c(out, "\r\n");
+}
+
+const char *cv_pop3_response_code(enum cv_err_code code, bool login)
+{
+	switch (code) {
+	case CV_ERR_TEMP:
+	case CV_ERR_UNAVAILABLE:
+	case CV_ERR_NOQUOTA:
+		return "[SYS/TEMP] ";
+	case CV_ERR_CORRUPT:
+	case CV_ERR_INTERNAL:
+	case CV_ERR_UNSUPPORTED:
+		return "[SYS/PERM] ";
+	case CV_ERR_AUTH:
+		return "[AUTH] ";
+	case CV_ERR_PERM:
+	case CV_ERR_INVALID:
+	case CV_ERR_NOTFOUND:
+		return login ? "[AUTH] " : "[SYS/PERM] ";
+	case CV_ERR_INUSE:
+		return "[IN-USE] ";
+	case CV_ERR_LIMIT:
+		/* Before login it is a limit on attempts, after it one on the user's connections. */
+		return login ? "[SYS/TEMP] " : "[IN-USE] ";
+	case CV_ERR_NONE:
+	case CV_ERR_EXISTS:
+	case CV_ERR_EXPUNGED:
+		break;
+	}
+	return "";
+}
+
+void cv_pop3_append_capabilities(struct cv_buf *out)
+{
+	cv_buf_append_c(out, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
+}
+
+void cv_pop3_resume_put(const struct cv_pop3_resume *resume, struct cv_buf *out)
+{
+	cv_put_u8(out, (uint8_t)resume->count);
+	for (size_t i = 0; i < resume->count; i++)
+		cv_put_str(out, resume->lines[i]);
+}
+
+static bool is_printable(struct cv_str s)
+{
+	struct cv_reader r = cv_reader_init(s);
+	char c;
+
+	while (cv_take_any(&r, &c)) {
+		if (c < ' ' || c > '~')
+			return false;
+	}
+	return true;
+}
+
+bool cv_pop3_resume_take(struct cv_str data, struct cv_pop3_resume *resume_r)
+{
+	struct cv_reader r = cv_reader_init(data);
+	struct cv_pop3_resume resume = { 0 };
+	uint8_t count;
+
+	if (!cv_take_u8(&r, &count) || count > CV_POP3_RESUME_LINES)
+		return false;
+	for (; resume.count < count; resume.count++) {
+		if (!cv_take_str(&r, 512, &resume.lines[resume.count]) || resume.lines[resume.count].len == 0 ||
+			!is_printable(resume.lines[resume.count]))
+			return false;
+	}
+	if (!cv_reader_end(&r))
+		return false;
+	*resume_r = resume;
+	return true;
+}
