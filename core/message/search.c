@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: MIT
+   Search for texts in decoded messages: one pass, bounded memory, in slices. */
+#include <config.h>
+
+#include "core/message/casemap-private.h"
+#include "core/message/text-private.h"
+
+#include <culver/map.h>
+#include <culver/search.h>
+
+#include <string.h>
+
+#define HEADER_MAX (1024 * 1024) /* of one header; what is beyond is not searched */
+#define SLICE 8192
+#define ADDRESSES_MAX 10000
+
+struct key {
+	enum cv_search_where where;
+	struct cv_buf name;
+	struct cv_buf needle; /* mapped */
+	bool found;
+};
+
+/* Text of one part as it streams by, mapped; the end of what was searched stays for matches across slices. */
+struct window {
+	struct cv_buf mapped;
+};
+
+enum search_phase { SEARCH_HEADER, SEARCH_BODY, SEARCH_NEXT, SEARCH_DONE };
+
+struct cv_search {
+	CV_VEC(struct key) keys;
+	size_t open;        /* keys not found yet */
+	size_t longest;     /* octets of the longest needle */
+	bool needs_body;
+
+	struct cv_message_reader *reader;
+	const struct cv_mime_part *part;
+	enum search_phase phase;
+	uint64_t pos, end;  /* of the body that is searched */
+	bool decoding, html;
+	struct cv_text_decoder decoder;
+	struct cv_html_text markup;
+	struct window raw, text;
+	struct cv_buf header, utf8, stripped;
+	struct cv_arena *arena;
+};
+
+struct cv_search *cv_search_new(void)
+{
+	struct cv_search *s = cv_new0(struct cv_search);
+
+	s->phase = SEARCH_DONE;
+	cv_buf_init(&s->raw.mapped, SIZE_MAX);
+	cv_buf_init(&s->text.mapped, SIZE_MAX);
+	cv_buf_init(&s->header, HEADER_MAX);
+	cv_buf_init(&s->utf8, SIZE_MAX);
+	cv_buf_init(&s->stripped, SIZE_MAX);
+	s->arena = cv_arena_new("search", NULL, 0);
+	return s;
+}
+
+static void stop_decoding(struct cv_search *s)
+{
+	if (s->decoding)
+		cv_text_decoder_deinit(&s->decoder);
+	s->decoding = false;
+}
+
+void cv_search_free(struct cv_search **search)
+{
+	struct cv_search *s = *search;
+
+	if (s == NULL)
+		return;
+	stop_decoding(s);
+	for (size_t i = 0; i < s->keys.count; i++) {
+		cv_buf_deinit(&s->keys.data[i].name);
+		cv_buf_deinit(&s->keys.data[i].needle);
+	}
+	cv_vec_free(&s->keys);
+	cv_buf_deinit(&s->raw.mapped);
+	cv_buf_deinit(&s->text.mapped);
+	cv_buf_deinit(&s->header);
+	cv_buf_deinit(&s->utf8);
+	cv_buf_deinit(&s->stripped);
+	cv_arena_free(&s->arena);
+	cv_free(s);
+	*search = NULL;
+}
+
+int cv_search_add(struct cv_search *search, enum cv_search_where where, struct cv_str name, struct cv_str needle,
+	size_t *index_r, struct cv_err *err)
+{
+	struct key *key;
+
+	if (search->keys.count >= CV_SEARCH_KEYS_MAX)
+		return cv_err_set_public(err, CV_ERR_LIMIT, "more than %d text keys in one search", CV_SEARCH_KEYS_MAX);
+	if (needle.len > CV_SEARCH_NEEDLE_MAX || name.len > CV_SEARCH_NEEDLE_MAX)
+		return cv_err_set_public(
+			err, CV_ERR_LIMIT, "a search text is longer than %d octets", CV_SEARCH_NEEDLE_MAX);
+	key = cv_vec_push(&search->keys);
+	key->where = where;
+	cv_buf_init(&key->name, SIZE_MAX);
+	cv_buf_append(&key->name, name);
+	cv_buf_init(&key->needle, SIZE_MAX);
+	cv_casemap(&key->needle, needle);
+	search->longest = CV_MAX(search->longest, key->needle.len);
+	if (where != CV_SEARCH_HEADER)
+		search->needs_body = true;
+	*index_r = search->keys.count - 1;
+	return 1;
+}
+
+bool cv_search_needs_body(const struct cv_search *search)
+{
+	return search->needs_body;
+}
+
+bool cv_search_found(const struct cv_search *search, size_t index)
+{
+	cv_assert(index < search->keys.count);
+	return search->keys.data[index].found;
+}
+
+static void set_found(struct cv_search *s, struct key *key)
+{
+	key->found = true;
+	s->open--;
+}
+
+static bool holds(const struct cv_buf *mapped, const struct key *key)
+{
+	return cv_str_find_str(cv_buf_str(mapped), cv_buf_str(&key->needle)) != SIZE_MAX;
+}
+
+/* ---- header fields ---- */
+
+static bool is_address_field(struct cv_str name)
+{
+	static const char *const names[] = { "from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to",
+		"resent-cc", "resent-bcc", "resent-sender" };
+
+	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
+		if (cv_str_caseeq_c(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Addresses as people write them, so that "user@example.org" is found in "<user (at work) @ example . org>". */
+static void append_addresses(struct cv_search *s, struct cv_str value, struct cv_buf *out)
+{
+	struct cv_address_list list;
+
+	cv_arena_reset(s->arena);
+	cv_address_parse(s->arena, value, ADDRESSES_MAX, &list);
+	for (size_t i = 0; i < list.count; i++) {
+		const struct cv_address *a = &list.items[i];
+
+		if (a->kind == CV_ADDRESS_GROUP_END)
+			continue;
+		cv_buf_append_char(out, '\n');
+		if (a->name.len > 0) {
+			cv_header_decode(out, a->name);
+			cv_buf_append(out, CV_STR(" <"));
+		}
+		cv_header_decode(out, a->mailbox);
+		if (a->host.len > 0) {
+			cv_buf_append_char(out, '@');
+			cv_header_decode(out, a->host);
+		}
+		if (a->name.len > 0)
+			cv_buf_append_char(out, '>');
+	}
+}
+
+static bool field_matters(const struct key *key, const struct cv_header_field *field, bool message, bool header_only)
+{
+	switch (key->where) {
+	case CV_SEARCH_BODY:
+		return !message && !header_only;
+	case CV_SEARCH_TEXT:
+		return !header_only;
+	case CV_SEARCH_HEADER:
+		return message && field->name.len > 0 && cv_str_caseeq(cv_buf_str(&key->name), field->name);
+	}
+	return false;
+}
+
+/* message: the header of the message itself, not one of its parts. header_only: only header keys are asked. */
+static void search_field(struct cv_search *s, const struct cv_header_field *field, bool message, bool header_only)
+{
+	bool mapped = false, with_name = false;
+
+	for (size_t i = 0; i < s->keys.count && s->open > 0; i++) {
+		struct key *key = &s->keys.data[i];
+
+		if (key->found || !field_matters(key, field, message, header_only))
+			continue;
+		if (key->needle.len == 0) {
+			set_found(s, key);
+			continue;
+		}
+		if (!mapped) {
+			cv_buf_clear(&s->utf8);
+			cv_header_decode(&s->utf8, field->value);
+			if (is_address_field(field->name))
+				append_addresses(s, field->value, &s->utf8);
+			cv_buf_clear(&s->text.mapped);
+			cv_casemap_valid(&s->text.mapped, cv_buf_str(&s->utf8));
+			mapped = true;
+		}
+		if (holds(&s->text.mapped, key)) {
+			set_found(s, key);
+			continue;
+		}
+		if (key->where == CV_SEARCH_HEADER || field->name.len == 0)
+			continue;
+		if (!with_name) { /* "Subject: hello" is text of the header too */
+			cv_buf_clear(&s->raw.mapped);
+			cv_casemap(&s->raw.mapped, field->name);
+			cv_buf_append(&s->raw.mapped, CV_STR(": "));
+			cv_buf_append(&s->raw.mapped, cv_buf_str(&s->text.mapped));
+			with_name = true;
+		}
+		if (holds(&s->raw.mapped, key))
+			set_found(s, key);
+	}
+}
+
+static void search_fields(struct cv_search *s, struct cv_str header, bool message, bool header_only)
+{
+	struct cv_header_iter iter;
+	struct cv_header_field field;
+
+	cv_header_iter_init(&iter, header);
+	while (s->open > 0 && cv_header_iter_next(&iter, &field))
+		search_field(s, &field, message, header_only);
+}
+
+static void reset(struct cv_search *s)
+{
+	stop_decoding(s);
+	s->open = s->keys.count;
+	for (size_t i = 0; i < s->keys.count; i++)
+		s->keys.data[i].found = false;
+}
+
+void cv_search_header(struct cv_search *search, struct cv_str header)
+{
+	reset(search);
+	search->phase = SEARCH_DONE;
+	search_fields(search, header, true, true);
+}
+
+/* ---- bodies ---- */
+
+static void search_text(struct cv_search *s, struct window *w, struct cv_str utf8)
+{
+	if (utf8.len == 0)
+		return;
+	cv_casemap_valid(&w->mapped, utf8);
+	for (size_t i = 0; i < s->keys.count && s->open > 0; i++) {
+		struct key *key = &s->keys.data[i];
+
+		if (!key->found && key->where != CV_SEARCH_HEADER && holds(&w->mapped, key))
+			set_found(s, key);
+	}
+	if (w->mapped.len >= s->longest)
+		cv_buf_consume(&w->mapped, w->mapped.len - (s->longest > 0 ? s->longest - 1 : 0));
+}
+
+static void search_decoded(struct cv_search *s)
+{
+	search_text(s, &s->raw, cv_buf_str(&s->utf8));
+	if (s->html) {
+		cv_buf_clear(&s->stripped);
+		cv_html_text_feed(&s->markup, cv_buf_str(&s->utf8), &s->stripped);
+		search_text(s, &s->text, cv_buf_str(&s->stripped));
+	}
+	cv_buf_clear(&s->utf8);
+}
+
+static bool has_text(const struct cv_mime_part *part)
+{
+	return part->kind == CV_MIME_LEAF && (cv_mime_part_is(part, "text", NULL) || cv_mime_part_is(part, "message", NULL));
+}
+
+static void begin_body(struct cv_search *s)
+{
+	const struct cv_mime_part *part = s->part;
+
+	if (!has_text(part)) {
+		s->phase = SEARCH_NEXT;
+		return;
+	}
+	s->pos = part->body_offset;
+	s->end = part->body_offset + part->body_size;
+	s->html = cv_mime_part_is(part, "text", "html");
+	cv_text_decoder_init(&s->decoder, part->encoding, cv_params_raw(&part->params, CV_STR("charset")));
+	s->decoding = true;
+	cv_html_text_init(&s->markup);
+	cv_buf_clear(&s->utf8);
+	cv_buf_clear(&s->raw.mapped);
+	cv_buf_clear(&s->text.mapped);
+	s->phase = SEARCH_BODY;
+}
+
+static void end_body(struct cv_search *s)
+{
+	cv_text_decoder_finish(&s->decoder, &s->utf8);
+	search_decoded(s);
+	if (s->html) {
+		cv_buf_clear(&s->stripped);
+		cv_html_text_finish(&s->markup, &s->stripped);
+		search_text(s, &s->text, cv_buf_str(&s->stripped));
+	}
+	stop_decoding(s);
+	s->phase = SEARCH_NEXT;
+}
+
+static int step_body(struct cv_search *s, uint64_t *used, struct cv_err *err)
+{
+	struct cv_str view;
+	int result = 0;
+
+	if (s->pos < s->end)
+		result = cv_message_reader_get(
+			s->reader, s->pos, (size_t)CV_MIN(s->end - s->pos, (uint64_t)SLICE), &view, err);
+	if (result < 0)
+		return -1;
+	if (result == 0) {
+		end_body(s);
+		return 1;
+	}
+	s->pos += view.len;
+	*used += view.len;
+	cv_text_decoder_feed(&s->decoder, view, &s->utf8);
+	search_decoded(s);
+	return 1;
+}
+
+static int step_header(struct cv_search *s, uint64_t *used, struct cv_err *err)
+{
+	const struct cv_mime_part *part = s->part;
+	uint64_t size = CV_MIN(part->header_size, (uint64_t)HEADER_MAX);
+
+	cv_buf_clear(&s->header);
+	if (cv_message_reader_append(s->reader, part->header_offset, size, &s->header, err) < 0)
+		return -1;
+	*used += size;
+	search_fields(s, cv_buf_str(&s->header), part->parent == NULL, false);
+	if (s->needs_body)
+		begin_body(s);
+	else
+		s->phase = SEARCH_DONE;
+	return 1;
+}
+
+void cv_search_begin(struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *root)
+{
+	reset(search);
+	search->reader = reader;
+	search->part = root;
+	search->phase = SEARCH_HEADER;
+	for (size_t i = 0; i < search->keys.count; i++) {
+		struct key *key = &search->keys.data[i];
+
+		/* the empty text is in every message, but not every message has every field */
+		if (key->needle.len == 0 && key->where != CV_SEARCH_HEADER)
+			set_found(search, key);
+	}
+}
+
+int cv_search_step(struct cv_search *search, uint64_t budget, struct cv_err *err)
+{
+	uint64_t used = 0;
+	int result = 1;
+
+	while (search->open > 0 && search->phase != SEARCH_DONE) {
+		if (used >= budget)
+			return 0;
+		switch (search->phase) {
+		case SEARCH_HEADER:
+			result = step_header(search, &used, err);
+			break;
+		case SEARCH_BODY:
+			result = step_body(search, &used, err);
+			break;
+		case SEARCH_NEXT:
+			used += 64; /* parts without octets take time too */
+			search->part = cv_mime_part_next(search->part);
+			search->phase = search->part != NULL ? SEARCH_HEADER : SEARCH_DONE;
+			break;
+		case SEARCH_DONE:
+			break;
+		}
+		if (result < 0) {
+			stop_decoding(search);
+			search->phase = SEARCH_DONE;
+			return -1;
+		}
+	}
+	stop_decoding(search);
+	search->phase = SEARCH_DONE;
+	return 1;
+}
