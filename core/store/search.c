@@ -1,0 +1,493 @@
+/* SPDX-License-Identifier: MIT
+   Evaluation of a search tree over a view: for each message the columns, then the parse record, then the header, then the whole message, each only
+   as long as the answer is not known yet. */
+#include <config.h>
+
+#include <culver/mailsearch.h>
+
+#include <culver/map.h>
+#include <culver/search.h>
+#include <culver/time.h>
+
+/* Octets of a message that are searched before the clock is looked at again. */
+#define BODY_SLICE ((uint64_t)256 * 1024)
+/* Messages answered from columns alone between two looks at the clock. */
+#define ROWS_PER_LOOK 256u
+
+/* Of a key, and of the tree, for the message at hand. 0 is not known yet. */
+enum answer { UNKNOWN = 0, YES = 1, NO = -1 };
+
+enum stage { AT_ROW = 0, IN_BODY };
+
+struct cv_mailsearch {
+	struct cv_view *view;
+	struct cv_mailsearch_key *root;
+	struct cv_ranges candidates; /* sequence numbers that can match at all */
+	size_t range;                /* the one in progress */
+	uint32_t next;               /* sequence number within it; 0: its start */
+	struct cv_ranges found;
+	uint64_t modseq;
+	bool expunged;
+	size_t failed;
+	struct cv_err first_error;
+
+	/* Keys that are not answered from the columns, NULL-terminated by count. */
+	struct cv_mailsearch_key **texts;
+	size_t text_count, text_cap;
+	struct cv_search *header_search, *body_search; /* NULL: no such key */
+
+	/* The message in progress. */
+	enum stage stage;
+	uint32_t seq;
+	struct cv_row row;
+	struct cv_arena *arena;
+	struct cv_mail *mail;
+	struct cv_message_reader *reader;
+};
+
+/* ---- keys ------------------------------------------------------------------------------------------ */
+
+static void free_set(void *ctx)
+{
+	cv_ranges_free(ctx);
+}
+
+struct cv_mailsearch_key *cv_mailsearch_key_new(struct cv_arena *arena, enum cv_mailsearch_kind kind)
+{
+	struct cv_mailsearch_key *key = cv_new(arena, struct cv_mailsearch_key, 1);
+
+	key->kind = kind;
+	if (kind == CV_MAILSEARCH_SEQ || kind == CV_MAILSEARCH_UID)
+		cv_arena_cleanup(arena, free_set, &key->set);
+	return key;
+}
+
+static void add_text_key(struct cv_mailsearch *search, struct cv_mailsearch_key *key)
+{
+	search->texts = cv_vec_grow(search->texts, &search->text_cap, search->text_count + 1, sizeof(struct cv_mailsearch_key *));
+	search->texts[search->text_count++] = key;
+}
+
+static int prepare_text(struct cv_mailsearch *search, struct cv_mailsearch_key *key, struct cv_err *err)
+{
+	enum cv_search_where where = key->kind == CV_MAILSEARCH_HEADER ? CV_SEARCH_HEADER :
+		key->kind == CV_MAILSEARCH_BODY			       ? CV_SEARCH_BODY :
+									 CV_SEARCH_TEXT;
+	struct cv_search **to = where == CV_SEARCH_HEADER ? &search->header_search : &search->body_search;
+
+	add_text_key(search, key);
+	if (*to == NULL)
+		*to = cv_search_new();
+	return cv_search_add(*to, where, key->name, key->text, &key->index, err);
+}
+
+/* depth is counted, so the caller's input cannot choose it. */
+static int prepare(struct cv_mailsearch *search, struct cv_mailsearch_key *key, unsigned depth, struct cv_err *err)
+{
+	if (depth > CV_MAILSEARCH_DEPTH_MAX)
+		return cv_err_set_public(err, CV_ERR_LIMIT, "Search keys are nested too deeply");
+	switch (key->kind) {
+	case CV_MAILSEARCH_AND:
+	case CV_MAILSEARCH_OR:
+		for (struct cv_mailsearch_key *child = key->child; child != NULL; child = child->next)
+			if (prepare(search, child, depth + 1, err) < 0)
+				return -1;
+		return 0;
+	case CV_MAILSEARCH_SENTBEFORE:
+	case CV_MAILSEARCH_SENTON:
+	case CV_MAILSEARCH_SENTSINCE:
+		add_text_key(search, key);
+		return 0;
+	case CV_MAILSEARCH_HEADER:
+	case CV_MAILSEARCH_BODY:
+	case CV_MAILSEARCH_TEXT:
+		return prepare_text(search, key, err) < 0 ? -1 : 0;
+	case CV_MAILSEARCH_SEQ:
+	case CV_MAILSEARCH_UID:
+	case CV_MAILSEARCH_FLAGS:
+	case CV_MAILSEARCH_RECENT:
+	case CV_MAILSEARCH_KEYWORD:
+	case CV_MAILSEARCH_BEFORE:
+	case CV_MAILSEARCH_ON:
+	case CV_MAILSEARCH_SINCE:
+	case CV_MAILSEARCH_LARGER:
+	case CV_MAILSEARCH_SMALLER:
+	case CV_MAILSEARCH_MODSEQ:
+		return 0;
+	}
+	return cv_err_set(err, CV_ERR_INTERNAL, "unknown search key %d", (int)key->kind);
+}
+
+/* The messages that the first set among the keys that must all hold leaves: often all that a client asks about. */
+static void find_candidates(struct cv_mailsearch *search)
+{
+	uint32_t count = cv_view_count(search->view);
+	const struct cv_mailsearch_key *set = NULL;
+
+	if (count == 0)
+		return;
+	if (search->root->kind == CV_MAILSEARCH_AND && !search->root->not) {
+		for (const struct cv_mailsearch_key *key = search->root->child; key != NULL && set == NULL; key = key->next)
+			if ((key->kind == CV_MAILSEARCH_SEQ || key->kind == CV_MAILSEARCH_UID) && !key->not)
+				set = key;
+	}
+	if (set == NULL) {
+		cv_ranges_add(&search->candidates, 1, count);
+		return;
+	}
+	for (size_t i = 0; i < set->set.count; i++) {
+		struct cv_range range = set->set.data[i];
+		uint32_t first = range.first, last = range.last;
+
+		if (set->kind == CV_MAILSEARCH_UID) {
+			first = cv_view_seq_from(search->view, range.first);
+			last = range.last == UINT32_MAX ? count : cv_view_seq_from(search->view, range.last + 1) - 1;
+		}
+		last = CV_MIN(last, count);
+		if (first <= last)
+			cv_ranges_add(&search->candidates, first, last);
+	}
+}
+
+int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, struct cv_mailsearch **search_r, struct cv_err *err)
+{
+	struct cv_mailsearch *search = cv_new0(struct cv_mailsearch);
+
+	search->view = view;
+	search->root = root;
+	if (prepare(search, root, 0, err) < 0) {
+		cv_mailsearch_free(&search);
+		return -1;
+	}
+	search->arena = cv_arena_new("message being searched", NULL, 0);
+	find_candidates(search);
+	*search_r = search;
+	return 0;
+}
+
+static void close_message(struct cv_mailsearch *search)
+{
+	cv_message_reader_free(&search->reader);
+	cv_mail_close(&search->mail);
+	cv_arena_reset(search->arena);
+	search->stage = AT_ROW;
+}
+
+void cv_mailsearch_free(struct cv_mailsearch **search)
+{
+	if (*search == NULL)
+		return;
+	if ((*search)->arena != NULL)
+		close_message(*search);
+	cv_arena_free(&(*search)->arena);
+	cv_search_free(&(*search)->header_search);
+	cv_search_free(&(*search)->body_search);
+	cv_free((*search)->texts);
+	cv_ranges_free(&(*search)->candidates);
+	cv_ranges_free(&(*search)->found);
+	cv_free(*search);
+	*search = NULL;
+}
+
+/* ---- answers --------------------------------------------------------------------------------------- */
+
+static enum answer yes_or_no(bool yes)
+{
+	return yes ? YES : NO;
+}
+
+/* Days since 1970 of a moment as it is written with its zone. */
+static int64_t day_of(int64_t sec, int zone_min)
+{
+	int64_t local = sec + (int64_t)zone_min * 60;
+
+	return local >= 0 ? local / 86400 : -((-local + 86399) / 86400);
+}
+
+static bool has_keyword(const struct cv_mailsearch *search, struct cv_str name)
+{
+	size_t count;
+	const struct cv_str *keywords = cv_row_keywords(cv_view_mailbox(search->view), search->row.keyword_set, &count);
+
+	for (size_t i = 0; i < count; i++)
+		if (cv_str_caseeq(keywords[i], name))
+			return true;
+	return false;
+}
+
+static enum answer answer_from_row(const struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
+{
+	const struct cv_row *row = &search->row;
+	int64_t day = day_of(row->internal_date, row->internal_zone);
+
+	switch (key->kind) {
+	case CV_MAILSEARCH_SEQ:
+		return yes_or_no(cv_ranges_has(&key->set, search->seq));
+	case CV_MAILSEARCH_UID:
+		return yes_or_no(cv_ranges_has(&key->set, row->uid));
+	case CV_MAILSEARCH_FLAGS:
+		return yes_or_no((row->flags & key->flags) == key->flags);
+	case CV_MAILSEARCH_RECENT:
+		return yes_or_no(row->recent);
+	case CV_MAILSEARCH_KEYWORD:
+		return yes_or_no(has_keyword(search, key->text));
+	case CV_MAILSEARCH_BEFORE:
+		return yes_or_no(day < key->day);
+	case CV_MAILSEARCH_ON:
+		return yes_or_no(day == key->day);
+	case CV_MAILSEARCH_SINCE:
+		return yes_or_no(day >= key->day);
+	case CV_MAILSEARCH_LARGER:
+		return yes_or_no(row->virtual_size > key->number);
+	case CV_MAILSEARCH_SMALLER:
+		return yes_or_no(row->virtual_size < key->number);
+	case CV_MAILSEARCH_MODSEQ:
+		return yes_or_no(row->modseq >= key->number);
+	case CV_MAILSEARCH_AND:
+	case CV_MAILSEARCH_OR:
+	case CV_MAILSEARCH_SENTBEFORE:
+	case CV_MAILSEARCH_SENTON:
+	case CV_MAILSEARCH_SENTSINCE:
+	case CV_MAILSEARCH_HEADER:
+	case CV_MAILSEARCH_BODY:
+	case CV_MAILSEARCH_TEXT:
+		break;
+	}
+	return (enum answer)key->answer;
+}
+
+/* Three-valued: what is not known stays so unless another key decides. Recursion is as deep as prepare allowed. */
+static enum answer evaluate(const struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
+{
+	enum answer result;
+
+	if (key->kind == CV_MAILSEARCH_AND || key->kind == CV_MAILSEARCH_OR) {
+		enum answer deciding = key->kind == CV_MAILSEARCH_AND ? NO : YES;
+
+		result = (enum answer)(-(int)deciding);
+		for (const struct cv_mailsearch_key *child = key->child; child != NULL; child = child->next) {
+			enum answer answer = evaluate(search, child);
+
+			if (answer == deciding) {
+				result = deciding;
+				break;
+			}
+			if (answer == UNKNOWN)
+				result = UNKNOWN;
+		}
+	} else {
+		result = answer_from_row(search, key);
+	}
+	return key->not ? (enum answer)(-(int)result) : result;
+}
+
+static void forget_answers(struct cv_mailsearch *search)
+{
+	for (size_t i = 0; i < search->text_count; i++)
+		search->texts[i]->answer = UNKNOWN;
+}
+
+static void answer_sent_date(struct cv_mailsearch_key *key, bool valid, const struct cv_date *date)
+{
+	int64_t day = valid ? day_of(date->sec, date->zone_min) : 0;
+
+	if (key->kind == CV_MAILSEARCH_SENTBEFORE)
+		key->answer = yes_or_no(valid && day < key->day);
+	else if (key->kind == CV_MAILSEARCH_SENTON)
+		key->answer = yes_or_no(valid && day == key->day);
+	else if (key->kind == CV_MAILSEARCH_SENTSINCE)
+		key->answer = yes_or_no(valid && day >= key->day);
+}
+
+/* Sent dates, and header fields that the record keeps. */
+static void answer_from_record(struct cv_mailsearch *search, const struct cv_parse_record *record)
+{
+	if (search->header_search != NULL)
+		cv_search_header(search->header_search, cv_parse_record_fields(record));
+	for (size_t i = 0; i < search->text_count; i++) {
+		struct cv_mailsearch_key *key = search->texts[i];
+
+		answer_sent_date(key, record->date_valid, &record->date);
+		if (key->kind == CV_MAILSEARCH_HEADER && cv_parse_record_keeps(record, key->name))
+			key->answer = yes_or_no(cv_search_found(search->header_search, key->index));
+	}
+}
+
+static void answer_from_header(struct cv_mailsearch *search, struct cv_str octets)
+{
+	if (search->header_search == NULL)
+		return;
+	cv_search_header(search->header_search, cv_str_sub(octets, 0, cv_header_size(octets)));
+	for (size_t i = 0; i < search->text_count; i++) {
+		struct cv_mailsearch_key *key = search->texts[i];
+
+		if (key->kind == CV_MAILSEARCH_HEADER && key->answer == UNKNOWN)
+			key->answer = yes_or_no(cv_search_found(search->header_search, key->index));
+	}
+}
+
+/* ---- one message ----------------------------------------------------------------------------------- */
+
+static void note_found(struct cv_mailsearch *search)
+{
+	cv_ranges_add(&search->found, search->seq, search->seq);
+	search->modseq = CV_MAX(search->modseq, search->row.modseq);
+}
+
+static void note_failed(struct cv_mailsearch *search, const struct cv_err *err)
+{
+	if (err->code == CV_ERR_EXPUNGED) {
+		search->expunged = true;
+		return;
+	}
+	if (search->failed++ == 0)
+		search->first_error = *err;
+}
+
+/* The tree of parts, from the record or, when it was too large for that, from the octets. */
+static int get_tree(struct cv_mailsearch *search, const struct cv_parse_record *record, struct cv_mime_part **root_r, struct cv_err *err)
+{
+	struct cv_message *message;
+	int result = cv_parse_record_tree(record, search->arena, root_r, err);
+
+	if (result != 0)
+		return result;
+	if (cv_message_parse(search->arena, NULL, search->reader, &message, err) < 0)
+		return -1;
+	*root_r = message->root;
+	return 1;
+}
+
+/* Open the message as far as its answer needs. 1 with *answer_r, 0 when the body has to be searched (stage IN_BODY), -1. */
+static int open_message(struct cv_mailsearch *search, enum answer *answer_r, struct cv_err *err)
+{
+	struct cv_parse_record record;
+	struct cv_str octets;
+	struct cv_mime_part *tree;
+
+	if (cv_mail_open(search->view, search->seq, &search->mail, err) < 0 ||
+		cv_mail_record(search->mail, &octets, err) < 0 || cv_parse_record_open(octets, &record, err) < 0)
+		return -1;
+	answer_from_record(search, &record);
+	*answer_r = evaluate(search, search->root);
+	if (*answer_r != UNKNOWN)
+		return 1;
+	if (cv_mail_octets(search->mail, &octets, err) < 0)
+		return -1;
+	answer_from_header(search, octets);
+	*answer_r = evaluate(search, search->root);
+	if (*answer_r != UNKNOWN)
+		return 1;
+	search->reader = cv_message_reader_new_mem(octets);
+	if (get_tree(search, &record, &tree, err) < 0)
+		return -1;
+	cv_search_begin(search->body_search, search->reader, tree);
+	search->stage = IN_BODY;
+	return 0;
+}
+
+/* A slice of the message's octets. Results as above. */
+static int search_body(struct cv_mailsearch *search, enum answer *answer_r, struct cv_err *err)
+{
+	int result = cv_search_step(search->body_search, BODY_SLICE, err);
+
+	if (result <= 0)
+		return result;
+	for (size_t i = 0; i < search->text_count; i++) {
+		struct cv_mailsearch_key *key = search->texts[i];
+
+		if (key->kind == CV_MAILSEARCH_BODY || key->kind == CV_MAILSEARCH_TEXT)
+			key->answer = yes_or_no(cv_search_found(search->body_search, key->index));
+	}
+	*answer_r = evaluate(search, search->root);
+	return 1;
+}
+
+/* The next candidate's sequence number; false behind the last. */
+static bool next_candidate(struct cv_mailsearch *search)
+{
+	while (search->range < search->candidates.count) {
+		struct cv_range range = search->candidates.data[search->range];
+
+		if (search->next == 0)
+			search->next = range.first;
+		if (search->next <= range.last) {
+			search->seq = search->next++;
+			return true;
+		}
+		search->range++;
+		search->next = 0;
+	}
+	return false;
+}
+
+/* One step of work on the message at hand. True when it cost more than a look at the columns. */
+static bool work(struct cv_mailsearch *search)
+{
+	struct cv_err err = { 0 };
+	enum answer answer = UNKNOWN;
+	int result;
+
+	if (search->stage == AT_ROW) {
+		if (!cv_view_row(search->view, search->seq, &search->row)) {
+			search->expunged = true;
+			return false;
+		}
+		forget_answers(search);
+		answer = evaluate(search, search->root);
+		if (answer != UNKNOWN) {
+			if (answer == YES)
+				note_found(search);
+			return false;
+		}
+		result = open_message(search, &answer, &err);
+	} else {
+		result = search_body(search, &answer, &err);
+	}
+	if (result == 0)
+		return true;
+	if (result < 0)
+		note_failed(search, &err);
+	else if (answer == YES)
+		note_found(search);
+	close_message(search);
+	return true;
+}
+
+bool cv_mailsearch_step(struct cv_mailsearch *search, uint64_t budget_us)
+{
+	uint64_t start = cv_time_mono_us();
+	unsigned rows = 0;
+
+	for (;;) {
+		bool costly;
+
+		if (search->stage == AT_ROW && !next_candidate(search))
+			return true;
+		costly = work(search);
+		if ((costly || ++rows % ROWS_PER_LOOK == 0) && cv_time_mono_us() - start >= budget_us)
+			return false;
+	}
+}
+
+const struct cv_ranges *cv_mailsearch_found(const struct cv_mailsearch *search)
+{
+	return &search->found;
+}
+
+uint64_t cv_mailsearch_modseq(const struct cv_mailsearch *search)
+{
+	return search->modseq;
+}
+
+bool cv_mailsearch_expunged(const struct cv_mailsearch *search)
+{
+	return search->expunged;
+}
+
+size_t cv_mailsearch_failed(const struct cv_mailsearch *search, struct cv_err *err_r)
+{
+	if (search->failed > 0 && err_r != NULL)
+		*err_r = search->first_error;
+	return search->failed;
+}
