@@ -26,11 +26,12 @@ typedef void cv_io_fn(void *ctx, unsigned events);
 typedef void cv_timer_fn(void *ctx);
 typedef void cv_signal_fn(void *ctx, int signo, int pid, int uid);
 
-/* Made after fork, never shared. Ends the process when the kernel refuses. */
+/* Made after fork, never shared. Ends the process when the kernel refuses. SIGPIPE is ignored from then on. */
 CV_EXPORT struct cv_loop *cv_loop_new(enum cv_loop_backend backend);
 /* Everything still registered is removed; descriptors stay open. Sets *loop to NULL. */
 CV_EXPORT void cv_loop_free(struct cv_loop **loop);
-/* In a forked child: close the parent's loop without touching what it had registered in the shared epoll instance. */
+/* In a forked child: close the parent's loop without touching what it had registered in the shared epoll instance. What had been
+   registered may still be removed, set or freed (streams, channels), without an effect; do that after this call, not before. */
 CV_EXPORT void cv_loop_abandon(struct cv_loop **loop);
 /* Until cv_loop_stop, which may be called from any callback. */
 CV_EXPORT void cv_loop_run(struct cv_loop *loop);
@@ -55,7 +56,7 @@ CV_EXPORT void cv_timer_remove(struct cv_timer **timer);
 
 /* Signals are blocked and read through signalfd; handlers run in the loop. fn NULL: ignored signal is taken off. */
 CV_EXPORT void cv_signal_add(struct cv_loop *loop, int signo, cv_signal_fn *fn, void *ctx);
-/* Unblock all signals again: in a child before exec. */
+/* Unblock all signals again and let SIGPIPE strike: in a child before exec. */
 CV_EXPORT void cv_signal_unblock_all(void);
 
 #endif

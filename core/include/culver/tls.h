@@ -19,7 +19,7 @@ struct cv_tls_pair {
 };
 
 struct cv_tls_config {
-	const struct cv_tls_pair *pairs; /* the first without a name is the default */
+	const struct cv_tls_pair *pairs; /* the first without a name is the default, else the first */
 	size_t pair_count;
 	struct cv_str ca;              /* PEM: CAs (and CRLs) for client certificates; absent: none */
 	struct cv_str dh;              /* PEM DH parameters; absent: OpenSSL's automatic ones */
@@ -36,6 +36,8 @@ struct cv_tls_config {
 	bool tickets_off;
 };
 
+/* Load what OpenSSL reads from files (openssl.cnf with the system's policy): before an empty root is entered. */
+CV_EXPORT void cv_tls_preload(void);
 /* Everything is checked (key belongs to certificate, PEM is whole, dates are read); err says which pair and why. */
 CV_EXPORT CV_MUST_CHECK int cv_tls_ctx_new(const struct cv_tls_config *config, struct cv_tls_ctx **ctx_r, struct cv_err *err);
 /* Reference counted: streams hold one. */

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT
+   What a stream does with its descriptor: reading, writing, the TLS handshake. No callback is called from here. */
+#include <config.h>
+
+#include "core/loop/stream-private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define READ_BUDGET 65536 /* octets a round, so that one peer does not hold up the others */
+
+static void fail_errno(struct cv_stream *s, int errnum)
+{
+	char number[64];
+
+	cv_stream_fail(s, strerror_r(errnum, number, sizeof(number)));
+}
+
+static unsigned wait_of(enum cv_tls_result result)
+{
+	return result == CV_TLS_WANT_WRITE ? CV_IO_WRITE : CV_IO_READ;
+}
+
+static void take_in(struct cv_stream *s, const char *p, size_t len)
+{
+	if (s->in_pos > 0) {
+		cv_buf_consume(&s->in, s->in_pos);
+		s->in_pos = 0;
+	}
+	cv_buf_append_mem(&s->in, p, len);
+	cv_assert(cv_buf_ok(&s->in));
+	s->bytes_in += len;
+	s->input_due = true;
+}
+
+static void end_input(struct cv_stream *s)
+{
+	s->eof = true;
+	s->input_due = true;
+}
+
+static void read_mem(struct cv_stream *s)
+{
+	size_t len = CV_MIN(s->mem_in.len, s->max_in - cv_stream_buffered(s));
+
+	if (len > 0) {
+		take_in(s, s->mem_in.data, len);
+		cv_buf_consume(&s->mem_in, len);
+	}
+	if (s->mem_in.len == 0 && s->mem_eof && !s->eof)
+		end_input(s);
+}
+
+static void read_plain(struct cv_stream *s)
+{
+	char *scratch = cv_loop_scratch(s->loop);
+	size_t room = CV_MIN(CV_LOOP_SCRATCH, s->max_in - cv_stream_buffered(s));
+	ssize_t n;
+
+	do
+		n = read(s->fd, scratch, room);
+	while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		take_in(s, scratch, (size_t)n);
+		cv_wipe(scratch, (size_t)n);
+	} else if (n == 0) {
+		end_input(s);
+	} else if (errno != EAGAIN && errno != EWOULDBLOCK) {
+		fail_errno(s, errno);
+	}
+}
+
+static void read_tls(struct cv_stream *s)
+{
+	char *scratch = cv_loop_scratch(s->loop);
+	size_t budget = READ_BUDGET;
+
+	s->more = false;
+	for (;;) {
+		size_t room = CV_MIN(budget, s->max_in - cv_stream_buffered(s)), len = 0;
+		struct cv_err err = { 0 };
+		enum cv_tls_result result;
+
+		if (room == 0) {
+			/* OpenSSL may have read further than we took: the descriptor won't say so. */
+			s->more = cv_tls_conn_pending(s->tls);
+			return;
+		}
+		result = cv_tls_conn_read(s->tls, scratch, CV_MIN(room, CV_LOOP_SCRATCH), &len, &err);
+		switch (result) {
+		case CV_TLS_DONE:
+			take_in(s, scratch, len);
+			cv_wipe(scratch, len);
+			budget -= len;
+			break;
+		case CV_TLS_WANT_READ:
+		case CV_TLS_WANT_WRITE:
+			s->read_wait = wait_of(result);
+			return;
+		case CV_TLS_EOF:
+			end_input(s);
+			return;
+		case CV_TLS_FAILED:
+			cv_stream_fail(s, err.text);
+			return;
+		}
+	}
+}
+
+void cv_stream_read(struct cv_stream *s)
+{
+	if (s->error != NULL || s->eof || cv_stream_buffered(s) >= s->max_in)
+		return;
+	if (s->is_mem)
+		read_mem(s);
+	else if (s->state == CV_STREAM_PLAIN)
+		read_plain(s);
+	else if (s->state == CV_STREAM_TLS)
+		read_tls(s);
+}
+
+/* Octets written, 0 when the kernel takes none now, -1 when the stream failed. */
+static ssize_t write_some(struct cv_stream *s, const char *p, size_t len)
+{
+	struct cv_err err = { 0 };
+	ssize_t n;
+
+	if (s->state == CV_STREAM_TLS) {
+		size_t written = 0;
+		enum cv_tls_result result = cv_tls_conn_write(s->tls, p, len, &written, &err);
+
+		if (result == CV_TLS_DONE)
+			return (ssize_t)written;
+		if (result == CV_TLS_FAILED || result == CV_TLS_EOF) {
+			cv_stream_fail(s, result == CV_TLS_EOF ? "Connection closed" : err.text);
+			return -1;
+		}
+		s->write_wait = wait_of(result);
+		return 0;
+	}
+	do
+		n = s->is_socket ? send(s->fd, p, len, MSG_NOSIGNAL) : write(s->fd, p, len);
+	while (n < 0 && errno == EINTR);
+	if (n >= 0)
+		return n;
+	if (errno != EAGAIN && errno != EWOULDBLOCK) {
+		fail_errno(s, errno);
+		return -1;
+	}
+	s->write_wait = CV_IO_WRITE;
+	return 0;
+}
+
+/* All output is written: do what waited for that. */
+static void all_written(struct cv_stream *s)
+{
+	cv_buf_deinit(&s->sending);
+	s->sent = 0;
+	if (s->half_close && !s->half_closed && s->state != CV_STREAM_TLS_FLUSH) {
+		s->half_closed = true;
+		if (s->tls != NULL)
+			cv_tls_conn_close_notify(s->tls);
+		if (s->is_socket)
+			(void)shutdown(s->fd, SHUT_WR);
+	}
+}
+
+int cv_stream_send(struct cv_stream *s)
+{
+	size_t low = s->max_out / 4;
+	bool wrote = false;
+
+	if (s->out.failed && s->error == NULL)
+		cv_stream_fail(s, "Output limit exceeded");
+	if (s->error != NULL || s->half_closed || (s->fd < 0 && !s->is_mem)) {
+		cv_buf_clear(&s->out);
+		cv_buf_clear(&s->sending);
+		s->sent = 0;
+		return -1;
+	}
+	s->above_low = s->above_low || cv_stream_unsent(s) > low;
+	while (!s->is_mem && s->state != CV_STREAM_TLS_HANDSHAKE) {
+		ssize_t n;
+
+		if (s->sent == s->sending.len) {
+			struct cv_buf spare = s->sending;
+
+			/* What was appended since TLS was asked for must not go out in plain text. */
+			if (s->out.len == 0 || s->state == CV_STREAM_TLS_FLUSH)
+				break;
+			cv_buf_clear(&spare);
+			s->sending = s->out;
+			s->out = spare;
+			s->sent = 0;
+		}
+		n = write_some(s, s->sending.data + s->sent, s->sending.len - s->sent);
+		if (n < 0)
+			return -1;
+		s->blocked = n == 0;
+		if (s->blocked)
+			break;
+		s->sent += (size_t)n;
+		s->bytes_out += (size_t)n;
+		wrote = true;
+	}
+	/* The bound is on both together. */
+	s->out.max = s->max_out + CV_STREAM_SLACK - CV_MIN(s->sending.len - s->sent, s->max_out);
+	if (cv_stream_unsent(s) <= low && (s->above_low || (wrote && cv_stream_unsent(s) == 0))) {
+		s->above_low = false;
+		s->output_due = true;
+	}
+	if (!s->is_mem && s->sent == s->sending.len && (s->out.len == 0 || s->state == CV_STREAM_TLS_FLUSH))
+		all_written(s);
+	return cv_stream_unsent(s) == 0 ? 1 : 0;
+}
+
+bool cv_stream_handshake(struct cv_stream *s)
+{
+	struct cv_err err = { 0 };
+	enum cv_tls_result result;
+
+	if (s->error != NULL)
+		return false;
+	if (s->state == CV_STREAM_TLS_FLUSH) {
+		s->state = CV_STREAM_TLS_HANDSHAKE;
+		s->tls = cv_tls_conn_new(s->tls_ctx, s->fd);
+	}
+	result = cv_tls_conn_handshake(s->tls, &err);
+	switch (result) {
+	case CV_TLS_DONE:
+		s->state = CV_STREAM_TLS;
+		s->read_wait = CV_IO_READ;
+		s->write_wait = CV_IO_WRITE;
+		s->more = true;
+		return true;
+	case CV_TLS_WANT_READ:
+	case CV_TLS_WANT_WRITE:
+		s->read_wait = wait_of(result);
+		return false;
+	case CV_TLS_EOF:
+		cv_stream_fail(s, "Connection closed during the TLS handshake");
+		return false;
+	case CV_TLS_FAILED:
+		cv_stream_fail(s, err.text);
+		return false;
+	}
+	return false;
+}

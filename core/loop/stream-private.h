@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT
+   Inside a stream: its state, and what its files do for each other. */
+#ifndef CV_STREAM_PRIVATE_H
+#define CV_STREAM_PRIVATE_H
+
+#include "core/loop/loop-private.h"
+#include "core/tls/tls-private.h"
+#include <culver/stream.h>
+
+#define CV_STREAM_SLACK 65536 /* octets of output beyond max_out before the stream fails */
+
+enum cv_stream_state {
+	CV_STREAM_PLAIN,
+	CV_STREAM_TLS_FLUSH,     /* TLS was asked for: plain output goes first */
+	CV_STREAM_TLS_HANDSHAKE,
+	CV_STREAM_TLS,
+};
+
+struct cv_stream {
+	struct cv_loop *loop;
+	int fd; /* owned; -1 for memory and once detached */
+	bool is_mem, is_socket, is_tcp;
+	struct cv_io *io; /* NULL until something is waited for */
+	struct cv_stream_ops ops;
+	void *ctx;
+	size_t max_in, max_out;
+
+	struct cv_buf in; /* wiping; octets before in_pos are consumed and wiped */
+	size_t in_pos;
+	struct cv_buf out;     /* what the user appends */
+	struct cv_buf sending; /* what is being written; octets before sent are gone */
+	size_t sent;
+	struct cv_buf mem_in; /* memory: pushed, but over max_in */
+	bool mem_eof;
+
+	enum cv_stream_state state;
+	struct cv_tls_ctx *tls_ctx; /* a reference, while TLS is wanted or there */
+	struct cv_tls_conn *tls;
+	unsigned read_wait, write_wait; /* the event that lets each direction, or the handshake (read_wait), go on */
+
+	char *error; /* owned, NULL while all is well */
+	bool eof;    /* the peer ended its direction */
+	bool hup;    /* and ours too: nobody reads what we would write */
+	bool paused;
+	bool blocked;       /* the kernel took no more output: wait for write_wait */
+	bool above_low;     /* more than the low-water mark was unsent */
+	bool more;          /* TLS may hold octets that no event will announce */
+	bool input_due, output_due;
+	bool half_close, half_closed; /* our direction is to be ended after the output; is ended */
+	bool closing;       /* owned by the loop: freed when all is written */
+	bool lingering;     /* all is written: wait for the peer to see it */
+	struct cv_timer *close_timer;
+	struct cv_loop_orphan orphan;
+
+	struct cv_task next, end; /* of next and this round */
+	unsigned busy;            /* callbacks on the stack */
+	bool freed;               /* while busy: free when the last one returns */
+	uint64_t bytes_in, bytes_out;
+};
+
+size_t cv_stream_buffered(const struct cv_stream *s);
+/* Set what the loop waits for from the state. */
+void cv_stream_update(struct cv_stream *s);
+/* The first failure stays; output is dropped; the user is told in the next round. */
+void cv_stream_fail(struct cv_stream *s, const char *text);
+/* Read what fits once: from the descriptor, TLS or memory. No callbacks. */
+void cv_stream_read(struct cv_stream *s);
+/* As cv_stream_flush, without an update. */
+int cv_stream_send(struct cv_stream *s);
+/* Go on with the handshake. True when it was completed by this call. */
+bool cv_stream_handshake(struct cv_stream *s);
+/* End our direction once all output is written; input goes on. */
+void cv_stream_half_close(struct cv_stream *s);
+/* The peer ended its direction and takes no more of ours (known of local sockets only). */
+bool cv_stream_gone(const struct cv_stream *s);
+
+#endif
