@@ -29,6 +29,8 @@ struct cv_auth_request {
 	bool sysuid_set, sysgid_set;
 	struct cv_str home;          /* absent: none */
 	struct cv_str mail;          /* mail_location of this user; absent: the setting */
+	struct cv_str login_user;    /* while a master passdb is asked about the master (in user): whom the master wants to be */
+	struct cv_map *passdb_fields; /* what the passdbs gave, while the userdbs are asked (fields is the userdbs' then); may be NULL */
 };
 
 enum cv_auth_result {
@@ -49,8 +51,14 @@ struct cv_authdb_config {
 
 enum cv_authdb_opts {
 	CV_AUTHDB_BLOCKING = 1, /* may wait (PAM, NSS, network): runs in a helper process, one request at a time */
-	CV_AUTHDB_ROOT = 2      /* the helper keeps root's rights (pam_unix reads shadow) */
+	CV_AUTHDB_ROOT = 2,     /* the helper keeps root's rights (pam_unix reads shadow) */
+	CV_AUTHDB_NOCACHE = 4,  /* answers depend on more than the request: cached only when the args hold cache_key= */
+	CV_AUTHDB_ANY_USER = 8  /* userdb: answers for every name. A look-up without a password asks the passdbs whether the user exists,
+	                           unless the field "allow_all_users" was set. */
 };
+
+/* Words that the server takes out of any args before open sees them: blocking=yes|no (over opts), cache_key=…, max_requests=N (the
+   helper ends after so many; 0: never). */
 
 struct cv_passdb {
 	const char *name; /* driver */
@@ -59,8 +67,11 @@ struct cv_passdb {
 	void (*close)(void *db);
 	/* Check a password. May set request->user and fields. err is for the log. */
 	enum cv_auth_result (*verify)(void *db, struct cv_auth_request *request, struct cv_str password, struct cv_err *err);
-	/* The stored credential with its {SCHEME}, for mechanisms that need it (SCRAM); NULL when this database cannot. */
+	/* The stored credential with its {SCHEME}, for mechanisms that need it (SCRAM) and for look-ups without a password; NULL when this
+	   database cannot. When there is one, the server calls it instead of verify, and does the hashing itself in a helper. *stored_r
+	   absent: the user exists, but has no password (then only the field "nopassword" lets anyone in). */
 	enum cv_auth_result (*lookup)(void *db, struct cv_auth_request *request, struct cv_str *stored_r, struct cv_err *err);
+	unsigned max_requests; /* default of the argument of that name */
 };
 
 struct cv_userdb {
@@ -101,18 +112,40 @@ struct cv_pass_scheme {
 	const char *name; /* upper case, e.g. "SHA512-CRYPT" */
 	unsigned opts;
 #define CV_SCHEME_PLAINTEXT_STORED 1u
-	/* 1 matches, 0 does not, -1 data is malformed or the scheme failed. data is behind the {SCHEME} prefix. */
+#define CV_SCHEME_FAST 2u   /* takes microseconds: not worth a helper */
+#define CV_SCHEME_BASE64 4u /* stored form is base64, or … */
+#define CV_SCHEME_HEX 8u    /* … hex of octets: verify gets, and generate gives, the octets themselves */
+	/* 1 matches, 0 does not, -1 data is malformed or the scheme failed. data is behind the {SCHEME} prefix, and decoded when the
+	   name had a suffix ".b64", ".base64" or ".hex" or the scheme has CV_SCHEME_BASE64 or _HEX. */
 	int (*verify)(struct cv_str password, struct cv_str user, struct cv_str data, struct cv_err *err);
 	/* A new stored form (without prefix) with fresh salt; rounds 0: default. NULL: cannot make (old schemes). */
 	int (*generate)(struct cv_str password, struct cv_str user, unsigned rounds, struct cv_buf *out, struct cv_err *err);
+	size_t octets; /* _BASE64 and _HEX: length of all data (no salt), so that the other encoding is known by its length; 0: varies */
 };
-/* Verify against "{SCHEME}data" or, without a prefix, default_scheme. Same results. */
+/* Verify against "{SCHEME}data" or, without a prefix, default_scheme (which may have an encoding suffix too). Same results; an unknown
+   scheme is -1. Scheme names compare without case. */
 CV_EXPORT CV_MUST_CHECK int cv_password_verify(const struct cv_registry *reg, struct cv_str password, struct cv_str user, struct cv_str stored,
 	const char *default_scheme, struct cv_err *err);
+/* "{SCHEME}data" with fresh salt, in the encoding that scheme names ("SSHA.hex"). out is best a wiping buffer. */
+CV_EXPORT CV_MUST_CHECK int cv_password_generate(const struct cv_registry *reg, const char *scheme, struct cv_str password, struct cv_str user,
+	unsigned rounds, struct cv_buf *out, struct cv_err *err);
+/* The scheme that would verify stored, and whether verifying is quick; false when there is none of that name. */
+CV_EXPORT bool cv_password_scheme(const struct cv_registry *reg, struct cv_str stored, const char *default_scheme, struct cv_str *name_r,
+	bool *fast_r);
 
+/* A field of the database being asked (key and value are copied; a value with a NUL is cut there). "key:protected" sets only what is not yet
+   set, "key:remove" removes. */
 CV_EXPORT void cv_auth_field_set(struct cv_auth_request *request, struct cv_str key, struct cv_str value);
 CV_EXPORT const char *cv_auth_field(const struct cv_auth_request *request, const char *key); /* NULL when absent */
-/* Expand %variables of the request (user, service, addresses …) in text into out. */
+CV_EXPORT void cv_auth_field_remove(struct cv_auth_request *request, struct cv_str key);
+/* A field of a userdb: uid and gid (numbers, or names asked from NSS), home and mail go to their members, others to fields. -1: no such system user
+   or group. */
+CV_EXPORT CV_MUST_CHECK int cv_auth_userdb_set(struct cv_auth_request *request, struct cv_str key, struct cv_str value, struct cv_err *err);
+/* Call fn for each "key=value" of a list separated by spaces, value expanded by cv_auth_expand ("key" alone has the value "yes"). Ends at
+   the first -1. Used for default_fields, override_fields and args. */
+CV_EXPORT CV_MUST_CHECK int cv_auth_fields_each(const struct cv_auth_request *request, const char *list,
+	int (*fn)(void *ctx, struct cv_str key, struct cv_str value, struct cv_err *err), void *ctx, struct cv_err *err);
+/* Expand %variables of the request (user, service, addresses, %{passdb:field} …) in text into out. */
 CV_EXPORT CV_MUST_CHECK int cv_auth_expand(const struct cv_auth_request *request, const char *text, struct cv_buf *out, struct cv_err *err);
 
 static inline int cv_provide_passdb(struct cv_registry *reg, const struct cv_passdb *p, struct cv_err *err)
