@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
    Settings: files, sections, problems, values, flat form. */
-#include "t/core/conf-helper.h"
+#include "t/conf/conf-helper.h"
 
 /* ---- Values ---------------------------------------------------------------------------------------------------- */
 
