@@ -458,6 +458,11 @@ bool cv_stream_gone(const struct cv_stream *s)
 	return s->eof && s->hup;
 }
 
+bool cv_stream_ended(const struct cv_stream *s)
+{
+	return s->eof;
+}
+
 bool cv_stream_eof(const struct cv_stream *s)
 {
 	return s->eof && cv_stream_buffered(s) == 0;

@@ -58,6 +58,8 @@ CV_EXPORT void cv_stream_close_after_flush(struct cv_stream **s, uint64_t timeou
 
 /* The peer will send nothing more and all input was consumed / the connection broke (errno kept in the text). */
 CV_EXPORT bool cv_stream_eof(const struct cv_stream *s);
+/* The peer will send nothing more, whether or not input is left: half a command then never becomes a whole one. */
+CV_EXPORT bool cv_stream_ended(const struct cv_stream *s);
 CV_EXPORT const char *cv_stream_error(const struct cv_stream *s); /* NULL while all is well */
 CV_EXPORT int cv_stream_fd(const struct cv_stream *s);
 /* Give the descriptor away: the stream forgets it; the caller takes cv_stream_input before. Output must be flushed. -1 over TLS. */
