@@ -11,6 +11,8 @@
 #define CV_POP3_LINE_MAX 255
 /* A line with a SASL response (RFC 5034 section 4): what the mechanisms may need, base64 encoded. */
 #define CV_POP3_AUTH_LINE_MAX 16384
+/* Octets of input that may wait, before login and after it alike: what was not read before goes along. */
+#define CV_POP3_INPUT_MAX (CV_POP3_AUTH_LINE_MAX + 4096)
 
 /* Command lines of one connection. Zeroed, then cv_pop3_input_init. */
 struct cv_pop3_input {

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+   POP3: the maildrop: INBOX as it was at login, message numbers and unique-ids. */
+#include <config.h>
+
+#include "modules/protocol/pop3/pop3-session.h"
+
+#include <culver/settings.h>
+
+/* Messages looked at in one slice of a walk. */
+#define SLICE 500
+
+bool cv_pop3_flag_parse(const char *name, uint16_t *flag_r, struct cv_str *keyword_r)
+{
+	static const struct {
+		const char *name;
+		uint16_t flag;
+	} flags[] = { { "\\Seen", CV_FLAG_SEEN }, { "\\Answered", CV_FLAG_ANSWERED }, { "\\Flagged", CV_FLAG_FLAGGED },
+		{ "\\Deleted", CV_FLAG_DELETED }, { "\\Draft", CV_FLAG_DRAFT } };
+	struct cv_str s = cv_str_c(name);
+
+	*flag_r = 0;
+	*keyword_r = (struct cv_str){ NULL, 0 };
+	for (size_t i = 0; i < CV_COUNT_OF(flags); i++) {
+		if (cv_str_caseeq_c(s, flags[i].name)) {
+			*flag_r = flags[i].flag;
+			return true;
+		}
+	}
+	if (s.len == 0 || s.len > 64)
+		return false;
+	/* flag-keyword = atom (RFC 3501 section 9) */
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] <= ' ' || s.ptr[i] > '~' || strchr("(){%*\"\\]", s.ptr[i]) != NULL)
+			return false;
+	}
+	*keyword_r = s;
+	return true;
+}
+
+/* Does a row carry pop3_deleted_flag? Then POP3 users do not see it. */
+static bool is_hidden(const struct cv_pop3_session *client, const struct cv_row *row)
+{
+	const struct cv_str *keywords;
+	size_t count;
+
+	if (client->deleted_flag != 0)
+		return (row->flags & client->deleted_flag) != 0;
+	if (client->deleted_keyword.len == 0)
+		return false;
+	keywords = cv_row_keywords(client->drop.mailbox, row->keyword_set, &count);
+	for (size_t i = 0; i < count; i++) {
+		if (cv_str_caseeq(keywords[i], client->deleted_keyword))
+			return true;
+	}
+	return false;
+}
+
+static void load(struct cv_pop3_session *client)
+{
+	struct cv_pop3_maildrop *drop = &client->drop;
+	uint32_t count = cv_view_count(drop->view);
+
+	for (uint32_t seq = 1; seq <= count; seq++) {
+		struct cv_pop3_msg *msg;
+		struct cv_row row;
+
+		(void)cv_view_row(drop->view, seq, &row);
+		if (is_hidden(client, &row))
+			continue;
+		msg = cv_vec_push(&drop->msgs);
+		msg->seq = seq;
+		drop->size += row.virtual_size;
+		if ((row.flags & CV_FLAG_SEEN) != 0)
+			drop->last_at_login = (uint32_t)drop->msgs.count;
+	}
+	drop->last = drop->last_at_login;
+}
+
+int cv_pop3_maildrop_open(struct cv_pop3_session *client, struct cv_err *err)
+{
+	struct cv_pop3_maildrop *drop = &client->drop;
+	struct cv_mailbox_status status;
+
+	if (cv_mailbox_get(client->user, CV_STR("INBOX"), &drop->mailbox, err) < 0 ||
+		cv_mailbox_refresh(drop->mailbox, err) < 0 ||
+		cv_mailbox_get_status(drop->mailbox, &status, err) < 0 ||
+		cv_view_open(drop->mailbox, client->set->pop3_no_flag_updates ? CV_VIEW_READONLY : 0, &drop->view, err) < 0)
+		return cv_err_context(err, "opening the maildrop");
+	drop->uidvalidity = status.uidvalidity;
+	load(client);
+	if (client->set->pop3_uidl_duplicates == CV_POP3_UIDL_RENAME)
+		drop->uidl_seen = cv_map_new();
+	return 0;
+}
+
+void cv_pop3_maildrop_close(struct cv_pop3_session *client)
+{
+	struct cv_pop3_maildrop *drop = &client->drop;
+
+	cv_vec_free(&drop->msgs);
+	cv_vec_free(&drop->uidls);
+	cv_map_free(&drop->uidl_seen);
+	cv_view_close(&drop->view);
+	cv_mailbox_unref(&drop->mailbox);
+}
+
+void cv_pop3_maildrop_row(const struct cv_pop3_session *client, uint32_t number, struct cv_row *row_r)
+{
+	/* False when it is gone meanwhile: the row is as it was then, and sizes must not change during a session. */
+	(void)cv_view_row(client->drop.view, client->drop.msgs.data[number - 1].seq, row_r);
+}
+
+void cv_pop3_maildrop_reset(struct cv_pop3_session *client)
+{
+	struct cv_pop3_maildrop *drop = &client->drop;
+
+	for (size_t i = 0; i < drop->msgs.count; i++) {
+		drop->msgs.data[i].marks &= (uint8_t)~CV_POP3_MARK_DELETED;
+		/* RFC 1460: RSET also sets back what LAST says, and with it which ones count as read. */
+		if (client->set->pop3_enable_last)
+			drop->msgs.data[i].marks &= (uint8_t)~CV_POP3_MARK_RETRIEVED;
+	}
+	drop->deleted_count = 0;
+	drop->deleted_size = 0;
+	drop->last = drop->last_at_login;
+}
+
+/* ---- Unique-ids --------------------------------------------------------------------------------------- */
+
+static bool is_uidl(struct cv_str s)
+{
+	if (s.len == 0 || s.len > CV_POP3_UIDL_MAX)
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] <= ' ' || s.ptr[i] > '~')
+			return false;
+	}
+	return true;
+}
+
+static int expand(const char *format, uint32_t uid, uint32_t uidvalidity, const uint8_t guid[16], struct cv_buf *out,
+	struct cv_err *err)
+{
+	struct cv_buf numbers[2], hex;
+	int ret;
+
+	for (size_t i = 0; i < 2; i++) {
+		cv_buf_init(&numbers[i], 16);
+		cv_buf_append_u64(&numbers[i], i == 0 ? uid : uidvalidity);
+	}
+	cv_buf_init(&hex, 64);
+	cv_buf_append_hex(&hex, cv_str_mem(guid, 16));
+	ret = cv_var_expand(out, format,
+		(struct cv_var[]){ { 'u', "uid", cv_buf_str(&numbers[0]) }, { 'v', "uidvalidity", cv_buf_str(&numbers[1]) },
+			{ 'g', "guid", cv_buf_str(&hex) } },
+		3, err);
+	cv_buf_deinit(&numbers[0]);
+	cv_buf_deinit(&numbers[1]);
+	cv_buf_deinit(&hex);
+	return ret;
+}
+
+int cv_pop3_uidl_format_check(const char *format, struct cv_err *err)
+{
+	const uint8_t guid[16] = { 1 };
+	struct cv_buf out;
+	int ret;
+
+	cv_buf_init(&out, 1024);
+	/* The longest that can come of it. */
+	ret = expand(format, UINT32_MAX, UINT32_MAX, guid, &out, err);
+	if (ret == 0 && (!cv_buf_ok(&out) || !is_uidl(cv_buf_str(&out))))
+		ret = cv_err_set(err, CV_ERR_INVALID, "must give 1 to %d printable characters without spaces", CV_POP3_UIDL_MAX);
+	cv_buf_deinit(&out);
+	return ret;
+}
+
+/* The UIDL that another server gave, or, with pop3_reuse_xuidl, an X-UIDL field. False: there is none. */
+static bool old_uidl(const struct cv_pop3_session *client, struct cv_mail *mail, struct cv_buf *out)
+{
+	struct cv_str octets, saved = cv_mail_pop3_uidl(mail);
+	struct cv_header_field field;
+
+	if (is_uidl(saved)) {
+		cv_buf_append(out, saved);
+		return true;
+	}
+	if (!client->set->pop3_reuse_xuidl || cv_mail_octets(mail, &octets, NULL) < 0 ||
+		!cv_header_find(cv_str_sub(octets, 0, cv_header_size(octets)), CV_STR("X-UIDL"), 0, &field))
+		return false;
+	saved = cv_str_trim(field.value);
+	if (!is_uidl(saved))
+		return false;
+	cv_buf_append(out, saved);
+	return true;
+}
+
+static void make_uidl(struct cv_pop3_session *client, uint32_t number, struct cv_buf *out)
+{
+	uint32_t seq = client->drop.msgs.data[number - 1].seq;
+	struct cv_mail *mail = NULL;
+	struct cv_row row;
+	bool found = false;
+
+	if (cv_mail_open(client->drop.view, seq, &mail, NULL) == 0) {
+		found = old_uidl(client, mail, out);
+		cv_mail_close(&mail);
+	}
+	if (found)
+		return;
+	cv_pop3_maildrop_row(client, number, &row);
+	cv_buf_clear(out);
+	/* The format was checked; what fails all the same must not leave the message without a name. */
+	if (expand(client->set->pop3_uidl_format, row.uid, client->drop.uidvalidity, row.guid, out, NULL) < 0 ||
+		!cv_buf_ok(out) || !is_uidl(cv_buf_str(out))) {
+		cv_buf_clear(out);
+		cv_buf_append_hex(out, cv_str_mem(row.guid, sizeof(row.guid)));
+	}
+}
+
+/* pop3_uidl_duplicates = rename: "x", "x-2", "x-3" … in message order. */
+static void add_renamed(struct cv_pop3_session *client, struct cv_buf *uidl)
+{
+	struct cv_pop3_maildrop *drop = &client->drop;
+	size_t len = uidl->len;
+
+	for (unsigned n = 2; cv_map_get(drop->uidl_seen, cv_buf_str(uidl)) != NULL; n++) {
+		cv_buf_truncate(uidl, len);
+		cv_buf_printf(uidl, "-%u", n);
+	}
+	cv_map_set(drop->uidl_seen, cv_buf_str(uidl), drop);
+	*(struct cv_str *)cv_vec_push(&drop->uidls) = cv_arena_str(cv_session_arena(client->session), cv_buf_str(uidl));
+}
+
+bool cv_pop3_maildrop_uidl_ready(struct cv_pop3_session *client, uint32_t number)
+{
+	struct cv_pop3_maildrop *drop = &client->drop;
+	struct cv_buf uidl;
+
+	if (drop->uidl_seen == NULL)
+		return true;
+	cv_buf_init(&uidl, 1024);
+	for (unsigned i = 0; i < SLICE && drop->uidls.count < number; i++) {
+		cv_buf_clear(&uidl);
+		make_uidl(client, (uint32_t)drop->uidls.count + 1, &uidl);
+		add_renamed(client, &uidl);
+	}
+	cv_buf_deinit(&uidl);
+	return drop->uidls.count >= number;
+}
+
+void cv_pop3_maildrop_uidl(struct cv_pop3_session *client, uint32_t number, struct cv_buf *out)
+{
+	struct cv_buf uidl;
+
+	if (client->drop.uidl_seen != NULL) {
+		cv_assert(number <= client->drop.uidls.count);
+		cv_buf_append(out, client->drop.uidls.data[number - 1]);
+		return;
+	}
+	cv_buf_init(&uidl, 1024);
+	make_uidl(client, number, &uidl);
+	cv_buf_append(out, cv_buf_str(&uidl));
+	cv_buf_deinit(&uidl);
+}

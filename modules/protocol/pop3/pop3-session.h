@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT
+   POP3 after login (RFC 1939): one session, its maildrop and its commands. Private to this module. */
+#ifndef CV_POP3_SESSION_H
+#define CV_POP3_SESSION_H
+
+#include "modules/lib/pop3/pop3.h"
+
+#include <culver/mailbox.h>
+#include <culver/protocol.h>
+
+/* Invalid commands in a row after which the session is closed. */
+#define CV_POP3_BAD_MAX 20
+/* RFC 1939 section 3: at least ten minutes. */
+#define CV_POP3_TIMEOUT_MS (10 * 60 * 1000)
+/* RFC 1939 section 7: a unique-id has 1 to 70 characters in the range 0x21 to 0x7E. */
+#define CV_POP3_UIDL_MAX 70
+
+enum cv_pop3_delete_type { CV_POP3_DELETE_DEFAULT, CV_POP3_DELETE_EXPUNGE, CV_POP3_DELETE_FLAG };
+enum cv_pop3_uidl_duplicates { CV_POP3_UIDL_ALLOW, CV_POP3_UIDL_RENAME };
+
+struct cv_pop3_settings {
+	const char *pop3_uidl_format;
+	unsigned pop3_uidl_duplicates; /* enum cv_pop3_uidl_duplicates */
+	bool pop3_reuse_xuidl;
+	bool pop3_no_flag_updates;
+	bool pop3_lock_session;
+	bool pop3_enable_last;
+	const char *pop3_deleted_flag;
+	unsigned pop3_delete_type; /* enum cv_pop3_delete_type */
+	const char *const *pop3_client_workarounds;
+	const char *pop3_logout_format;
+};
+extern const struct cv_settings_table cv_pop3_settings_table;
+
+enum cv_pop3_workarounds {
+	CV_POP3_NO_NULS = 1, /* outlook-no-nuls */
+	CV_POP3_NS_EOH = 2,  /* oe-ns-eoh */
+};
+
+/* ---- A message on its way out (wire.c) ------------------------------------------------------------------ */
+
+/* Stored octets become what RETR and TOP send: each line ends with CRLF, a dot at its start is doubled (RFC 1939 section 3). */
+struct cv_pop3_wire {
+	struct cv_str octets;
+	size_t pos;
+	unsigned workarounds;
+	bool top;            /* the header, its empty line, and lines_left lines of the body */
+	uint64_t lines_left;
+	bool in_body;        /* the empty line was passed */
+	size_t line;         /* where the current line began */
+	bool done;           /* all was given, but for the line with the dot */
+};
+void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_str octets, unsigned workarounds);
+/* Append about max octets (at most max plus a few). True when nothing is left; the line with the dot is the caller's. */
+bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max);
+
+/* ---- The maildrop (maildrop.c) ------------------------------------------------------------------------- */
+
+/* A message as numbered by this session; sizes and UIDs are the view's. */
+struct cv_pop3_msg {
+	uint32_t seq;        /* in the view */
+	uint8_t marks;       /* enum cv_pop3_mark */
+};
+enum cv_pop3_mark {
+	CV_POP3_MARK_DELETED = 1,
+	CV_POP3_MARK_RETRIEVED = 2, /* gets \Seen when the session ends */
+};
+
+/* The messages as they were at login. They keep their numbers whatever others do. */
+struct cv_pop3_maildrop {
+	struct cv_mailbox *mailbox;
+	struct cv_view *view;
+	CV_VEC(struct cv_pop3_msg) msgs; /* message 1 first */
+	uint32_t uidvalidity;
+	uint64_t size;             /* octets of all */
+	uint32_t deleted_count;
+	uint64_t deleted_size;
+	uint32_t last_at_login, last; /* LAST: highest number accessed */
+	/* Unique-ids, kept only when duplicates are renamed. In the session's arena. */
+	struct cv_map *uidl_seen;
+	CV_VEC(struct cv_str) uidls;
+};
+
+struct cv_pop3_session;
+
+CV_MUST_CHECK int cv_pop3_maildrop_open(struct cv_pop3_session *client, struct cv_err *err);
+void cv_pop3_maildrop_close(struct cv_pop3_session *client);
+/* number: 1 … count. */
+void cv_pop3_maildrop_row(const struct cv_pop3_session *client, uint32_t number, struct cv_row *row_r);
+/* The unique-id of a message, appended to out. Never fails: what has no usable one gets its GUID. */
+void cv_pop3_maildrop_uidl(struct cv_pop3_session *client, uint32_t number, struct cv_buf *out);
+/* True when the unique-ids of the messages up to number can be given without a long walk; else a slice of the walk was done. */
+CV_MUST_CHECK bool cv_pop3_maildrop_uidl_ready(struct cv_pop3_session *client, uint32_t number);
+void cv_pop3_maildrop_reset(struct cv_pop3_session *client);
+/* pop3_uidl_format can be expanded. */
+CV_MUST_CHECK int cv_pop3_uidl_format_check(const char *format, struct cv_err *err);
+/* A system flag's bit; 0 with *keyword_r set for a keyword. False when name is neither. */
+CV_MUST_CHECK bool cv_pop3_flag_parse(const char *name, uint16_t *flag_r, struct cv_str *keyword_r);
+
+/* The changes of the session as one transaction (update.c). deletions false: only \Seen of what was retrieved. fn is called when it is durable (or failed), unless the
+   session ended before; NULL: nobody waits. 1 under way, 0 nothing to do, -1 failed; fn is not called for these two. */
+CV_MUST_CHECK int cv_pop3_update(struct cv_pop3_session *client, bool deletions,
+	void (*fn)(struct cv_pop3_session *client, const struct cv_err *err), struct cv_err *err);
+/* The session ends: fn must not be called any more. */
+void cv_pop3_update_forget(struct cv_pop3_session *client);
+
+/* ---- The session (session.c) --------------------------------------------------------------------------- */
+
+enum cv_pop3_state {
+	CV_POP3_COMMAND,
+	CV_POP3_OUTPUT,  /* a reply of many lines is being written */
+	CV_POP3_UPDATE,  /* QUIT: the transaction is on its way to the disk */
+	CV_POP3_CLOSED
+};
+
+struct cv_pop3_update;
+
+struct cv_pop3_session {
+	struct cv_session *session;
+	struct cv_stream *stream;
+	struct cv_user *user;
+	const struct cv_pop3_settings *set;
+	unsigned workarounds;
+	uint16_t deleted_flag;       /* pop3_deleted_flag, when it is a system flag */
+	struct cv_str deleted_keyword; /* when it is a keyword; absent: none */
+	struct cv_pop3_resume resume;
+	enum cv_pop3_state state;
+	struct cv_pop3_input input;
+	unsigned bad_commands;
+	struct cv_pop3_maildrop drop;
+	struct cv_pop3_update *update;
+	bool updated;                /* QUIT began the update: the end of the session has nothing more to save */
+	bool locked;                 /* pop3_lock_session: this session holds the lock */
+
+	/* In state OUTPUT: writes what there is room for; true when the reply is complete. */
+	bool (*more)(struct cv_pop3_session *client);
+	uint32_t next;               /* LIST, UIDL: number of the next message */
+	uint32_t until;              /* UIDL: last one */
+	uint32_t number;             /* RETR, TOP */
+	struct cv_mail *mail;
+	struct cv_pop3_wire wire;
+	uint64_t progress;           /* octets sent when the timeout was last looked at */
+
+	/* For the line at the end. */
+	struct {
+		uint32_t top, retr, deleted;
+		uint64_t top_size, retr_size;
+	} count;
+};
+
+void cv_pop3_set_state(struct cv_pop3_session *client, enum cv_pop3_state state);
+void cv_pop3_reply(struct cv_pop3_session *client, const char *fmt, ...) CV_PRINTF(2, 3);
+void cv_pop3_bad(struct cv_pop3_session *client, const char *text);
+/* Begin a reply of many lines. */
+void cv_pop3_begin_output(struct cv_pop3_session *client, bool (*more)(struct cv_pop3_session *client));
+/* reason: "Logged out" or why else; the numbers of pop3_logout_format are added. */
+void cv_pop3_close(struct cv_pop3_session *client, const char *reason);
+/* The line in client->input.line (commands.c). */
+void cv_pop3_command(struct cv_pop3_session *client);
+/* Commands in files of their own. */
+void cv_pop3_cmd_list(struct cv_pop3_session *client, struct cv_str args);
+void cv_pop3_cmd_uidl(struct cv_pop3_session *client, struct cv_str args);
+void cv_pop3_cmd_retr(struct cv_pop3_session *client, struct cv_str args);
+void cv_pop3_cmd_top(struct cv_pop3_session *client, struct cv_str args);
+void cv_pop3_cmd_quit(struct cv_pop3_session *client, struct cv_str args);
+/* A message number of a message that is not deleted: true with *number_r. Else the error was replied. */
+CV_MUST_CHECK bool cv_pop3_parse_number(struct cv_pop3_session *client, struct cv_str arg, uint32_t *number_r);
+
+#endif

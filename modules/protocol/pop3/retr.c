@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+   POP3: RETR and TOP (RFC 1939 sections 5 and 7): a message in slices, as fast as the client takes it. */
+#include <config.h>
+
+#include "modules/protocol/pop3/pop3-session.h"
+
+#include <culver/reader.h>
+
+static bool more_message(struct cv_pop3_session *client)
+{
+	struct cv_buf *out = cv_stream_out(client->stream);
+	size_t room = cv_stream_room(client->stream), before = out->len;
+	uint64_t *sum = client->wire.top ? &client->count.top_size : &client->count.retr_size;
+	bool done;
+
+	if (room == 0)
+		return false;
+	done = cv_pop3_wire_append(&client->wire, out, room);
+	if (done)
+		cv_buf_append_c(out, ".\r\n");
+	*sum += out->len - before;
+	if (!done)
+		return false;
+	cv_mail_close(&client->mail);
+	if (client->wire.top) {
+		client->count.top++;
+		return true;
+	}
+	client->count.retr++;
+	client->drop.msgs.data[client->number - 1].marks |= CV_POP3_MARK_RETRIEVED;
+	if (client->drop.last < client->number)
+		client->drop.last = client->number;
+	return true;
+}
+
+/* False: the error was replied. */
+static bool open_message(struct cv_pop3_session *client, uint32_t number)
+{
+	struct cv_err err = { 0 };
+	struct cv_str octets;
+
+	if (cv_mail_open(client->drop.view, client->drop.msgs.data[number - 1].seq, &client->mail, &err) < 0 ||
+		cv_mail_octets(client->mail, &octets, &err) < 0) {
+		cv_mail_close(&client->mail);
+		if (err.code == CV_ERR_EXPUNGED) {
+			cv_pop3_reply(client, "-ERR Message %u was deleted by another session.", number);
+			return false;
+		}
+		cv_error(cv_session_log(client->session), "message %u cannot be read: %s", number, err.text);
+		cv_pop3_reply(client, "-ERR %sMessage %u cannot be read now.", cv_pop3_response_code(err.code, false), number);
+		return false;
+	}
+	client->number = number;
+	cv_pop3_wire_init(&client->wire, octets, client->workarounds);
+	return true;
+}
+
+void cv_pop3_cmd_retr(struct cv_pop3_session *client, struct cv_str args)
+{
+	struct cv_row row;
+	uint32_t number;
+
+	if (!cv_pop3_parse_number(client, args, &number) || !open_message(client, number))
+		return;
+	cv_pop3_maildrop_row(client, number, &row);
+	cv_pop3_reply(client, "+OK %llu octets", (unsigned long long)row.virtual_size);
+	cv_pop3_begin_output(client, more_message);
+}
+
+void cv_pop3_cmd_top(struct cv_pop3_session *client, struct cv_str args)
+{
+	struct cv_str first, second;
+	uint64_t lines;
+	uint32_t number;
+
+	(void)cv_str_split(args, ' ', &first, &second);
+	if (!cv_str_to_u64(cv_str_trim(second), UINT64_MAX, &lines)) {
+		cv_pop3_bad(client, "Syntax: TOP message lines");
+		return;
+	}
+	if (!cv_pop3_parse_number(client, first, &number) || !open_message(client, number))
+		return;
+	client->wire.top = true;
+	client->wire.lines_left = lines;
+	cv_pop3_reply(client, "+OK Top of message follows.");
+	cv_pop3_begin_output(client, more_message);
+}
