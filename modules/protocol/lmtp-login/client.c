@@ -212,10 +212,10 @@ static void input(void *state)
 	if (cv_stream_error(client->stream) == NULL) {
 		while (proceed(client))
 			;
-		if (client->state == CV_LMTP_CLOSED || !cv_stream_eof(client->stream))
+		if (client->state == CV_LMTP_CLOSED || !cv_stream_ended(client->stream))
 			return;
-		/* The answers to a command that waits can still be sent. */
-		if (client->line_waits)
+		/* What is left is no whole command; but one may wait for room or for answers, and then be carried out. */
+		if (client->state == CV_LMTP_COMMAND && (client->line_waits || cv_stream_room(client->stream) == 0))
 			return;
 	}
 	switch (client->state) {

@@ -149,8 +149,9 @@ static void input(void *state)
 			cv_pop3_login_bad(client, "Line too long or with a NUL.");
 		}
 	}
-	if (client->state != CV_POP3_LOGIN_FINISHING && client->state != CV_POP3_LOGIN_CLOSED &&
-		cv_stream_eof(client->stream))
+	/* What is left is no whole line. A client that closed its side only may still read auth's answer. */
+	if ((client->state == CV_POP3_LOGIN_COMMAND || client->state == CV_POP3_LOGIN_RESPONSE) &&
+		cv_stream_ended(client->stream))
 		lost(client);
 }
 
@@ -186,7 +187,7 @@ static const struct cv_login_listener listeners[] = {
 static const struct cv_login_protocol protocol = {
 	.name = "pop3",
 	.listeners = listeners,
-	.max_input = CV_POP3_AUTH_LINE_MAX + 4096,
+	.max_input = CV_POP3_INPUT_MAX,
 	.max_output = 16384,
 	.alpn = "pop3",
 	.start = start,
