@@ -408,7 +408,8 @@ static void append_quoted(struct cv_buf *out, struct cv_str s, bool phrase)
 	}
 	for (size_t i = 0; i < s.len && !quote; i++) {
 		quote = is_special(s.ptr[i]) || (unsigned char)s.ptr[i] < 32 || s.ptr[i] == 127 ||
-			(s.ptr[i] == ' ' && !phrase) || (s.ptr[i] == '.' && (phrase || s.ptr[i + 1] == '.'));
+			(s.ptr[i] == ' ' && (!phrase || s.ptr[i + 1] == ' ')) ||
+			(s.ptr[i] == '.' && (phrase || s.ptr[i + 1] == '.')); /* the last octet is neither */
 	}
 	if (!quote) {
 		cv_buf_append(out, s);

@@ -101,7 +101,7 @@ static void start_part(struct cv_mime_parser *p, struct node *parent)
 		cv_str_caseeq_c(parent->part.subtype, "digest");
 
 	node->parent = parent;
-	node->header = p->now;
+	node->header = parent != NULL && parent->part.kind == CV_MIME_MESSAGE ? parent->body : p->now;
 	part->flags = CV_MIME_DEFAULT_TYPE;
 	/* RFC 2046 section 5.1.5 */
 	part->type = digest ? CV_STR("message") : CV_STR("text");
@@ -297,18 +297,21 @@ static void start_body(struct cv_mime_parser *p, struct node *node)
 	}
 }
 
-static void end_header(struct cv_mime_parser *p, bool at_empty_line)
+/* end: behind the empty line, or before the line end that belongs to a delimiter. */
+static void end_header(struct cv_mime_parser *p, struct mark end, bool at_empty_line)
 {
 	struct node *node = p->current;
 	struct cv_mime_part *part = &node->part;
 	struct cv_str header = cv_buf_str(&p->header);
 
-	node->body = p->now;
+	if (end.pos < node->header.pos)
+		end = node->header;
+	node->body = end;
 	part->header_offset = node->header.pos;
-	part->header_size = p->now.pos - node->header.pos;
-	part->header_wire_size = part->header_size + (p->now.bare_lf - node->header.bare_lf);
-	part->header_lines = (uint32_t)CV_MIN(p->now.lf - node->header.lf, (uint64_t)UINT32_MAX);
-	part->body_offset = p->now.pos;
+	part->header_size = end.pos - node->header.pos;
+	part->header_wire_size = part->header_size + (end.bare_lf - node->header.bare_lf);
+	part->header_lines = (uint32_t)CV_MIN(end.lf - node->header.lf, (uint64_t)UINT32_MAX);
+	part->body_offset = end.pos;
 	if (!at_empty_line)
 		part->flags |= CV_MIME_NO_HEADER_END;
 	if (p->header_cut)
@@ -349,11 +352,12 @@ static void make_up_child(struct cv_mime_parser *p, struct node *node)
 	p->part_count++;
 }
 
-static void end_part(struct cv_mime_parser *p, struct node *node, struct mark end)
+/* Returns where the part ends, for its parent. */
+static struct mark end_part(struct cv_mime_parser *p, struct node *node, struct mark end)
 {
 	struct cv_mime_part *part = &node->part;
 
-	/* the line end before a delimiter may be that of the header's last line: then the body is empty */
+	/* the line end before a delimiter may be the empty line behind a header: it stays the header's too, the body is empty */
 	if (end.pos < node->body.pos)
 		end = node->body;
 	part->body_size = end.pos - node->body.pos;
@@ -378,6 +382,7 @@ static void end_part(struct cv_mime_parser *p, struct node *node, struct mark en
 		if (part->flags & (CV_MIME_HEADER_8BIT | CV_MIME_BODY_8BIT))
 			*flags |= CV_MIME_BODY_8BIT;
 	}
+	return end;
 }
 
 /* End the current part and its ancestors up to, not including, stop. */
@@ -385,11 +390,11 @@ static void end_parts(struct cv_mime_parser *p, struct node *stop, struct mark e
 {
 	/* an empty nested message may begin while its parent's header ends; its own header is then empty */
 	while (p->state == PARSER_HEADER)
-		end_header(p, false);
+		end_header(p, end, false);
 	while (p->current != stop) {
 		struct node *node = p->current;
 
-		end_part(p, node, end);
+		end = end_part(p, node, end);
 		p->current = node->parent;
 	}
 }
@@ -423,7 +428,7 @@ static void header_octets(struct cv_mime_parser *p, const char *o, size_t len)
 	empty = p->line_len == 0 || (p->line_len == 1 && p->line_is_cr);
 	p->line_len = 0;
 	if (empty)
-		end_header(p, true);
+		end_header(p, p->now, true);
 }
 
 /* Octets of at most one line (in a body: of any number of lines without a delimiter). */

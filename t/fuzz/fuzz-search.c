@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+   Text search: the first line of the input is the needle, the rest the message. The answer does not depend on how the message is
+   cut, a part of a needle that was found is found too, and what is found in the header is found in the text. */
+#include <config.h>
+
+#include "t/fuzz/fuzz.h"
+#include <culver/search.h>
+
+/* A source that gives one octet more at each call, to cut the message everywhere. */
+struct drip {
+	struct cv_message_reader base;
+	struct cv_str octets;
+	size_t step;
+};
+
+static int drip_get(struct cv_message_reader *reader, uint64_t pos, size_t max, struct cv_str *view_r,
+	struct cv_err *err CV_UNUSED)
+{
+	struct drip *d = (struct drip *)(void *)reader;
+
+	if (pos >= d->octets.len)
+		return 0;
+	d->step = d->step % 7 + 1;
+	*view_r = cv_str_sub(d->octets, (size_t)pos, CV_MIN(max, d->step));
+	return 1;
+}
+
+static const struct cv_message_reader_ops drip_ops = { .get = drip_get };
+
+static void run(struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *root, uint64_t budget)
+{
+	int result;
+
+	cv_search_begin(search, reader, root);
+	while ((result = cv_search_step(search, budget, NULL)) == 0)
+		;
+	fuzz_check(result == 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct cv_reader input = cv_reader_init(cv_str_mem(data, size));
+	struct cv_arena *arena = cv_arena_new("fuzz", NULL, 0);
+	struct cv_search *search = cv_search_new();
+	struct cv_mime_parser *parser = cv_mime_parser_new(arena, NULL);
+	struct cv_message_reader *reader;
+	struct cv_message *message;
+	struct cv_str needle, octets;
+	bool whole[5];
+	size_t index;
+
+	if (!cv_take_line(&input, &needle))
+		needle = CV_STR("a");
+	needle = cv_str_sub(needle, 0, CV_SEARCH_NEEDLE_MAX);
+	octets = cv_reader_rest(&input);
+	cv_mime_parser_feed(parser, octets);
+	message = cv_mime_parser_finish(parser);
+	fuzz_check(cv_search_add(search, CV_SEARCH_BODY, CV_STR(""), needle, &index, NULL) == 1);
+	fuzz_check(cv_search_add(search, CV_SEARCH_TEXT, CV_STR(""), needle, &index, NULL) == 1);
+	fuzz_check(cv_search_add(search, CV_SEARCH_HEADER, CV_STR("Subject"), needle, &index, NULL) == 1);
+	fuzz_check(cv_search_add(search, CV_SEARCH_HEADER, CV_STR("To"), needle, &index, NULL) == 1);
+	/* half a needle, cut between characters */
+	size_t half = needle.len / 2;
+
+	while (half > 0 && ((uint8_t)needle.ptr[half] & 0xC0) == 0x80)
+		half--;
+	fuzz_check(cv_search_add(search, CV_SEARCH_TEXT, CV_STR(""), cv_str_sub(needle, 0, half), &index, NULL) == 1);
+	reader = cv_message_reader_new_mem(octets);
+	run(search, reader, message->root, UINT64_MAX);
+	cv_message_reader_free(&reader);
+	for (size_t i = 0; i < CV_COUNT_OF(whole); i++)
+		whole[i] = cv_search_found(search, i);
+	fuzz_check(!whole[0] || whole[1]);
+	fuzz_check(!(whole[2] || whole[3]) || whole[1]);
+	fuzz_check(!whole[1] || whole[4] || !cv_str_is_utf8(needle));
+	struct drip drip = { .base = { .ops = &drip_ops, .size = octets.len }, .octets = octets };
+
+	run(search, &drip.base, message->root, 1);
+	for (size_t i = 0; i < CV_COUNT_OF(whole); i++)
+		fuzz_check(cv_search_found(search, i) == whole[i]);
+	cv_search_header(search, message->header);
+	fuzz_check(cv_search_found(search, 2) == whole[2] && cv_search_found(search, 3) == whole[3]);
+	cv_search_free(&search);
+	cv_arena_free(&arena);
+	return 0;
+}
