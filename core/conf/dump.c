@@ -44,8 +44,8 @@ static void add_item(struct dump *d, const struct conf_section *section, const c
 		item.line = entry->line;
 		/* In a section that overrides the top, a default is a change as well. */
 		item.changed = override || row == NULL || entry->path != NULL || !cv_conf_value_same(row, entry->value, row->def);
-		bool hide = (entry->flags & (CONF_ENTRY_HIDE | CONF_ENTRY_STRIPPED)) != 0 && entry->path == NULL;
-		if ((entry->flags & CONF_ENTRY_STRIPPED) != 0 || (hide && (d->show & CV_CONF_SECRETS) == 0)) {
+		bool stripped = (entry->flags & CONF_ENTRY_STRIPPED) != 0, hide = (entry->flags & CONF_ENTRY_HIDE) != 0;
+		if (entry->path == NULL && (stripped || (hide && (d->show & CV_CONF_SECRETS) == 0))) {
 			item.hidden = true;
 			item.value = HIDDEN;
 		}

@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ struct load {
 	struct cv_conf *conf;
 	struct conf_problems problems;
 	const char *main_path;
+	unsigned opts; /* enum cv_conf_load_opts */
 };
 
 void cv_conf_problem_add(struct conf_problems *p, const char *file, unsigned line, const char *fmt, ...)
@@ -234,17 +236,20 @@ static void read_value_file(struct load *load, struct conf_entry *entry, const c
 	entry->path = absolute(load->arena, dir, path);
 	cv_buf_init_wipe(&text, CONF_MAX_FILE_SIZE + 8192);
 	if (cv_conf_read_file(entry->path, CONF_MAX_FILE_SIZE, &text, &err) < 0) {
-		cv_conf_problem_add(&load->problems, entry->file, entry->line, "%s: %s", entry->key, err.text);
-		entry->value = NULL;
+		entry->flags |= CONF_ENTRY_STRIPPED;
+		if ((load->opts & CV_CONF_UNREADABLE_OK) == 0 || err.code != CV_ERR_PERM || faccessat(AT_FDCWD, entry->path, R_OK, AT_EACCESS) == 0)
+			cv_conf_problem_add(&load->problems, entry->file, entry->line, "%s: %s", entry->key, err.text);
 	} else {
 		if (text.len > 0 && text.data[text.len - 1] == '\n')
 			cv_buf_truncate(&text, text.len - 1);
 		if (text.len > 0 && text.data[text.len - 1] == '\r')
 			cv_buf_truncate(&text, text.len - 1);
 		entry->value = cv_arena_cstr(load->arena, cv_buf_str(&text));
-		if (entry->value == NULL)
+		if (entry->value == NULL) {
+			entry->flags |= CONF_ENTRY_STRIPPED;
 			cv_conf_problem_add(&load->problems, entry->file, entry->line, "%s: %s holds a NUL octet, it is no text", entry->key,
 				entry->path);
+		}
 	}
 	cv_buf_deinit(&text);
 }
@@ -278,7 +283,7 @@ static void set_entry(struct load *load, struct conf_section *section, struct co
 	else if (readfile && entry->value[0] != '\0')
 		read_value_file(load, entry, dir, entry->value);
 
-	for (size_t i = 0; i < load->table_count && entry->value != NULL; i++) {
+	for (size_t i = 0; i < load->table_count && (entry->flags & CONF_ENTRY_STRIPPED) == 0; i++) {
 		const struct cv_settings_table *table = load->tables[i];
 		for (size_t j = 0; same_kind(table, kind) && j < table->count; j++) {
 			struct cv_err err = { 0 };
@@ -293,8 +298,8 @@ static void set_entry(struct load *load, struct conf_section *section, struct co
 			break;
 		}
 	}
-	if (entry->value == NULL)
-		entry->value = ""; /* reported */
+	if ((entry->flags & CONF_ENTRY_STRIPPED) != 0)
+		entry->value = NULL; /* reported, or not for this user's eyes */
 	for (size_t i = 0; i < section->entries.count; i++) {
 		if (strcmp(section->entries.data[i].key, entry->key) == 0) {
 			section->entries.data[i] = *entry;
@@ -508,6 +513,23 @@ static const struct cv_conf_filter *filter_for(struct load *load, const struct c
 	return filter;
 }
 
+/* A value of the table could not be read: its check would complain of what it does not see. */
+static bool table_stripped(const struct cv_conf *conf, const struct cv_settings_table *table)
+{
+	for (size_t i = 0; i < conf->sections.count; i++) {
+		const struct conf_section *section = &conf->sections.data[i];
+		bool top = *section->kind == '\0' || section->filter != CONF_FILTER_NONE;
+		if (top ? table->kind != NULL : !same_kind(table, section->kind))
+			continue;
+		for (size_t j = 0; j < table->count; j++) {
+			const struct conf_entry *entry = cv_conf_entry_find(section, table->rows[j].key);
+			if (entry != NULL && (entry->flags & CONF_ENTRY_STRIPPED) != 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 static void check_set(struct load *load, const struct cv_settings_table *table, const struct conf_section *section)
 {
 	struct cv_err err = { 0 };
@@ -521,7 +543,7 @@ static void check_set(struct load *load, const struct cv_settings_table *table, 
 			add_check_problem(load, section, "", err.text);
 		return;
 	}
-	if (table->check != NULL && table->check(set, &err) < 0)
+	if (table->check != NULL && !table_stripped(load->conf, table) && table->check(set, &err) < 0)
 		add_check_problem(load, section, title, err.text);
 }
 
@@ -549,6 +571,12 @@ static int by_place(const void *a, const void *b)
 int cv_conf_load(const char *path, const char *const *overrides, const struct cv_settings_table *const *tables, size_t table_count,
 	struct cv_arena *arena, struct cv_conf **conf_r, const struct cv_conf_problem **problems_r, size_t *count_r)
 {
+	return cv_conf_load_with(path, overrides, tables, table_count, 0, arena, conf_r, problems_r, count_r);
+}
+
+int cv_conf_load_with(const char *path, const char *const *overrides, const struct cv_settings_table *const *tables, size_t table_count,
+	unsigned opts, struct cv_arena *arena, struct cv_conf **conf_r, const struct cv_conf_problem **problems_r, size_t *count_r)
+{
 	struct load load = {
 		.tables = tables,
 		.table_count = table_count,
@@ -556,6 +584,7 @@ int cv_conf_load(const char *path, const char *const *overrides, const struct cv
 		.conf = cv_conf_new_empty(arena),
 		.problems = { .arena = arena },
 		.main_path = cv_arena_strdup(arena, path),
+		.opts = opts,
 	};
 
 	check_tables(&load);

@@ -93,7 +93,7 @@ void cv_conf_format_number(struct cv_buf *out, enum cv_setting_type type, uint64
 static bool has_bounds(const struct cv_setting *row)
 {
 	return (row->type == CV_SET_UINT || row->type == CV_SET_SIZE || row->type == CV_SET_TIME || row->type == CV_SET_OCTAL) &&
-		(row->min != 0 || row->max != 0);
+		(row->min != 0 || (row->max != 0 && row->max != UINT64_MAX));
 }
 
 static uint64_t upper_bound(const struct cv_setting *row)

@@ -161,6 +161,35 @@ static void file_that_everyone_may_write_is_refused(void **state)
 	assert_non_null(strstr(f->problems[0].text, "can be written by everyone: chmod o-w it"));
 }
 
+static void unreadable_values_can_be_passed_over(void **state)
+{
+	struct fixture *f = *state;
+	if (geteuid() == 0 && seteuid(65534) < 0)
+		skip();
+	bool was_root = getuid() == 0;
+	if (was_root)
+		assert_int_equal(seteuid(0), 0);
+	write_file(f, "culver.ini", "number = 3\ncert = cert.pem\n");
+	write_file(f, "cert.pem", "CERT\n");
+	assert_int_equal(chmod(path_of(f, "cert.pem"), 0), 0);
+	assert_int_equal(chmod(f->dir, 0755), 0);
+	assert_int_equal(chmod(path_of(f, "culver.ini"), 0644), 0);
+	assert_int_equal(chmod(path_of(f, "conf.d"), 0755), 0);
+	if (was_root)
+		assert_int_equal(seteuid(65534), 0);
+	load(f, NULL);
+	size_t strict = f->problem_count;
+	int ret = cv_conf_load_with(path_of(f, "culver.ini"), NULL, all_tables, CV_COUNT_OF(all_tables), CV_CONF_UNREADABLE_OK, f->arena, &f->conf,
+		&f->problems, &f->problem_count);
+	if (was_root)
+		assert_int_equal(seteuid(0), 0);
+	assert_int_equal(strict, 1);
+	assert_int_equal(ret, 0);
+	assert_null(top_for(f, NULL)->cert);
+	assert_int_equal(top_for(f, NULL)->number, 3);
+	assert_string_equal(cv_conf_value_path(f->conf, "cert", NULL), path_of(f, "cert.pem"));
+}
+
 static void missing_file_is_a_problem(void **state)
 {
 	struct fixture *f = *state;
@@ -576,6 +605,7 @@ int main(void)
 		T(file_values_are_read_relative_to_the_file_that_names_them),
 		T(quoted_less_than_is_text),
 		T(file_that_everyone_may_write_is_refused),
+		T(unreadable_values_can_be_passed_over),
 		T(missing_file_is_a_problem),
 		T(later_files_override_in_lexical_order),
 		T(command_line_overrides_everything),

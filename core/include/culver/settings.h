@@ -95,6 +95,14 @@ struct cv_conf_problem {
    "key=value" strings from the command line, may be NULL-terminated NULL. */
 CV_EXPORT CV_MUST_CHECK int cv_conf_load(const char *path, const char *const *overrides, const struct cv_settings_table *const *tables,
 	size_t table_count, struct cv_arena *arena, struct cv_conf **conf_r, const struct cv_conf_problem **problems_r, size_t *count_r);
+enum cv_conf_load_opts {
+	CV_CONF_UNREADABLE_OK = 1 /* "<file" values that this user may not read (EACCES) are absent instead of problems: to look at settings without
+	                             the server's rights */
+};
+/* The same with options. */
+CV_EXPORT CV_MUST_CHECK int cv_conf_load_with(const char *path, const char *const *overrides, const struct cv_settings_table *const *tables,
+	size_t table_count, unsigned opts, struct cv_arena *arena, struct cv_conf **conf_r, const struct cv_conf_problem **problems_r,
+	size_t *count_r);
 /* One value at the top of the files, as text, without any check and before tables are known (where modules are, for instance): the last file that has
    it counts, overrides before all. NULL when it is not there or the files cannot be read: cv_conf_load says why. */
 CV_EXPORT const char *cv_conf_peek(const char *path, const char *const *overrides, const char *key, struct cv_arena *arena);
