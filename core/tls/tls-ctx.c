@@ -451,8 +451,10 @@ int cv_tls_ctx_new(const struct cv_tls_config *config, struct cv_tls_ctx **ctx_r
 		}
 	}
 	*ctx_r = ctx;
+	ERR_clear_error();
 	return 1;
 bad:
+	ERR_clear_error();
 	cv_tls_ctx_unref(&ctx);
 	return -1;
 }
