@@ -169,7 +169,7 @@ int cv_pop3_uidl_format_check(const char *format, struct cv_err *err)
 	cv_buf_init(&out, 1024);
 	/* The longest that can come of it. */
 	ret = expand(format, UINT32_MAX, UINT32_MAX, guid, &out, err);
-	if (ret == 0 && (!cv_buf_ok(&out) || !is_uidl(cv_buf_str(&out))))
+	if (ret >= 0 && (!cv_buf_ok(&out) || !is_uidl(cv_buf_str(&out))))
 		ret = cv_err_set(err, CV_ERR_INVALID, "must give 1 to %d printable characters without spaces", CV_POP3_UIDL_MAX);
 	cv_buf_deinit(&out);
 	return ret;
@@ -202,7 +202,7 @@ static void make_uidl(struct cv_pop3_session *client, uint32_t number, struct cv
 	struct cv_row row;
 	bool found = false;
 
-	if (cv_mail_open(client->drop.view, seq, &mail, NULL) == 0) {
+	if (cv_mail_open(client->drop.view, seq, &mail, NULL) >= 0) {
 		found = old_uidl(client, mail, out);
 		cv_mail_close(&mail);
 	}
