@@ -4,38 +4,8 @@
 
 #include "modules/protocol/pop3/pop3-session.h"
 
-#include <culver/settings.h>
-
 /* Messages looked at in one slice of a walk. */
 #define SLICE 500
-
-bool cv_pop3_flag_parse(const char *name, uint16_t *flag_r, struct cv_str *keyword_r)
-{
-	static const struct {
-		const char *name;
-		uint16_t flag;
-	} flags[] = { { "\\Seen", CV_FLAG_SEEN }, { "\\Answered", CV_FLAG_ANSWERED }, { "\\Flagged", CV_FLAG_FLAGGED },
-		{ "\\Deleted", CV_FLAG_DELETED }, { "\\Draft", CV_FLAG_DRAFT } };
-	struct cv_str s = cv_str_c(name);
-
-	*flag_r = 0;
-	*keyword_r = (struct cv_str){ NULL, 0 };
-	for (size_t i = 0; i < CV_COUNT_OF(flags); i++) {
-		if (cv_str_caseeq_c(s, flags[i].name)) {
-			*flag_r = flags[i].flag;
-			return true;
-		}
-	}
-	if (s.len == 0 || s.len > 64)
-		return false;
-	/* flag-keyword = atom (RFC 3501 section 9) */
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] <= ' ' || s.ptr[i] > '~' || strchr("(){%*\"\\]", s.ptr[i]) != NULL)
-			return false;
-	}
-	*keyword_r = s;
-	return true;
-}
 
 /* Does a row carry pop3_deleted_flag? Then POP3 users do not see it. */
 static bool is_hidden(const struct cv_pop3_session *client, const struct cv_row *row)
@@ -127,61 +97,13 @@ void cv_pop3_maildrop_reset(struct cv_pop3_session *client)
 
 /* ---- Unique-ids --------------------------------------------------------------------------------------- */
 
-static bool is_uidl(struct cv_str s)
-{
-	if (s.len == 0 || s.len > CV_POP3_UIDL_MAX)
-		return false;
-	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] <= ' ' || s.ptr[i] > '~')
-			return false;
-	}
-	return true;
-}
-
-static int expand(const char *format, uint32_t uid, uint32_t uidvalidity, const uint8_t guid[16], struct cv_buf *out,
-	struct cv_err *err)
-{
-	struct cv_buf numbers[2], hex;
-	int ret;
-
-	for (size_t i = 0; i < 2; i++) {
-		cv_buf_init(&numbers[i], 16);
-		cv_buf_append_u64(&numbers[i], i == 0 ? uid : uidvalidity);
-	}
-	cv_buf_init(&hex, 64);
-	cv_buf_append_hex(&hex, cv_str_mem(guid, 16));
-	ret = cv_var_expand(out, format,
-		(struct cv_var[]){ { 'u', "uid", cv_buf_str(&numbers[0]) }, { 'v', "uidvalidity", cv_buf_str(&numbers[1]) },
-			{ 'g', "guid", cv_buf_str(&hex) } },
-		3, err);
-	cv_buf_deinit(&numbers[0]);
-	cv_buf_deinit(&numbers[1]);
-	cv_buf_deinit(&hex);
-	return ret;
-}
-
-int cv_pop3_uidl_format_check(const char *format, struct cv_err *err)
-{
-	const uint8_t guid[16] = { 1 };
-	struct cv_buf out;
-	int ret;
-
-	cv_buf_init(&out, 1024);
-	/* The longest that can come of it. */
-	ret = expand(format, UINT32_MAX, UINT32_MAX, guid, &out, err);
-	if (ret >= 0 && (!cv_buf_ok(&out) || !is_uidl(cv_buf_str(&out))))
-		ret = cv_err_set(err, CV_ERR_INVALID, "must give 1 to %d printable characters without spaces", CV_POP3_UIDL_MAX);
-	cv_buf_deinit(&out);
-	return ret;
-}
-
 /* The UIDL that another server gave, or, with pop3_reuse_xuidl, an X-UIDL field. False: there is none. */
 static bool old_uidl(const struct cv_pop3_session *client, struct cv_mail *mail, struct cv_buf *out)
 {
 	struct cv_str octets, saved = cv_mail_pop3_uidl(mail);
 	struct cv_header_field field;
 
-	if (is_uidl(saved)) {
+	if (cv_pop3_uidl_valid(saved)) {
 		cv_buf_append(out, saved);
 		return true;
 	}
@@ -189,7 +111,7 @@ static bool old_uidl(const struct cv_pop3_session *client, struct cv_mail *mail,
 		!cv_header_find(cv_str_sub(octets, 0, cv_header_size(octets)), CV_STR("X-UIDL"), 0, &field))
 		return false;
 	saved = cv_str_trim(field.value);
-	if (!is_uidl(saved))
+	if (!cv_pop3_uidl_valid(saved))
 		return false;
 	cv_buf_append(out, saved);
 	return true;
@@ -211,8 +133,8 @@ static void make_uidl(struct cv_pop3_session *client, uint32_t number, struct cv
 	cv_pop3_maildrop_row(client, number, &row);
 	cv_buf_clear(out);
 	/* The format was checked; what fails all the same must not leave the message without a name. */
-	if (expand(client->set->pop3_uidl_format, row.uid, client->drop.uidvalidity, row.guid, out, NULL) < 0 ||
-		!cv_buf_ok(out) || !is_uidl(cv_buf_str(out))) {
+	if (cv_pop3_uidl_expand(client->set->pop3_uidl_format, row.uid, client->drop.uidvalidity, row.guid, out, NULL) < 0 ||
+		!cv_buf_ok(out) || !cv_pop3_uidl_valid(cv_buf_str(out))) {
 		cv_buf_clear(out);
 		cv_buf_append_hex(out, cv_str_mem(row.guid, sizeof(row.guid)));
 	}

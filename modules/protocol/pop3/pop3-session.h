@@ -54,6 +54,18 @@ void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_str octets, unsigned
 /* Append about max octets (at most max plus a few). True when nothing is left; the line with the dot is the caller's. */
 bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max);
 
+/* ---- Unique-ids and the flag of hidden messages (uidl.c) ------------------------------------------------- */
+
+/* unique-id = 1*70 of 0x21 to 0x7E */
+bool cv_pop3_uidl_valid(struct cv_str s);
+/* Append what pop3_uidl_format gives for a message. */
+CV_MUST_CHECK int cv_pop3_uidl_expand(const char *format, uint32_t uid, uint32_t uidvalidity, const uint8_t guid[16], struct cv_buf *out,
+	struct cv_err *err);
+/* pop3_uidl_format gives a valid unique-id for every message. */
+CV_MUST_CHECK int cv_pop3_uidl_format_check(const char *format, struct cv_err *err);
+/* A system flag's bit; or 0 with *keyword_r set, for a keyword. False when name is neither. */
+CV_MUST_CHECK bool cv_pop3_flag_parse(const char *name, uint16_t *flag_r, struct cv_str *keyword_r);
+
 /* ---- The maildrop (maildrop.c) ------------------------------------------------------------------------- */
 
 /* A message as numbered by this session; sizes and UIDs are the view's. */
@@ -92,11 +104,6 @@ void cv_pop3_maildrop_uidl(struct cv_pop3_session *client, uint32_t number, stru
 /* True when the unique-ids of the messages up to number can be given without a long walk; else a slice of the walk was done. */
 CV_MUST_CHECK bool cv_pop3_maildrop_uidl_ready(struct cv_pop3_session *client, uint32_t number);
 void cv_pop3_maildrop_reset(struct cv_pop3_session *client);
-/* pop3_uidl_format can be expanded. */
-CV_MUST_CHECK int cv_pop3_uidl_format_check(const char *format, struct cv_err *err);
-/* A system flag's bit; 0 with *keyword_r set for a keyword. False when name is neither. */
-CV_MUST_CHECK bool cv_pop3_flag_parse(const char *name, uint16_t *flag_r, struct cv_str *keyword_r);
-
 /* The changes of the session as one transaction (update.c). deletions false: only \Seen of what was retrieved. fn is called when it is durable (or failed), unless the
    session ended before; NULL: nobody waits. 1 under way, 0 nothing to do, -1 failed; fn is not called for these two. */
 CV_MUST_CHECK int cv_pop3_update(struct cv_pop3_session *client, bool deletions,

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+   POP3: stored messages in the form that RETR and TOP send. */
+#include <config.h>
+
+#include "modules/protocol/pop3/pop3-session.h"
+#include "t/lib/test.h"
+
+#include <string.h>
+
+#define ALL UINT64_MAX
+
+static const struct {
+	const char *stored;
+	uint64_t top; /* ALL: RETR */
+	unsigned workarounds;
+	const char *want;
+} rows[] = {
+	{ "A: b\n\nc\n", ALL, 0, "A: b\r\n\r\nc\r\n" },
+	{ "A: b\r\n\r\nc\r\n", ALL, 0, "A: b\r\n\r\nc\r\n" },
+	{ "A: b\r\n\nc\n\r\n", ALL, 0, "A: b\r\n\r\nc\r\n\r\n" },
+	{ "", ALL, 0, "" },
+	{ "\n", ALL, 0, "\r\n" },
+	/* RFC 1939 section 3: the last line is ended before the one with the dot. */
+	{ "A: b\n\nc", ALL, 0, "A: b\r\n\r\nc\r\n" },
+	{ "A: b\n\nc\r", ALL, 0, "A: b\r\n\r\nc\r\r\n" },
+	{ "a\rb\n", ALL, 0, "a\rb\r\n" },
+	/* "If any line of the multi-line response begins with the termination octet, the line is byte-stuffed". */
+	{ ".\n..\n.a\na.\n\n.", ALL, 0, "..\r\n...\r\n..a\r\na.\r\n\r\n..\r\n" },
+	{ "\r.\n", ALL, 0, "\r.\r\n" },
+	/* TOP: "the headers of the message, the blank line separating the headers from the body, and then the number of lines of the indicated message's body". */
+	{ "A: b\nC: d\n\n1\n2\n3\n", 0, 0, "A: b\r\nC: d\r\n\r\n" },
+	{ "A: b\nC: d\n\n1\n2\n3\n", 1, 0, "A: b\r\nC: d\r\n\r\n1\r\n" },
+	{ "A: b\r\n\r\n.1\r\n2", 2, 0, "A: b\r\n\r\n..1\r\n2\r\n" },
+	{ "A: b\n\n1\n", 1000, 0, "A: b\r\n\r\n1\r\n" },
+	{ "A: b\n\n\n\n", 1, 0, "A: b\r\n\r\n\r\n" },
+	{ "A: b\nC: d\n", 0, 0, "A: b\r\nC: d\r\n" },
+	{ "\n1\n2\n", 1, 0, "\r\n1\r\n" },
+	{ "A: b\nC: d", 3, CV_POP3_NS_EOH, "A: b\r\nC: d\r\n\r\n" },
+	{ "A: b\n", ALL, CV_POP3_NS_EOH, "A: b\r\n\r\n" },
+	{ "A: b\n\n", ALL, CV_POP3_NS_EOH, "A: b\r\n\r\n" },
+};
+
+static void message_is_sent_as_the_protocol_wants_it(void **state)
+{
+	struct cv_buf out;
+
+	(void)state;
+	cv_buf_init(&out, 10000);
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		for (size_t slice = 1; slice < 40; slice++) {
+			struct cv_pop3_wire wire;
+
+			cv_buf_clear(&out);
+			cv_pop3_wire_init(&wire, cv_str_c(rows[i].stored), rows[i].workarounds);
+			wire.top = rows[i].top != ALL;
+			wire.lines_left = rows[i].top;
+			while (!cv_pop3_wire_append(&wire, &out, slice))
+				;
+			assert_str_eq(cv_buf_str(&out), cv_str_c(rows[i].want));
+			assert_true(cv_pop3_wire_append(&wire, &out, slice));
+		}
+	}
+	cv_buf_deinit(&out);
+}
+
+static void nuls_are_replaced_for_outlook(void **state)
+{
+	struct cv_pop3_wire wire;
+	struct cv_buf out;
+
+	(void)state;
+	cv_buf_init(&out, 100);
+	cv_pop3_wire_init(&wire, CV_STR("a\0b\n"), CV_POP3_NO_NULS);
+	assert_true(cv_pop3_wire_append(&wire, &out, 1000));
+	assert_str(cv_buf_str(&out), "a\x80" "b\r\n");
+	cv_buf_clear(&out);
+	cv_pop3_wire_init(&wire, CV_STR("a\0b\n"), 0);
+	assert_true(cv_pop3_wire_append(&wire, &out, 1000));
+	assert_str(cv_buf_str(&out), "a\0b\r\n");
+	cv_buf_deinit(&out);
+}
+
+static void slices_are_bounded(void **state)
+{
+	struct cv_pop3_wire wire;
+	struct cv_buf stored, out;
+
+	(void)state;
+	cv_buf_init(&stored, 1 << 20);
+	for (int i = 0; i < 10000; i++)
+		cv_buf_append_c(&stored, ".\n");
+	cv_buf_init(&out, 1 << 20);
+	cv_pop3_wire_init(&wire, cv_buf_str(&stored), 0);
+	while (!cv_pop3_wire_append(&wire, &out, 100)) {
+		assert_true(out.len <= 100 + 3);
+		cv_buf_clear(&out);
+	}
+	cv_buf_deinit(&out);
+	cv_buf_deinit(&stored);
+}
+
+static void uidl_formats_are_checked(void **state)
+{
+	static const char *const good[] = { "%08Xu%08Xv", "%v.%u", "%g", "UID%u-%v", "%{uid}.%{uidvalidity}" };
+	static const char *const bad[] = { "", "%g%g%g", "%u %v", "%f", "%", "%{nonsense}", "\xc3\xa9%u" };
+	struct cv_err err = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < CV_COUNT_OF(good); i++)
+		assert_true(cv_pop3_uidl_format_check(good[i], &err) >= 0);
+	for (size_t i = 0; i < CV_COUNT_OF(bad); i++) {
+		if (cv_pop3_uidl_format_check(bad[i], &err) >= 0)
+			fail_msg("%s was allowed", bad[i]);
+	}
+}
+
+static void deleted_flags_are_flags_or_keywords(void **state)
+{
+	struct cv_str keyword;
+	uint16_t flag;
+
+	(void)state;
+	assert_true(cv_pop3_flag_parse("\\deleted", &flag, &keyword));
+	assert_int_equal(flag, CV_FLAG_DELETED);
+	assert_true(cv_pop3_flag_parse("$POP3Deleted", &flag, &keyword));
+	assert_int_equal(flag, 0);
+	assert_str(keyword, "$POP3Deleted");
+	assert_false(cv_pop3_flag_parse("\\Recent", &flag, &keyword));
+	assert_false(cv_pop3_flag_parse("two words", &flag, &keyword));
+	assert_false(cv_pop3_flag_parse("", &flag, &keyword));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(message_is_sent_as_the_protocol_wants_it),
+		cv_test(nuls_are_replaced_for_outlook),
+		cv_test(slices_are_bounded),
+		cv_test(uidl_formats_are_checked),
+		cv_test(deleted_flags_are_flags_or_keywords),
+	};
+
+	return cv_test_run(tests);
+}
