@@ -290,6 +290,7 @@ struct cv_change {
 	uint16_t flags;               /* after the change */
 	uint64_t size;
 	uint8_t guid[16];             /* of the message */
+	uint16_t old_flags;           /* FLAGS, EXPUNGE: before the change */
 };
 /* Gets every record in order from its own durable cursor, a bounded slice a loop round; after a crash it goes on where it was (at least once). record
    returning -1 is retried later. */
