@@ -132,6 +132,11 @@ bool cv_imap_parser_idle(const struct cv_imap_parser *parser)
 	return parser->at == AT_TAG && parser->line_used == 0;
 }
 
+bool cv_imap_parser_complete(const struct cv_imap_parser *parser)
+{
+	return parser->at == DONE;
+}
+
 struct cv_str cv_imap_parser_tag(const struct cv_imap_parser *parser)
 {
 	return parser->tag;

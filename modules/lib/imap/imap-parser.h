@@ -39,6 +39,8 @@ void cv_imap_parser_next(struct cv_imap_parser *parser);
 
 /* Nothing of a command was read yet. */
 bool cv_imap_parser_idle(const struct cv_imap_parser *parser);
+/* CV_IMAP_COMMAND was the last result. */
+bool cv_imap_parser_complete(const struct cv_imap_parser *parser);
 /* The tag; absent while it is not complete, or when it is none. Valid, as all else of a command, until cv_imap_parser_next. */
 struct cv_str cv_imap_parser_tag(const struct cv_imap_parser *parser);
 /* The verb as written; absent while it is not complete. */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT
+   FETCH (RFC 3501 section 6.4.5, RFC 7162 section 3.1.4): an iterator over messages, and within one over what was asked of it. */
+#include <config.h>
+
+#include "fetch.h"
+
+/* \Seen is set for messages that are sent soon after: the first alone, then more at once, bounded by count and octets. A client that goes away has
+   at most these marked unread no longer. */
+#define SEEN_BATCH_MAX 32u
+#define SEEN_BATCH_OCTETS ((uint64_t)1024 * 1024)
+
+/* fetch-modifiers: "(" "CHANGEDSINCE" SP mod-sequence-value ")". False: the reply was made. */
+static bool parse_modifiers(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct fetch *fetch)
+{
+	const struct cv_imap_arg *first;
+	struct cv_str number;
+
+	if (arg == NULL)
+		return true;
+	if (!cv_imap_arg_list(arg, &first) || arg->next != NULL) {
+		imap_bad(cmd, "Unexpected arguments");
+		return false;
+	}
+	if (!cv_imap_arg_is(first, "CHANGEDSINCE") || !cv_imap_arg_atom(first->next, &number) ||
+		!cv_str_to_u64(number, INT64_MAX, &fetch->changed_since) || first->next->next != NULL) {
+		imap_bad(cmd, "Invalid FETCH modifier");
+		return false;
+	}
+	fetch->what.items |= CV_IMAP_FETCH_MODSEQ;
+	fetch->changed_since_set = true;
+	return true;
+}
+
+static void free_fetch(void *ctx)
+{
+	struct fetch *fetch = ctx;
+
+	fetch_message_close(fetch);
+	cv_buf_deinit(&fetch->text);
+	cv_arena_free(&fetch->arena);
+}
+
+static enum cv_imap_result run(struct cv_imap_cmd *cmd)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct fetch *fetch = cv_new(cmd->arena, struct fetch, 1);
+	const struct cv_imap_arg *arg;
+	struct cv_err err = { 0 };
+
+	fetch->cmd = cmd;
+	fetch->s = s;
+	fetch->seqs = imap_ranges(cmd);
+	fetch->newly_seen = imap_ranges(cmd);
+	if (!imap_sequence_arg(cmd, cmd->args, fetch->seqs))
+		return CV_IMAP_DONE;
+	arg = cmd->args->next;
+	if (cv_imap_fetch_parse(cmd->arena, &arg, &fetch->what, &err) < 0)
+		return imap_bad_err(cmd, &err);
+	if (!parse_modifiers(cmd, arg, fetch))
+		return CV_IMAP_DONE;
+	if (cmd->uid)
+		fetch->what.items |= CV_IMAP_FETCH_UID;
+	if ((fetch->what.items & CV_IMAP_FETCH_MODSEQ) != 0)
+		imap_enable_condstore(s, imap_out(cmd));
+	fetch->set_seen = fetch->what.sets_seen && !cv_view_readonly(s->view);
+	fetch->batch = 1;
+	fetch->arena = cv_arena_new("message being fetched", NULL, 0);
+	cv_buf_init(&fetch->text, FETCH_TEXT_MAX);
+	cv_arena_cleanup(cmd->arena, free_fetch, fetch);
+	cmd->data = fetch;
+	return CV_IMAP_STEP;
+}
+
+static bool is_wanted(const struct fetch *fetch, const struct cv_row *row)
+{
+	return !fetch->changed_since_set || row->modseq > fetch->changed_since;
+}
+
+/* ---- \Seen ------------------------------------------------------------------------------------------ */
+
+/* The messages can still be read: the client gets them, unread as they stay. */
+static void seen_failed(struct fetch *fetch, const struct cv_err *err)
+{
+	cv_error(fetch->s->log, "FETCH could not set \\Seen: %s", err->text);
+	fetch->set_seen = false;
+	cv_ranges_free(fetch->newly_seen);
+}
+
+/* Begin to set \Seen on the messages from here on that are sent next. CV_IMAP_DONE: there is nothing to set. */
+static enum cv_imap_result set_seen(struct fetch *fetch)
+{
+	struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_SEEN };
+	struct imap_iter iter = fetch->iter;
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+	uint64_t octets = 0;
+	struct cv_txn *txn;
+	enum cv_imap_result result = CV_IMAP_DONE;
+	uint32_t seq;
+
+	for (unsigned i = 0; i < fetch->batch && octets < SEEN_BATCH_OCTETS && imap_iter_next(fetch->seqs, &iter, &seq); i++) {
+		struct cv_row row;
+
+		fetch->seen_until = seq;
+		if (!cv_view_row(fetch->s->view, seq, &row) || !is_wanted(fetch, &row))
+			continue;
+		octets += row.virtual_size;
+		if ((row.flags & CV_FLAG_SEEN) == 0)
+			cv_ranges_add(&uids, row.uid, row.uid);
+	}
+	fetch->batch = CV_MIN(fetch->batch * 2, SEEN_BATCH_MAX);
+	if (uids.count == 0)
+		return CV_IMAP_DONE;
+	txn = cv_txn_begin(fetch->cmd->user);
+	if (cv_txn_flags(txn, cv_view_mailbox(fetch->s->view), &uids, &change, NULL, NULL, &err) < 0) {
+		cv_txn_rollback(&txn);
+		seen_failed(fetch, &err);
+	} else if (imap_begin_commit(fetch->cmd, &txn) == CV_IMAP_WAIT) {
+		result = CV_IMAP_WAIT;
+		for (size_t i = 0; i < uids.count; i++)
+			cv_ranges_add(fetch->newly_seen, uids.data[i].first, uids.data[i].last);
+	} else {
+		seen_failed(fetch, &imap_cmd(fetch->cmd)->commit_err);
+	}
+	cv_ranges_free(&uids);
+	return result;
+}
+
+/* ---- Steps ------------------------------------------------------------------------------------------ */
+
+static enum cv_imap_result done(struct fetch *fetch)
+{
+	struct cv_imap_cmd *cmd = fetch->cmd;
+
+	if (fetch->first_error.code != CV_ERR_NONE)
+		return imap_fail(cmd, &fetch->first_error);
+	/* RFC 2180 section 4.1.2; by UID, what is not there was never meant. */
+	if (fetch->gone && !cmd->uid)
+		return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages no longer exist");
+	return imap_ok(cmd, NULL, "Fetch completed");
+}
+
+static void note_error(struct fetch *fetch, const struct cv_err *err)
+{
+	if (err->code == CV_ERR_EXPUNGED) {
+		fetch->gone = true;
+		return;
+	}
+	if (fetch->first_error.code == CV_ERR_NONE)
+		fetch->first_error = *err;
+	else if (!err->public_text)
+		cv_error(fetch->s->log, "FETCH of message %u: %s", fetch->row.uid, err->text);
+}
+
+enum next { NEXT_END, NEXT_BEGUN, NEXT_SKIPPED, NEXT_SEEN_FIRST };
+
+/* Begin the response of the next message, if it is wanted and there; or say that \Seen has to be set first. */
+static enum next next_message(struct fetch *fetch)
+{
+	struct imap_iter before = fetch->iter;
+	struct cv_err err = { 0 };
+	bool there;
+
+	if (!imap_iter_next(fetch->seqs, &fetch->iter, &fetch->seq))
+		return NEXT_END;
+	if (fetch->set_seen && fetch->seq > fetch->seen_until) {
+		fetch->iter = before;
+		return NEXT_SEEN_FIRST;
+	}
+	there = cv_view_row(fetch->s->view, fetch->seq, &fetch->row);
+	if (!is_wanted(fetch, &fetch->row))
+		return NEXT_SKIPPED;
+	/* Columns of an expunged message are still known; its octets may be. */
+	if (fetch_message_open(fetch, there, &err) == 0)
+		return NEXT_BEGUN;
+	fetch_message_close(fetch);
+	note_error(fetch, &err);
+	return NEXT_SKIPPED;
+}
+
+static enum cv_imap_result seen_is_set(struct fetch *fetch)
+{
+	struct imap_cmd *cmd = imap_cmd(fetch->cmd);
+
+	fetch->seen_pending = false;
+	if (cmd->commit_result < 0)
+		seen_failed(fetch, &cmd->commit_err);
+	else if ((fetch->s->workarounds & IMAP_DELAY_NEWMAIL) == 0)
+		imap_sync(fetch->s, false, cmd->commit_id); /* our own change is in the FETCH responses that follow */
+	return CV_IMAP_STEP;
+}
+
+static enum cv_imap_result begin_next(struct fetch *fetch)
+{
+	switch (next_message(fetch)) {
+	case NEXT_END:
+		return done(fetch);
+	case NEXT_BEGUN:
+	case NEXT_SKIPPED:
+		return CV_IMAP_STEP;
+	case NEXT_SEEN_FIRST:
+		break;
+	}
+	if (set_seen(fetch) != CV_IMAP_WAIT)
+		return CV_IMAP_STEP;
+	fetch->seen_pending = true;
+	return CV_IMAP_WAIT;
+}
+
+static enum cv_imap_result go_on(struct fetch *fetch)
+{
+	if (fetch_message_write(fetch) > 0)
+		fetch_message_close(fetch);
+	return CV_IMAP_STEP;
+}
+
+static enum cv_imap_result step(struct cv_imap_cmd *cmd)
+{
+	struct fetch *fetch = cmd->data;
+	uint64_t start = cv_time_mono_us();
+
+	if (fetch->seen_pending)
+		return seen_is_set(fetch);
+	if (!imap_write_events(fetch->s))
+		return CV_IMAP_STEP;
+	while (imap_room(cmd) > 0) {
+		enum cv_imap_result result = fetch->open ? go_on(fetch) : begin_next(fetch);
+
+		if (result != CV_IMAP_STEP || imap_cmd_session(cmd)->state == IMAP_STATE_LOGOUT)
+			return result;
+		if (cv_time_mono_us() - start > IMAP_SLICE_US)
+			break;
+	}
+	return CV_IMAP_STEP;
+}
+
+const struct cv_imap_command imap_cmd_fetch = {
+	.verb = "FETCH",
+	.opts = CV_IMAP_SELECTED | CV_IMAP_UID_VARIANT | CV_IMAP_KEEPS_SEQ,
+	.run = run,
+	.step = step,
+};

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT
+   RENAME (RFC 3501 section 6.3.5). */
+#include <config.h>
+
+#include "imap-session.h"
+
+static enum cv_imap_result run(struct cv_imap_cmd *cmd)
+{
+	struct cv_err err = { 0 };
+	struct cv_str from, to;
+
+	if (!imap_mailbox_arg(cmd, cmd->args, 0, &from) || !imap_mailbox_arg(cmd, cmd->args->next, IMAP_NAME_TRAILING_SEP, &to))
+		return CV_IMAP_DONE;
+	if (cmd->args->next->next != NULL)
+		return imap_bad(cmd, "Unexpected arguments");
+	if (cv_mailbox_rename(cmd->user, from, to, &err) < 0)
+		return imap_fail(cmd, &err);
+	return imap_ok(cmd, NULL, "Rename completed");
+}
+
+const struct cv_imap_command imap_cmd_rename = { .verb = "RENAME", .opts = CV_IMAP_LOGGED_IN, .run = run };

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+   STORE (RFC 3501 section 6.4.6, RFC 7162 section 3.1.3). */
+#include <config.h>
+
+#include "imap-session.h"
+
+#include "modules/lib/imap/imap-flags.h"
+
+struct store {
+	bool silent;
+	struct cv_flags_change change;
+	struct cv_ranges *seqs;
+	struct cv_ranges *failed; /* UIDs: modseq above UNCHANGEDSINCE */
+	struct cv_ranges *gone;   /* UIDs */
+	/* The answers, by sequence number: with flags, and of .SILENT with MODSEQ alone. */
+	struct cv_ranges *with_flags, *answers;
+	bool committed;
+	struct imap_iter iter;
+};
+
+/* store-att-flags = (["+" / "-"] "FLAGS" [".SILENT"]) */
+static bool parse_item(const struct cv_imap_arg *arg, struct store *store)
+{
+	static const struct {
+		const char *name;
+		enum cv_flags_op op;
+		bool silent;
+	} items[] = {
+		{ "FLAGS", CV_FLAGS_REPLACE, false },
+		{ "FLAGS.SILENT", CV_FLAGS_REPLACE, true },
+		{ "+FLAGS", CV_FLAGS_ADD, false },
+		{ "+FLAGS.SILENT", CV_FLAGS_ADD, true },
+		{ "-FLAGS", CV_FLAGS_REMOVE, false },
+		{ "-FLAGS.SILENT", CV_FLAGS_REMOVE, true },
+	};
+
+	for (size_t i = 0; i < CV_COUNT_OF(items); i++) {
+		if (cv_imap_arg_is(arg, items[i].name)) {
+			store->change.op = items[i].op;
+			store->silent = items[i].silent;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* store-modifiers: "(" "UNCHANGEDSINCE" SP mod-sequence-valzer ")" */
+static bool parse_modifiers(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct store *store)
+{
+	struct cv_str number;
+
+	if (!cv_imap_arg_is(arg, "UNCHANGEDSINCE") || !cv_imap_arg_atom(arg->next, &number) ||
+		!cv_str_to_u64(number, INT64_MAX, &store->change.unchanged_since) || arg->next->next != NULL) {
+		imap_bad(cmd, "Invalid STORE modifier");
+		return false;
+	}
+	store->change.unchanged_since_set = true;
+	return true;
+}
+
+/* sequence-set [SP store-modifiers] SP store-att-flags. False: the reply was made. */
+static bool parse(struct cv_imap_cmd *cmd, struct store *store)
+{
+	const struct cv_imap_arg *arg = cmd->args, *first;
+	struct cv_imap_flags flags;
+	struct cv_err err = { 0 };
+
+	if (!imap_sequence_arg(cmd, arg, store->seqs))
+		return false;
+	arg = arg->next;
+	if (cv_imap_arg_list(arg, &first)) {
+		if (!parse_modifiers(cmd, first, store))
+			return false;
+		arg = arg->next;
+	}
+	if (!parse_item(arg, store) || arg->next == NULL) {
+		imap_bad(cmd, "STORE needs FLAGS, +FLAGS or -FLAGS and flags");
+		return false;
+	}
+	arg = arg->next;
+	/* flag-list / (flag *(SP flag)) */
+	if (cv_imap_arg_list(arg, &first)) {
+		if (arg->next != NULL) {
+			imap_bad(cmd, "Unexpected arguments");
+			return false;
+		}
+		arg = first;
+	}
+	if (cv_imap_flags_parse(cmd->arena, arg, &flags, &err) < 0) {
+		imap_bad_err(cmd, &err);
+		return false;
+	}
+	store->change.flags = flags.flags;
+	store->change.keywords = flags.keywords;
+	store->change.keyword_count = flags.count;
+	return true;
+}
+
+static enum cv_imap_result run(struct cv_imap_cmd *cmd)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct store *store = cv_new(cmd->arena, struct store, 1);
+	struct cv_ranges *uids = imap_ranges(cmd);
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+
+	store->seqs = imap_ranges(cmd);
+	store->failed = imap_ranges(cmd);
+	store->gone = imap_ranges(cmd);
+	store->with_flags = imap_ranges(cmd);
+	store->answers = imap_ranges(cmd);
+	cmd->data = store;
+	if (!parse(cmd, store))
+		return CV_IMAP_DONE;
+	if (store->change.unchanged_since_set)
+		imap_enable_condstore(s, imap_out(cmd));
+	if (cv_view_readonly(s->view))
+		return imap_no(cmd, "READ-ONLY", "Mailbox is read-only");
+	imap_uids_of(s, store->seqs, false, uids);
+	if (uids->count == 0)
+		return imap_ok(cmd, NULL, "Store completed");
+	txn = cv_txn_begin(cmd->user);
+	if (cv_txn_flags(txn, cv_view_mailbox(s->view), uids, &store->change, store->failed, store->gone, &err) < 0) {
+		cv_txn_rollback(&txn);
+		return imap_fail(cmd, &err);
+	}
+	if (store->change.op != CV_FLAGS_REMOVE && (store->change.flags & CV_FLAG_DELETED) != 0)
+		s->stats.deleted += cv_ranges_numbers(uids);
+	return imap_commit(cmd, &txn);
+}
+
+/* Flags that others changed meanwhile are told in the same answers, so that each message is told once. */
+static void take_events(struct imap_session *s, struct store *store)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->events.count; i++) {
+		uint32_t seq = s->events.data[i].kind == CV_EVENT_FLAGS ? cv_view_seq(s->view, s->events.data[i].uid) : 0;
+
+		if (seq != 0)
+			cv_ranges_add(store->with_flags, seq, seq);
+		else
+			s->events.data[kept++] = s->events.data[i];
+	}
+	s->events.count = kept;
+}
+
+static void add_ranges(struct cv_ranges *to, const struct cv_ranges *from)
+{
+	for (size_t i = 0; i < from->count; i++)
+		cv_ranges_add(to, from->data[i].first, from->data[i].last);
+}
+
+static void add_by_uid(const struct imap_session *s, struct cv_ranges *seqs, const struct cv_ranges *uids)
+{
+	struct imap_iter iter = { 0 };
+	uint32_t uid;
+
+	while (imap_iter_next(uids, &iter, &uid)) {
+		uint32_t seq = cv_view_seq(s->view, uid);
+
+		if (seq != 0)
+			cv_ranges_add(seqs, seq, seq);
+	}
+}
+
+static void choose_answers(struct imap_session *s, struct imap_cmd *cmd, struct store *store)
+{
+	if ((s->workarounds & IMAP_DELAY_NEWMAIL) == 0)
+		imap_sync(s, false, cmd->commit_id);
+	take_events(s, store);
+	if (!store->silent)
+		add_ranges(store->with_flags, store->seqs);
+	/* RFC 7162 section 3.1.3: it is recommended to tell why a message failed the test. */
+	add_by_uid(s, store->with_flags, store->failed);
+	add_ranges(store->answers, store->with_flags);
+	/* "An untagged FETCH response MUST be sent, even if the .SILENT suffix is specified, and the response MUST include the MODSEQ". */
+	if (s->condstore)
+		add_ranges(store->answers, store->seqs);
+}
+
+static enum cv_imap_result reply(struct cv_imap_cmd *cmd, struct store *store)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	const char *code = NULL;
+	bool only_gone = cv_ranges_numbers(store->gone) >= cv_ranges_numbers(store->seqs);
+
+	if (store->failed->count > 0) {
+		struct cv_ranges *seqs = imap_ranges(cmd);
+		struct cv_buf text;
+
+		add_by_uid(s, seqs, store->failed);
+		cv_buf_init(&text, SIZE_MAX / 2);
+		cv_buf_append_c(&text, "MODIFIED ");
+		cv_ranges_append(cmd->uid ? store->failed : seqs, &text);
+		code = cv_arena_strdup(cmd->arena, text.data);
+		cv_buf_deinit(&text);
+	}
+	/* RFC 2180 section 4.2: with .SILENT it is enough that all others were changed; by UID the missing ones were never meant. */
+	if (store->gone->count > 0 && !cmd->uid && (!store->silent || only_gone))
+		return imap_no(cmd, code != NULL ? code : "EXPUNGEISSUED", "Some of the messages no longer exist");
+	return imap_ok(cmd, code, store->failed->count > 0 ? "Conditional store failed for some messages" : "Store completed");
+}
+
+static enum cv_imap_result step(struct cv_imap_cmd *cmd)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct store *store = cmd->data;
+	uint32_t seq;
+
+	if (imap_cmd(cmd)->commit_result < 0)
+		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
+	if (!store->committed) {
+		choose_answers(s, imap_cmd(cmd), store);
+		store->committed = true;
+	}
+	if (!imap_write_events(s))
+		return CV_IMAP_STEP;
+	while (imap_room(cmd) > 0) {
+		struct cv_row row;
+
+		if (!imap_iter_next(store->answers, &store->iter, &seq)) {
+			imap_cmd(cmd)->synced = !cmd->uid; /* by UID, EXPUNGE may follow */
+			return reply(cmd, store);
+		}
+		if (cv_view_row(s->view, seq, &row))
+			imap_write_flags(s, imap_out(cmd), seq, &row, cmd->uid, cv_ranges_has(store->with_flags, seq));
+	}
+	return CV_IMAP_STEP;
+}
+
+const struct cv_imap_command imap_cmd_store = {
+	.verb = "STORE",
+	.opts = CV_IMAP_SELECTED | CV_IMAP_UID_VARIANT | CV_IMAP_KEEPS_SEQ,
+	.run = run,
+	.step = step,
+};

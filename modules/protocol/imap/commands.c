@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT
+   The command table, and the capabilities. */
+#include <config.h>
+
+#include "imap-session.h"
+
+/* In the order of their verbs, for the search. */
+static const struct cv_imap_command *const commands[] = {
+	&imap_cmd_append,
+	&imap_cmd_capability,
+	&imap_cmd_check,
+	&imap_cmd_close,
+	&imap_cmd_copy,
+	&imap_cmd_create,
+	&imap_cmd_delete,
+	&imap_cmd_enable,
+	&imap_cmd_examine,
+	&imap_cmd_expunge,
+	&imap_cmd_fetch,
+	&imap_cmd_id,
+	&imap_cmd_idle,
+	&imap_cmd_list,
+	&imap_cmd_logout,
+	&imap_cmd_lsub,
+	&imap_cmd_move,
+	&imap_cmd_namespace,
+	&imap_cmd_noop,
+	&imap_cmd_rename,
+	&imap_cmd_search,
+	&imap_cmd_select,
+	&imap_cmd_status,
+	&imap_cmd_store,
+	&imap_cmd_subscribe,
+	&imap_cmd_uid_expunge,
+	&imap_cmd_unselect,
+	&imap_cmd_unsubscribe,
+};
+
+#define VERB_MAX 64u
+
+/* What is complete, and nothing else. */
+static const char capabilities[] = "IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE";
+
+static bool has_form(const struct cv_imap_command *command, bool uid)
+{
+	return uid ? (command->opts & (CV_IMAP_UID_VARIANT | CV_IMAP_UID_ONLY)) != 0 : (command->opts & CV_IMAP_UID_ONLY) == 0;
+}
+
+const struct cv_imap_command *imap_find_command(const struct imap_session *s, struct cv_str verb, bool uid)
+{
+	char upper[VERB_MAX + 1] = { 0 };
+	const struct cv_imap_command *added;
+
+	if (verb.len > VERB_MAX)
+		return NULL;
+	for (size_t i = 0; i < verb.len; i++)
+		upper[i] = cv_upper(verb.ptr[i]);
+	for (size_t i = 0; i < CV_COUNT_OF(commands); i++)
+		if (strcmp(commands[i]->verb, upper) == 0 && has_form(commands[i], uid))
+			return commands[i];
+	added = cv_provider_get(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, upper);
+	return added != NULL && has_form(added, uid) ? added : NULL;
+}
+
+static void append_word(struct cv_buf *out, struct cv_str word)
+{
+	if (out->len > 0)
+		cv_buf_append_char(out, ' ');
+	cv_buf_append(out, word);
+}
+
+/* words without those that stand in change with "-" before them. */
+static void append_words(struct cv_buf *out, struct cv_str words, struct cv_str change)
+{
+	struct cv_str word, other, rest;
+
+	while (words.len > 0) {
+		bool left_out = false;
+
+		cv_str_split(words, ' ', &word, &words);
+		for (rest = change; rest.len > 0 && !left_out;) {
+			cv_str_split(rest, ' ', &other, &rest);
+			left_out = other.len > 1 && other.ptr[0] == '-' && cv_str_caseeq(cv_str_sub(other, 1, SIZE_MAX), word);
+		}
+		if (word.len > 0 && !left_out)
+			append_word(out, word);
+	}
+}
+
+void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
+{
+	struct cv_str change = cv_str_trim(cv_str_c(s->set->imap_capability)), word;
+	const struct cv_imap_command *added;
+	struct cv_buf list;
+	size_t pos = 0;
+
+	cv_buf_init(&list, 16 * 1024);
+	if (change.len > 0 && change.ptr[0] != '+') {
+		cv_buf_append(&list, change);
+	} else {
+		change = cv_str_sub(change, 1, SIZE_MAX);
+		append_words(&list, cv_str_c(capabilities), change);
+		while ((added = cv_provider_next(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, &pos, NULL)) != NULL)
+			if (added->capability != NULL)
+				append_words(&list, cv_str_c(added->capability), change);
+		while (change.len > 0) {
+			cv_str_split(change, ' ', &word, &change);
+			if (word.len > 0 && word.ptr[0] != '-')
+				append_word(&list, word);
+		}
+	}
+	cv_buf_append(out, cv_buf_str(&list));
+	cv_buf_deinit(&list);
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT
+   The FETCH response for one message: its items composed at once, its literals streamed. */
+#include <config.h>
+
+#include "fetch.h"
+
+#include "modules/lib/imap/imap-date.h"
+#include "modules/lib/imap/imap-quote.h"
+#include "modules/lib/imap/imap-structure.h"
+
+/* Octets of a literal that are converted at once. */
+#define CHUNK ((size_t)64 * 1024)
+
+/* ---- What is needed ----------------------------------------------------------------------------------- */
+
+static bool needs_tree(const struct fetch *fetch)
+{
+	if ((fetch->what.items & (CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE)) != 0)
+		return true;
+	for (size_t i = 0; i < fetch->what.section_count; i++)
+		if (fetch->what.sections[i].path_len > 0)
+			return true;
+	return false;
+}
+
+static bool needs_octets(const struct fetch *fetch)
+{
+	for (size_t i = 0; i < fetch->what.section_count; i++)
+		if (!fetch_section_in_record(&fetch->record, &fetch->what.sections[i]))
+			return true;
+	return false;
+}
+
+static int get_octets(struct fetch *fetch, struct cv_err *err)
+{
+	if (fetch->octets.ptr != NULL)
+		return 0;
+	if (cv_mail_octets(fetch->mail, &fetch->octets, err) < 0)
+		return -1;
+	/* Sizes are promised to the client before the octets: a file that another program changed is not sent. */
+	if (fetch->octets.len != fetch->record.size)
+		return cv_err_set(err, CV_ERR_CORRUPT, "message %u has %zu octets, %llu were recorded", fetch->row.uid, fetch->octets.len,
+			(unsigned long long)fetch->record.size);
+	fetch->reader = cv_message_reader_new_mem(fetch->octets);
+	return 0;
+}
+
+/* What did not fit into the record is parsed from the message. */
+static int parse_again(struct fetch *fetch, struct cv_err *err)
+{
+	struct cv_message *message;
+
+	if (get_octets(fetch, err) < 0 || cv_message_parse(fetch->arena, NULL, fetch->reader, &message, err) < 0)
+		return -1;
+	fetch->tree = message->root;
+	fetch->envelope = message->root->envelope;
+	return 0;
+}
+
+static int get_tree(struct fetch *fetch, struct cv_err *err)
+{
+	int result = cv_parse_record_tree(&fetch->record, fetch->arena, &fetch->tree, err);
+
+	if (result == 0)
+		return parse_again(fetch, err);
+	return result < 0 ? -1 : 0;
+}
+
+static int get_envelope(struct fetch *fetch, struct cv_err *err)
+{
+	int result;
+
+	if (fetch->envelope != NULL)
+		return 0;
+	fetch->envelope = cv_new(fetch->arena, struct cv_envelope, 1);
+	result = cv_parse_record_envelope(&fetch->record, fetch->arena, fetch->envelope, err);
+	if (result == 0)
+		return parse_again(fetch, err);
+	return result < 0 ? -1 : 0;
+}
+
+static int get_all(struct fetch *fetch, struct cv_err *err)
+{
+	struct cv_str record;
+
+	if (cv_mail_open(fetch->s->view, fetch->seq, &fetch->mail, err) < 0 || cv_mail_record(fetch->mail, &record, err) < 0 ||
+		cv_parse_record_open(record, &fetch->record, err) < 0)
+		return -1;
+	if (needs_octets(fetch) && get_octets(fetch, err) < 0)
+		return -1;
+	if (needs_tree(fetch) && get_tree(fetch, err) < 0)
+		return -1;
+	if ((fetch->what.items & CV_IMAP_FETCH_ENVELOPE) != 0 && get_envelope(fetch, err) < 0)
+		return -1;
+	return 0;
+}
+
+/* ---- Items -------------------------------------------------------------------------------------------- */
+
+static void begin_item(struct cv_buf *out, const char *name, bool *first)
+{
+	if (!*first)
+		cv_buf_append_char(out, ' ');
+	*first = false;
+	cv_buf_append_c(out, name);
+}
+
+/* All but the sections. */
+static void compose_items(struct fetch *fetch)
+{
+	unsigned items = fetch->what.items;
+	const struct cv_row *row = &fetch->row;
+	struct cv_buf *out = &fetch->text;
+	bool first = true;
+
+	/* \Seen was set by this command: "they SHOULD be included as part of the FETCH responses". */
+	if (cv_ranges_has(fetch->newly_seen, row->uid))
+		items |= CV_IMAP_FETCH_FLAGS;
+	if ((items & CV_IMAP_FETCH_FLAGS) != 0 && fetch->s->condstore)
+		items |= CV_IMAP_FETCH_MODSEQ;
+	cv_buf_printf(out, "* %u FETCH (", fetch->seq);
+	if ((items & CV_IMAP_FETCH_UID) != 0) {
+		begin_item(out, "UID ", &first);
+		cv_buf_append_u64(out, row->uid);
+	}
+	if ((items & CV_IMAP_FETCH_FLAGS) != 0) {
+		begin_item(out, "FLAGS (", &first);
+		imap_append_row_flags(fetch->s, out, row);
+		cv_buf_append_char(out, ')');
+	}
+	if ((items & CV_IMAP_FETCH_MODSEQ) != 0) {
+		begin_item(out, "MODSEQ (", &first);
+		cv_buf_append_u64(out, row->modseq);
+		cv_buf_append_char(out, ')');
+	}
+	if ((items & CV_IMAP_FETCH_INTERNALDATE) != 0) {
+		begin_item(out, "INTERNALDATE ", &first);
+		cv_imap_append_datetime(out, row->internal_date, row->internal_zone);
+	}
+	if ((items & CV_IMAP_FETCH_SIZE) != 0) {
+		begin_item(out, "RFC822.SIZE ", &first);
+		cv_buf_append_u64(out, row->virtual_size);
+	}
+	if ((items & CV_IMAP_FETCH_ENVELOPE) != 0) {
+		begin_item(out, "ENVELOPE ", &first);
+		cv_imap_append_envelope(out, fetch->envelope);
+	}
+	if ((items & CV_IMAP_FETCH_BODY) != 0) {
+		begin_item(out, "BODY ", &first);
+		cv_imap_append_body(out, fetch->tree, false);
+	}
+	if ((items & CV_IMAP_FETCH_BODYSTRUCTURE) != 0) {
+		begin_item(out, "BODYSTRUCTURE ", &first);
+		cv_imap_append_body(out, fetch->tree, true);
+	}
+	if (fetch->what.section_count > 0 && !first)
+		cv_buf_append_char(out, ' ');
+}
+
+int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
+{
+	unsigned parsed = CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE;
+
+	cv_buf_clear(&fetch->text);
+	fetch->text_done = 0;
+	fetch->section = 0;
+	if ((fetch->what.items & parsed) != 0 || fetch->what.section_count > 0) {
+		if (get_all(fetch, err) < 0) {
+			if (!there)
+				err->code = CV_ERR_EXPUNGED;
+			return -1;
+		}
+	}
+	compose_items(fetch);
+	if (!cv_buf_ok(&fetch->text))
+		return cv_err_set_public(err, CV_ERR_LIMIT, "Message structure is too large");
+	fetch->open = true;
+	return 0;
+}
+
+void fetch_message_close(struct fetch *fetch)
+{
+	fetch->open = false;
+	cv_wire_stream_free(&fetch->wire);
+	cv_message_reader_free(&fetch->reader);
+	if (fetch->mail != NULL)
+		cv_mail_close(&fetch->mail);
+	fetch->octets = (struct cv_str){ NULL, 0 };
+	fetch->tree = NULL;
+	fetch->envelope = NULL;
+	if (fetch->arena != NULL)
+		cv_arena_reset(fetch->arena);
+	/* One large structure is no reason to keep its memory for all that follow. */
+	if (fetch->text.cap > (size_t)1024 * 1024) {
+		cv_buf_deinit(&fetch->text);
+		cv_buf_init(&fetch->text, FETCH_TEXT_MAX);
+	}
+}
+
+/* ---- Sections ----------------------------------------------------------------------------------------- */
+
+static void count(struct fetch *fetch, const struct cv_imap_section *section, uint64_t size)
+{
+	struct imap_stats *stats = &fetch->s->stats;
+	bool header = section->text == CV_IMAP_SECTION_HEADER || section->text == CV_IMAP_SECTION_FIELDS ||
+		section->text == CV_IMAP_SECTION_FIELDS_NOT || section->text == CV_IMAP_SECTION_MIME;
+
+	*(header ? &stats->header_count : &stats->body_count) += 1;
+	*(header ? &stats->header_size : &stats->body_size) += size;
+}
+
+/* What a partial fetch leaves of size octets: *offset_r and the length. "If the starting octet is beyond the end of the text, an empty string is
+   returned." */
+static uint64_t clip(const struct cv_imap_section *section, uint64_t size, uint64_t *offset_r)
+{
+	*offset_r = 0;
+	if (!section->partial)
+		return size;
+	*offset_r = CV_MIN(section->offset, size);
+	return CV_MIN(section->length, size - *offset_r);
+}
+
+/* Compose the next section's label and literal head; begin its literal. */
+static int begin_section(struct fetch *fetch, struct cv_err *err)
+{
+	const struct cv_imap_section *section = &fetch->what.sections[fetch->section];
+	struct cv_buf *out = &fetch->text;
+	struct fetch_found found;
+	uint64_t offset, length;
+	int result = 0;
+
+	if (fetch_section_find(fetch, section, &found, err) < 0)
+		return -1;
+	if (fetch->section > 0)
+		cv_buf_append_char(out, ' ');
+	cv_buf_append(out, section->label);
+	cv_buf_append_char(out, ' ');
+	switch (found.kind) {
+	case FETCH_NIL:
+		cv_buf_append_c(out, "NIL");
+		break;
+	case FETCH_TEXT:
+		length = clip(section, found.text.len, &offset);
+		cv_buf_printf(out, "{%llu}\r\n", (unsigned long long)length);
+		cv_imap_append_octets(out, cv_str_sub(cv_buf_str(&found.text), (size_t)offset, (size_t)length));
+		count(fetch, section, length);
+		break;
+	case FETCH_RANGE:
+		length = clip(section, found.wire_size, &offset);
+		cv_buf_printf(out, "{%llu}\r\n", (unsigned long long)length);
+		count(fetch, section, length);
+		if (length == 0)
+			break;
+		fetch->wire = cv_wire_stream_new(fetch->reader, found.offset, found.size, found.wire_size);
+		fetch->wire_left = length;
+		result = cv_wire_stream_seek(fetch->wire, offset, err);
+		break;
+	}
+	fetch_found_free(&found);
+	fetch->section++;
+	return result < 0 ? -1 : 0;
+}
+
+static void flush_text(struct fetch *fetch)
+{
+	struct cv_str rest = cv_str_sub(cv_buf_str(&fetch->text), fetch->text_done, SIZE_MAX);
+	size_t len = CV_MIN(rest.len, cv_stream_room(fetch->s->stream));
+
+	cv_stream_write(fetch->s->stream, cv_str_sub(rest, 0, len));
+	fetch->text_done += len;
+	fetch->s->in_line = true;
+	if (fetch->text_done == fetch->text.len) {
+		cv_buf_clear(&fetch->text);
+		fetch->text_done = 0;
+	}
+}
+
+static int write_literal(struct fetch *fetch, struct cv_err *err)
+{
+	size_t room = CV_MIN(cv_stream_room(fetch->s->stream), CHUNK);
+	struct cv_str view;
+	int result = cv_wire_stream_read(fetch->wire, (size_t)CV_MIN((uint64_t)room, fetch->wire_left), &view, err);
+
+	if (result == 0)
+		return cv_err_set(err, CV_ERR_CORRUPT, "message %u ended in the middle of a section", fetch->row.uid);
+	if (result < 0)
+		return -1;
+	cv_imap_append_octets(cv_stream_out(fetch->s->stream), view);
+	fetch->wire_left -= view.len;
+	if (fetch->wire_left == 0)
+		cv_wire_stream_free(&fetch->wire);
+	return 0;
+}
+
+int fetch_message_write(struct fetch *fetch)
+{
+	struct cv_err err = { 0 };
+
+	while (cv_stream_room(fetch->s->stream) > 0) {
+		if (fetch->text.len > 0) {
+			flush_text(fetch);
+		} else if (fetch->wire != NULL) {
+			if (write_literal(fetch, &err) < 0)
+				goto broken;
+		} else if (fetch->section < fetch->what.section_count) {
+			if (begin_section(fetch, &err) < 0)
+				goto broken;
+		} else {
+			cv_buf_append_c(cv_stream_out(fetch->s->stream), ")\r\n");
+			fetch->s->in_line = false;
+			return 1;
+		}
+	}
+	return 0;
+broken:
+	/* The client was promised octets that do not come: only the end of the connection tells it. */
+	cv_error(fetch->s->log, "FETCH of message %u: %s", fetch->row.uid, err.text);
+	imap_close(fetch->s, "Message could not be sent whole");
+	return -1;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT
+   FETCH in progress: the command's iterator (cmd-fetch.c) and the response for one message (fetch-message.c, fetch-section.c). */
+#ifndef CV_IMAP_FETCH_MESSAGE_H
+#define CV_IMAP_FETCH_MESSAGE_H
+
+#include "imap-session.h"
+
+#include "modules/lib/imap/imap-fetch.h"
+
+#include <culver/time.h>
+
+/* Largest text of a response outside of its literals: ENVELOPE and BODYSTRUCTURE of a message with every limit reached. */
+#define FETCH_TEXT_MAX ((size_t)64 * 1024 * 1024)
+
+/* A body section found in the message: NIL, text of its own, or a range of octets in wire form. */
+struct fetch_found {
+	enum { FETCH_NIL = 0, FETCH_TEXT, FETCH_RANGE } kind;
+	struct cv_buf text;
+	uint64_t offset, size, wire_size;
+};
+
+struct fetch {
+	struct cv_imap_cmd *cmd;
+	struct imap_session *s;
+	struct cv_imap_fetch what;
+	bool changed_since_set;
+	uint64_t changed_since;
+	struct cv_ranges *seqs;
+	struct imap_iter iter;
+
+	/* \Seen */
+	bool set_seen;
+	bool seen_pending;           /* its commit is on its way */
+	unsigned batch;
+	uint32_t seen_until;         /* sequence number up to which it is set */
+	struct cv_ranges *newly_seen; /* UIDs whose flags go into their responses */
+
+	bool gone;                   /* a message was expunged and could not be read any more */
+	struct cv_err first_error;
+
+	/* The message at hand. */
+	bool open;
+	uint32_t seq;
+	struct cv_row row;
+	struct cv_arena *arena;
+	struct cv_mail *mail;
+	struct cv_parse_record record;
+	struct cv_str octets;        /* absent: not needed */
+	struct cv_message_reader *reader;
+	struct cv_mime_part *tree;   /* NULL: not needed */
+	struct cv_envelope *envelope; /* NULL: not needed */
+	struct cv_buf text;          /* composed and not yet written: text_done octets are */
+	size_t text_done;
+	size_t section;              /* next one to write */
+	struct cv_wire_stream *wire; /* the literal in progress */
+	uint64_t wire_left;
+};
+
+/* Open the message at fetch->seq as far as what is asked needs, and compose what stands before its sections. there: it is not expunged. -1: nothing
+   was written. */
+CV_MUST_CHECK int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err);
+/* Write as much as there is room for. 1 when the response is complete, 0 to be called again, -1 when the session was ended. */
+CV_MUST_CHECK int fetch_message_write(struct fetch *fetch);
+void fetch_message_close(struct fetch *fetch);
+
+/* fetch-section.c */
+/* The section can be answered from the parse record alone. */
+bool fetch_section_in_record(const struct cv_parse_record *record, const struct cv_imap_section *section);
+/* Find a section. *found_r is to be given to fetch_found_free. -1 with err. */
+CV_MUST_CHECK int fetch_section_find(const struct fetch *fetch, const struct cv_imap_section *section, struct fetch_found *found_r,
+	struct cv_err *err);
+void fetch_found_free(struct fetch_found *found);
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+   One IMAP session in the worker: its state, the command in progress, and what the command files share. Private to the module. */
+#ifndef CV_IMAP_SESSION_H
+#define CV_IMAP_SESSION_H
+
+#include "modules/lib/imap/imap-parser.h"
+
+#include <culver/imap.h>
+#include <culver/map.h>
+#include <culver/protocol.h>
+
+/* ---- Settings --------------------------------------------------------------------------------------- */
+
+struct imap_settings {
+	const char *const *imap_client_workarounds;
+	uint64_t imap_idle_notify_interval; /* ms; 0: never */
+	uint64_t imap_max_line_length;
+	const char *imap_logout_format;
+	const char *imap_id_send;
+	const char *imap_capability;
+};
+extern const struct cv_settings_table imap_settings_table;
+
+/* imap_client_workarounds as bits. */
+enum imap_workaround {
+	IMAP_DELAY_NEWMAIL = 1,        /* new messages are told in replies to NOOP, CHECK and IDLE only */
+	IMAP_TB_EXTRA_MAILBOX_SEP = 2, /* a separator at the end of any name is taken off */
+	IMAP_TB_LSUB_FLAGS = 4         /* LSUB marks names without mailbox with \Noselect */
+};
+/* -1: an unknown word is in words, named in err. */
+CV_MUST_CHECK int imap_workarounds(const char *const *words, unsigned *bits_r, struct cv_err *err);
+
+/* ---- Session ---------------------------------------------------------------------------------------- */
+
+enum imap_state {
+	IMAP_STATE_AUTHENTICATED = 1,
+	IMAP_STATE_SELECTED,
+	IMAP_STATE_LOGOUT /* the stream is being closed: nothing is read any more */
+};
+
+/* For the logout line. */
+struct imap_stats {
+	uint64_t deleted, expunged, appended;
+	uint64_t header_count, header_size, body_count, body_size; /* sections sent, octets of them */
+};
+
+struct imap_cmd;
+
+struct imap_session {
+	struct cv_session *session;
+	struct cv_stream *stream;
+	struct cv_user *user;
+	const struct cv_log_ctx *log;
+	const struct imap_settings *set;
+	unsigned workarounds;
+	char separator;
+	enum imap_state state;
+	struct cv_imap_parser *parser;
+	struct imap_cmd *cmd;       /* in progress, or NULL */
+	struct cv_view *view;       /* non-NULL in IMAP_STATE_SELECTED */
+	bool condstore;             /* a CONDSTORE enabling command was seen: MODSEQ is in every FETCH response */
+	bool in_line;            /* the output ends inside of a line or literal: no other line may be written */
+	unsigned bad_in_a_row;
+	/* Events of the view that are not written yet. */
+	CV_VEC(struct cv_view_event) events;
+	size_t events_done;
+	struct imap_stats stats;
+};
+
+/* ---- The command in progress ------------------------------------------------------------------------- */
+
+enum imap_phase {
+	IMAP_PHASE_LITERAL = 1, /* its octets are still coming (APPEND) */
+	IMAP_PHASE_RUN,
+	IMAP_PHASE_STEP,
+	IMAP_PHASE_WAIT,        /* for imap_resume */
+	IMAP_PHASE_REPLY        /* done: untagged data of the mailbox, then the tagged reply */
+};
+
+enum imap_reply { IMAP_NO_REPLY = 0, IMAP_OK, IMAP_NO, IMAP_BAD };
+
+struct imap_commit;
+
+struct imap_cmd {
+	struct cv_imap_cmd pub; /* first: what the handler sees */
+	struct imap_session *s;
+	enum imap_phase phase;
+	bool resumed;           /* imap_resume was called before WAIT was returned */
+	bool synced;            /* of IMAP_PHASE_REPLY */
+	enum imap_reply reply;
+	const char *code, *text;
+	/* Input goes here instead of to the parser (IDLE). */
+	void (*input)(struct imap_cmd *cmd);
+	struct imap_commit *commit; /* in progress, or NULL */
+	int commit_result;
+	struct cv_err commit_err;
+	uint64_t commit_id;         /* cv_txn_id of the last one */
+};
+
+/* Every handler gets a cv_imap_cmd; ours are all the first member of an imap_cmd. */
+static inline struct imap_cmd *imap_cmd(struct cv_imap_cmd *cmd)
+{
+	return cv_container(cmd, struct imap_cmd, pub);
+}
+static inline struct imap_session *imap_cmd_session(struct cv_imap_cmd *cmd)
+{
+	return imap_cmd(cmd)->s;
+}
+
+/* session.c: the tagged reply; see struct cv_imap_api. */
+enum cv_imap_result imap_ok(struct cv_imap_cmd *cmd, const char *code, const char *text);
+enum cv_imap_result imap_no(struct cv_imap_cmd *cmd, const char *code, const char *text);
+enum cv_imap_result imap_bad(struct cv_imap_cmd *cmd, const char *text);
+enum cv_imap_result imap_fail(struct cv_imap_cmd *cmd, const struct cv_err *err);
+/* As imap_fail; NOTFOUND says TRYCREATE (targets of COPY, MOVE and APPEND). */
+enum cv_imap_result imap_fail_target(struct cv_imap_cmd *cmd, const struct cv_err *err);
+/* BAD for wrong arguments, with err's text. */
+enum cv_imap_result imap_bad_err(struct cv_imap_cmd *cmd, const struct cv_err *err);
+struct cv_buf *imap_out(struct cv_imap_cmd *cmd);
+size_t imap_room(struct cv_imap_cmd *cmd);
+void imap_resume(struct cv_imap_cmd *cmd);
+/* Commit, and come back through step when it is durable: WAIT. commit_result tells there how it went. When it cannot even begin: the NO. */
+enum cv_imap_result imap_commit(struct cv_imap_cmd *cmd, struct cv_txn **txn);
+/* The same without a reply: DONE, with commit_result -1 and commit_err set, when it cannot begin. */
+enum cv_imap_result imap_begin_commit(struct cv_imap_cmd *cmd, struct cv_txn **txn);
+/* "* BYE [code] text" unless in a literal, and the end. reason: for the log. */
+void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason);
+void imap_close(struct imap_session *s, const char *reason);
+/* Go on with the command in progress and with waiting input, a slice of it. */
+void imap_run(struct imap_session *s);
+/* No arguments at all; false: BAD was made the reply. */
+CV_MUST_CHECK bool imap_no_args(struct cv_imap_cmd *cmd);
+/* How long a slice of a long command may take. */
+#define IMAP_SLICE_US 10000u
+/* RFC 3501 section 5.4: "MUST be at least 30 minutes". */
+#define IMAP_INACTIVITY_MS ((uint64_t)30 * 60 * 1000)
+
+/* append.c: a literal of APPEND is due. Makes the command, or refuses it. */
+struct imap_cmd *imap_cmd_new(struct imap_session *s, const struct cv_imap_command *command, bool uid);
+void imap_append_begin(struct imap_cmd *cmd);
+/* Octets of its literal. */
+void imap_append_take(struct imap_cmd *cmd, struct cv_str octets);
+
+/* commands.c */
+/* The command with this verb in its plain or UID form; NULL when there is none. */
+const struct cv_imap_command *imap_find_command(const struct imap_session *s, struct cv_str verb, bool uid);
+/* Append "IMAP4rev1 …". */
+void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out);
+
+/* sync.c: the selected mailbox */
+/* Bring the view up to date and queue its events; see cv_view_sync. */
+void imap_sync(struct imap_session *s, bool expunges, uint64_t own);
+/* Write queued events while there is room: true when none is left. False: more room is needed, or the session ended. */
+bool imap_write_events(struct imap_session *s);
+/* "* n FETCH (…" with flags, UID where uid, MODSEQ in a CONDSTORE session. */
+void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, const struct cv_row *row, bool uid, bool flags);
+/* Append the flags of a row without parentheses. */
+void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, const struct cv_row *row);
+/* "* FLAGS …" and "* OK [PERMANENTFLAGS …]". */
+void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out);
+/* The session becomes CONDSTORE-aware (RFC 7162 section 3.1). */
+void imap_enable_condstore(struct imap_session *s, struct cv_buf *out);
+void imap_select(struct imap_session *s, struct cv_view *view);
+/* Close the selected mailbox, if any. */
+void imap_unselect(struct imap_session *s);
+
+/* names.c: mailbox names and sequence sets of arguments */
+enum imap_name_opts {
+	IMAP_NAME_TRAILING_SEP = 1 /* a separator at the end is taken off (CREATE) */
+};
+CV_MUST_CHECK int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err);
+/* The name in an argument. False: the reply was made. */
+CV_MUST_CHECK bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, unsigned opts, struct cv_str *name_r);
+void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struct cv_str name);
+/* Sequence numbers that a set argument names; cv_ranges_free is the caller's, or the arena's with imap_ranges. */
+CV_MUST_CHECK int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err);
+/* The same; false: the reply was made. */
+CV_MUST_CHECK bool imap_sequence_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r);
+/* Ranges that are freed with the command. */
+struct cv_ranges *imap_ranges(struct cv_imap_cmd *cmd);
+/* UIDs of messages by sequence number. present: only of those that are not expunged. */
+void imap_uids_of(const struct imap_session *s, const struct cv_ranges *seqs, bool present, struct cv_ranges *uids);
+/* A response code in the command's arena. */
+const char *imap_code_printf(struct cv_imap_cmd *cmd, const char *fmt, ...) CV_PRINTF(2, 3);
+
+/* Iterate over the numbers in ranges. { 0 } to begin. */
+struct imap_iter {
+	size_t range;
+	uint32_t next; /* 0: at the range's start */
+};
+bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint32_t *n_r);
+
+/* The commands, one file each. */
+extern const struct cv_imap_command imap_cmd_append, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
+	imap_cmd_delete, imap_cmd_enable, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
+	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_rename, imap_cmd_search, imap_cmd_select,
+	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe;
+
+extern const struct cv_session_protocol imap_session_protocol;
+
+#endif

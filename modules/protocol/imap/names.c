@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT
+   Mailbox names and sequence sets: from arguments to what the mail library takes, and back. */
+#include <config.h>
+
+#include "imap-session.h"
+
+#include "modules/lib/imap/imap-quote.h"
+#include "modules/lib/imap/imap-sequence.h"
+#include "modules/lib/imap/imap-utf7.h"
+
+/* A name longer than this is refused by every storage format. */
+#define NAME_MAX_OCTETS 4096u
+
+/* The client's delimiter becomes '/', which the client may not use then. */
+static int map_separator(const struct imap_session *s, char *name, size_t len, struct cv_err *err)
+{
+	if (s->separator == '/')
+		return 0;
+	for (size_t i = 0; i < len; i++) {
+		if (name[i] == '/')
+			return cv_err_set_public(err, CV_ERR_INVALID, "Character / is not allowed in mailbox names");
+		if (name[i] == s->separator)
+			name[i] = '/';
+	}
+	return 0;
+}
+
+/* RFC 3501 section 5.1: INBOX in any case is INBOX, also as parent. */
+static void map_inbox(char *name, size_t len)
+{
+	struct cv_str inbox = CV_STR("INBOX");
+
+	if (cv_str_casestarts(cv_str_mem(name, len), inbox) && (len == inbox.len || name[inbox.len] == '/'))
+		memcpy(name, inbox.ptr, inbox.len);
+}
+
+int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct cv_buf utf8;
+	struct cv_str copy;
+	char *name;
+
+	if (wire.len == 0)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is empty");
+	cv_buf_init(&utf8, NAME_MAX_OCTETS);
+	if (!cv_imap_utf7_decode(&utf8, wire)) {
+		bool too_long = !cv_buf_ok(&utf8);
+
+		cv_buf_deinit(&utf8);
+		return cv_err_set_public(err, CV_ERR_INVALID,
+			too_long ? "Mailbox name is too long" : "Mailbox name is not valid modified UTF-7");
+	}
+	copy = cv_buf_str(&utf8);
+	if (((opts & IMAP_NAME_TRAILING_SEP) != 0 || (s->workarounds & IMAP_TB_EXTRA_MAILBOX_SEP) != 0) && copy.len > 1 &&
+		copy.ptr[copy.len - 1] == s->separator)
+		copy.len--;
+	name = cv_arena_alloc(cmd->arena, copy.len + 1);
+	memcpy(name, copy.ptr, copy.len);
+	*name_r = cv_str_mem(name, copy.len);
+	cv_buf_deinit(&utf8);
+	if (map_separator(s, name, name_r->len, err) < 0)
+		return -1;
+	map_inbox(name, name_r->len);
+	return 0;
+}
+
+bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, unsigned opts, struct cv_str *name_r)
+{
+	struct cv_err err = { 0 };
+	struct cv_str wire;
+
+	if (!cv_imap_arg_astring(arg, &wire)) {
+		imap_bad(cmd, "Missing or invalid mailbox name");
+		return false;
+	}
+	if (imap_mailbox_name(cmd, wire, opts, name_r, &err) < 0) {
+		imap_fail(cmd, &err);
+		return false;
+	}
+	return true;
+}
+
+void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struct cv_str name)
+{
+	struct cv_buf utf7;
+
+	cv_buf_init(&utf7, (size_t)4 * NAME_MAX_OCTETS);
+	cv_imap_utf7_encode(&utf7, cv_str_sub(name, 0, NAME_MAX_OCTETS));
+	if (s->separator != '/') {
+		for (size_t i = 0; i < utf7.len; i++)
+			if (utf7.data[i] == '/')
+				utf7.data[i] = s->separator;
+	}
+	cv_imap_append_astring(out, cv_buf_str(&utf7));
+	cv_buf_deinit(&utf7);
+}
+
+static void free_ranges(void *ctx)
+{
+	cv_ranges_free(ctx);
+}
+
+struct cv_ranges *imap_ranges(struct cv_imap_cmd *cmd)
+{
+	struct cv_ranges *ranges = cv_new(cmd->arena, struct cv_ranges, 1);
+
+	cv_arena_cleanup(cmd->arena, free_ranges, ranges);
+	return ranges;
+}
+
+/* UIDs to the sequence numbers that have them. RFC 3501 section 6.4.8: those that are not there are passed over. */
+static void uids_to_seqs(const struct imap_session *s, const struct cv_ranges *uids, struct cv_ranges *seqs)
+{
+	uint32_t count = cv_view_count(s->view);
+
+	for (size_t i = 0; i < uids->count; i++) {
+		uint32_t first = cv_view_seq_from(s->view, uids->data[i].first);
+		uint32_t last = uids->data[i].last == UINT32_MAX ? count : cv_view_seq_from(s->view, uids->data[i].last + 1) - 1;
+
+		if (first <= last)
+			cv_ranges_add(seqs, first, last);
+	}
+}
+
+static const char *set_name(const struct cv_imap_cmd *cmd)
+{
+	return cmd->uid ? "Missing or invalid UID set" : "Missing or invalid sequence set";
+}
+
+int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	uint32_t count = cv_view_count(s->view), star = UINT32_MAX;
+	struct cv_ranges uids = { 0 };
+
+	if (arg == NULL || arg->type != CV_IMAP_ARG_ATOM)
+		return cv_err_set_public(err, CV_ERR_INVALID, "%s", set_name(cmd));
+	if (count > 0)
+		star = cmd->uid ? cv_view_uid(s->view, count) : count;
+	if (!cv_imap_sequence_parse(arg->str, star, cmd->uid ? &uids : seqs_r))
+		return cv_err_set_public(err, CV_ERR_INVALID, "%s", set_name(cmd));
+	if (cmd->uid) {
+		uids_to_seqs(s, &uids, seqs_r);
+		cv_ranges_free(&uids);
+		return 0;
+	}
+	/* RFC 3501 section 9, seq-number: a number above the number of messages is BAD, "*" in an empty mailbox too. */
+	if (seqs_r->count > 0 && seqs_r->data[seqs_r->count - 1].last > count)
+		return cv_err_set_public(err, CV_ERR_INVALID,
+			count == 0 ? "There are no messages in the mailbox" : "Sequence number is higher than the number of messages");
+	return 0;
+}
+
+bool imap_sequence_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r)
+{
+	struct cv_err err = { 0 };
+
+	if (imap_sequence_set(cmd, arg, seqs_r, &err) == 0)
+		return true;
+	imap_bad_err(cmd, &err);
+	return false;
+}
+
+bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint32_t *n_r)
+{
+	while (iter->range < ranges->count) {
+		const struct cv_range *range = &ranges->data[iter->range];
+
+		if (iter->next == 0)
+			iter->next = range->first;
+		if (iter->next != 0 && iter->next <= range->last) {
+			*n_r = iter->next;
+			/* Behind the last number there is none: UINT32_MAX + 1 would be "start". */
+			if (iter->next == range->last) {
+				iter->range++;
+				iter->next = 0;
+			} else {
+				iter->next++;
+			}
+			return true;
+		}
+		iter->range++;
+		iter->next = 0;
+	}
+	return false;
+}
+
+void imap_uids_of(const struct imap_session *s, const struct cv_ranges *seqs, bool present, struct cv_ranges *uids)
+{
+	struct imap_iter iter = { 0 };
+	uint32_t seq;
+
+	while (imap_iter_next(seqs, &iter, &seq)) {
+		struct cv_row row;
+
+		if (cv_view_row(s->view, seq, &row) || !present)
+			cv_ranges_add(uids, row.uid, row.uid);
+	}
+}
+
+const char *imap_code_printf(struct cv_imap_cmd *cmd, const char *fmt, ...)
+{
+	struct cv_buf text;
+	const char *copy;
+	va_list ap;
+
+	cv_buf_init(&text, 1 << 20);
+	va_start(ap, fmt);
+	cv_buf_vprintf(&text, fmt, ap);
+	va_end(ap);
+	copy = cv_arena_strdup(cmd->arena, cv_buf_ok(&text) && text.data != NULL ? text.data : "");
+	cv_buf_deinit(&text);
+	return copy;
+}

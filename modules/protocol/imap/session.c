@@ -1,0 +1,670 @@
+/* SPDX-License-Identifier: MIT
+   The session: input to commands, commands to handlers in slices, one tagged reply for each. */
+#include <config.h>
+
+#include "imap-session.h"
+
+#include "modules/lib/imap/imap-code.h"
+#include "modules/lib/imap/imap-quote.h"
+
+#include <culver/reader.h>
+#include <culver/time.h>
+
+#define MAX_INPUT ((size_t)64 * 1024)
+#define MAX_OUTPUT ((size_t)128 * 1024)
+#define BAD_COMMANDS_MAX 20u
+/* Octets of a refused command that are read and dropped; a literal beyond that ends the connection (RFC 7888 section 4). */
+#define SKIP_MAX ((uint64_t)64 * 1024 * 1024)
+
+/* ---- The end ---------------------------------------------------------------------------------------- */
+
+static void set_state(struct imap_session *s, enum imap_state state)
+{
+	if (cv_log_debug_on("imap"))
+		cv_debug(s->log, "imap state %d -> %d", (int)s->state, (int)state);
+	s->state = state;
+}
+
+void imap_close(struct imap_session *s, const char *reason)
+{
+	const struct imap_stats *stats = &s->stats;
+	char numbers[9][24];
+	const uint64_t values[9] = { stats->deleted, stats->expunged, stats->appended, stats->header_count, stats->header_size,
+		stats->body_count, stats->body_size, cv_stream_bytes_in(s->stream), cv_stream_bytes_out(s->stream) };
+	static const struct {
+		char letter;
+		const char *name;
+	} names[9] = { { 0, "deleted" }, { 0, "expunged" }, { 0, "appended" }, { 0, "fetch_hdr_count" }, { 0, "fetch_hdr_bytes" },
+		{ 0, "fetch_body_count" }, { 0, "fetch_body_bytes" }, { 'i', "input" }, { 'o', "output" } };
+	struct cv_var vars[9];
+	struct cv_err err = { 0 };
+	struct cv_buf text;
+
+	if (s->state == IMAP_STATE_LOGOUT)
+		return;
+	for (size_t i = 0; i < CV_COUNT_OF(vars); i++) {
+		snprintf(numbers[i], sizeof(numbers[i]), "%llu", (unsigned long long)values[i]);
+		vars[i] = (struct cv_var){ .letter = names[i].letter, .name = names[i].name, .value = cv_str_c(numbers[i]) };
+	}
+	cv_buf_init(&text, 2000);
+	cv_buf_append_c(&text, reason);
+	if (s->set->imap_logout_format != NULL && *s->set->imap_logout_format != '\0') {
+		cv_buf_append_char(&text, ' ');
+		if (cv_var_expand(&text, s->set->imap_logout_format, vars, CV_COUNT_OF(vars), &err) < 0)
+			cv_error(s->log, "imap_logout_format: %s", err.text);
+	}
+	set_state(s, IMAP_STATE_LOGOUT);
+	cv_session_close(s->session, text.data);
+	cv_buf_deinit(&text);
+}
+
+void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason)
+{
+	struct cv_buf *out = cv_stream_out(s->stream);
+
+	if (s->state == IMAP_STATE_LOGOUT)
+		return;
+	if (!s->in_line) {
+		cv_buf_append_c(out, "* BYE ");
+		if (code != NULL)
+			cv_buf_printf(out, "[%s] ", code);
+		cv_imap_append_text(out, text);
+		cv_buf_append_c(out, "\r\n");
+	}
+	imap_close(s, reason);
+}
+
+/* ---- Replies ---------------------------------------------------------------------------------------- */
+
+static enum cv_imap_result set_reply(struct cv_imap_cmd *cmd, enum imap_reply reply, const char *code, const char *text)
+{
+	struct imap_cmd *own = imap_cmd(cmd);
+
+	cv_assert(own->reply == IMAP_NO_REPLY);
+	own->reply = reply;
+	own->code = code != NULL ? cv_arena_strdup(cmd->arena, code) : NULL;
+	own->text = cv_arena_strdup(cmd->arena, text);
+	return CV_IMAP_DONE;
+}
+
+enum cv_imap_result imap_ok(struct cv_imap_cmd *cmd, const char *code, const char *text)
+{
+	return set_reply(cmd, IMAP_OK, code, text);
+}
+
+enum cv_imap_result imap_no(struct cv_imap_cmd *cmd, const char *code, const char *text)
+{
+	return set_reply(cmd, IMAP_NO, code, text);
+}
+
+enum cv_imap_result imap_bad(struct cv_imap_cmd *cmd, const char *text)
+{
+	return set_reply(cmd, IMAP_BAD, NULL, text);
+}
+
+static void log_err(struct imap_session *s, const struct cv_imap_cmd *cmd, const struct cv_err *err)
+{
+	if (!err->public_text)
+		cv_error(s->log, "%s: %s", cmd->command->verb, err->text);
+}
+
+enum cv_imap_result imap_fail(struct cv_imap_cmd *cmd, const struct cv_err *err)
+{
+	log_err(imap_cmd_session(cmd), cmd, err);
+	return imap_no(cmd, cv_imap_code(err->code), cv_err_public(err));
+}
+
+enum cv_imap_result imap_fail_target(struct cv_imap_cmd *cmd, const struct cv_err *err)
+{
+	if (err->code != CV_ERR_NOTFOUND)
+		return imap_fail(cmd, err);
+	log_err(imap_cmd_session(cmd), cmd, err);
+	return imap_no(cmd, "TRYCREATE", cv_err_public(err));
+}
+
+enum cv_imap_result imap_bad_err(struct cv_imap_cmd *cmd, const struct cv_err *err)
+{
+	if (err->code == CV_ERR_LIMIT)
+		return imap_fail(cmd, err);
+	return imap_bad(cmd, cv_err_public(err));
+}
+
+struct cv_buf *imap_out(struct cv_imap_cmd *cmd)
+{
+	return cv_stream_out(imap_cmd_session(cmd)->stream);
+}
+
+size_t imap_room(struct cv_imap_cmd *cmd)
+{
+	return cv_stream_room(imap_cmd_session(cmd)->stream);
+}
+
+bool imap_no_args(struct cv_imap_cmd *cmd)
+{
+	if (cmd->args == NULL)
+		return true;
+	imap_bad(cmd, "Unexpected arguments");
+	return false;
+}
+
+/* ---- Waiting ---------------------------------------------------------------------------------------- */
+
+void imap_resume(struct cv_imap_cmd *cmd)
+{
+	struct imap_cmd *own = imap_cmd(cmd);
+
+	if (own->phase == IMAP_PHASE_WAIT) {
+		own->phase = IMAP_PHASE_STEP;
+		cv_session_want_step(cmd->session);
+	} else {
+		own->resumed = true;
+	}
+}
+
+/* What the mail library calls back with may come after the session's end: it holds this, not the command. */
+struct imap_commit {
+	struct imap_cmd *cmd; /* NULL: the session ended */
+};
+
+static void commit_done(void *ctx, int result, const struct cv_err *err)
+{
+	struct imap_commit *commit = ctx;
+	struct imap_cmd *cmd = commit->cmd;
+
+	cv_free(commit);
+	if (cmd == NULL)
+		return;
+	cmd->commit = NULL;
+	cmd->commit_result = result;
+	if (result < 0 && err != NULL)
+		cmd->commit_err = *err;
+	imap_resume(&cmd->pub);
+}
+
+enum cv_imap_result imap_begin_commit(struct cv_imap_cmd *cmd, struct cv_txn **txn)
+{
+	struct imap_cmd *own = imap_cmd(cmd);
+	struct imap_commit *commit = cv_new0(struct imap_commit);
+
+	cv_assert(own->commit == NULL);
+	commit->cmd = own;
+	own->commit = commit;
+	own->commit_result = 0;
+	own->commit_err = (struct cv_err){ 0 };
+	own->commit_id = cv_txn_id(*txn);
+	if (cv_txn_commit(txn, commit_done, commit, &own->commit_err) == 0)
+		return CV_IMAP_WAIT;
+	own->commit = NULL;
+	own->commit_result = -1;
+	cv_free(commit);
+	return CV_IMAP_DONE;
+}
+
+enum cv_imap_result imap_commit(struct cv_imap_cmd *cmd, struct cv_txn **txn)
+{
+	if (imap_begin_commit(cmd, txn) == CV_IMAP_WAIT)
+		return CV_IMAP_WAIT;
+	return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
+}
+
+/* ---- Commands --------------------------------------------------------------------------------------- */
+
+static int api_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, struct cv_str *name_r, struct cv_err *err)
+{
+	return imap_mailbox_name(cmd, wire, 0, name_r, err);
+}
+
+static void api_append_mailbox(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name)
+{
+	imap_append_mailbox(imap_cmd_session(cmd), out, name);
+}
+
+static int api_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err)
+{
+	if (cmd->view == NULL)
+		return cv_err_set_public(err, CV_ERR_INVALID, "No mailbox is selected");
+	return imap_sequence_set(cmd, arg, seqs_r, err);
+}
+
+static const struct cv_imap_api api = {
+	.ok = imap_ok,
+	.no = imap_no,
+	.bad = imap_bad,
+	.fail = imap_fail,
+	.out = imap_out,
+	.room = imap_room,
+	.resume = imap_resume,
+	.mailbox_name = api_mailbox_name,
+	.append_mailbox = api_append_mailbox,
+	.append_astring = cv_imap_append_astring,
+	.append_nstring = cv_imap_append_nstring,
+	.append_string = cv_imap_append_string,
+	.sequence_set = api_sequence_set,
+};
+
+struct imap_cmd *imap_cmd_new(struct imap_session *s, const struct cv_imap_command *command, bool uid)
+{
+	struct cv_arena *arena = cv_arena_new("imap command", NULL, 0);
+	struct imap_cmd *cmd = cv_new(arena, struct imap_cmd, 1);
+
+	cv_assert(s->cmd == NULL);
+	cmd->s = s;
+	cmd->phase = IMAP_PHASE_RUN;
+	cmd->pub = (struct cv_imap_cmd){
+		.api = &api,
+		.command = command,
+		.session = s->session,
+		.user = s->user,
+		.view = s->view,
+		.arena = arena,
+		.tag = cv_imap_parser_tag(s->parser),
+		.uid = uid,
+		.args = cv_imap_parser_args(s->parser),
+	};
+	if (uid && cmd->pub.args != NULL)
+		cmd->pub.args = cmd->pub.args->next;
+	s->cmd = cmd;
+	cv_session_set_state(s->session, command->verb);
+	return cmd;
+}
+
+static void free_command(struct imap_session *s)
+{
+	struct imap_cmd *cmd = s->cmd;
+	struct cv_arena *arena = cmd->pub.arena;
+
+	if (cmd->commit != NULL)
+		cmd->commit->cmd = NULL;
+	s->cmd = NULL;
+	cv_arena_free(&arena);
+}
+
+/* Free a command that will not be finished. */
+static void drop_command(struct imap_session *s)
+{
+	if (s->cmd->pub.command->cancel != NULL)
+		s->cmd->pub.command->cancel(&s->cmd->pub);
+	free_command(s);
+}
+
+/* "tag OK [code] text"; tag absent: untagged. */
+static void write_reply(struct cv_buf *out, struct cv_str tag, const char *status, const char *code, const char *text)
+{
+	if (tag.ptr != NULL)
+		cv_buf_append(out, tag);
+	else
+		cv_buf_append_char(out, '*');
+	cv_buf_append_char(out, ' ');
+	cv_buf_append_c(out, status);
+	cv_buf_append_char(out, ' ');
+	if (code != NULL) {
+		cv_buf_append_char(out, '[');
+		cv_buf_append_c(out, code);
+		cv_buf_append_c(out, "] ");
+	}
+	cv_imap_append_text(out, text);
+	cv_buf_append_c(out, "\r\n");
+}
+
+static void count_bad(struct imap_session *s)
+{
+	if (++s->bad_in_a_row >= BAD_COMMANDS_MAX)
+		imap_bye(s, NULL, "Too many invalid commands", "Too many invalid commands");
+}
+
+/* A command that never became one: BAD under its tag, as far as that is known. */
+static void refuse(struct imap_session *s, const char *text)
+{
+	write_reply(cv_stream_out(s->stream), cv_imap_parser_tag(s->parser), "BAD", NULL, text);
+	count_bad(s);
+}
+
+/* Untagged data of the selected mailbox, then the tagged reply. True when all is written. */
+static bool finish(struct imap_session *s)
+{
+	static const char *const words[] = { [IMAP_OK] = "OK", [IMAP_NO] = "NO", [IMAP_BAD] = "BAD" };
+	struct imap_cmd *cmd = s->cmd;
+	unsigned opts = cmd->pub.command->opts;
+	bool wanted = cmd->reply != IMAP_BAD && (opts & CV_IMAP_NO_SYNC) == 0 &&
+		((s->workarounds & IMAP_DELAY_NEWMAIL) == 0 || (opts & CV_IMAP_SHOWS_NEW) != 0);
+
+	cv_assert(cmd->reply != IMAP_NO_REPLY);
+	if (!cmd->synced) {
+		if (wanted)
+			imap_sync(s, (opts & CV_IMAP_KEEPS_SEQ) == 0 || cmd->pub.uid, 0);
+		cmd->synced = true;
+	}
+	if (!imap_write_events(s))
+		return false;
+	if (cmd->reply == IMAP_BAD)
+		refuse(s, cmd->text);
+	else
+		write_reply(cv_stream_out(s->stream), cmd->pub.tag, words[cmd->reply], cmd->code, cmd->text);
+	if (cmd->reply != IMAP_BAD)
+		s->bad_in_a_row = 0;
+	if (cmd->pub.command == &imap_cmd_logout && cmd->reply == IMAP_OK)
+		imap_close(s, "Logged out");
+	return true;
+}
+
+/* Go on with the command in progress. True when it is done and gone. */
+static bool advance(struct imap_session *s)
+{
+	struct imap_cmd *cmd = s->cmd;
+	enum cv_imap_result result;
+
+	switch (cmd->phase) {
+	case IMAP_PHASE_LITERAL:
+	case IMAP_PHASE_WAIT:
+		return false;
+	case IMAP_PHASE_RUN:
+		result = cmd->pub.command->run(&cmd->pub);
+		break;
+	case IMAP_PHASE_STEP:
+		if (cv_stream_room(s->stream) == 0)
+			return false;
+		result = cmd->pub.command->step(&cmd->pub);
+		break;
+	case IMAP_PHASE_REPLY:
+		result = CV_IMAP_DONE;
+		break;
+	default:
+		return false;
+	}
+	if (s->state == IMAP_STATE_LOGOUT)
+		return false;
+	switch (result) {
+	case CV_IMAP_STEP:
+		cmd->phase = IMAP_PHASE_STEP;
+		if (cv_stream_room(s->stream) > 0)
+			cv_session_want_step(s->session);
+		return false;
+	case CV_IMAP_WAIT:
+		cmd->phase = cmd->resumed ? IMAP_PHASE_STEP : IMAP_PHASE_WAIT;
+		if (cmd->resumed)
+			cv_session_want_step(s->session);
+		cmd->resumed = false;
+		return false;
+	case CV_IMAP_DONE:
+		break;
+	}
+	cmd->phase = IMAP_PHASE_REPLY;
+	if (!finish(s))
+		return false;
+	free_command(s);
+	/* A refused APPEND may have octets on the way that are still to be skipped. */
+	if (cv_imap_parser_complete(s->parser))
+		cv_imap_parser_next(s->parser);
+	cv_session_set_state(s->session, s->view != NULL ? "selected" : "authenticated");
+	return true;
+}
+
+static unsigned state_bit(const struct imap_session *s)
+{
+	return s->state == IMAP_STATE_SELECTED ? CV_IMAP_SELECTED : CV_IMAP_AUTHENTICATED;
+}
+
+/* The command for the verb and, for UID, its first argument. NULL with *why_r. */
+static const struct cv_imap_command *look_up(struct imap_session *s, bool *uid_r, const char **why_r)
+{
+	struct cv_str verb = cv_imap_parser_verb(s->parser);
+	const struct cv_imap_arg *args = cv_imap_parser_args(s->parser);
+	const struct cv_imap_command *command;
+
+	*uid_r = cv_str_caseeq_c(verb, "UID");
+	if (*uid_r && (args == NULL || !cv_imap_arg_atom(args, &verb))) {
+		*why_r = "UID needs a command";
+		return NULL;
+	}
+	command = imap_find_command(s, verb, *uid_r);
+	if (command == NULL) {
+		*why_r = "Unknown command";
+		return NULL;
+	}
+	if ((command->opts & state_bit(s)) == 0) {
+		*why_r = s->state == IMAP_STATE_SELECTED ? "Command is not allowed while a mailbox is selected" : "No mailbox is selected";
+		return NULL;
+	}
+	return command;
+}
+
+static void start_command(struct imap_session *s)
+{
+	const char *why;
+	bool uid;
+	const struct cv_imap_command *command = look_up(s, &uid, &why);
+
+	if (command == NULL) {
+		refuse(s, why);
+		cv_imap_parser_next(s->parser);
+		return;
+	}
+	(void)imap_cmd_new(s, command, uid);
+}
+
+/* A command announced a literal: refuse it now, or let its octets come. */
+static void literal_due(struct imap_session *s)
+{
+	struct cv_imap_literal literal = cv_imap_parser_literal(s->parser);
+	struct cv_err err = { 0 };
+	const char *why;
+	bool uid;
+	const struct cv_imap_command *command;
+
+	if (s->cmd != NULL) { /* MULTIAPPEND is not offered */
+		drop_command(s);
+		refuse(s, "APPEND takes one message");
+		cv_imap_parser_skip(s->parser);
+		return;
+	}
+	command = look_up(s, &uid, &why);
+	if (command == NULL) {
+		refuse(s, why);
+		cv_imap_parser_skip(s->parser);
+		return;
+	}
+	/* APPEND's first argument may be a literal too: the message comes behind it. */
+	if (command == &imap_cmd_append && !literal.in_list && cv_imap_parser_args(s->parser) != NULL) {
+		imap_append_begin(imap_cmd_new(s, command, false));
+		return;
+	}
+	if (cv_imap_parser_keep(s->parser, &err) < 0) {
+		refuse(s, err.text);
+		return;
+	}
+	if (literal.sync)
+		cv_buf_append_c(cv_stream_out(s->stream), "+ OK\r\n");
+}
+
+/* Octets of a streamed literal, or of what must be skipped, or a command. True when there was something to do. */
+static bool read_input(struct imap_session *s)
+{
+	struct cv_str input = cv_stream_input(s->stream), chunk;
+	struct cv_err err = { 0 };
+	size_t used = 0;
+	enum cv_imap_parsed parsed = cv_imap_parser_feed(s->parser, input, &used, &err);
+
+	cv_stream_consume(s->stream, used);
+	switch (parsed) {
+	case CV_IMAP_MORE:
+		if (cv_imap_parser_skipped(s->parser) > SKIP_MAX)
+			imap_bye(s, "TOOBIG", "Literal is too long", "Literal is too long");
+		return false;
+	case CV_IMAP_COMMAND:
+		if (s->cmd != NULL)
+			s->cmd->phase = IMAP_PHASE_RUN; /* APPEND: its literal is complete */
+		else
+			start_command(s);
+		return true;
+	case CV_IMAP_LITERAL_DUE:
+		literal_due(s);
+		return true;
+	case CV_IMAP_STREAMING:
+		input = cv_stream_input(s->stream);
+		if (input.len == 0)
+			return false;
+		cv_imap_parser_stream(s->parser, input, &used, &chunk);
+		imap_append_take(s->cmd, chunk);
+		cv_stream_consume(s->stream, used);
+		return true;
+	case CV_IMAP_BAD:
+		if (s->cmd != NULL)
+			drop_command(s);
+		refuse(s, err.text);
+		return true;
+	case CV_IMAP_SKIPPED:
+		cv_imap_parser_next(s->parser);
+		return true;
+	}
+	return false;
+}
+
+void imap_run(struct imap_session *s)
+{
+	uint64_t start = cv_time_mono_us();
+
+	while (s->state != IMAP_STATE_LOGOUT) {
+		if (s->cmd != NULL && s->cmd->phase != IMAP_PHASE_LITERAL) {
+			if (!advance(s))
+				return;
+		} else if (cv_stream_room(s->stream) == 0 || !read_input(s)) {
+			break;
+		}
+		if (cv_time_mono_us() - start > IMAP_SLICE_US) {
+			cv_session_want_step(s->session);
+			return;
+		}
+	}
+	if (s->state != IMAP_STATE_LOGOUT && cv_stream_eof(s->stream))
+		imap_close(s, "Connection closed");
+}
+
+/* ---- What the worker calls -------------------------------------------------------------------------- */
+
+static void on_input(void *state)
+{
+	struct imap_session *s = state;
+
+	if (s->state == IMAP_STATE_LOGOUT)
+		return;
+	if (cv_stream_error(s->stream) != NULL) {
+		imap_close(s, "Connection lost");
+		return;
+	}
+	if (s->cmd != NULL && s->cmd->input != NULL)
+		s->cmd->input(s->cmd);
+	imap_run(s);
+}
+
+static void on_output(void *state)
+{
+	struct imap_session *s = state;
+
+	if (s->state != IMAP_STATE_LOGOUT)
+		imap_run(s);
+}
+
+static void on_step(void *state)
+{
+	struct imap_session *s = state;
+
+	if (s->state != IMAP_STATE_LOGOUT)
+		imap_run(s);
+}
+
+static void on_timeout(void *state)
+{
+	struct imap_session *s = state;
+
+	/* A command in progress is busy, unless nobody takes what it writes. */
+	if (s->cmd != NULL && s->cmd->phase != IMAP_PHASE_LITERAL && cv_stream_unsent(s->stream) == 0) {
+		cv_session_set_timeout(s->session, IMAP_INACTIVITY_MS);
+		return;
+	}
+	imap_bye(s, NULL, "Disconnected for inactivity", "Disconnected for inactivity");
+}
+
+static void on_goodbye(void *state, const char *reason)
+{
+	struct imap_session *s = state;
+
+	imap_bye(s, "UNAVAILABLE", strcmp(reason, "shutdown") == 0 ? "Server is shutting down" : reason, reason);
+}
+
+static void on_end(void *state)
+{
+	struct imap_session *s = state;
+
+	if (s->cmd != NULL)
+		drop_command(s);
+	imap_unselect(s);
+	cv_vec_free(&s->events);
+	cv_imap_parser_free(&s->parser);
+}
+
+/* What imap-login gives along: u8 version, str tag of the login command. */
+static bool read_resume(struct cv_str resume, struct cv_str *tag_r)
+{
+	struct cv_reader in = cv_reader_init(resume);
+	uint8_t version;
+
+	return cv_take_u8(&in, &version) && version == 1 && cv_take_str(&in, 1024, tag_r) && tag_r->len > 0 && cv_reader_end(&in) &&
+		cv_imap_is_word(*tag_r, CV_IMAP_ASTRING_CHAR);
+}
+
+static void *on_start(struct cv_session *session, struct cv_str resume, struct cv_err *err)
+{
+	struct imap_session *s = cv_new(cv_session_arena(session), struct imap_session, 1);
+	struct cv_imap_limits limits = { 0 };
+	struct cv_buf *out;
+	struct cv_str tag;
+
+	if (!read_resume(resume, &tag)) {
+		cv_err_set(err, CV_ERR_INTERNAL, "imap-login gave no valid tag along");
+		return NULL;
+	}
+	s->session = session;
+	s->stream = cv_session_stream(session);
+	s->user = cv_session_user(session);
+	s->log = cv_session_log(session);
+	s->set = cv_session_conf(session, &imap_settings_table);
+	if (imap_workarounds(s->set->imap_client_workarounds, &s->workarounds, err) < 0)
+		return NULL;
+	s->separator = cv_user_separator(s->user);
+	s->state = IMAP_STATE_AUTHENTICATED;
+	limits.line = limits.literal = (size_t)s->set->imap_max_line_length;
+	s->parser = cv_imap_parser_new(&limits);
+	out = cv_stream_out(s->stream);
+	cv_buf_append(out, tag);
+	cv_buf_append_c(out, " OK [CAPABILITY ");
+	imap_append_capabilities(s, out);
+	cv_buf_append_c(out, "] Logged in\r\n");
+	cv_session_set_timeout(session, IMAP_INACTIVITY_MS);
+	cv_session_set_state(session, "authenticated");
+	return s;
+}
+
+/* The session_start hook said no: the login command's reply is still due. */
+static void on_refuse(struct cv_session *session, struct cv_str resume, const struct cv_err *err)
+{
+	struct cv_buf *out = cv_stream_out(cv_session_stream(session));
+	struct cv_str tag;
+
+	if (read_resume(resume, &tag))
+		write_reply(out, tag, "NO", cv_imap_login_code(err->code), cv_err_public(err));
+	write_reply(out, (struct cv_str){ NULL, 0 }, "BYE", NULL, "Session was refused");
+}
+
+const struct cv_session_protocol imap_session_protocol = {
+	.name = "imap",
+	.max_input = MAX_INPUT,
+	.max_output = MAX_OUTPUT,
+	.start = on_start,
+	.input = on_input,
+	.output = on_output,
+	.step = on_step,
+	.timeout = on_timeout,
+	.goodbye = on_goodbye,
+	.end = on_end,
+	.refuse = on_refuse,
+};

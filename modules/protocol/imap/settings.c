@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT
+   Settings of the imap module. */
+#include <config.h>
+
+#include "imap-session.h"
+
+static const struct {
+	const char *word;
+	unsigned bit;
+} workarounds[] = {
+	{ "delay-newmail", IMAP_DELAY_NEWMAIL },
+	{ "tb-extra-mailbox-sep", IMAP_TB_EXTRA_MAILBOX_SEP },
+	{ "tb-lsub-flags", IMAP_TB_LSUB_FLAGS },
+};
+
+int imap_workarounds(const char *const *words, unsigned *bits_r, struct cv_err *err)
+{
+	unsigned bits = 0;
+
+	for (; words != NULL && *words != NULL; words++) {
+		size_t i;
+
+		for (i = 0; i < CV_COUNT_OF(workarounds); i++)
+			if (cv_str_eq_c(cv_str_c(*words), workarounds[i].word))
+				break;
+		if (i == CV_COUNT_OF(workarounds))
+			return cv_err_set(err, CV_ERR_INVALID,
+				"imap_client_workarounds: unknown word \"%s\" (known: delay-newmail, tb-extra-mailbox-sep, "
+				"tb-lsub-flags)", *words);
+		bits |= workarounds[i].bit;
+	}
+	*bits_r = bits;
+	return 0;
+}
+
+static int check(const void *set, struct cv_err *err)
+{
+	const struct imap_settings *imap = set;
+	unsigned bits;
+
+	return imap_workarounds(imap->imap_client_workarounds, &bits, err);
+}
+
+static const struct cv_setting rows[] = {
+	CV_SETTING_STR(imap_settings, imap_capability, "",
+		"Capabilities to announce instead of the server's own; with + as first character: words to add, or to leave out with - before them"),
+	CV_SETTING_LIST(imap_settings, imap_client_workarounds, "",
+		"Workarounds for clients: delay-newmail, tb-extra-mailbox-sep, tb-lsub-flags"),
+	CV_SETTING_STR(imap_settings, imap_id_send, "name *",
+		"Pairs of key and value for the reply to ID; the value * stands for the server's own (name, version, os)"),
+	CV_SETTING_TIME(imap_settings, imap_idle_notify_interval, "2m", 0, 86400000,
+		"How often an idling client gets a line that keeps its connection alive; 0: never"),
+	CV_SETTING_VAR(imap_settings, imap_logout_format,
+		"deleted=%{deleted} expunged=%{expunged} appended=%{appended} hdr_count=%{fetch_hdr_count} "
+		"hdr_bytes=%{fetch_hdr_bytes} body_count=%{fetch_body_count} body_bytes=%{fetch_body_bytes}",
+		"Figures in the log line of a session's end"),
+	CV_SETTING_SIZE(imap_settings, imap_max_line_length, "64k", 1024, 16777216,
+		"Longest command line, literals not counted"),
+};
+
+const struct cv_settings_table imap_settings_table = CV_SETTINGS_TABLE(NULL, "IMAP", imap_settings, rows, check);

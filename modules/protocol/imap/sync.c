@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+   The selected mailbox: what changed in it becomes untagged responses, in an order the client can follow. */
+#include <config.h>
+
+#include "imap-session.h"
+
+#include "modules/lib/imap/imap-flags.h"
+
+static void queue_event(void *ctx, const struct cv_view_event *event)
+{
+	struct imap_session *s = ctx;
+
+	*cv_vec_push(&s->events) = *event;
+}
+
+void imap_sync(struct imap_session *s, bool expunges, uint64_t own)
+{
+	struct cv_err err = { 0 };
+
+	if (s->view == NULL)
+		return;
+	/* Formats that other programs write too. What cannot be read now is told when it can be. */
+	if (cv_mailbox_refresh(cv_view_mailbox(s->view), &err) < 0)
+		cv_error(s->log, "refresh of mailbox %s: %s", cv_log_clean(cv_mailbox_name(cv_view_mailbox(s->view))), err.text);
+	cv_view_sync(s->view, expunges, own, queue_event, s);
+}
+
+void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, const struct cv_row *row)
+{
+	size_t count;
+	const struct cv_str *keywords = cv_row_keywords(cv_view_mailbox(s->view), row->keyword_set, &count);
+
+	cv_imap_append_flags(out, row->flags, row->recent, keywords, count);
+}
+
+void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, const struct cv_row *row, bool uid, bool flags)
+{
+	const char *space = "";
+
+	cv_buf_printf(out, "* %u FETCH (", seq);
+	if (uid) {
+		cv_buf_printf(out, "UID %u", row->uid);
+		space = " ";
+	}
+	if (flags) {
+		cv_buf_printf(out, "%sFLAGS (", space);
+		imap_append_row_flags(s, out, row);
+		cv_buf_append_char(out, ')');
+		space = " ";
+	}
+	if (s->condstore)
+		cv_buf_printf(out, "%sMODSEQ (%llu)", space, (unsigned long long)row->modseq);
+	cv_buf_append_c(out, ")\r\n");
+}
+
+void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out)
+{
+	struct cv_mailbox *mailbox = cv_view_mailbox(s->view);
+	CV_VEC(struct cv_str) keywords = { 0 };
+	struct cv_str name;
+
+	for (size_t i = 0; (name = cv_mailbox_keyword(mailbox, i)).ptr != NULL; i++)
+		*cv_vec_push(&keywords) = name;
+	cv_buf_append_c(out, "* FLAGS (");
+	cv_imap_append_flags(out, CV_FLAG_ALL, false, keywords.data, keywords.count);
+	cv_buf_append_c(out, ")\r\n* OK [PERMANENTFLAGS (");
+	if (!cv_view_readonly(s->view)) {
+		cv_imap_append_flags(out, CV_FLAG_ALL, false, keywords.data, keywords.count);
+		cv_buf_append_c(out, " \\*");
+	}
+	cv_buf_append_c(out, cv_view_readonly(s->view) ? ")] Read-only mailbox\r\n" : ")] Flags permitted\r\n");
+	cv_vec_free(&keywords);
+}
+
+static void write_event(struct imap_session *s, struct cv_buf *out, const struct cv_view_event *event)
+{
+	struct cv_row row;
+	uint32_t seq;
+
+	switch (event->kind) {
+	case CV_EVENT_EXPUNGE:
+		cv_buf_printf(out, "* %u EXPUNGE\r\n", event->seq);
+		break;
+	case CV_EVENT_EXISTS:
+		cv_buf_printf(out, "* %u EXISTS\r\n* %u RECENT\r\n", event->seq, cv_view_recent(s->view));
+		break;
+	case CV_EVENT_FLAGS:
+		/* By its UID: the number in the event is that of its moment. One that was expunged meanwhile needs no flags. */
+		seq = cv_view_seq(s->view, event->uid);
+		if (seq != 0) {
+			(void)cv_view_row(s->view, seq, &row);
+			imap_write_flags(s, out, event->seq, &row, s->cmd != NULL && s->cmd->pub.uid, true);
+		}
+		break;
+	case CV_EVENT_KEYWORDS:
+		imap_write_mailbox_flags(s, out);
+		break;
+	case CV_EVENT_GONE:
+		break;
+	}
+}
+
+bool imap_write_events(struct imap_session *s)
+{
+	struct cv_buf *out = cv_stream_out(s->stream);
+
+	while (s->events_done < s->events.count) {
+		const struct cv_view_event *event = &s->events.data[s->events_done];
+
+		if (event->kind == CV_EVENT_GONE) {
+			/* RFC 2180 section 3.3: a client that has the mailbox selected can't be told otherwise. */
+			imap_bye(s, NULL, "Selected mailbox was deleted", "Selected mailbox was deleted");
+			return false;
+		}
+		if (cv_stream_room(s->stream) == 0)
+			return false;
+		write_event(s, out, event);
+		s->events_done++;
+	}
+	cv_vec_free(&s->events);
+	s->events_done = 0;
+	return true;
+}
+
+void imap_enable_condstore(struct imap_session *s, struct cv_buf *out)
+{
+	if (s->condstore)
+		return;
+	s->condstore = true;
+	/* RFC 7162 section 3.1: "A first CONDSTORE enabling command executed in the session with a mailbox selected MUST cause the server to return
+	   HIGHESTMODSEQ". */
+	if (s->view != NULL)
+		cv_buf_printf(out, "* OK [HIGHESTMODSEQ %llu] Highest\r\n",
+			(unsigned long long)CV_MAX(cv_view_highest_modseq(s->view), (uint64_t)1));
+}
+
+void imap_select(struct imap_session *s, struct cv_view *view)
+{
+	s->view = view;
+	s->state = IMAP_STATE_SELECTED;
+	if (s->cmd != NULL)
+		s->cmd->pub.view = view;
+}
+
+void imap_unselect(struct imap_session *s)
+{
+	struct cv_mailbox *mailbox;
+
+	if (s->view == NULL)
+		return;
+	mailbox = cv_view_mailbox(s->view);
+	cv_view_set_notify(s->view, NULL, NULL);
+	cv_view_close(&s->view);
+	cv_mailbox_unref(&mailbox);
+	cv_vec_free(&s->events);
+	s->events_done = 0;
+	if (s->state == IMAP_STATE_SELECTED)
+		s->state = IMAP_STATE_AUTHENTICATED;
+	if (s->cmd != NULL)
+		s->cmd->pub.view = NULL;
+}
