@@ -251,7 +251,7 @@ int cv_conf_value_parse(const struct cv_setting *row, const char *text, struct c
 	case CV_SET_VAR:
 		if (text != NULL && cv_var_check(text, err) < 0)
 			return -1;
-		/* fall through */
+		CV_FALLTHROUGH;
 	case CV_SET_STR: {
 		/* A row without a default is absent in one way only: empty is NULL there. With a default, "" included, it never is NULL. */
 		const char *value = text != NULL && *text == '\0' && row->def == NULL ? NULL : text;

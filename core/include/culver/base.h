@@ -13,6 +13,8 @@
 #define CV_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 #define CV_NORETURN __attribute__((noreturn))
 #define CV_UNUSED __attribute__((unused))
+/* Where a case goes on into the next one: a comment does not convince clang. */
+#define CV_FALLTHROUGH __attribute__((fallthrough))
 
 #define CV_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 #define CV_MIN(a, b) ((a) < (b) ? (a) : (b))

@@ -32,7 +32,7 @@ static enum cv_sasl_step step(void *ctx, struct cv_auth_request *request, struct
 			return CV_SASL_CONTINUE;
 		}
 		/* An initial response is the name. */
-		/* fall through */
+		CV_FALLTHROUGH;
 	case LOGIN_USER:
 		if (response.len == 0 || response.len > SASL_NAME_MAX || cv_str_has_nul(response))
 			return fail(err, "malformed user name in LOGIN");

@@ -150,7 +150,7 @@ void cv_lmtp_user_reply(void *state, const struct cv_login_user_reply *reply)
 			cv_login_user_lookup(client->login, reply->id, rcpt->user);
 			break;
 		}
-		/* fall through */
+		CV_FALLTHROUGH;
 	case CV_LMTP_RCPT_POSTMASTER:
 		rcpt->result = take_answer(client, rcpt, reply);
 		rcpt->state = CV_LMTP_RCPT_KNOWN;
