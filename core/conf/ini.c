@@ -303,6 +303,9 @@ static void check_with_iniparser(struct ini_file *file, struct cv_arena *arena, 
 int cv_conf_read_file(const char *path, size_t max, struct cv_buf *out, struct cv_err *err)
 {
 	struct stat st;
+	/* Looked at before it is opened, too: opening a device does things. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return cv_err_set(err, CV_ERR_INVALID, "%s is not a regular file", path);
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
 		return cv_err_sys(err, errno, "cannot open %s", path);
