@@ -14,7 +14,9 @@ static void append_mapped(struct cv_buf *out, utf8proc_int32_t code_point)
 {
 	utf8proc_int32_t mapped[DECOMPOSED_MAX];
 	int boundary = 0;
-	utf8proc_ssize_t n = utf8proc_decompose_char(utf8proc_totitle(code_point), mapped, DECOMPOSED_MAX,
+	/* UnicodeData.txt has no titlecase for U+00DF; utf8proc knows it a capital since its version 2.3 */
+	utf8proc_int32_t title = code_point == 0xDF ? code_point : utf8proc_totitle(code_point);
+	utf8proc_ssize_t n = utf8proc_decompose_char(title, mapped, DECOMPOSED_MAX,
 		(utf8proc_option_t)(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT), &boundary);
 
 	if (n < 0 || n > DECOMPOSED_MAX) {
