@@ -27,7 +27,7 @@ enum cv_msg {
 	CV_MSG_TLS,             /* 1 fd: sealed memfd with the certificate pairs (front); again when files changed */
 	CV_MSG_START,           /* (empty) all given: drop rights, begin */
 	CV_MSG_STOP,            /* u8 graceful: stop accepting, say goodbye, exit */
-	CV_MSG_ADMIN,           /* str command line as a kv-less list: u16 count, str each; str peer; 1 fd: the tool's connection (admin.h) */
+	CV_MSG_ADMIN,           /* str peer, then the payload of CV_ADMIN_REQUEST (admin.h); 1 fd: the tool's connection */
 	CV_MSG_REOPEN_LOG,      /* 0 or 1 fd: the new log file */
 	CV_MSG_MODULES,         /* u16 count, str each: names of the modules to load; before the first CONF */
 	CV_MSG_LISTENER_GONE,   /* id: token of a listener to close */
@@ -65,7 +65,7 @@ enum cv_msg {
 	CV_MSG_JOB,             /* id; str ticket, str protocol, str session, str remote, str payload; 0 or 1 fd: sealed memfd */
 	/* -- spawner -> front -- */
 	CV_MSG_SESSION_OK = 144,/* id: a worker has it */
-	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, str text: the descriptor was closed on spawner's side; front still has its own */
+	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, u8 public, str text: the descriptor was closed on spawner's side; front still has its own */
 	CV_MSG_JOB_REPLY,       /* id; u8 enum cv_err_code, u8 public, str text, str data */
 
 	/* -- spawner -> worker -- */

@@ -20,6 +20,7 @@ struct cv_gen {
 	struct cv_arena *arena; /* conf and all that was read from it; freed with the last reference */
 	struct cv_conf *conf;
 	const struct cv_core_settings *core;
+	int memfd;              /* the settings as they came from master, sealed, for helpers; -1: none */
 };
 struct cv_gen *cv_gen_ref(struct cv_gen *gen);
 void cv_gen_unref(struct cv_gen **gen);
@@ -36,6 +37,7 @@ struct cv_role_proc {
 	struct cv_gen *gen;         /* now in force */
 	struct cv_registry *registry; /* modules are loaded; its conf is gen's */
 	const char *const *modules; /* names of modules that were asked for */
+	bool new_modules;           /* they are for the next settings */
 	void *state;                /* the role's own */
 	bool started;
 	bool stopping;
@@ -61,8 +63,10 @@ struct cv_role_ops {
 	void (*stop)(struct cv_role_proc *proc, bool graceful);
 	/* Figures for `culver status`: cv_role_figure for each. May be NULL. */
 	void (*status)(struct cv_role_proc *proc, struct cv_buf *kv);
-	/* An administrator's command; fd is the tool's connection, the function's. May be NULL. */
-	int (*admin)(struct cv_role_proc *proc, const struct cv_str *argv, size_t argc, struct cv_str peer, int fd);
+	/* Administrators' commands of this role are run by the harness: their run halves are providers of own_module (loaded with the others; NULL: none), and
+	   cv_admin_process gives proc->state. Those for a user's worker go to admin_user (spawner): payload is that of CV_MSG_ADMIN; fd is the function's. */
+	const struct cv_module *own_module;
+	int (*admin_user)(struct cv_role_proc *proc, struct cv_str user, struct cv_str payload, int fd);
 	/* Free proc->state, after the loop has ended. */
 	void (*deinit)(struct cv_role_proc *proc);
 };
@@ -73,6 +77,9 @@ extern const struct cv_role_ops cv_spawner_role;
 
 /* main of a role; the exit status. */
 int cv_role_main(const struct cv_role_ops *ops, uint32_t index);
+
+/* Open the log that settings ask for. */
+CV_MUST_CHECK int cv_role_log_open(const struct cv_core_settings *core, const char *role, struct cv_err *err);
 
 /* Add a figure to a status answer. */
 void cv_role_figure(struct cv_buf *kv, const char *name, uint64_t value);

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+   Sessions and jobs between the protocol modules that run them and the worker that owns them. Private to core/proc and tests. */
+#ifndef CV_PROC_SESSION_PRIVATE_H
+#define CV_PROC_SESSION_PRIVATE_H
+
+#include "core/proc/login-private.h"
+#include "core/proc/messages.h"
+#include <culver/mailbox.h>
+#include <culver/protocol.h>
+
+/* What sessions and jobs of one process have in common. */
+struct cv_session_host {
+	struct cv_loop *loop;
+	const struct cv_registry *registry;
+	const struct cv_conf *conf;
+	struct cv_user *user;
+	const char *user_name;
+	struct cv_node sessions, jobs;
+	size_t session_count, job_count;
+	struct cv_node stepping;     /* sessions that want a step */
+	struct cv_timer *step_timer;
+	/* A session's state for `culver who`; ended: it is over. */
+	void (*state)(struct cv_session_host *host, const struct cv_session *session, const char *state, bool ended);
+	/* A job's answer. */
+	void (*job_reply)(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data);
+	/* A session or job ended: perhaps nothing is left to do. */
+	void (*ended)(struct cv_session_host *host);
+	void *ctx;
+};
+CV_EXPORT void cv_session_host_init(struct cv_session_host *host);
+CV_EXPORT void cv_session_host_deinit(struct cv_session_host *host);
+
+enum cv_session_life { CV_SESSION_OPEN = 1, CV_SESSION_CLOSING };
+
+struct cv_session {
+	struct cv_node node;      /* host's sessions */
+	struct cv_node step_node; /* host's stepping; zeroed when not in it */
+	struct cv_session_host *host;
+	const struct cv_session_protocol *protocol;
+	struct cv_arena *arena;
+	struct cv_stream *stream;
+	enum cv_session_life life;
+	void *state;              /* NULL: start did not succeed */
+	struct cv_str id, remote, local, local_name, tls;
+	uint32_t remote_port, local_port;
+	bool secured, in_step;
+	struct cv_log_ctx log;
+	void **data;              /* slots */
+	const char *shown;        /* for who */
+	const char *told;         /* what was told last */
+	struct cv_timer *tell;
+	uint64_t timeout_ms, input_ms, started_ms;
+	struct cv_timer *timeout, *later;
+	const char *reason;
+	bool hooked;              /* session_start passed: session_end is due */
+	struct {
+		const struct cv_settings_table *table;
+		const void *set;
+	} cached[16];
+	unsigned cached_count;
+};
+
+struct cv_session_config {
+	const struct cv_session_protocol *protocol;
+	int fd;                   /* becomes the session's */
+	struct cv_str id, remote, local, local_name, tls;
+	uint32_t remote_port, local_port;
+	bool secured;
+	struct cv_str resume, unread;
+};
+/* Begin a session: hooks, then the protocol's start. All failures end it by itself. */
+CV_EXPORT void cv_session_begin(struct cv_session_host *host, const struct cv_session_config *config);
+/* Goodbye by the protocol, then close. */
+CV_EXPORT void cv_session_goodbye(struct cv_session *session, const char *reason);
+CV_EXPORT struct cv_session *cv_session_find(const struct cv_session_host *host, struct cv_str id);
+
+struct cv_job {
+	struct cv_node node;
+	struct cv_session_host *host;
+	const struct cv_session_protocol *protocol;
+	struct cv_arena *arena;
+	uint64_t id;
+	struct cv_str session, remote, payload, octets;
+	struct cv_log_ctx log;
+};
+/* Begin a job; memfd (-1: none) stays the caller's. The answer comes through host->job_reply, now or later. */
+CV_EXPORT void cv_job_begin(struct cv_session_host *host, uint64_t id, const struct cv_session_protocol *protocol, struct cv_str session,
+	struct cv_str remote, struct cv_str payload, int memfd);
+
+#endif
