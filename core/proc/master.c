@@ -1,0 +1,702 @@
+/* SPDX-License-Identifier: MIT
+   The master: opens listeners, starts the other processes, watches over them, reloads and stops in order. */
+#include "core/proc/master.h"
+
+#include "core/proc/messages.h"
+#include <culver/time.h>
+
+#include <config.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* After SIGTERM: how long children may take to say goodbye, and then to end. */
+#define STOP_GRACE_MS 10000
+#define STOP_KILL_MS 5000
+/* A child that does not answer a reload is no reason to wait for ever. */
+#define START_LIMIT_MS 60000
+
+/* ---- Directories and the pid file ---------------------------------------------------------------------------------- */
+
+/* path and what is missing above it, mode 0755. */
+static int make_directories(const char *path, struct cv_err *err)
+{
+	struct cv_buf part;
+	int result = 0;
+
+	cv_buf_init(&part, 4096);
+	for (const char *p = path; result == 0;) {
+		const char *slash = strchr(p + 1, '/');
+		cv_buf_clear(&part);
+		cv_buf_append(&part, cv_str_mem(path, slash != NULL ? (size_t)(slash - path) : strlen(path)));
+		if (part.data == NULL || !cv_buf_ok(&part))
+			result = cv_err_set(err, CV_ERR_INVALID, "the path is too long");
+		else if (mkdir(part.data, 0755) < 0 && errno != EEXIST)
+			result = cv_err_sys(err, errno, "making %s", part.data);
+		if (slash == NULL)
+			break;
+		p = slash;
+	}
+	cv_buf_deinit(&part);
+	return result;
+}
+
+/* base_dir: sockets and the pid file lie there; who may write to it could put others in their place. */
+static int prepare_base_dir(const struct master *m, struct cv_err *err)
+{
+	const char *dir = m->mc->core->base_dir;
+	struct stat st;
+	mode_t before = umask(022);
+	int result = make_directories(dir, err);
+
+	if (result == 0 && stat(dir, &st) < 0)
+		result = cv_err_sys(err, errno, "%s", dir);
+	if (result == 0 && !S_ISDIR(st.st_mode))
+		result = cv_err_set(err, CV_ERR_INVALID, "%s is no directory", dir);
+	if (result == 0 && st.st_uid != geteuid() && st.st_uid != 0)
+		result = cv_err_set(err, CV_ERR_PERM, "%s belongs to user %u: it must belong to root or to who runs the server", dir, (unsigned)st.st_uid);
+	if (result == 0 && (st.st_mode & 022) != 0 && (st.st_mode & S_ISVTX) == 0)
+		result = cv_err_set(err, CV_ERR_PERM, "%s can be written by others (mode %04o): chmod go-w %s", dir, (unsigned)(st.st_mode & 07777), dir);
+	if (result == 0 && m->privileged) {
+		char *empty = cv_arena_printf(m->mc->arena, "%s/empty", dir);
+		if (mkdir(empty, 0555) < 0 && errno != EEXIST)
+			result = cv_err_sys(err, errno, "making %s", empty);
+		else if (lstat(empty, &st) < 0 || !S_ISDIR(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) != 0)
+			result = cv_err_set(err, CV_ERR_PERM, "%s must be a directory of root's that nobody else can write to", empty);
+	}
+	(void)umask(before);
+	return result == 0 ? 0 : cv_err_context(err, "base_dir");
+}
+
+static int take_pid_file(struct master *m, struct cv_err *err)
+{
+	char *path = cv_arena_printf(m->mc->arena, "%s/master.pid", m->mc->core->base_dir);
+	char text[32];
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+
+	if (fd < 0)
+		return cv_err_sys(err, errno, "%s", path);
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+		text[n > 0 ? n : 0] = '\0';
+		(void)close(fd);
+		return cv_err_set(err, CV_ERR_INUSE, "the server runs already as process %s (%s)",
+			cv_log_clean(cv_str_trim(cv_str_c(text))), path);
+	}
+	(void)snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, strlen(text), 0) < 0) {
+		(void)close(fd);
+		return cv_err_sys(err, errno, "%s", path);
+	}
+	m->pid_fd = fd;
+	return 0;
+}
+
+/* ---- Progress --------------------------------------------------------------------------------------------------------- */
+
+static struct slot *slot_at(struct master *m, size_t i)
+{
+	return i == 0 ? &m->auth : i == 1 ? &m->spawner : i - 2 < m->fronts.count ? m->fronts.data[i - 2] : NULL;
+}
+
+static bool all_ready(struct master *m)
+{
+	struct slot *slot;
+
+	for (size_t i = 0; (slot = slot_at(m, i)) != NULL; i++) {
+		if (slot->child == NULL || slot->child->state != CHILD_READY)
+			return false;
+	}
+	return true;
+}
+
+/* In the background nothing is read, and nothing is written but by the log. */
+static void leave_terminal(const struct master *m)
+{
+	const char *log = m->mc->core->log_path;
+	bool log_there = log != NULL && (strcmp(log, "stderr") == 0 || strcmp(log, "/dev/stderr") == 0);
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)dup2(fd, STDOUT_FILENO);
+	if (!log_there)
+		(void)dup2(fd, STDERR_FILENO);
+	(void)close(fd);
+}
+
+/* The process that started this one in the background waits for a word. */
+static void tell_starter(struct master *m, char octet)
+{
+	if (m->opts.ready_fd < 0)
+		return;
+	if (write(m->opts.ready_fd, &octet, 1) < 0)
+		cv_debug(NULL, "nobody waits for the start any more");
+	(void)close(m->opts.ready_fd);
+	m->opts.ready_fd = -1;
+	leave_terminal(m);
+}
+
+static bool reload_answered(const struct master *m)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&m->children, node, next) {
+		if (cv_container(node, struct child, node)->reload_due > 0)
+			return false;
+	}
+	return true;
+}
+
+static void stop_auth(struct master *m);
+
+void master_progress(struct master *m)
+{
+	if (m->stopping) {
+		if (cv_list_empty(&m->children))
+			cv_loop_stop(m->loop);
+		else if (m->stop_step == 0)
+			stop_auth(m);
+		return;
+	}
+	if (!m->ready && all_ready(m)) {
+		m->ready = true;
+		cv_timer_stop(m->stop_timer);
+		cv_info(NULL, "culverd " PACKAGE_VERSION " is ready: %zu front%s%s", m->fronts.count, m->fronts.count == 1 ? "" : "s",
+			m->privileged ? "" : ", without root's rights");
+		master_notify("READY=1\nSTATUS=Serving");
+		tell_starter(m, 'R');
+	}
+	if (m->ready && m->reloading && all_ready(m) && reload_answered(m)) {
+		m->reloading = false;
+		master_admin_reloaded(m);
+		master_notify("READY=1\nSTATUS=Serving");
+		cv_info(NULL, "settings are reloaded");
+	}
+}
+
+/* ---- Stop ---------------------------------------------------------------------------------------------------------------- */
+
+static bool any_alive(const struct master *m, enum cv_role role)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&m->children, node, next) {
+		if (cv_container(node, struct child, node)->ops->role == role)
+			return true;
+	}
+	return false;
+}
+
+static void stop_role(struct master *m, enum cv_role role, bool graceful)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&m->children, node, next) {
+		struct child *child = cv_container(node, struct child, node);
+		if (child->ops->role != role)
+			continue;
+		child->state = CHILD_STOPPING;
+		master_send_stop(child, graceful);
+	}
+}
+
+/* Fronts and the spawner with its workers first, side by side: workers' goodbyes go out through fronts. Auth last, since both ask it. */
+static void stop_auth(struct master *m)
+{
+	if (any_alive(m, CV_ROLE_FRONT) || any_alive(m, CV_ROLE_SPAWNER))
+		return;
+	m->stop_step = 1;
+	stop_role(m, CV_ROLE_AUTH, true);
+	cv_timer_set(m->stop_timer, STOP_KILL_MS);
+}
+
+static void stop_late(void *ctx)
+{
+	struct master *m = ctx;
+	struct cv_node *node, *next;
+
+	if (!m->stopping) {
+		if (!m->ready)
+			master_fail(m, "some process did not become ready in time");
+		return;
+	}
+	if (m->stop_step < 2) {
+		m->stop_step = 2;
+		stop_role(m, CV_ROLE_FRONT, false);
+		stop_role(m, CV_ROLE_SPAWNER, false);
+		stop_role(m, CV_ROLE_AUTH, false);
+	} else {
+		cv_list_foreach(&m->children, node, next) {
+			struct child *child = cv_container(node, struct child, node);
+			cv_warn(NULL, "%s (pid %ld) does not end: killed", child->ops->name, (long)child->pid);
+			(void)kill(child->pid, SIGKILL);
+		}
+	}
+	cv_timer_set(m->stop_timer, STOP_KILL_MS);
+}
+
+void master_stop(struct master *m, bool now)
+{
+	struct slot *slot;
+
+	if (m->stopping) {
+		if (now)
+			cv_timer_set(m->stop_timer, 0);
+		return;
+	}
+	m->stopping = true;
+	m->stop_step = 0;
+	master_notify("STOPPING=1\nSTATUS=Stopping");
+	for (size_t i = 0; (slot = slot_at(m, i)) != NULL; i++)
+		cv_timer_remove(&slot->restart);
+	stop_role(m, CV_ROLE_FRONT, true);
+	stop_role(m, CV_ROLE_SPAWNER, true);
+	cv_timer_set(m->stop_timer, now ? 0 : STOP_GRACE_MS);
+	master_progress(m);
+}
+
+void master_fail(struct master *m, const char *text)
+{
+	if (m->stopping)
+		return;
+	cv_error(NULL, "the server could not be started: %s", text);
+	if (m->opts.ready_fd >= 0)
+		(void)fprintf(stderr, "culverd: %s\n", text);
+	m->status = 1;
+	master_stop(m, false);
+}
+
+/* ---- TLS ------------------------------------------------------------------------------------------------------------------- */
+
+/* What fronts get from now on. 1: it differs from before, 0: it is the same. */
+static int take_tls(struct master *m, const struct master_conf *mc, bool fresh, struct cv_err *err)
+{
+	struct cv_buf out;
+
+	cv_buf_init_wipe(&out, 64 * 1024 * 1024);
+	if (tls_conf_build(mc, fresh, &out, err) < 0) {
+		cv_buf_deinit(&out);
+		return -1;
+	}
+	if (m->tls_memfd >= 0 && cv_str_eq(cv_buf_str(&out), cv_buf_str(&m->tls_data))) {
+		cv_buf_deinit(&out);
+		return 0;
+	}
+	int fd = cv_memfd_from("culver-tls", cv_buf_str(&out), err);
+	if (fd < 0) {
+		cv_buf_deinit(&out);
+		return -1;
+	}
+	if (m->tls_memfd >= 0)
+		(void)close(m->tls_memfd);
+	m->tls_memfd = fd;
+	cv_buf_deinit(&m->tls_data);
+	m->tls_data = out;
+	return 1;
+}
+
+static void send_tls(struct master *m)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&m->children, node, next) {
+		struct child *child = cv_container(node, struct child, node);
+		if (child->ops->role != CV_ROLE_FRONT || child->state == CHILD_DRAINING || child->state == CHILD_STOPPING)
+			continue;
+		master_send(child, CV_MSG_TLS, 0, CV_STR(""), m->tls_memfd);
+		/* One that is not ready yet takes it as a part of its start. */
+		child->reload_due += child->state == CHILD_READY;
+	}
+}
+
+static void on_files_changed(void *ctx)
+{
+	struct master *m = ctx;
+	struct cv_err err = { 0 };
+	int result = take_tls(m, m->mc, true, &err);
+
+	if (result < 0) {
+		cv_error(NULL, "a certificate file changed and cannot be used, the old certificate stays in use: %s", err.text);
+	} else if (result > 0) {
+		cv_info(NULL, "certificates are renewed");
+		send_tls(m);
+	}
+}
+
+static void watch_files(struct master *m)
+{
+	struct cv_arena *arena = cv_arena_new("watch", NULL, 0);
+
+	master_watch_free(&m->watch);
+	m->watch = master_watch_new(m->loop, tls_conf_files(m->mc, arena), on_files_changed, m);
+	cv_arena_free(&arena);
+}
+
+/* ---- Reload ------------------------------------------------------------------------------------------------------------------ */
+
+/* Problems go to the log, and to who asked for the reload. */
+struct problems {
+	void (*fn)(void *ctx, const char *text);
+	void *ctx;
+};
+
+static void log_problem(void *ctx, const char *text)
+{
+	struct problems *p = ctx;
+
+	cv_error(NULL, "settings: %s", text);
+	if (p->fn != NULL)
+		p->fn(p->ctx, text);
+}
+
+/* The log is opened anew here; its descriptor goes to all, since most cannot open files any more. */
+static void reopen_log(struct master *m)
+{
+	struct cv_node *node, *next;
+	struct cv_err err = { 0 };
+
+	if (cv_role_log_open(m->mc->core, "master", &err) < 0) {
+		cv_error(NULL, "%s", err.text);
+		return;
+	}
+	cv_list_foreach(&m->children, node, next) {
+		struct child *child = cv_container(node, struct child, node);
+		if (cv_log_fd() >= 0)
+			master_send(child, CV_MSG_REOPEN_LOG, 0, CV_STR(""), cv_log_fd());
+	}
+}
+
+static void give_tokens(struct master *m)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&m->listeners, node, next) {
+		struct listener *l = cv_container(node, struct listener, node);
+		if (l->token == 0)
+			l->token = ++m->next_token;
+	}
+}
+
+/* Tell a child which listeners are new, changed or gone. */
+static void send_listener_changes(struct master *m, struct child *child, uint64_t known)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&m->listeners, node, next) {
+		const struct listener *l = cv_container(node, struct listener, node);
+		if (l->old_token != 0)
+			master_send(child, CV_MSG_LISTENER_GONE, l->old_token, CV_STR(""), -1);
+		if (!l->wanted)
+			master_send(child, CV_MSG_LISTENER_GONE, l->token, CV_STR(""), -1);
+		else if (l->token > known && master_listener_for(child, l))
+			master_send_listener(child, l);
+	}
+}
+
+static bool same_names(const char *const *a, const char *const *b)
+{
+	size_t i = 0;
+
+	while (a[i] != NULL && b[i] != NULL && strcmp(a[i], b[i]) == 0)
+		i++;
+	return a[i] == NULL && b[i] == NULL;
+}
+
+/* A confined process cannot open modules that it was not started with: another takes its place and the old one serves its connections to their end. */
+static void replace(struct slot *slot)
+{
+	struct child *old = slot->child;
+	struct cv_err err = { 0 };
+
+	if (old != NULL) {
+		old->state = CHILD_DRAINING;
+		slot->child = NULL;
+	}
+	if (master_child_start(slot, &err) < 0) {
+		cv_error(NULL, "%s", err.text);
+		if (old != NULL) {
+			old->state = CHILD_READY;
+			slot->child = old;
+		}
+		return;
+	}
+	if (old != NULL)
+		master_send_stop(old, true);
+}
+
+static void reload_slot(struct slot *slot, const struct master_conf *before, const char *const *modules_before, const char *const *modules_now,
+	uint64_t known)
+{
+	struct child *child = slot->child;
+	struct master *m = slot->m;
+	struct cv_err err = { 0 };
+
+	(void)before;
+	if (child == NULL)
+		return;
+	/* One that still starts was given the old settings. */
+	if (child->state != CHILD_READY || (!same_names(modules_before, modules_now) && slot->ops->role != CV_ROLE_SPAWNER)) {
+		replace(slot);
+		return;
+	}
+	if (!same_names(modules_before, modules_now))
+		master_send_modules(child, m->mc);
+	if (master_send_conf(child, m->mc, &err) < 0) {
+		cv_error(NULL, "%s: settings could not be sent: %s", slot->ops->name, err.text);
+		return;
+	}
+	child->reload_due++;
+	send_listener_changes(m, child, known);
+}
+
+static struct slot *new_slot(struct master *m, const struct cv_role_ops *ops, uint32_t index)
+{
+	struct slot *slot = cv_new0(struct slot);
+
+	slot->m = m;
+	slot->ops = ops;
+	slot->index = index;
+	return slot;
+}
+
+static void set_front_count(struct master *m, size_t count)
+{
+	struct cv_err err = { 0 };
+
+	while (m->fronts.count > count) {
+		struct slot *slot = m->fronts.data[--m->fronts.count];
+		if (slot->child != NULL) {
+			slot->child->state = CHILD_DRAINING;
+			master_send_stop(slot->child, true);
+		}
+		cv_timer_remove(&slot->restart);
+		cv_free(slot);
+	}
+	while (m->fronts.count < count) {
+		struct slot *slot = new_slot(m, &cv_front_role, (uint32_t)m->fronts.count);
+		*cv_vec_push(&m->fronts) = slot;
+		if (master_child_start(slot, &err) < 0)
+			cv_error(NULL, "%s", err.text);
+	}
+}
+
+static void forget_listeners(struct master *m)
+{
+	struct cv_node *node, *next;
+
+	for (node = m->listeners.next; node != &m->listeners; node = next) {
+		struct listener *l = cv_container(node, struct listener, node);
+		next = node->next;
+		l->old_token = 0;
+		if (!l->wanted)
+			master_listener_free(m, l);
+	}
+}
+
+int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), void *ctx)
+{
+	struct cv_err err = { 0 };
+	struct problems problems = { .fn = fn, .ctx = ctx };
+
+	if (m->stopping || !m->ready)
+		return 0;
+	char notify[64];
+	(void)snprintf(notify, sizeof(notify), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)cv_time_mono_us());
+	master_notify(notify);
+	struct master_conf *now = master_conf_load(&m->opts, log_problem, &problems), *before = m->mc;
+	if (now != NULL && strcmp(now->core->base_dir, before->core->base_dir) != 0) {
+		log_problem(&problems, "base_dir can be changed by a restart only");
+		master_conf_free(&now);
+	}
+	int tls = -1;
+	if (now != NULL && (master_listen(m, now, &err) < 0 || (tls = take_tls(m, now, false, &err)) < 0)) {
+		log_problem(&problems, err.text);
+		master_conf_free(&now);
+	}
+	if (now == NULL) {
+		cv_error(NULL, "the new settings are not taken, the old ones stay in force");
+		master_notify("READY=1\nSTATUS=Serving with old settings: the new ones have errors");
+		return -1;
+	}
+	m->mc = now;
+	uint64_t known = m->next_token;
+	give_tokens(m);
+	m->reloading = true;
+	reload_slot(&m->auth, before, before->auth_modules, now->auth_modules, known);
+	reload_slot(&m->spawner, before, before->worker_modules, now->worker_modules, known);
+	for (size_t i = 0; i < CV_MIN(m->fronts.count, (size_t)now->front_count); i++)
+		reload_slot(m->fronts.data[i], before, before->front_modules, now->front_modules, known);
+	set_front_count(m, now->front_count);
+	if (tls > 0)
+		send_tls(m);
+	forget_listeners(m);
+	master_conf_free(&before);
+	watch_files(m);
+	master_admin_settings(m);
+	reopen_log(m);
+	master_progress(m);
+	return 0;
+}
+
+/* ---- Signals ------------------------------------------------------------------------------------------------------------------- */
+
+static void on_child(void *ctx, int signo, int pid, int uid)
+{
+	(void)signo;
+	(void)pid;
+	(void)uid;
+	master_reap(ctx);
+}
+
+static void on_term(void *ctx, int signo, int pid, int uid)
+{
+	struct master *m = ctx;
+
+	if (!m->stopping)
+		cv_info(NULL, "stopping: %s from process %d of user %d", strsignal(signo), pid, uid);
+	master_stop(m, false);
+}
+
+static void on_hup(void *ctx, int signo, int pid, int uid)
+{
+	(void)signo;
+	(void)pid;
+	(void)uid;
+	(void)master_reload(ctx, NULL, NULL);
+}
+
+static void on_usr1(void *ctx, int signo, int pid, int uid)
+{
+	(void)signo;
+	(void)pid;
+	(void)uid;
+	reopen_log(ctx);
+	cv_info(NULL, "the log is reopened");
+}
+
+static void on_watchdog(void *ctx)
+{
+	struct master *m = ctx;
+
+	master_notify("WATCHDOG=1");
+	cv_timer_set(m->watchdog, m->watchdog_ms);
+}
+
+/* ---- Start ----------------------------------------------------------------------------------------------------------------------- */
+
+static int start_all(struct master *m, struct cv_err *err)
+{
+	if (master_child_start(&m->auth, err) < 0 || master_child_start(&m->spawner, err) < 0)
+		return -1;
+	for (uint32_t i = 0; i < m->mc->front_count; i++) {
+		struct slot *slot = new_slot(m, &cv_front_role, i);
+		*cv_vec_push(&m->fronts) = slot;
+		if (master_child_start(slot, err) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int set_up(struct master *m, struct cv_err *err)
+{
+	if (prepare_base_dir(m, err) < 0 || take_pid_file(m, err) < 0)
+		return -1;
+	master_inherit(m);
+	if (master_admin_start(m, err) < 0)
+		return -1;
+	if (master_listen(m, m->mc, err) < 0 || take_tls(m, m->mc, false, err) < 0)
+		return -1;
+	give_tokens(m);
+	return start_all(m, err);
+}
+
+static void tear_down(struct master *m)
+{
+	struct cv_node *node, *next;
+
+	for (node = m->listeners.next; node != &m->listeners; node = next) {
+		next = node->next;
+		master_listener_free(m, cv_container(node, struct listener, node));
+	}
+	for (size_t i = 0; i < m->fronts.count; i++) {
+		cv_timer_remove(&m->fronts.data[i]->restart);
+		cv_free(m->fronts.data[i]);
+	}
+	cv_vec_free(&m->fronts);
+	for (size_t i = 0; i < m->inherited_names.count; i++)
+		cv_free(m->inherited_names.data[i]);
+	cv_vec_free(&m->inherited_names);
+	cv_vec_free(&m->inherited_fds);
+	master_watch_free(&m->watch);
+	master_admin_stop(m);
+	if (m->tls_memfd >= 0)
+		(void)close(m->tls_memfd);
+	cv_buf_deinit(&m->tls_data);
+	cv_timer_remove(&m->stop_timer);
+	cv_timer_remove(&m->watchdog);
+	if (m->pid_fd >= 0) {
+		(void)unlink(cv_arena_printf(m->mc->arena, "%s/master.pid", m->mc->core->base_dir));
+		(void)close(m->pid_fd);
+	}
+	cv_loop_free(&m->loop);
+	master_conf_free(&m->mc);
+}
+
+int master_run(const struct master_opts *opts, struct master_conf *mc)
+{
+	static struct master master;
+	struct master *m = &master;
+	struct cv_err err = { 0 };
+
+	m->opts = *opts;
+	m->mc = mc;
+	m->privileged = geteuid() == 0;
+	m->pid_fd = m->tls_memfd = -1;
+	cv_buf_init_wipe(&m->tls_data, 64 * 1024 * 1024);
+	cv_list_init(&m->listeners);
+	cv_list_init(&m->children);
+	m->auth = (struct slot){ .m = m, .ops = &cv_auth_role };
+	m->spawner = (struct slot){ .m = m, .ops = &cv_spawner_role };
+	if (cv_role_log_open(mc->core, "master", &err) < 0) {
+		(void)fprintf(stderr, "culverd: %s\n", err.text);
+		cv_error(NULL, "%s", err.text);
+		tell_starter(m, 'F');
+		return 1;
+	}
+	cv_title_set("%s master", mc->core->instance_name);
+	(void)umask(077);
+	(void)cv_limit_nofile();
+	(void)signal(SIGPIPE, SIG_IGN);
+	m->loop = cv_loop_new(CV_LOOP_EPOLL);
+	m->started_ms = cv_loop_now_ms(m->loop);
+	cv_signal_add(m->loop, SIGCHLD, on_child, m);
+	cv_signal_add(m->loop, SIGTERM, on_term, m);
+	cv_signal_add(m->loop, SIGINT, on_term, m);
+	cv_signal_add(m->loop, SIGHUP, on_hup, m);
+	cv_signal_add(m->loop, SIGUSR1, on_usr1, m);
+	m->stop_timer = cv_timer_add(m->loop, START_LIMIT_MS, stop_late, m);
+	m->watchdog_ms = master_notify_watchdog_ms();
+	if (m->watchdog_ms > 0)
+		m->watchdog = cv_timer_add(m->loop, 0, on_watchdog, m);
+
+	if (set_up(m, &err) < 0) {
+		master_fail(m, err.text);
+	} else {
+		watch_files(m);
+	}
+	if (!m->stopping || !cv_list_empty(&m->children))
+		cv_loop_run(m->loop);
+	if (m->status == 0)
+		cv_info(NULL, "stopped");
+	tell_starter(m, 'F');
+	tear_down(m);
+	return m->status;
+}

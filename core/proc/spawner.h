@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+   Inside the spawner: workers, requests and sessions. Private to spawner*.c. */
+#ifndef CV_PROC_SPAWNER_H
+#define CV_PROC_SPAWNER_H
+
+#include "core/proc/messages.h"
+#include "core/proc/role.h"
+#include "core/proc/worker.h"
+#include <culver/admin.h>
+#include <culver/log.h>
+#include <culver/time.h>
+
+#include <sys/types.h>
+
+struct spawner;
+
+struct front_peer {
+	struct cv_node node;
+	struct spawner *sp;
+	uint32_t index;
+	struct cv_ipc *ipc;
+};
+
+/* Something a user's worker is to take. Strings live in its arena. */
+struct request {
+	struct cv_node node; /* spawner.waiting (asked of auth), worker.waiting, worker.running */
+	struct cv_arena *arena;
+	enum request_kind { REQUEST_SESSION = 1, REQUEST_JOB, REQUEST_ADMIN } kind;
+	struct front_peer *front; /* NULL: it is gone, or an administrator asks */
+	uint64_t front_id, id;
+	int fd;              /* owned; -1: none */
+	struct cv_str payload; /* of the message to the worker */
+	struct cv_str protocol, session, remote;
+	bool secured;
+	/* What auth said. */
+	const char *user, *home, *mail;
+	const char **fields; /* "key=value" */
+	size_t field_count;
+	uint32_t sysuid, sysgid; /* UINT32_MAX: not given */
+};
+
+/* A session as `culver who` shows it. */
+struct session {
+	char protocol[16];
+	char remote[46];
+	char state[32];
+	int64_t since_sec;
+	bool secured;
+};
+
+/* One user's process: at most one of a user at a time. */
+struct worker {
+	struct cv_node node;
+	struct spawner *sp;
+	struct cv_arena *arena;
+	struct cv_gen *gen;
+	const char *user, *home, *mail;
+	const char *const *fields;
+	uint32_t sysuid, sysgid;
+	pid_t pid;
+	struct cv_ipc *ipc;     /* NULL: closed */
+	enum worker_state {
+		WORKER_STARTING = 1, /* requests wait for READY */
+		WORKER_READY,
+		WORKER_EXITING       /* requests wait for its end and then for the next */
+	} state;
+	bool failed;            /* it said so itself */
+	bool was_ready;
+	uint32_t sent;          /* messages to it */
+	struct cv_node waiting; /* requests */
+	struct cv_node running; /* jobs it has */
+	struct cv_map *jobs;    /* id -> the same */
+	struct cv_map *sessions; /* session id -> struct session */
+	struct cv_timer *limit;
+	struct cv_log_ctx log;
+	int64_t since_sec;
+};
+
+struct spawner {
+	struct cv_role_proc *proc;
+	struct cv_loop *loop;
+	struct cv_ipc *auth;
+	struct cv_node fronts, workers;
+	struct cv_node waiting; /* requests asked of auth */
+	struct cv_map *asked;   /* id -> the same */
+	struct cv_map *by_user, *by_pid;
+	size_t worker_count;
+	uint64_t next_id, worker_limit, session_limit, idle_ms, vsz_limit;
+	uint32_t mail_uid, mail_gid; /* UINT32_MAX: not set */
+	CV_VEC(uint32_t) groups;
+	const struct cv_worker_entry *entry;
+	bool stopping;
+	uint64_t started, jobs_done;
+};
+
+/* who, kick (spawner-admin.c). */
+extern const struct cv_module spawner_admin_module;
+/* End a session, or all of the worker's (session absent). */
+void spawner_kick(struct worker *w, struct cv_str session, struct cv_str reason);
+
+#endif

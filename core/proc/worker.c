@@ -1,0 +1,639 @@
+/* SPDX-License-Identifier: MIT
+   A worker: drops to its user's identity, confines itself to the user's files, and runs all of the user's sessions and jobs. */
+#include "core/proc/worker.h"
+
+#include "core/proc/role.h"
+#include "core/proc/session-private.h"
+#include <culver/admin.h>
+#include <culver/charset.h>
+#include <culver/hooks.h>
+#include <culver/time.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The user's files may still be held by a worker whose spawner died: it is ending. */
+#define INUSE_RETRY_MS 100
+#define INUSE_TRIES 100
+#define LAST_WORDS_MS 200
+#define GROUPS_MAX 256
+
+struct worker_process {
+	const struct cv_worker_args *args;
+	struct cv_loop *loop;
+	struct cv_ipc *spawner;
+	struct cv_session_host host;
+	struct cv_arena *arena;
+	const char *home;          /* may be NULL */
+	unsigned admins;           /* administrators' commands that run */
+	uint32_t received;         /* messages from spawner */
+	struct cv_timer *idle, *last_words;
+	bool stopping;
+	struct cv_log_ctx log;
+};
+
+/* ---- Becoming the user -------------------------------------------------------------------------------------------------- */
+
+/* Open the next part of a path below dir, or make it. made_r: it was made. As root nothing is followed or made where somebody else could put something else
+   meanwhile: then 0, and the user's own rights must do it. 1 done, -1. */
+static int step_down(int *dir, const char *name, bool as_root, mode_t mode, bool *made_r, struct cv_err *err)
+{
+	struct stat st, parent;
+
+	*made_r = false;
+	if (fstatat(*dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		if (errno != ENOENT)
+			return cv_err_sys(err, errno, "home: %s", name);
+		if (fstat(*dir, &parent) < 0)
+			return cv_err_sys(err, errno, "home: above %s", name);
+		if (as_root && (parent.st_uid != 0 || (parent.st_mode & 022) != 0))
+			return 0;
+		if (mkdirat(*dir, name, mode) < 0 && errno != EEXIST)
+			return cv_err_sys(err, errno, "home: making %s", name);
+		*made_r = true;
+	} else if (as_root && S_ISLNK(st.st_mode) && st.st_uid != 0) {
+		return 0;
+	}
+	int next = openat(*dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC | (*made_r ? O_NOFOLLOW : 0));
+	if (next < 0)
+		return cv_err_sys(err, errno, "home: %s", name);
+	(void)close(*dir);
+	*dir = next;
+	return 1;
+}
+
+/* Make home, mode 0700, the user's; directories above it that are missing become root's, or the user's where root has no say. */
+static int create_home(const char *home, const struct cv_worker_args *args, bool as_root, struct cv_err *err)
+{
+	struct cv_buf part;
+	int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), result = 1;
+	struct cv_str rest = cv_str_c(home);
+	bool made = false;
+
+	cv_buf_init(&part, 4096);
+	while (dir >= 0 && rest.len > 0 && result == 1) {
+		struct cv_str name;
+		(void)cv_str_split(rest, '/', &name, &rest);
+		if (name.len == 0)
+			continue;
+		cv_buf_clear(&part);
+		cv_buf_append(&part, name);
+		result = step_down(&dir, part.data, as_root, rest.len == 0 || !as_root ? 0700 : 0711, &made, err);
+	}
+	if (dir < 0)
+		result = cv_err_sys(err, errno, "home %s", home);
+	else if (result == 1 && made && as_root && fchownat(dir, "", args->sysuid, args->sysgid, AT_EMPTY_PATH) < 0)
+		result = cv_err_sys(err, errno, "owner of home %s", home);
+	if (dir >= 0)
+		(void)close(dir);
+	cv_buf_deinit(&part);
+	if (result == 1 && made)
+		cv_info(NULL, "user=%s home %s made", cv_log_clean(cv_str_c(args->user)), home);
+	return result < 0 ? -1 : 0;
+}
+
+static bool home_missing(const struct worker_process *wp)
+{
+	struct stat st;
+
+	/* What else may be wrong with it is the mail library's to report. */
+	return wp->home != NULL && wp->args->core->mail_create_home && stat(wp->home, &st) < 0 && errno == ENOENT;
+}
+
+static int check_home(struct worker_process *wp, struct cv_err *err)
+{
+	const char *home = wp->args->home;
+
+	if (home == NULL || home[0] == '\0')
+		return 0;
+	if (home[0] != '/')
+		return cv_err_set(err, CV_ERR_INVALID, "home \"%s\" is no absolute path", home);
+	/* Dovecot's chroot mark in the middle of the path. */
+	if (strstr(home, "/./") != NULL)
+		return cv_err_set(err, CV_ERR_UNSUPPORTED, "home \"%s\" asks for a chroot (/./), which workers do not have: they are confined by Landlock",
+			home);
+	wp->home = home;
+	return 0;
+}
+
+static const char *field(const struct cv_worker_args *args, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (size_t i = 0; args->fields != NULL && args->fields[i] != NULL; i++) {
+		if (strncmp(args->fields[i], key, len) == 0 && args->fields[i][len] == '=')
+			return args->fields[i] + len + 1;
+	}
+	return NULL;
+}
+
+/* The user's own groups, where the user database says that this is a system user, and mail_access_groups. */
+static size_t find_groups(const struct cv_worker_args *args, uint32_t groups[GROUPS_MAX])
+{
+	const char *system_user = field(args, "system_groups_user");
+	size_t count = 0;
+
+	if (args->privileged && system_user != NULL) {
+		gid_t list[GROUPS_MAX];
+		int n = GROUPS_MAX;
+		if (getgrouplist(system_user, args->sysgid, list, &n) < 0)
+			cv_warn(NULL, "user %s has more groups than %d", cv_log_clean(cv_str_c(args->user)), GROUPS_MAX);
+		for (int i = 0; i < n && i < GROUPS_MAX; i++)
+			groups[count++] = list[i];
+	}
+	for (size_t i = 0; i < args->group_count && count < GROUPS_MAX; i++)
+		groups[count++] = args->groups[i];
+	return count;
+}
+
+static int become_user(struct worker_process *wp, struct cv_err *err)
+{
+	const struct cv_worker_args *args = wp->args;
+	uint32_t groups[GROUPS_MAX];
+	struct cv_restrict to = { .sysuid = args->sysuid, .sysgid = args->sysgid, .groups = groups };
+
+	if (check_home(wp, err) < 0 || (args->privileged && home_missing(wp) && create_home(wp->home, args, true, err) < 0))
+		return -1;
+	to.group_count = find_groups(args, groups);
+	(void)umask(077);
+	if (cv_restrict(&to, err) < 0 || (home_missing(wp) && create_home(wp->home, args, false, err) < 0))
+		return -1;
+	cv_limit_vsz(args->vsz_limit);
+	if (setenv("HOME", wp->home != NULL ? wp->home : "/", 1) < 0 || setenv("USER", args->user, 1) < 0)
+		return cv_err_sys(err, errno, "environment");
+	if (wp->home == NULL || chdir(wp->home) < 0)
+		(void)!chdir("/");
+	return 0;
+}
+
+/* ---- Confinement ------------------------------------------------------------------------------------------------------------ */
+
+/* What programs and libraries read everywhere. */
+static const char *const readable[] = {
+	"/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/nsswitch.conf", "/etc/hosts",
+	"/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/passwd", "/etc/group", "/etc/ssl", "/etc/pki",
+	"/etc/crypto-policies", "/etc/mime.types", "/dev/urandom", "/dev/random", "/dev/zero",
+#ifdef CV_SANITIZE
+	"/proc",
+#endif
+};
+
+/* path, or the nearest directory above it that exists, when it is yet to be made. */
+static const char *existing(struct cv_arena *arena, const char *path, bool *exact)
+{
+	char *text = cv_arena_strdup(arena, path);
+	struct stat st;
+
+	while (lstat(text, &st) < 0 && errno == ENOENT) {
+		char *slash = strrchr(text, '/');
+		*exact = false;
+		if (slash == NULL || slash == text)
+			return path;
+		*slash = '\0';
+	}
+	return text;
+}
+
+/* 1 confined, 0 the kernel cannot, -1. *exact_r: every path was there, so that nothing wider had to be allowed. */
+static int confine(struct worker_process *wp, const struct cv_user_config *config, bool *exact_r, struct cv_err *err)
+{
+	const char *const *paths;
+	CV_VEC(struct cv_sandbox_path) list = { 0 };
+
+	*exact_r = true;
+	if (cv_user_paths(config, wp->arena, &paths, err) < 0)
+		return -1;
+	for (size_t i = 0; paths[i] != NULL; i++)
+		*cv_vec_push(&list) = (struct cv_sandbox_path){ .path = existing(wp->arena, paths[i], exact_r), .write = true };
+	for (size_t i = 0; i < CV_COUNT_OF(readable); i++)
+		*cv_vec_push(&list) = (struct cv_sandbox_path){ .path = readable[i] };
+	*cv_vec_push(&list) = (struct cv_sandbox_path){ .path = wp->args->core->mail_plugin_dir };
+	*cv_vec_push(&list) = (struct cv_sandbox_path){ .path = "/dev/null", .write = true };
+	int result = cv_sandbox_landlock(list.data, list.count, err);
+	cv_vec_free(&list);
+	return result;
+}
+
+static int open_user(struct worker_process *wp, struct cv_err *err)
+{
+	const struct cv_worker_args *args = wp->args;
+	struct cv_user_config config = { .name = args->user, .home = wp->home, .mail_location = args->mail, .sysuid = args->sysuid,
+		.sysgid = args->sysgid, .conf = args->conf, .registry = args->registry, .loop = wp->loop, .fields = args->fields };
+	bool exact = true;
+	int result;
+
+	if (args->core->landlock && confine(wp, &config, &exact, err) < 0)
+		return -1;
+	if (cv_sandbox_seccomp(CV_SANDBOX_WORKER, (enum cv_seccomp_mode)args->core->seccomp, err) < 0)
+		return -1;
+	for (unsigned tries = 0;; tries++) {
+		*err = (struct cv_err){ 0 };
+		result = cv_user_open(&config, &wp->host.user, err);
+		if (result == 0 || err->code != CV_ERR_INUSE || tries >= INUSE_TRIES)
+			break;
+		struct timespec pause = { .tv_nsec = INUSE_RETRY_MS * 1000000L };
+		(void)nanosleep(&pause, NULL);
+	}
+	if (result < 0)
+		return -1;
+	/* Now that all directories are there, nothing above them is needed any more. */
+	if (!exact && confine(wp, &config, &exact, err) < 0)
+		return -1;
+	return 0;
+}
+
+/* ---- To the spawner ---------------------------------------------------------------------------------------------------------- */
+
+static void put_err(struct cv_buf *out, const struct cv_err *err)
+{
+	cv_put_u8(out, err != NULL ? (uint8_t)err->code : CV_ERR_NONE);
+	cv_put_u8(out, err != NULL && err->public_text);
+	cv_put_str(out, err != NULL ? cv_str_c(err->text) : CV_STR(""));
+}
+
+static void tell(struct worker_process *wp, uint16_t type, uint64_t id, const struct cv_buf *out)
+{
+	if (wp->spawner == NULL)
+		return;
+	if (!cv_buf_ok(out) || cv_ipc_send(wp->spawner, type, id, cv_buf_str(out), NULL, 0) < 0)
+		cv_warn(&wp->log, "message %u to the spawner could not be sent", type);
+}
+
+static void tell_failed(struct worker_process *wp, const struct cv_err *err)
+{
+	struct cv_buf out;
+
+	cv_buf_init(&out, 4096);
+	put_err(&out, err);
+	tell(wp, CV_MSG_WORKER_FAILED, 0, &out);
+	cv_buf_deinit(&out);
+}
+
+static void on_state(struct cv_session_host *host, const struct cv_session *session, const char *state, bool ended)
+{
+	struct worker_process *wp = host->ctx;
+	struct cv_buf out;
+
+	cv_buf_init(&out, 4096);
+	cv_put_str(&out, session->id);
+	cv_put_str(&out, cv_str_c(session->protocol->name));
+	cv_put_str(&out, cv_str_c(state));
+	cv_put_u8(&out, ended);
+	tell(wp, CV_MSG_WORKER_SESSION_STATE, 0, &out);
+	cv_buf_deinit(&out);
+}
+
+static void on_job_reply(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data)
+{
+	struct cv_buf out;
+
+	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
+	put_err(&out, err);
+	cv_put_str(&out, data);
+	tell(host->ctx, CV_MSG_WORKER_JOB_REPLY, id, &out);
+	cv_buf_deinit(&out);
+}
+
+/* ---- Idle and end -------------------------------------------------------------------------------------------------------------- */
+
+static bool busy(const struct worker_process *wp)
+{
+	return wp->host.session_count > 0 || wp->host.job_count > 0 || wp->admins > 0;
+}
+
+static void set_title(const struct worker_process *wp)
+{
+	const struct cv_core_settings *core = wp->args->core;
+
+	if (core->verbose_proctitle)
+		cv_title_set("%s worker: %s (%zu sessions, %zu jobs)", core->instance_name, wp->args->user, wp->host.session_count,
+			wp->host.job_count);
+}
+
+static void look_idle(struct worker_process *wp)
+{
+	set_title(wp);
+	if (busy(wp)) {
+		cv_timer_stop(wp->idle);
+		return;
+	}
+	if (wp->stopping)
+		cv_timer_set(wp->last_words, LAST_WORDS_MS);
+	else
+		cv_timer_set(wp->idle, wp->args->idle_ms);
+}
+
+static void on_ended(struct cv_session_host *host)
+{
+	look_idle(host->ctx);
+}
+
+static void on_idle(void *ctx)
+{
+	struct worker_process *wp = ctx;
+	struct cv_buf out;
+
+	if (busy(wp) || wp->stopping)
+		return;
+	cv_buf_init(&out, 16);
+	cv_put_u32(&out, wp->received);
+	tell(wp, CV_MSG_WORKER_IDLE, 0, &out);
+	cv_buf_deinit(&out);
+	/* Asked again, should the answer be a message that was on its way. */
+	cv_timer_set(wp->idle, CV_MAX(wp->args->idle_ms, (uint64_t)1000));
+}
+
+static void on_last_words(void *ctx)
+{
+	struct worker_process *wp = ctx;
+
+	cv_loop_stop(wp->loop);
+}
+
+static void stop(struct worker_process *wp, const char *reason)
+{
+	struct cv_node *node, *next;
+
+	if (wp->stopping)
+		return;
+	wp->stopping = true;
+	cv_list_foreach(&wp->host.sessions, node, next)
+		cv_session_goodbye(cv_container(node, struct cv_session, node), reason);
+	look_idle(wp);
+}
+
+/* ---- From the spawner ------------------------------------------------------------------------------------------------------------- */
+
+static bool skip_kv(struct cv_reader *reader)
+{
+	uint16_t count;
+	struct cv_str s;
+
+	if (!cv_take_u16(reader, &count) || count > CV_LOGIN_CLIENT_ID_MAX)
+		return false;
+	for (unsigned i = 0; i < 2u * count; i++) {
+		if (!cv_take_str(reader, 1024, &s))
+			return false;
+	}
+	return true;
+}
+
+static const struct cv_session_protocol *find_protocol(const struct worker_process *wp, struct cv_str name)
+{
+	char *text = cv_arena_cstr(wp->arena, name);
+
+	return text != NULL ? cv_provider_get(wp->args->registry, CV_CAP_SESSION, text) : NULL;
+}
+
+static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+	struct cv_session_config config = { 0 };
+	struct cv_str protocol;
+	uint8_t secured;
+
+	(void)ipc;
+	wp->received++;
+	struct cv_reader *r = &msg->payload;
+	if (!cv_take_str(r, 63, &protocol) || !cv_take_str(r, 64, &config.id) || !cv_take_str(r, 45, &config.remote) ||
+		!cv_take_u32(r, &config.remote_port) || !cv_take_str(r, 45, &config.local) || !cv_take_u32(r, &config.local_port) ||
+		!cv_take_str(r, 255, &config.local_name) || !cv_take_u8(r, &secured) || !cv_take_str(r, 255, &config.tls) ||
+		!cv_take_str(r, CV_LOGIN_RESUME_MAX, &config.resume) || !cv_take_str(r, CV_IPC_MAX_PAYLOAD, &config.unread) || !skip_kv(r) ||
+		!cv_reader_end(r))
+		return -1;
+	config.secured = secured != 0;
+	config.protocol = find_protocol(wp, protocol);
+	if (config.protocol == NULL || config.protocol->start == NULL) {
+		cv_error(&wp->log, "no module runs sessions of protocol %s", cv_log_clean(protocol));
+		struct cv_session ended = { .id = config.id, .protocol = &(const struct cv_session_protocol){ .name = "none" } };
+		on_state(&wp->host, &ended, "", true);
+		return 0;
+	}
+	cv_timer_stop(wp->idle);
+	config.fd = msg->fds[0];
+	msg->fds[0] = -1;
+	cv_session_begin(&wp->host, &config);
+	set_title(wp);
+	return 0;
+}
+
+static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+	struct cv_str protocol, session, remote, payload;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_take_str(&msg->payload, 63, &protocol) || !cv_take_str(&msg->payload, 64, &session) || !cv_take_str(&msg->payload, 45, &remote) ||
+		!cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &payload) || !cv_reader_end(&msg->payload))
+		return -1;
+	const struct cv_session_protocol *p = find_protocol(wp, protocol);
+	if (p == NULL || p->job == NULL) {
+		struct cv_err err = { 0 };
+		(void)cv_err_set(&err, CV_ERR_INTERNAL, "no module runs jobs of protocol %s", cv_log_clean(protocol));
+		cv_error(&wp->log, "%s", err.text);
+		on_job_reply(&wp->host, msg->id, &err, CV_STR(""));
+		return 0;
+	}
+	cv_timer_stop(wp->idle);
+	cv_job_begin(&wp->host, msg->id, p, session, remote, payload, msg->nfds > 0 ? msg->fds[0] : -1);
+	return 0;
+}
+
+static void admin_finished(void *ctx)
+{
+	struct worker_process *wp = ctx;
+
+	wp->admins--;
+	look_idle(wp);
+}
+
+static int on_admin(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+	struct cv_admin_request request;
+	struct cv_err err = { 0 };
+	struct cv_str peer;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_take_str(&msg->payload, 255, &peer))
+		return -1;
+	int fd = msg->fds[0];
+	msg->fds[0] = -1;
+	struct cv_arena *arena = cv_arena_new("admin request", NULL, CV_ARENA_WIPE);
+	if (cv_admin_request_parse(&msg->payload, arena, &request, &err) < 0) {
+		cv_admin_refuse(fd, &err);
+	} else {
+		struct cv_admin_serve_config config = { .registry = wp->args->registry, .loop = wp->loop, .fd = fd,
+			.peer = cv_arena_cstr(arena, peer), .role = CV_ROLE_WORKER, .user = wp->host.user, .process = wp,
+			.finished = admin_finished, .ctx = wp };
+		wp->admins++;
+		cv_timer_stop(wp->idle);
+		cv_admin_serve(&config, request.command, request.args, request.arg_count);
+	}
+	cv_arena_free(&arena);
+	look_idle(wp);
+	return 0;
+}
+
+static int on_kick(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+	struct cv_str id, reason;
+	struct cv_node *node, *next;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_take_str(&msg->payload, 64, &id) || !cv_take_str(&msg->payload, 255, &reason) || !cv_reader_end(&msg->payload))
+		return -1;
+	cv_list_foreach(&wp->host.sessions, node, next) {
+		struct cv_session *session = cv_container(node, struct cv_session, node);
+		if (id.ptr == NULL || cv_str_eq(session->id, id))
+			cv_session_goodbye(session, cv_arena_str(session->arena, reason).ptr);
+	}
+	return 0;
+}
+
+static int on_stop(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_reader_end(&msg->payload))
+		return -1;
+	stop(wp, "shutdown");
+	return 0;
+}
+
+static int on_mayexit(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+	uint32_t sent;
+
+	(void)ipc;
+	if (!cv_take_u32(&msg->payload, &sent) || !cv_reader_end(&msg->payload))
+		return -1;
+	/* The spawner sends nothing after it, and what it sent before came before. */
+	if (sent == wp->received && !busy(wp))
+		cv_loop_stop(wp->loop);
+	else
+		cv_error(&wp->log, "the spawner counted %u messages, %u arrived", sent, wp->received);
+	wp->received++;
+	return 0;
+}
+
+static const struct cv_ipc_type table[] = {
+	{ CV_MSG_WORKER_SESSION, "WORKER_SESSION", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_session },
+	{ CV_MSG_WORKER_JOB, "WORKER_JOB", CV_IPC_MAX_PAYLOAD, 0, 1, 0, on_job },
+	{ CV_MSG_WORKER_ADMIN, "WORKER_ADMIN", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_admin },
+	{ CV_MSG_WORKER_KICK, "WORKER_KICK", 1024, 0, 0, 0, on_kick },
+	{ CV_MSG_WORKER_STOP, "WORKER_STOP", 0, 0, 0, 0, on_stop },
+	{ CV_MSG_WORKER_MAYEXIT, "WORKER_MAYEXIT", 4, 0, 0, 0, on_mayexit },
+};
+
+/* The spawner died: its successor must be able to open the user's mail soon. */
+static void on_closed(void *ctx, struct cv_ipc *ipc)
+{
+	struct worker_process *wp = ctx;
+
+	(void)ipc;
+	cv_ipc_free(&wp->spawner);
+	if (!wp->stopping)
+		cv_warn(&wp->log, "the spawner is gone: ending");
+	stop(wp, "shutdown");
+}
+
+static void on_term(void *ctx, int signo, int pid, int uid)
+{
+	(void)signo;
+	(void)pid;
+	(void)uid;
+	stop(ctx, "shutdown");
+}
+
+static void no_signal(void *ctx, int signo, int pid, int uid)
+{
+	(void)ctx;
+	(void)signo;
+	(void)pid;
+	(void)uid;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------------------------------------------------ */
+
+static void prewarm(void)
+{
+	cv_charset_preload();
+}
+
+static int begin(struct worker_process *wp, struct cv_err *err)
+{
+	struct cv_hook_user_open args = { 0 };
+
+	if (become_user(wp, err) < 0 || open_user(wp, err) < 0)
+		return -1;
+	args.user = wp->host.user;
+	enum cv_hook_result result = cv_hook_run_user_open(wp->args->registry, &args, err);
+	if (result == CV_HOOK_DENY || result == CV_HOOK_ERROR)
+		return -1;
+	return 0;
+}
+
+static int run(const struct cv_worker_args *args)
+{
+	struct worker_process process = { 0 }, *wp = &process;
+	struct cv_err err = { 0 };
+	struct cv_buf nothing;
+	int status = 0;
+
+	wp->args = args;
+	wp->arena = cv_arena_new("worker", NULL, 0);
+	wp->log = (struct cv_log_ctx){ .category = "proc", .user = cv_str_c(args->user) };
+	cv_title_set("%s worker: %s", args->core->instance_name, args->user);
+	wp->loop = cv_loop_new(CV_LOOP_EPOLL);
+	cv_signal_add(wp->loop, SIGTERM, on_term, wp);
+	cv_signal_add(wp->loop, SIGINT, no_signal, wp);
+	cv_signal_add(wp->loop, SIGHUP, no_signal, wp);
+	cv_signal_add(wp->loop, SIGUSR1, no_signal, wp);
+	wp->spawner = cv_ipc_new(wp->loop, args->control_fd, "spawner", table, CV_COUNT_OF(table), on_closed, wp);
+	wp->idle = cv_timer_add(wp->loop, 0, on_idle, wp);
+	cv_timer_stop(wp->idle);
+	wp->last_words = cv_timer_add(wp->loop, 0, on_last_words, wp);
+	cv_timer_stop(wp->last_words);
+	wp->host = (struct cv_session_host){ .loop = wp->loop, .registry = args->registry, .conf = args->conf, .user_name = args->user,
+		.state = on_state, .job_reply = on_job_reply, .ended = on_ended, .ctx = wp };
+	cv_session_host_init(&wp->host);
+	cv_buf_init(&nothing, 16);
+	if (begin(wp, &err) < 0) {
+		tell_failed(wp, &err);
+		status = 1;
+	} else {
+		tell(wp, CV_MSG_WORKER_READY, 0, &nothing);
+		look_idle(wp);
+		cv_loop_run(wp->loop);
+	}
+	cv_buf_deinit(&nothing);
+	if (wp->host.user != NULL) {
+		struct cv_hook_user_close close_args = { .user = wp->host.user };
+		if (status == 0 && cv_hook_run_user_close(args->registry, &close_args, &err) == CV_HOOK_ERROR)
+			cv_warn(&wp->log, "user_close: %s", err.text);
+		cv_user_close(&wp->host.user);
+	}
+	cv_session_host_deinit(&wp->host);
+	cv_timer_remove(&wp->idle);
+	cv_timer_remove(&wp->last_words);
+	cv_ipc_free(&wp->spawner);
+	cv_loop_free(&wp->loop);
+	cv_arena_free(&wp->arena);
+	return status;
+}
+
+const struct cv_worker_entry cv_worker_entry = { .version = CV_WORKER_ENTRY_VERSION, .prewarm = prewarm, .run = run };

@@ -1,0 +1,586 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""The processes, from outside: privilege separation, crashes, reload, TLS renewal, limits. Run by make check."""
+
+import fcntl
+import os
+import pwd
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from server import BUILD, MAIL_USER, ROOT, Client, Server, free_port, make_certificate, sanitized, wait_until  # noqa: E402
+
+
+def owner(pid):
+    return pwd.getpwuid(os.stat(f"/proc/{pid}").st_uid).pw_name
+
+
+def status(pid, key):
+    return re.search(rf"^{key}:\s*(\S+)", open(f"/proc/{pid}/status").read(), re.M).group(1)
+
+
+class StartAndStop(unittest.TestCase):
+    def test_serves_and_stops_with_nothing_left(self):
+        with Server() as s:
+            with s.session() as c:
+                self.assertEqual(c.cmd("hello"), "ECHO hello")
+                pids = list(s.processes()) + [s.master()]
+                self.assertEqual(s.stop(), 0)
+                self.assertEqual(c.line(), "BYE shutdown")
+            for pid in pids:
+                self.assertFalse(os.path.exists(f"/proc/{pid}"), f"process {pid} is left")
+            self.assertEqual([f for f in os.listdir(s.run) if f != "empty"], [])
+
+    def test_titles_show_what_each_process_is(self):
+        with Server("verbose_proctitle = yes") as s, s.session() as c:
+            c.cmd("x")
+            titles = sorted(set(s.processes().values()))
+            for title in ("culver auth", "culver front", "culver spawner", "culver worker: alice (1 sessions, 0 jobs)"):
+                self.assertIn(title, titles)
+
+    def test_background_start_reports_success_and_failure(self):
+        s = Server()
+        try:
+            r = subprocess.run(s.command(), capture_output=True, text=True, timeout=60, env=s.env)
+            self.assertEqual((r.returncode, r.stderr), (0, ""), s.log())
+            self.assertTrue(s.can_log_in())
+            again = subprocess.run(s.command(), capture_output=True, text=True, timeout=60, env=s.env)
+            self.assertEqual(again.returncode, 1)
+            self.assertIn("runs already as process %d" % s.master(), again.stderr)
+            self.assertTrue(s.can_log_in())
+            master = s.master()
+            os.kill(master, signal.SIGTERM)
+            wait_until("the end", lambda: not os.path.exists(os.path.join(s.run, "master.pid")))
+        finally:
+            s.close()
+
+    def test_a_port_in_use_is_one_clear_error_and_exit_1(self):
+        s = Server()
+        try:
+            with socket.socket() as other:
+                other.bind(("127.0.0.1", s.port))
+                other.listen()
+                r = subprocess.run(s.command(), capture_output=True, text=True, timeout=60, env=s.env)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn(f"127.0.0.1 port {s.port} is in use by another program", r.stderr)
+            self.assertFalse(os.path.exists(os.path.join(s.run, "master.pid")))
+        finally:
+            s.close()
+
+    def test_all_settings_errors_are_told_at_once(self):
+        s = Server("first_valid_uidd = 3\nssl = perhaps")
+        try:
+            r = subprocess.run(s.command("-t"), capture_output=True, text=True, timeout=60, env=s.env)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("first_valid_uid", r.stderr)
+            self.assertIn("perhaps", r.stderr)
+        finally:
+            s.close()
+
+    def test_a_protocol_without_module_is_refused(self):
+        s = Server()
+        try:
+            r = subprocess.run(s.command("-t", "-o", "protocols=echo drop nosuch"), capture_output=True, text=True, timeout=60, env=s.env)
+            self.assertEqual(r.returncode, 1)
+            self.assertIn("nosuch", r.stderr)
+        finally:
+            s.close()
+
+    def test_modules_are_listed_by_role(self):
+        s = Server()
+        try:
+            r = subprocess.run(s.command("-M"), capture_output=True, text=True, timeout=60, env=s.env, check=True)
+            front, rest = r.stdout.split("\nauth\n")
+            self.assertIn("echo-login", front)
+            self.assertNotIn("echo-login", rest)
+        finally:
+            s.close()
+
+    def test_socket_activation_and_notification(self):
+        with socket.socket() as listener, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            fd = fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD, 50)
+            s = Server(env={"LISTEN_FDS": "1", "LISTEN_FDNAMES": "echo", "WATCHDOG_USEC": "400000"}, listen_fd=fd)
+            s.port = listener.getsockname()[1]
+            s.write()
+            path = os.path.join(s.dir, "notify")
+            notify.bind(path)
+            notify.settimeout(20)
+            s.env["NOTIFY_SOCKET"] = path
+            try:
+                s.spawn()
+                seen = set()
+                while not any(m.startswith("READY=1") for m in seen):
+                    seen.add(notify.recv(4096).decode())
+                self.assertTrue(s.can_log_in())
+                wait_until("the watchdog", lambda: notify.recv(4096) == b"WATCHDOG=1")
+                s.proc.send_signal(signal.SIGHUP)
+                wait_until("RELOADING", lambda: notify.recv(4096).startswith(b"RELOADING=1\nMONOTONIC_USEC="))
+                wait_until("READY", lambda: notify.recv(4096).startswith(b"READY=1"))
+                self.assertEqual(s.stop(), 0)
+                wait_until("STOPPING", lambda: notify.recv(4096).startswith(b"STOPPING=1"))
+            finally:
+                s.close()
+
+    def test_the_log_is_reopened_on_sigusr1(self):
+        with Server() as s:
+            os.rename(s.log_path, s.log_path + ".1")
+            s.proc.send_signal(signal.SIGUSR1)
+            s.wait_log("the log is reopened")
+            self.assertTrue(s.can_log_in())
+            # From a front behind its empty root, and from a worker.
+            s.wait_log("front.*login protocol=echo")
+            s.wait_log("worker.*echo session ended")
+
+
+@unittest.skipUnless(ROOT, "needs root")
+class Privileges(unittest.TestCase):
+    def test_every_role_has_its_own_user(self):
+        with Server() as s, s.session() as c:
+            for pid in s.pids("front"):
+                self.assertEqual(owner(pid), "nobody")
+                self.assertEqual(os.listdir(f"/proc/{pid}/root/"), [])
+            for pid in s.pids("auth"):
+                self.assertEqual(owner(pid), "daemon")
+            self.assertEqual(owner(s.pids("spawner")[0]), "root")
+            me = c.whoami()
+            pw = pwd.getpwnam(MAIL_USER)
+            self.assertEqual(me["uid"], "%d,%d,%d" % ((pw.pw_uid,) * 3))
+            self.assertEqual((me["gid"], me["groups"], me["nnp"], me["back"]), (str(pw.pw_gid), "0", "1", "-1"))
+
+    def test_capabilities_are_gone(self):
+        with Server() as s, s.session() as c:
+            for pid in s.pids("front") + [int(c.whoami()["pid"])]:
+                for key in ("CapEff", "CapPrm", "CapInh", "CapAmb"):
+                    self.assertEqual(int(status(pid, key), 16), 0)
+
+    def test_root_and_ids_outside_the_bounds_are_refused(self):
+        s = Server("first_valid_uid = 500", users=("alice",))
+        with open(s.users, "a") as f:
+            f.write(f"toor:{{PLAIN}}pass:0:0::{s.mail}/toor\nlow:{{PLAIN}}pass:3:1000::{s.mail}/low\n")
+            f.write(f"zero:{{PLAIN}}pass:1000:0::{s.mail}/zero\n")
+        with s:
+            for user, why in (("toor", "mail of root is never served"), ("low", "uid 3 is outside"), ("zero", "gid 0 is outside")):
+                with s.client() as c:
+                    self.assertTrue(c.login(user).startswith("NO"))
+                s.wait_log(why)
+            self.assertTrue(s.can_log_in("alice"))
+
+    def test_a_missing_home_is_made_for_its_owner_only(self):
+        s = Server(users=("alice",))
+        pw = pwd.getpwnam(MAIL_USER)
+        homes = os.path.join(s.dir, "homes")
+        os.mkdir(homes, 0o755)
+        with open(s.users, "a") as f:
+            f.write(f"new:{{PLAIN}}pass:{pw.pw_uid}:{pw.pw_gid}::{homes}/deep/new\n")
+            f.write(f"own:{{PLAIN}}pass:{pw.pw_uid}:{pw.pw_gid}::{s.mail}/sub/own\n")
+        with s:
+            for user, home in (("new", homes + "/deep/new"), ("own", s.mail + "/sub/own")):
+                self.assertTrue(s.can_log_in(user), s.log())
+                st = os.stat(home)
+                self.assertEqual((st.st_uid, st.st_gid, st.st_mode & 0o7777), (pw.pw_uid, pw.pw_gid, 0o700))
+            self.assertEqual(os.stat(homes + "/deep").st_uid, 0)
+
+
+class Confinement(unittest.TestCase):
+    def test_front_does_not_map_the_mail_library(self):
+        with Server() as s:
+            for pid in s.pids("front") + s.pids("auth"):
+                self.assertNotIn("libculver-mail", open(f"/proc/{pid}/maps").read())
+
+    def test_front_has_a_filter_and_can_gain_nothing(self):
+        with Server() as s:
+            for pid in s.pids("front"):
+                self.assertEqual(status(pid, "NoNewPrivs"), "1")
+                if not sanitized():
+                    self.assertEqual(status(pid, "Seccomp"), "2")
+
+    def test_a_worker_reaches_its_users_files_only(self):
+        with Server() as s, s.session("alice") as c:
+            if "no Landlock" in s.log():
+                self.skipTest("the kernel has no Landlock")
+            with open(os.path.join(s.dir, "secret"), "w") as f:
+                f.write("x")
+            self.assertEqual(c.cmd(f"WRITE {s.mail}/alice/mine"), "OK open")
+            self.assertEqual(c.cmd(f"READ {s.dir}/secret"), "OK Permission denied")
+            self.assertEqual(c.cmd(f"WRITE {s.mail}/bob"), "OK Permission denied")
+            self.assertEqual(c.cmd("READ /tmp"), "OK Permission denied")
+            if not sanitized():
+                self.assertEqual(c.cmd("UNSHARE"), "OK Operation not permitted")
+
+    def test_a_worker_inherits_no_descriptor(self):
+        with Server() as s, s.session("alice") as a, s.session("bob") as b:
+            fds = {os.readlink(f"/proc/{a.whoami()['pid']}/fd/{fd}") for fd in os.listdir(f"/proc/{a.whoami()['pid']}/fd")}
+            sockets = [fd for fd in fds if fd.startswith("socket:")]
+            # The channel to the spawner and the connection.
+            self.assertEqual(len(sockets), 2, fds)
+            self.assertFalse([fd for fd in fds if "culver-settings" in fd or "culver-tls" in fd], fds)
+            self.assertNotEqual(a.whoami()["pid"], b.whoami()["pid"])
+
+
+class Sessions(unittest.TestCase):
+    def test_one_user_has_one_worker(self):
+        with Server() as s, s.session() as a, s.session() as b:
+            self.assertEqual(a.whoami()["pid"], b.whoami()["pid"])
+
+    def test_wrong_password_and_unknown_user_are_told_alike(self):
+        with Server() as s, s.client() as c:
+            self.assertEqual(c.login("alice", "wrong"), "NO auth")
+            self.assertEqual(c.login("nobody-knows", "wrong"), "NO auth")
+            self.assertEqual(c.login("alice"), "OK logged in resume")
+
+    def test_input_that_came_with_the_login_is_not_lost(self):
+        with Server(tls=True) as s:
+            for c in (s.client(), s.tls_client()):
+                c.send("LOGIN alice pass\r\nfirst\r\nsecond")
+                self.assertEqual([c.line() for _ in range(3)], ["OK logged in resume", "ECHO first", "ECHO second"])
+                c.close()
+
+    def test_limit_of_a_user_from_one_address(self):
+        with Server("mail_max_userip_connections = 2") as s, s.session() as a, s.session():
+            with s.client() as c:
+                self.assertIn("mail_max_userip_connections=2", c.login("alice"))
+                self.assertEqual(c.login("bob"), "OK logged in resume")
+            a.cmd("QUIT")
+            wait_until("room", lambda: s.can_log_in("alice"))
+
+    def test_a_long_command_does_not_hold_up_others(self):
+        with Server() as s, s.session() as slow, s.session() as quick:
+            slow.send("STEP 200")
+            begin = time.monotonic()
+            for _ in range(5):
+                self.assertEqual(quick.cmd("x"), "ECHO x")
+            self.assertLess(time.monotonic() - begin, 1.5)
+            self.assertEqual(slow.line(), "OK stepped")
+
+    def test_idle_workers_end_and_no_login_is_lost_to_the_race(self):
+        with Server(sections="[service worker]\nidle_kill = 1ms\n") as s:
+            pids = set()
+            for i in range(150):
+                with s.session() as c:
+                    pids.add(c.whoami()["pid"])
+                    c.cmd("QUIT")
+                if i % 3 == 0:
+                    time.sleep(0.004)
+            self.assertGreater(len(pids), 1)
+            wait_until("all workers' end", lambda: not s.pids("worker: alice"))
+            self.assertNotIn("ended with status", s.log())
+
+
+class Jobs(unittest.TestCase):
+    def test_jobs_are_answered(self):
+        with Server() as s:
+            self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
+            self.assertEqual(s.deliver("nobody-knows", "hello"), "NO user")
+            self.assertEqual(s.deliver("alice", "refuse"), "NO perm")
+
+    def test_a_crash_in_a_job_is_temporary_and_others_go_on(self):
+        with Server() as s, s.session("bob") as b:
+            self.assertEqual(s.deliver("alice", "crash"), "NO temp")
+            s.wait_log("user=alice worker .* was killed by signal 11")
+            self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
+            self.assertEqual(b.cmd("x"), "ECHO x")
+
+
+class Crashes(unittest.TestCase):
+    def test_a_worker_takes_only_its_own_sessions_down(self):
+        with Server() as s, s.session("alice") as a, s.session("bob") as b:
+            pid = int(a.whoami()["pid"])
+            os.kill(pid, signal.SIGKILL)
+            self.assertEqual(a.line(), "")
+            self.assertEqual(b.cmd("x"), "ECHO x")
+            s.wait_log(rf"user=alice worker \(pid {pid}\) was killed by signal 9")
+            self.assertTrue(s.can_log_in("alice"))
+
+    def test_front_is_replaced_and_plain_sessions_stay(self):
+        with Server() as s, s.session() as c:
+            for pid in s.pids("front"):
+                os.kill(pid, signal.SIGKILL)
+            s.wait_log("front .* was killed by signal 9")
+            wait_until("logins", s.can_log_in)
+            self.assertEqual(c.cmd("x"), "ECHO x")
+
+    def test_auth_is_replaced_and_sessions_stay(self):
+        with Server() as s, s.session() as c:
+            os.kill(s.pids("auth")[0], signal.SIGKILL)
+            s.wait_log("auth .* was killed by signal 9")
+            wait_until("logins", s.can_log_in)
+            self.assertEqual(c.cmd("x"), "ECHO x")
+            self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
+
+    def test_spawner_is_replaced(self):
+        with Server() as s, s.session() as c:
+            os.kill(s.pids("spawner")[0], signal.SIGKILL)
+            s.wait_log("spawner .* was killed by signal 9")
+            # One owner: the old worker ends, so that a new one may take the user's mail.
+            self.assertEqual(c.line(), "BYE shutdown")
+            wait_until("logins", s.can_log_in)
+            self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
+
+    def test_nobody_outlives_the_master(self):
+        with Server() as s, s.session():
+            pids = list(s.processes())
+            self.assertGreater(len(pids), 4)
+            s.proc.kill()
+            s.proc.wait()
+            wait_until("the end of all", lambda: not any(os.path.exists(f"/proc/{pid}") and status(pid, "State") != "Z" for pid in pids))
+            # The next one finds nothing in its way.
+            s.start()
+            self.assertTrue(s.can_log_in())
+
+    def test_one_that_dies_again_and_again_is_waited_for(self):
+        with Server() as s:
+            for _ in range(5):
+                old = wait_until("auth", lambda: s.pids("auth"))
+                os.kill(old[0], signal.SIGKILL)
+                wait_until("another", lambda: s.pids("auth") not in ([], old))
+            wait_until("logins", s.can_log_in)
+
+
+class Reload(unittest.TestCase):
+    def test_connections_stay_and_new_ones_have_the_new_settings(self):
+        with Server(tls=True) as s, s.session() as c, s.tls_client() as t, s.client() as before:
+            self.assertEqual(t.login("bob"), "OK logged in resume")
+            s.write("login_greeting = Changed.")
+            s.reload()
+            with s.client() as n:
+                self.assertEqual(n.greeting, "OK Changed.")
+            self.assertEqual(c.cmd("x"), "ECHO x")
+            self.assertEqual(t.cmd("x"), "ECHO x")
+            self.assertEqual(before.login("alice"), "OK logged in resume")
+
+    def test_bad_settings_are_refused_whole_and_the_old_ones_stay(self):
+        with Server() as s, s.session() as c:
+            s.write("login_greeting = Changed.\nno_such_setting = 1\nanother_bad = 2")
+            s.reload()
+            self.assertIn("no_such_setting", s.log())
+            self.assertIn("another_bad", s.log())
+            with s.client() as n:
+                self.assertEqual(n.greeting, "OK Culver ready.")
+            self.assertEqual(c.cmd("x"), "ECHO x")
+
+    def test_listeners_come_and_go(self):
+        with Server() as s:
+            port = free_port()
+            s.write(sections=f"[listener more]\nprotocol = echo\nport = {port}\n")
+            s.reload()
+            with Client(port) as c:
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+                s.write()
+                s.reload()
+                self.assertEqual(c.cmd("x"), "ECHO x")
+                with self.assertRaises(ConnectionRefusedError):
+                    Client(port)
+
+    def test_other_modules_replace_processes_and_no_connection(self):
+        with Server("protocols = echo") as s, s.session() as c:
+            self.assertFalse(os.path.exists(s.drop))
+
+    def test_more_and_fewer_fronts(self):
+        with Server(sections="[service front]\nprocess_limit = 1\n") as s, s.session() as c:
+            self.assertEqual(len(s.pids("front")), 1)
+            s.write(sections="[service front]\nprocess_limit = 3\n")
+            s.reload()
+            wait_until("three fronts", lambda: len(s.pids("front")) == 3)
+            s.write(sections="[service front]\nprocess_limit = 1\n")
+            s.reload()
+            wait_until("one front", lambda: len(s.pids("front")) == 1)
+            self.assertEqual(c.cmd("x"), "ECHO x")
+            self.assertTrue(s.can_log_in())
+
+
+class Tls(unittest.TestCase):
+    def subject(self, s):
+        pem = ssl.get_server_certificate(("127.0.0.1", s.tls_port))
+        return subprocess.run(["openssl", "x509", "-noout", "-subject"], input=pem, capture_output=True, text=True).stdout
+
+    def test_implicit_and_starttls(self):
+        with Server(tls=True) as s:
+            with s.tls_client() as c:
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+                self.assertEqual(c.cmd("x" * 1000), "ECHO " + "x" * 1000)
+            with s.client() as c:
+                self.assertIn("STARTTLS", c.cmd("CAPA"))
+                c.starttls(s.tls_context())
+                self.assertNotIn("STARTTLS", c.cmd("CAPA"))
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+
+    def test_what_was_sent_before_starttls_is_not_believed(self):
+        with Server(tls=True) as s, s.client() as c:
+            c.sock.sendall(b"STARTTLS\r\nNOOP\r\nLOGIN alice pass\r\n")
+            self.assertEqual(c.line(), "OK begin")
+            c.file.detach()
+            c.sock = s.tls_context().wrap_socket(c.sock, server_hostname="localhost")
+            c.file = c.sock.makefile("rb")
+            self.assertTrue(c.cmd("CAPA").startswith("OK"))
+
+    def test_alpn_of_another_protocol_is_refused(self):
+        with Server(tls=True) as s:
+            with s.tls_client(alpn="echo") as c:
+                self.assertTrue(c.greeting.startswith("OK"))
+            with self.assertRaises(ssl.SSLError):
+                s.tls_client(alpn="http/1.1")
+
+    def test_no_password_without_tls_when_it_is_required(self):
+        with Server("ssl = required", tls=True) as s:
+            with s.client() as c:
+                self.assertIn("LOGINDISABLED", c.cmd("CAPA"))
+                self.assertNotIn("AUTH=", c.cmd("CAPA"))
+                self.assertTrue(c.login("alice").startswith("NO"))
+            with s.tls_client() as c:
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+
+    def test_a_renewed_certificate_is_served_and_a_broken_one_is_not(self):
+        with Server(tls=True) as s, s.tls_client() as c:
+            self.assertIn("one", self.subject(s))
+            make_certificate(s.dir, "two")
+            wait_until("the new certificate", lambda: "two" in self.subject(s))
+            with open(s.dir + "/cert.pem", "w") as f:
+                f.write("no certificate\n")
+            s.wait_log("the old certificate stays in use")
+            self.assertIn("two", self.subject(s))
+            time.sleep(1.0)
+            self.assertEqual(len(re.findall("the old certificate stays", s.log())), 1)
+            # A front that starts now gets the good one.
+            for pid in s.pids("front"):
+                os.kill(pid, signal.SIGKILL)
+            wait_until("the old certificate again", lambda: self.quiet_subject(s))
+            self.assertIn("two", self.subject(s))
+
+    def quiet_subject(self, s):
+        try:
+            return self.subject(s)
+        except OSError:
+            return None
+
+    def test_sni_chooses_the_certificate(self):
+        s = Server(tls=True)
+        other = os.path.join(s.dir, "other")
+        os.mkdir(other)
+        make_certificate(other, "other.example.org")
+        s.write(sections=f"[local other.example.org]\nssl_cert = <{other}/cert.pem\nssl_key = <{other}/key.pem\nlogin_greeting = Other.\n")
+        with s:
+            with s.tls_client(name="other.example.org") as c:
+                self.assertEqual(c.greeting, "OK Other.")
+                self.assertIn(b"other.example.org", c.sock.getpeercert(True))
+            with s.tls_client(name="localhost") as c:
+                self.assertEqual(c.greeting, "OK Culver ready.")
+                self.assertNotIn(b"other.example.org", c.sock.getpeercert(True))
+
+    def test_the_key_is_in_front_only(self):
+        # Auth, spawner and workers get the settings without it.
+        with Server(tls=True) as s, s.session() as c:
+            key = open(s.dir + "/key.pem", "rb").read().splitlines()[1]
+            for pid in s.pids("auth") + s.pids("spawner") + [int(c.whoami()["pid"])]:
+                self.assertFalse(memory_has(pid, key), f"process {pid} holds the private key")
+
+
+def memory_has(pid, needle):
+    """needle is somewhere in the writable memory of the process."""
+    try:
+        maps = open(f"/proc/{pid}/maps").read().splitlines()
+        with open(f"/proc/{pid}/mem", "rb") as mem:
+            for line in maps:
+                span, mode = line.split()[:2]
+                begin, end = (int(x, 16) for x in span.split("-"))
+                if "w" not in mode or end - begin > 256 << 20 or "[vv" in line:
+                    continue
+                try:
+                    mem.seek(begin)
+                    if needle in mem.read(end - begin):
+                        return True
+                except (OSError, ValueError):
+                    pass
+    except PermissionError:
+        raise unittest.SkipTest("memory of other processes cannot be read")
+    return False
+
+
+class Hostile(unittest.TestCase):
+    def test_slow_loris_is_cut_off(self):
+        with Server("login_timeout = 2s\nlogin_idle_timeout = 1s") as s:
+            begin = time.monotonic()
+            with s.client() as silent:
+                self.assertEqual(silent.line(), "BYE timeout")
+            self.assertLess(time.monotonic() - begin, 4)
+            # An octet now and then does not help.
+            with s.client() as drip:
+                try:
+                    for _ in range(40):
+                        drip.sock.sendall(b"x")
+                        time.sleep(0.1)
+                except OSError:
+                    pass
+                self.assertIn(drip.line(), ("BYE timeout", ""))
+            self.assertTrue(s.can_log_in())
+
+    def test_a_handshake_that_never_comes_is_cut_off(self):
+        with Server("login_timeout = 2s\nlogin_idle_timeout = 1s", tls=True) as s:
+            with socket.create_connection(("127.0.0.1", s.tls_port), 10) as c:
+                self.assertEqual(c.recv(100), b"")
+
+    def test_connections_of_one_address_are_bounded(self):
+        with Server("login_max_connections_per_ip = 3", sections="[service front]\nprocess_limit = 1\n") as s:
+            held = [s.client() for _ in range(3)]
+            with s.client() as c:
+                self.assertEqual(c.line(), "BYE overloaded")
+            s.wait_log("login_max_connections_per_ip")
+            held.pop().close()
+            wait_until("room", s.can_log_in)
+
+    def test_the_oldest_makes_room(self):
+        with Server(sections="[service front]\nprocess_limit = 1\nclient_limit = 5\n") as s:
+            held = [s.client() for _ in range(5)]
+            with s.client() as c:
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+                self.assertEqual(held[0].line(), "BYE overloaded")
+                self.assertEqual(held[4].cmd("NOOP"), "OK")
+
+    def test_no_descriptors_left_is_survived(self):
+        with Server(nofile=256, sections="[service front]\nprocess_limit = 1\n") as s:
+            flood = []
+            try:
+                for _ in range(400):
+                    c = socket.socket()
+                    c.settimeout(5)
+                    c.connect(("127.0.0.1", s.port))
+                    flood.append(c)
+            except OSError:
+                pass
+            s.wait_log("no room for more connections")
+            for c in flood:
+                c.close()
+            wait_until("logins again", s.can_log_in)
+            self.assertEqual(len(re.findall("killed|fatal", s.log())), 0)
+
+    def test_a_client_that_leaves_at_any_octet(self):
+        with Server(tls=True) as s:
+            text = b"LOGIN alice pass\r\nhello\r\nQUIT\r\n"
+            for n in range(0, len(text) + 1, 3):
+                for _ in range(2):
+                    with socket.create_connection(("127.0.0.1", s.port), 5) as c:
+                        c.sendall(text[:n])
+            self.assertTrue(s.can_log_in())
+            self.assertNotIn("killed by", s.log())
+
+    def test_too_much_before_login(self):
+        with Server() as s, s.client() as c:
+            try:
+                c.sock.sendall(b"x" * 100000)
+            except OSError:
+                pass
+            self.assertEqual(c.line(), "")
+            self.assertTrue(s.can_log_in())
+
+
+if __name__ == "__main__":
+    os.chdir(BUILD)
+    unittest.main(verbosity=2)
