@@ -117,17 +117,40 @@ static void view_hooks(struct view *v, const struct cv_registry *reg, const char
 	}
 }
 
+static void add_once(json_t *list, const char *text)
+{
+	for (size_t i = 0; i < json_array_size(list); i++)
+		if (strcmp(json_string_value(json_array_get(list, i)), text) == 0)
+			return;
+	(void)json_array_append_new(list, json_text(text));
+}
+
+/* One row for what a module has of one capability. */
+static json_t *provider_row(struct view *v, const char *module, const char *capability)
+{
+	for (size_t i = 0; i < json_array_size(v->providers.rows); i++) {
+		json_t *row = json_array_get(v->providers.rows, i);
+		if (strcmp(json_string_value(json_object_get(row, "module")), module) == 0 &&
+			strcmp(json_string_value(json_object_get(row, "capability")), capability) == 0)
+			return row;
+	}
+	json_t *row = json_object();
+	(void)json_object_set_new(row, "module", json_text(module));
+	(void)json_object_set_new(row, "capability", json_text(capability));
+	(void)json_object_set_new(row, "names", json_array());
+	(void)json_object_set_new(row, "roles", json_array());
+	output_row(&v->providers, row);
+	return row;
+}
+
 static void view_providers(struct view *v, const struct cv_registry *reg, const char *role)
 {
 	for (unsigned cap = 1; cap < CV_CAP_COUNT; cap++) {
 		const char *name;
 		for (size_t pos = 0; cv_provider_next(reg, (enum cv_capability)cap, &pos, &name) != NULL;) {
-			json_t *row = json_object();
-			(void)json_object_set_new(row, "role", json_text(role));
-			(void)json_object_set_new(row, "capability", json_text(capability_names[cap]));
-			(void)json_object_set_new(row, "name", json_text(name));
-			(void)json_object_set_new(row, "module", json_text(cv_provider_owner(reg, (enum cv_capability)cap, name)));
-			output_row(&v->providers, row);
+			json_t *row = provider_row(v, cv_provider_owner(reg, (enum cv_capability)cap, name), capability_names[cap]);
+			add_once(json_object_get(row, "names"), name);
+			add_once(json_object_get(row, "roles"), role);
 		}
 	}
 }
@@ -164,8 +187,8 @@ static const struct cv_admin_column module_columns[] = {
 	{ "loaded", "Loaded in", CV_ADMIN_COL_LIST }, { "roles", NULL, CV_ADMIN_COL_LIST }, { "path", "File", CV_ADMIN_COL_TEXT }, { .key = NULL },
 };
 static const struct cv_admin_column provider_columns[] = {
-	{ "role", "Role", CV_ADMIN_COL_TEXT }, { "capability", "Provides", CV_ADMIN_COL_TEXT }, { "name", "Name", CV_ADMIN_COL_TEXT },
-	{ "module", "Module", CV_ADMIN_COL_TEXT }, { .key = NULL },
+	{ "module", "Module", CV_ADMIN_COL_TEXT }, { "capability", "Provides", CV_ADMIN_COL_TEXT }, { "roles", "In", CV_ADMIN_COL_LIST },
+	{ "names", "Names", CV_ADMIN_COL_LIST }, { .key = NULL },
 };
 static const struct cv_admin_column hook_columns[] = {
 	{ "role", "Role", CV_ADMIN_COL_TEXT }, { "hook", "Hook", CV_ADMIN_COL_TEXT }, { "order", "Order", CV_ADMIN_COL_NUMBER },

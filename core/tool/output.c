@@ -247,8 +247,11 @@ static void print_table(struct output *out)
 		print_cell(shown[c], shown[c]->title, widths[c], c + 1 == columns);
 	(void)putchar('\n');
 	for (size_t r = 0; r < rows; r++) {
-		for (size_t c = 0; c < columns; c++)
-			print_cell(shown[c], cells[r * columns + c], widths[c], c + 1 == columns);
+		size_t used = columns; /* no blanks at the line's end */
+		while (used > 0 && *cells[r * columns + used - 1] == '\0')
+			used--;
+		for (size_t c = 0; c < used; c++)
+			print_cell(shown[c], cells[r * columns + c], widths[c], c + 1 == used);
 		(void)putchar('\n');
 	}
 }
