@@ -42,6 +42,11 @@ CV_EXPORT uint64_t cv_ranges_numbers(const struct cv_ranges *set); /* how many n
 CV_EXPORT void cv_ranges_free(struct cv_ranges *set);
 CV_EXPORT void cv_ranges_append(const struct cv_ranges *set, struct cv_buf *out); /* "1:3,7" */
 
+/* ---- Settings -------------------------------------------------------------------------------------- */
+
+/* The mail store's tables (mail_location, mail_fsync, [mailbox NAME] …): NULL-terminated, for cv_conf_load. In libculver. */
+CV_EXPORT extern const struct cv_settings_table *const cv_mail_settings_tables[];
+
 /* ---- User ------------------------------------------------------------------------------------------ */
 
 struct cv_user_config {
@@ -163,6 +168,10 @@ CV_EXPORT void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, v
 /* RFC 7162 3.2.10: UIDs up to uidnext that were expunged after modseq, as far as the journal's memory goes (false: then all UIDs that are not
    there). */
 CV_EXPORT bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, struct cv_ranges *uids_r);
+
+/* The storage's reference of a message (a UID in sdbox, the file's name in a maildir); absent when the message is not known any more. Valid until the
+   next change of the mailbox. */
+CV_EXPORT struct cv_str cv_view_ref(const struct cv_view *view, uint32_t seq);
 
 /* One message's row, current values (flags may be newer than the last sync). False: expunged already (row as last known). */
 struct cv_row {

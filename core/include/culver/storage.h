@@ -48,6 +48,7 @@ struct cv_storage_found {
 	struct cv_str ref;
 	struct cv_storage_meta meta; /* uid 0 when the format knows none; fields it does not know are 0 */
 	bool uid_known, guid_known, flags_known, date_known;
+	bool unconfirmed; /* saved, but the driver does not know that it was recorded: taken only when the journal was damaged */
 };
 
 /* Octets of a message: a descriptor and range. fd is the caller's to close. */
@@ -79,10 +80,12 @@ struct cv_storage {
 
 	/* Saving in three steps: octets go to a temporary place; finish gives them their name (ref_r: CV_STORAGE_REF_MAX octets, *ref_len_r);
 	   sync makes all that finished since the last sync durable in as few system calls as the format allows. The journal record is written after
-	   sync. After a crash a finished but unrecorded message is either removed by sweep or found by scan: never a lost record's message. */
+	   sync. After a crash a finished but unrecorded message is either removed by sweep or found by scan: never a lost record's message.
+	   save_finish may answer CV_ERR_EXISTS: meta->uid belongs to a message that another program saved; then save stays, and the caller gives
+	   another UID or aborts. */
 	int (*save_begin)(void *st, const struct cv_mailbox_ref *mailbox, uint64_t size_hint, void **save_r, struct cv_err *err);
 	int (*save_write)(void *save, struct cv_str data, struct cv_err *err);
-	/* Frees save in any case. */
+	/* Frees save in any case but CV_ERR_EXISTS. */
 	int (*save_finish)(void *save, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
 	void (*save_abort)(void *save);
 	int (*sync)(void *st, struct cv_err *err);
@@ -110,6 +113,10 @@ struct cv_storage {
 	void (*unwatch)(void *st, void *watch);
 	/* Remove leftovers of crashes older than an hour (temporary files). */
 	int (*sweep)(void *st, struct cv_err *err);
+
+	/* These messages, finished and synced, are in the journal now: temporary names become final ones. Not durably: after a crash it is called again, or
+	   the driver does it when it is asked for such a message. May be NULL. */
+	int (*recorded)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 
 	/* The journal's and derived files' octets (names without slash). NULL in a driver on a plain file system: the core then keeps them as files under
 	   index_root. */

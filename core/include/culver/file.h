@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+   Files of a worker: every system call on files that the mail library and the storage modules make goes through these, so
+   that names never lead out of their directory and a test can make any call fail. */
+#ifndef CV_FILE_H
+#define CV_FILE_H
+
+#include <culver/err.h>
+
+#include <sys/stat.h>
+
+/* dir is an open directory, path is relative to it and never leads out of it: "..", absolute paths and links that point
+   outside are refused by the kernel (openat2 RESOLVE_BENEATH); a link as last component is never followed. Results are 1
+   done, 0 (where said) not there, -1 with err: the code tells NOTFOUND, EXISTS, NOQUOTA (no space), PERM. Calls are
+   repeated after EINTR and short writes. */
+
+/* An absolute directory, links followed: the mail root and the like, whose path the administrator set. */
+CV_EXPORT CV_MUST_CHECK int cv_file_root(const char *path, int *fd_r, struct cv_err *err);
+/* Makes it and its missing parents. */
+CV_EXPORT CV_MUST_CHECK int cv_file_make_root(const char *path, unsigned mode, struct cv_err *err);
+/* flags as open(2); O_CLOEXEC and O_NOFOLLOW are added. */
+CV_EXPORT CV_MUST_CHECK int cv_file_open(int dir, const char *path, int flags, unsigned mode, int *fd_r, struct cv_err *err);
+/* Closes and sets to -1; -1 is fine. */
+CV_EXPORT void cv_file_close(int *fd);
+/* 1 made, 0 there already. */
+CV_EXPORT CV_MUST_CHECK int cv_file_mkdir(int dir, const char *path, unsigned mode, struct cv_err *err);
+/* The directory and its missing parents: 1 when the last one was made, 0 when it was there. */
+CV_EXPORT CV_MUST_CHECK int cv_file_mkdirs(int dir, const char *path, unsigned mode, struct cv_err *err);
+/* All of data at the descriptor's position, or at offset. */
+CV_EXPORT CV_MUST_CHECK int cv_file_write(int fd, struct cv_str data, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_file_pwrite(int fd, struct cv_str data, uint64_t offset, struct cv_err *err);
+/* Up to len octets, fewer only at the end of the file. */
+CV_EXPORT CV_MUST_CHECK int cv_file_pread(int fd, void *data, size_t len, uint64_t offset, size_t *len_r, struct cv_err *err);
+/* fdatasync, or fsync for directories and where times matter (whole). */
+CV_EXPORT CV_MUST_CHECK int cv_file_sync(int fd, bool whole, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_file_truncate(int fd, uint64_t len, struct cv_err *err);
+/* replace false: CV_ERR_EXISTS when to is there. */
+CV_EXPORT CV_MUST_CHECK int cv_file_rename(int from_dir, const char *from, int to_dir, const char *to, bool replace,
+	struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_file_link(int from_dir, const char *from, int to_dir, const char *to, struct cv_err *err);
+/* 1 removed, 0 there was none. */
+CV_EXPORT CV_MUST_CHECK int cv_file_unlink(int dir, const char *path, struct cv_err *err);
+/* 1 removed, 0 there was none or it is not empty. */
+CV_EXPORT CV_MUST_CHECK int cv_file_rmdir(int dir, const char *path, struct cv_err *err);
+/* Of the thing itself (links are not followed): 1, 0 there is none. */
+CV_EXPORT CV_MUST_CHECK int cv_file_stat(int dir, const char *path, struct stat *st_r, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_file_fstat(int fd, struct stat *st_r, struct cv_err *err);
+/* Map len octets (not 0) from offset (a multiple of the page size) for reading, or privately for writing: changes never
+   reach the file. */
+CV_EXPORT CV_MUST_CHECK int cv_file_map(int fd, uint64_t offset, size_t len, bool writable, void **map_r, struct cv_err *err);
+CV_EXPORT void cv_file_unmap(void *map, size_t len);
+/* Append len octets of from, from offset on, to the position of to, sharing or copying in the kernel where it can. */
+CV_EXPORT CV_MUST_CHECK int cv_file_copy(int from, uint64_t offset, uint64_t len, int to, struct cv_err *err);
+/* fn for each name in the directory but "." and ".."; type is a DT_ value of dirent.h. fn's -1 ends it. */
+CV_EXPORT CV_MUST_CHECK int cv_file_list(int dir, const char *path,
+	int (*fn)(void *ctx, const char *name, unsigned char type, struct cv_err *err), void *ctx, struct cv_err *err);
+/* Exclusive lock until the descriptor is closed: CV_ERR_INUSE when another process has it. */
+CV_EXPORT CV_MUST_CHECK int cv_file_lock(int fd, struct cv_err *err);
+
+/* ---- For tests ------------------------------------------------------------------------------------- */
+
+enum cv_file_op {
+	CV_FILE_OPEN = 1, CV_FILE_MKDIR, CV_FILE_WRITE, CV_FILE_READ, CV_FILE_SYNC, CV_FILE_TRUNCATE, CV_FILE_RENAME, CV_FILE_LINK,
+	CV_FILE_UNLINK, CV_FILE_STAT, CV_FILE_MAP, CV_FILE_LIST
+};
+/* Called before each call: 0 lets it through, an errno makes it fail with that. name: the path, NULL where only a descriptor is
+   known. For writes *len is the octet count, which may be lowered (the rest is not written; with a result of 0 it counts as written). */
+typedef int cv_file_fault_fn(void *ctx, enum cv_file_op op, const char *name, size_t *len);
+/* NULL: none (as at start). */
+CV_EXPORT void cv_file_set_fault(cv_file_fault_fn *fn, void *ctx);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+   The columns in memory: finding rows, adding rows. */
+#include <config.h>
+
+#include "core/store/columns.h"
+#include "core/store/snapshot.h"
+#include <culver/reader.h>
+
+#include <string.h>
+
+#define POOL_MAX ((size_t)4 << 30)
+#define TAIL_MIN 64
+
+struct cv_columns *cv_columns_new(void)
+{
+	struct cv_columns *columns = cv_new0(struct cv_columns);
+
+	cv_buf_init(&columns->pool, POOL_MAX);
+	return columns;
+}
+
+void cv_columns_free(struct cv_columns **columns_p)
+{
+	struct cv_columns *columns = *columns_p;
+
+	*columns_p = NULL;
+	if (columns == NULL)
+		return;
+	cv_snapshot_free(&columns->base);
+#define X(name, type) cv_free(columns->tail.name);
+	CV_COLUMN_LIST(X)
+#undef X
+	cv_buf_deinit(&columns->pool);
+	cv_free(columns);
+}
+
+uint32_t cv_columns_from(const struct cv_columns *columns, uint32_t uid)
+{
+	uint32_t low = 0, high = columns->count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (*cv_col_uid(columns, mid) < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+bool cv_columns_find(const struct cv_columns *columns, uint32_t uid, uint32_t hint, uint32_t *row_r)
+{
+	uint32_t row = hint;
+
+	if (row >= columns->count || *cv_col_uid(columns, row) != uid)
+		row = cv_columns_from(columns, uid);
+	*row_r = row;
+	return row < columns->count && *cv_col_uid(columns, row) == uid;
+}
+
+static void reserve_tail(struct cv_columns *columns, size_t need)
+{
+	size_t cap = columns->tail_cap;
+
+	if (need <= cap)
+		return;
+	cap = cap == 0 ? TAIL_MIN : cap + cap / 2;
+	if (cap < need)
+		cap = need;
+#define X(name, type) columns->tail.name = cv_reallocarray(columns->tail.name, cap, sizeof(type));
+	CV_COLUMN_LIST(X)
+#undef X
+	columns->tail_cap = cap;
+}
+
+/* Rows from row on go to the tail, so that one can be put before them. */
+static void move_to_tail(struct cv_columns *columns, uint32_t row)
+{
+	size_t moved = columns->base_count - row, tail = columns->count - columns->base_count;
+
+	reserve_tail(columns, moved + tail + 1);
+#define X(name, type)                                                                                         \
+	memmove(&columns->tail.name[moved], columns->tail.name, tail * sizeof(type));                         \
+	memcpy(columns->tail.name, &columns->base_rows.name[row], moved * sizeof(type));
+	CV_COLUMN_LIST(X)
+#undef X
+	columns->base_count = row;
+}
+
+static uint64_t add_to_pool(struct cv_columns *columns, struct cv_str ref, struct cv_str uidl)
+{
+	uint64_t offset = columns->base_pool_len + columns->pool.len;
+
+	cv_assert(ref.len <= CV_STORAGE_REF_MAX);
+	cv_put_u8(&columns->pool, (uint8_t)ref.len);
+	cv_buf_append(&columns->pool, ref);
+	cv_put_u16(&columns->pool, (uint16_t)CV_MIN(uidl.len, (size_t)UINT16_MAX));
+	cv_buf_append(&columns->pool, cv_str_sub(uidl, 0, UINT16_MAX));
+	if (!cv_buf_ok(&columns->pool))
+		cv_fatal("mailbox has too many message references for this process");
+	return offset;
+}
+
+void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row)
+{
+	uint32_t at = columns->count;
+	size_t i;
+
+	if (at > 0 && *cv_col_uid(columns, at - 1) >= row->uid) {
+		at = cv_columns_from(columns, row->uid);
+		cv_assert(at < columns->count && *cv_col_uid(columns, at) != row->uid);
+	}
+	if (at < columns->base_count)
+		move_to_tail(columns, at);
+	i = at - columns->base_count;
+	reserve_tail(columns, (size_t)(columns->count - columns->base_count) + 1);
+#define X(name, type)                                                                                         \
+	memmove(&columns->tail.name[i + 1], &columns->tail.name[i], (columns->count - at) * sizeof(type));
+	CV_COLUMN_LIST(X)
+#undef X
+	columns->tail.uid[i] = row->uid;
+	columns->tail.flags[i] = row->flags;
+	columns->tail.zone[i] = row->zone;
+	columns->tail.keyword_set[i] = row->keyword_set;
+	columns->tail.modseq[i] = row->modseq;
+	columns->tail.date[i] = row->date;
+	columns->tail.saved[i] = row->saved;
+	columns->tail.virtual_size[i] = row->virtual_size;
+	columns->tail.physical_size[i] = row->physical_size;
+	columns->tail.guid[i] = row->guid;
+	columns->tail.ref[i] = add_to_pool(columns, row->ref, row->uidl);
+	columns->tail.cache[i] = row->cache;
+	columns->count++;
+}
+
+/* Reference and UIDL at an offset; both absent when it does not check. */
+static bool pool_entry(const struct cv_columns *columns, uint64_t offset, struct cv_str *ref_r, struct cv_str *uidl_r)
+{
+	struct cv_str pool = cv_str_mem(columns->base_pool, columns->base_pool_len);
+	struct cv_reader reader;
+	uint8_t ref_len;
+	uint16_t uidl_len;
+
+	if (offset >= columns->base_pool_len) {
+		pool = cv_buf_str(&columns->pool);
+		offset -= columns->base_pool_len;
+	}
+	reader = cv_reader_init(cv_str_sub(pool, offset, 1 + CV_STORAGE_REF_MAX + 2 + UINT16_MAX));
+	return cv_take_u8(&reader, &ref_len) && cv_take_len(&reader, ref_len, ref_r) && cv_take_u16(&reader, &uidl_len) &&
+		cv_take_len(&reader, uidl_len, uidl_r);
+}
+
+struct cv_str cv_columns_ref(const struct cv_columns *columns, uint32_t row)
+{
+	struct cv_str ref, uidl;
+
+	return pool_entry(columns, *cv_col_ref(columns, row), &ref, &uidl) ? ref : (struct cv_str){ 0 };
+}
+
+struct cv_str cv_columns_uidl(const struct cv_columns *columns, uint32_t row)
+{
+	struct cv_str ref, uidl;
+
+	return pool_entry(columns, *cv_col_ref(columns, row), &ref, &uidl) && uidl.len > 0 ? uidl : (struct cv_str){ 0 };
+}
+
+void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str ref)
+{
+	char uidl_copy[UINT16_MAX];
+	struct cv_str uidl = cv_columns_uidl(columns, row);
+
+	if (uidl.len > 0) /* the pool may move while it grows */
+		memcpy(uidl_copy, uidl.ptr, uidl.len);
+	*cv_col_ref(columns, row) = add_to_pool(columns, ref, cv_str_mem(uidl_copy, uidl.len));
+}

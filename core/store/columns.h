@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+   A mailbox's messages as columns: one array per property, rows in ascending order of UID. */
+#ifndef CV_STORE_COLUMNS_H
+#define CV_STORE_COLUMNS_H
+
+#include <culver/buf.h>
+#include <culver/mailbox.h>
+
+struct cv_guid {
+	uint8_t b[16];
+};
+
+/* Bits of the flags column beyond enum cv_flag. */
+enum cv_row_bits {
+	CV_ROW_EXPUNGED = 0x8000, /* gone; the row stays until the columns are read anew */
+};
+
+/* name, type. flags: enum cv_flag and cv_row_bits. ref: offset in the pool of the reference and saved UIDL. cache: where the parse
+   record is (cache.h). */
+#define CV_COLUMN_LIST(X)                                                                                     \
+	X(uid, uint32_t)                                                                                      \
+	X(flags, uint16_t)                                                                                    \
+	X(zone, int16_t)                                                                                      \
+	X(keyword_set, uint32_t)                                                                              \
+	X(modseq, uint64_t)                                                                                   \
+	X(date, int64_t)                                                                                      \
+	X(saved, int64_t)                                                                                     \
+	X(virtual_size, uint64_t)                                                                             \
+	X(physical_size, uint64_t)                                                                            \
+	X(guid, struct cv_guid)                                                                               \
+	X(ref, uint64_t)                                                                                      \
+	X(cache, uint64_t)
+
+struct cv_column_arrays {
+#define X(name, type) type *name;
+	CV_COLUMN_LIST(X)
+#undef X
+};
+
+struct cv_snapshot;
+
+/* Rows 0 .. base_count - 1 are in the mapped snapshot (private pages: changes stay in memory), the others in the tail.
+   Rows are never removed, only marked. Offsets in the pool below base_pool_len are in the snapshot. */
+struct cv_columns {
+	struct cv_snapshot *base; /* owned; NULL: none */
+	uint32_t base_count;
+	uint32_t count;
+	uint32_t dead;            /* rows marked CV_ROW_EXPUNGED */
+	struct cv_column_arrays base_rows, tail;
+	size_t tail_cap;
+	const char *base_pool;
+	uint64_t base_pool_len;
+	struct cv_buf pool;
+};
+
+#define X(name, type)                                                                                         \
+	static inline type *cv_col_##name(const struct cv_columns *c, uint32_t row)                           \
+	{                                                                                                     \
+		return row < c->base_count ? &c->base_rows.name[row] : &c->tail.name[row - c->base_count];    \
+	}
+CV_COLUMN_LIST(X)
+#undef X
+
+/* What a new row holds. ref and uidl are copied. */
+struct cv_new_row {
+	uint32_t uid;
+	uint16_t flags;
+	int16_t zone;
+	uint32_t keyword_set;
+	uint64_t modseq;
+	int64_t date, saved;
+	uint64_t virtual_size, physical_size;
+	struct cv_guid guid;
+	struct cv_str ref, uidl;
+	uint64_t cache;
+};
+
+struct cv_columns *cv_columns_new(void);
+void cv_columns_free(struct cv_columns **columns);
+/* Add a row; its place follows from its UID, which must not be there yet. O(1) for the highest UID so far, O(n) else. */
+void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row);
+/* First row with a UID >= uid; count when there is none. */
+uint32_t cv_columns_from(const struct cv_columns *columns, uint32_t uid);
+/* True with *row_r when there is a row (also an expunged one) with this UID. hint: where it may be. */
+bool cv_columns_find(const struct cv_columns *columns, uint32_t uid, uint32_t hint, uint32_t *row_r);
+/* Views are valid until the next cv_columns_add or set_ref. */
+struct cv_str cv_columns_ref(const struct cv_columns *columns, uint32_t row);
+struct cv_str cv_columns_uidl(const struct cv_columns *columns, uint32_t row);
+void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str ref);
+static inline bool cv_row_live(const struct cv_columns *c, uint32_t row)
+{
+	return (*cv_col_flags(c, row) & CV_ROW_EXPUNGED) == 0;
+}
+
+#endif

@@ -1,0 +1,679 @@
+/* SPDX-License-Identifier: MIT
+   Segments of the journal: writing, reading, scanning, dropping. */
+#include <config.h>
+
+#include "core/store/journal.h"
+#include <culver/log.h>
+#include <culver/time.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SEGMENT_MAGIC 0x314c4e524a535643ULL /* "CVSJRNL1" */
+#define NAME_LEN (sizeof("journal.") - 1 + 16)
+#define PENDING_MAX ((size_t)2 << 30)
+
+static void put_u16_at(char *p, uint16_t n)
+{
+	p[0] = (char)(uint8_t)n;
+	p[1] = (char)(uint8_t)(n >> 8);
+}
+
+static void put_u32_at(char *p, uint32_t n)
+{
+	put_u16_at(p, (uint16_t)n);
+	put_u16_at(p + 2, (uint16_t)(n >> 16));
+}
+
+static void put_u64_at(char *p, uint64_t n)
+{
+	put_u32_at(p, (uint32_t)n);
+	put_u32_at(p + 4, (uint32_t)(n >> 32));
+}
+
+void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, uint32_t node, unsigned file_mode)
+{
+	*journal = (struct cv_journal){
+		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .file_mode = file_mode };
+	cv_buf_init(&journal->pending, PENDING_MAX);
+}
+
+void cv_journal_deinit(struct cv_journal *journal)
+{
+	cv_file_close(&journal->fd);
+	cv_buf_deinit(&journal->pending);
+	cv_vec_free(&journal->segments);
+}
+
+static void segment_name(char name[NAME_LEN + 1], uint32_t number)
+{
+	(void)snprintf(name, NAME_LEN + 1, "journal.%016x", number);
+}
+
+static bool parse_name(const char *name, uint32_t *number_r)
+{
+	uint64_t n = 0;
+
+	if (strncmp(name, "journal.", 8) != 0 || strlen(name) != NAME_LEN)
+		return false;
+	for (const char *p = name + 8; *p != '\0'; p++) {
+		if (cv_is_digit(*p))
+			n = n << 4 | (uint64_t)(*p - '0');
+		else if (*p >= 'a' && *p <= 'f')
+			n = n << 4 | (uint64_t)(*p - 'a' + 10);
+		else
+			return false;
+	}
+	if (n == 0 || n > UINT32_MAX)
+		return false;
+	*number_r = (uint32_t)n;
+	return true;
+}
+
+static struct cv_segment *last_segment(struct cv_journal *journal)
+{
+	return journal->segments.count > 0 ? &journal->segments.data[journal->segments.count - 1] : NULL;
+}
+
+/* 1, or 0 when the head does not check, -1 for a newer format. */
+static int parse_head(struct cv_str octets, struct cv_segment *segment, struct cv_err *err)
+{
+	struct cv_reader reader = cv_reader_init(octets);
+	uint64_t magic, number, reserved;
+	uint32_t version, len, node, crc;
+
+	if (octets.len < CV_SEGMENT_HEAD || !cv_take_u64(&reader, &magic) || !cv_take_u32(&reader, &version) ||
+		!cv_take_u32(&reader, &len) || !cv_take_u64(&reader, &number) || !cv_take_u64(&reader, &segment->before_seq) ||
+		!cv_take_u64(&reader, &reserved) || !cv_take_u32(&reader, &node))
+		return 0;
+	if (magic != SEGMENT_MAGIC || !cv_take_u32(&reader, &crc) || crc != cv_crc32c(0, octets.ptr, reader.pos - 4))
+		return 0;
+	if (version > CV_SEGMENT_VERSION)
+		return cv_err_set(err, CV_ERR_UNSUPPORTED,
+			"journal segment %u has format %u, this server knows up to %u: use the newer server again", segment->number,
+			version, CV_SEGMENT_VERSION);
+	return number == segment->number && len == CV_SEGMENT_HEAD ? 1 : 0;
+}
+
+struct listing {
+	struct cv_journal *journal;
+};
+
+static int list_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct listing *listing = ctx;
+	struct cv_journal *journal = listing->journal;
+	struct cv_segment *segment;
+	char head[CV_SEGMENT_HEAD];
+	struct stat st;
+	uint32_t number;
+	size_t len;
+	int fd, ok;
+
+	(void)type;
+	if (!parse_name(name, &number))
+		return 1;
+	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
+		return -1;
+	if (cv_file_fstat(fd, &st, err) < 0 || cv_file_pread(fd, head, sizeof(head), 0, &len, err) < 0) {
+		cv_file_close(&fd);
+		return -1;
+	}
+	cv_file_close(&fd);
+	segment = cv_vec_push(&journal->segments);
+	segment->number = number;
+	if (number >= journal->next_number)
+		journal->next_number = number + 1;
+	segment->len = (uint64_t)st.st_size;
+	segment->mtime = (int64_t)st.st_mtime;
+	ok = parse_head(cv_str_mem(head, len), segment, err);
+	if (ok < 0)
+		return -1;
+	segment->damaged = ok == 0;
+	return 1;
+}
+
+static int compare_segments(const void *a, const void *b)
+{
+	const struct cv_segment *x = a, *y = b;
+
+	return x->number < y->number ? -1 : x->number > y->number;
+}
+
+int cv_journal_list(struct cv_journal *journal, struct cv_err *err)
+{
+	struct listing listing = { .journal = journal };
+
+	journal->segments.count = 0;
+	if (cv_file_list(journal->dir, ".", list_one, &listing, err) < 0)
+		return -1;
+	if (journal->segments.count > 1)
+		qsort(journal->segments.data, journal->segments.count, sizeof(*journal->segments.data), compare_segments);
+	return 1;
+}
+
+/* A record at the start of octets: its length, or 0 when it does not check. */
+static uint32_t check_record(struct cv_str octets, struct cv_record_head *head_r, struct cv_str *entries_r)
+{
+	struct cv_reader reader = cv_reader_init(octets);
+	uint32_t magic, len, crc, padding;
+	uint16_t flags;
+
+	if (!cv_take_u32(&reader, &magic) || magic != CV_RECORD_MAGIC || !cv_take_u32(&reader, &len) || len < CV_RECORD_HEAD ||
+		len > octets.len || len > CV_RECORD_MAX || len % 8 != 0 || !cv_take_u32(&reader, &crc))
+		return 0;
+	if (crc != cv_crc32c(0, octets.ptr + reader.pos, len - reader.pos))
+		return 0;
+	*head_r = (struct cv_record_head){ .len = len };
+	if (!cv_take_u16(&reader, &head_r->version) || !cv_take_u16(&reader, &flags) || !cv_take_u32(&reader, &head_r->node) ||
+		!cv_take_u32(&reader, &padding) || !cv_take_u64(&reader, &head_r->seq) || !cv_take_u64(&reader, &head_r->hlc) ||
+		!cv_take_u64(&reader, &head_r->epoch) || !cv_take_u64(&reader, &head_r->synced) || padding > 7 ||
+		padding > len - CV_RECORD_HEAD)
+		return 0;
+	*entries_r = cv_str_sub(octets, CV_RECORD_HEAD, len - CV_RECORD_HEAD - padding);
+	return len;
+}
+
+static void note_damage(struct cv_journal_damage *damage, struct cv_segment *segment, uint64_t lost, const char *what,
+	uint64_t offset)
+{
+	segment->damaged = true;
+	damage->damaged = true;
+	damage->lost = damage->lost > UINT64_MAX - lost ? UINT64_MAX : damage->lost + lost;
+	if (damage->what[0] == '\0')
+		(void)snprintf(damage->what, sizeof(damage->what), "segment %u: %s at octet %llu", segment->number, what,
+			(unsigned long long)offset);
+}
+
+struct scan {
+	struct cv_journal *journal;
+	uint64_t from_seq;
+	bool repair;
+	cv_journal_fn *fn;
+	void *ctx;
+	struct cv_journal_damage *damage;
+};
+
+/* Offset of the next record that checks from `from` on, or octets.len. Records are aligned to 8. */
+static uint64_t find_record(struct cv_str octets, uint64_t from, struct cv_record_head *head_r)
+{
+	struct cv_str entries;
+
+	for (uint64_t at = from; at + CV_RECORD_HEAD <= octets.len; at += 8) {
+		if (memcmp(octets.ptr + at, "CVr1", 4) == 0 && check_record(cv_str_sub(octets, at, SIZE_MAX), head_r, &entries) > 0)
+			return at;
+	}
+	return octets.len;
+}
+
+static bool all_zero(struct cv_str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] != '\0')
+			return false;
+	}
+	return true;
+}
+
+/* What does not check at offset `at` of a segment: 1 when it was stepped over (*at_r: where to go on), 0 when the segment ends there. */
+static int bad_octets(struct scan *scan, struct cv_segment *segment, bool last, struct cv_str octets, uint64_t at, uint64_t *at_r)
+{
+	struct cv_record_head head = { 0 };
+	uint64_t next = find_record(octets, (at + 8) & ~(uint64_t)7, &head);
+
+	/* Records of one write may reach the disk in any order: valid ones behind a bad one are still a torn tail when none of them was
+	   written after the bad one had been synced. */
+	if (next < octets.len) {
+		uint64_t look = next;
+		bool was_durable = false;
+
+		while (look < octets.len && !was_durable) {
+			was_durable = head.synced > at;
+			look = find_record(octets, look + 8, &head);
+		}
+		if (was_durable || !last) {
+			note_damage(scan->damage, segment, next - at, "a record does not check, valid ones follow", at);
+			*at_r = next;
+			return 1;
+		}
+	} else if (!last) {
+		note_damage(scan->damage, segment, octets.len - at, "the segment ends in a record that does not check", at);
+		return 0;
+	}
+	if (!all_zero(cv_str_sub(octets, at, SIZE_MAX)))
+		scan->damage->torn = true;
+	segment->len = at;
+	return 0;
+}
+
+static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last, struct cv_str octets, struct cv_err *err)
+{
+	struct cv_journal *journal = scan->journal;
+	uint64_t at = CV_SEGMENT_HEAD;
+	struct cv_record_head head;
+	struct cv_str entries;
+
+	while (at < octets.len) {
+		uint32_t len = check_record(cv_str_sub(octets, at, SIZE_MAX), &head, &entries);
+
+		if (len == 0) {
+			if (bad_octets(scan, segment, last, octets, at, &at) == 0)
+				break;
+			continue;
+		}
+		if (head.version > CV_RECORD_VERSION)
+			return cv_err_set(err, CV_ERR_UNSUPPORTED,
+				"a journal record has format %u, this server knows up to %u: use the newer server again", head.version,
+				CV_RECORD_VERSION);
+		if (head.seq > journal->seq)
+			journal->seq = head.seq;
+		if (head.hlc > journal->hlc)
+			journal->hlc = head.hlc;
+		if (head.epoch > journal->epoch)
+			journal->epoch = head.epoch;
+		segment->last_seq = head.seq;
+		if (head.seq > scan->from_seq &&
+			scan->fn(scan->ctx, &head, (struct cv_journal_pos){ segment->number, at }, entries, err) < 0)
+			return -1;
+		at += len;
+	}
+	return 1;
+}
+
+/* Cut the file of the last segment to the length that checks. */
+static int cut_tail(struct cv_journal *journal, struct cv_segment *segment, struct cv_err *err)
+{
+	char name[NAME_LEN + 1];
+	int fd, ret;
+
+	segment_name(name, segment->number);
+	if (cv_file_open(journal->dir, name, O_RDWR, 0, &fd, err) < 0)
+		return -1;
+	ret = cv_file_truncate(fd, segment->len, err);
+	if (ret > 0 && journal->fsync != CV_FSYNC_NEVER)
+		ret = cv_file_sync(fd, false, err);
+	cv_file_close(&fd);
+	return ret;
+}
+
+static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last, struct cv_err *err)
+{
+	char name[NAME_LEN + 1];
+	uint64_t len = segment->len;
+	void *map = NULL;
+	int fd, ret;
+
+	if (len <= CV_SEGMENT_HEAD) {
+		segment->scanned = true;
+		return 1;
+	}
+	segment_name(name, segment->number);
+	if (cv_file_open(scan->journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
+		return -1;
+	ret = cv_file_map(fd, 0, len, false, &map, err);
+	cv_file_close(&fd);
+	if (ret < 0)
+		return -1;
+	ret = scan_octets(scan, segment, last, cv_str_mem(map, len), err);
+	cv_file_unmap(map, len);
+	if (ret > 0 && segment->len < len && scan->repair && !segment->damaged)
+		ret = cut_tail(scan->journal, segment, err);
+	if (ret > 0)
+		segment->scanned = true;
+	return ret;
+}
+
+int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, bool repair, cv_journal_fn *fn, void *ctx,
+	struct cv_journal_damage *damage, struct cv_err *err)
+{
+	struct scan scan = { journal, from_seq, repair, fn, ctx, damage };
+
+	*damage = (struct cv_journal_damage){ 0 };
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		struct cv_segment *segment = &journal->segments.data[i], *before = i > 0 ? segment - 1 : NULL;
+		bool last = i + 1 == journal->segments.count;
+
+		if (segment->damaged && segment->last_seq == 0 && segment->before_seq == 0) {
+			/* A crash while the first octets of a new segment were written leaves nothing that was acknowledged. */
+			if (last && segment->len < CV_SEGMENT_HEAD) {
+				damage->torn = true;
+				continue;
+			}
+			note_damage(damage, segment, segment->len, "its head does not check", 0);
+		}
+		if (before != NULL && before->number + 1 != segment->number) {
+			note_damage(damage, segment, 0, "the segment before it is missing", 0);
+			damage->lost = UINT64_MAX;
+		}
+		if (!last && !segment[1].damaged && segment[1].before_seq <= from_seq)
+			continue;
+		if (scan_segment(&scan, segment, last, err) < 0)
+			return -1;
+	}
+	return 1;
+}
+
+static bool find_segment(const struct cv_journal *journal, uint32_t number)
+{
+	for (size_t i = journal->segments.count; i > 0; i--) {
+		if (journal->segments.data[i - 1].number == number)
+			return true;
+	}
+	return false;
+}
+
+int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, size_t len, struct cv_err *err)
+{
+	char name[NAME_LEN + 1];
+	int fd = journal->fd, ret;
+	size_t got;
+	void *p;
+	bool own = false;
+
+	cv_buf_clear(buf);
+	if (!find_segment(journal, pos.segment))
+		return cv_err_set(err, CV_ERR_NOTFOUND, "journal segment %u is not there any more", pos.segment);
+	p = cv_buf_reserve(buf, len);
+	if (p == NULL)
+		return cv_err_set(err, CV_ERR_LIMIT, "journal record of %zu octets is too long", len);
+	if (fd < 0 || pos.segment != last_segment(journal)->number) {
+		segment_name(name, pos.segment);
+		if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
+			return -1;
+		own = true;
+	}
+	ret = cv_file_pread(fd, p, len, pos.offset, &got, err);
+	if (own)
+		cv_file_close(&fd);
+	if (ret < 0)
+		return -1;
+	if (got < len)
+		return cv_err_set(err, CV_ERR_CORRUPT, "journal segment %u is shorter than known", pos.segment);
+	cv_buf_commit(buf, len);
+	return 1;
+}
+
+int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, struct cv_record_head *head_r,
+	struct cv_str *entries_r, struct cv_err *err)
+{
+	struct cv_reader reader;
+	uint32_t magic, len;
+
+	if (cv_journal_read_at(journal, pos, buf, CV_RECORD_HEAD, err) < 0)
+		return -1;
+	reader = cv_reader_init(cv_buf_str(buf));
+	if (!cv_take_u32(&reader, &magic) || magic != CV_RECORD_MAGIC || !cv_take_u32(&reader, &len) || len > CV_RECORD_MAX)
+		return cv_err_set(err, CV_ERR_CORRUPT, "journal segment %u has no record at octet %llu", pos.segment,
+			(unsigned long long)pos.offset);
+	if (cv_journal_read_at(journal, pos, buf, len, err) < 0)
+		return -1;
+	if (check_record(cv_buf_str(buf), head_r, entries_r) == 0)
+		return cv_err_set(err, CV_ERR_CORRUPT, "journal segment %u has a record that does not check at octet %llu", pos.segment,
+			(unsigned long long)pos.offset);
+	return 1;
+}
+
+uint64_t cv_journal_tick(struct cv_journal *journal)
+{
+	uint64_t now = (uint64_t)(cv_time_now_us() / 1000) << 16;
+
+	journal->hlc = now > journal->hlc ? now : journal->hlc + 1;
+	return journal->hlc;
+}
+
+/* The segment that the next write goes to: the last one when it is whole. */
+static uint32_t target_number(struct cv_journal *journal)
+{
+	return journal->fd >= 0 ? last_segment(journal)->number : journal->next_number;
+}
+
+uint64_t cv_journal_offset(const struct cv_journal *journal, size_t offset)
+{
+	uint64_t len = journal->fd >= 0 ? journal->segments.data[journal->segments.count - 1].len : CV_SEGMENT_HEAD;
+
+	return len + offset;
+}
+
+struct cv_buf *cv_journal_begin(struct cv_journal *journal, struct cv_journal_pos *pos_r)
+{
+	cv_assert(!journal->record_open);
+	journal->record_open = true;
+	journal->record_start = journal->pending.len;
+	*pos_r = (struct cv_journal_pos){ target_number(journal), cv_journal_offset(journal, journal->record_start) };
+	/* magic, length, crc; then the head proper, filled in at the end */
+	for (size_t i = 0; i < CV_RECORD_HEAD / 8; i++)
+		cv_put_u64(&journal->pending, 0);
+	return &journal->pending;
+}
+
+void cv_journal_cancel(struct cv_journal *journal)
+{
+	cv_assert(journal->record_open);
+	if (!cv_buf_ok(&journal->pending)) /* what was whole before stays: a failed buffer keeps its octets */
+		journal->pending.failed = false;
+	cv_buf_truncate(&journal->pending, journal->record_start);
+	journal->record_open = false;
+}
+
+int cv_journal_end(struct cv_journal *journal, struct cv_record_head *head_r, struct cv_err *err)
+{
+	struct cv_buf *buf = &journal->pending;
+	size_t padding = (8 - (buf->len - journal->record_start) % 8) % 8, len;
+	char *p;
+
+	for (size_t i = 0; i < padding; i++)
+		cv_put_u8(buf, 0);
+	len = buf->len - journal->record_start;
+	if (!cv_buf_ok(buf) || len > CV_RECORD_MAX) {
+		cv_journal_cancel(journal);
+		return cv_err_set(err, CV_ERR_LIMIT, "transaction of %zu octets is too large for the journal", len);
+	}
+	journal->record_open = false;
+	*head_r = (struct cv_record_head){
+		.seq = ++journal->seq,
+		.hlc = cv_journal_tick(journal),
+		.epoch = journal->epoch,
+		.synced = journal->fd >= 0 ? journal->synced : 0,
+		.node = journal->node,
+		.len = (uint32_t)len,
+		.version = CV_RECORD_VERSION,
+	};
+	p = buf->data + journal->record_start;
+	put_u32_at(p, CV_RECORD_MAGIC);
+	put_u32_at(p + 4, head_r->len);
+	put_u16_at(p + 12, head_r->version);
+	put_u16_at(p + 14, 0);
+	put_u32_at(p + 16, head_r->node);
+	put_u32_at(p + 20, (uint32_t)padding);
+	put_u64_at(p + 24, head_r->seq);
+	put_u64_at(p + 32, head_r->hlc);
+	put_u64_at(p + 40, head_r->epoch);
+	put_u64_at(p + 48, head_r->synced);
+	put_u32_at(p + 8, cv_crc32c(0, p + 12, len - 12));
+	return 1;
+}
+
+static int new_segment(struct cv_journal *journal, struct cv_err *err)
+{
+	uint32_t number = target_number(journal);
+	uint64_t before = journal->seq;
+	char name[NAME_LEN + 1];
+	struct cv_segment *segment;
+	struct cv_buf head;
+	int fd, ret;
+
+	/* Records that are pending have their numbers already. */
+	if (journal->pending.len > 0) {
+		struct cv_record_head first;
+		struct cv_str entries;
+
+		if (check_record(cv_buf_str(&journal->pending), &first, &entries) > 0)
+			before = first.seq - 1;
+	}
+	cv_buf_init(&head, CV_SEGMENT_HEAD);
+	cv_put_u64(&head, SEGMENT_MAGIC);
+	cv_put_u32(&head, CV_SEGMENT_VERSION);
+	cv_put_u32(&head, CV_SEGMENT_HEAD);
+	cv_put_u64(&head, number);
+	cv_put_u64(&head, before);
+	cv_put_u64(&head, 0);
+	cv_put_u32(&head, journal->node);
+	cv_put_u32(&head, cv_crc32c(0, head.data, head.len));
+	while (head.len < CV_SEGMENT_HEAD)
+		cv_put_u8(&head, 0);
+	segment_name(name, number);
+	if (cv_file_open(journal->dir, name, O_RDWR | O_CREAT | O_EXCL, (unsigned)journal->file_mode, &fd, err) < 0) {
+		cv_buf_deinit(&head);
+		return -1;
+	}
+	ret = cv_file_pwrite(fd, cv_buf_str(&head), 0, err);
+	cv_buf_deinit(&head);
+	/* The name must be durable before a record in it is. */
+	if (ret > 0 && journal->fsync != CV_FSYNC_NEVER)
+		ret = cv_file_sync(journal->dir, true, err);
+	if (ret < 0) {
+		cv_file_close(&fd);
+		if (cv_file_unlink(journal->dir, name, NULL) < 0)
+			cv_warn(NULL, "journal segment %u could not be removed after a failed start", number);
+		return -1;
+	}
+	segment = cv_vec_push(&journal->segments);
+	*segment = (struct cv_segment){ .number = number, .before_seq = before, .last_seq = before, .len = CV_SEGMENT_HEAD,
+		.mtime = cv_time_now_sec(), .scanned = true };
+	journal->next_number = number + 1;
+	journal->fd = fd;
+	journal->synced = 0;
+	return 1;
+}
+
+int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_err *err)
+{
+	struct cv_segment *last = last_segment(journal);
+	char name[NAME_LEN + 1];
+
+	cv_assert(journal->fd < 0);
+	if (last == NULL || last->damaged || !last->scanned || last->len < CV_SEGMENT_HEAD || last->len >= max_len)
+		return 1;
+	segment_name(name, last->number);
+	if (cv_file_open(journal->dir, name, O_RDWR, 0, &journal->fd, err) < 0)
+		return -1;
+	journal->synced = 0; /* what was read may never have been synced */
+	journal->unsynced = true;
+	return 1;
+}
+
+int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
+{
+	if (!journal->unsynced || journal->fd < 0)
+		return 1;
+	if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->fd, false, err) < 0)
+		return cv_err_context(err, "journal");
+	journal->synced = last_segment(journal)->len;
+	journal->unsynced = false;
+	return 1;
+}
+
+int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
+{
+	uint64_t before;
+
+	cv_assert(!journal->record_open);
+	if (journal->pending.len == 0)
+		return sync ? cv_journal_sync(journal, err) : 1;
+	if (journal->fd < 0 && new_segment(journal, err) < 0) {
+		cv_buf_clear(&journal->pending);
+		return cv_err_context(err, "new journal segment");
+	}
+	before = last_segment(journal)->len;
+	if (cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), before, err) < 0)
+		goto failed;
+	last_segment(journal)->len += journal->pending.len;
+	journal->unsynced = true;
+	if (sync && cv_journal_sync(journal, err) < 0)
+		goto failed;
+	last_segment(journal)->last_seq = journal->seq;
+	last_segment(journal)->mtime = cv_time_now_sec();
+	cv_buf_clear(&journal->pending);
+	return 1;
+failed:
+	cv_buf_clear(&journal->pending);
+	last_segment(journal)->len = before;
+	/* After a failed sync no one knows what is on disk: what was written must not come back, so the segment is cut and left. */
+	if (cv_file_truncate(journal->fd, before, NULL) < 0)
+		cv_error(NULL, "journal segment %u could not be cut after a failed write; a transaction that was refused may come back",
+			last_segment(journal)->number);
+	cv_file_close(&journal->fd);
+	journal->unsynced = false;
+	return cv_err_context(err, "journal");
+}
+
+int cv_journal_rotate(struct cv_journal *journal, struct cv_err *err)
+{
+	cv_assert(journal->pending.len == 0);
+	if (journal->fd < 0)
+		return 1;
+	if (cv_journal_sync(journal, err) < 0)
+		return -1;
+	cv_file_close(&journal->fd);
+	return 1;
+}
+
+uint64_t cv_journal_size(const struct cv_journal *journal)
+{
+	uint64_t size = 0;
+
+	for (size_t i = 0; i < journal->segments.count; i++)
+		size += journal->segments.data[i].len;
+	return size;
+}
+
+uint64_t cv_journal_tail_size(const struct cv_journal *journal)
+{
+	return journal->fd >= 0 ? journal->segments.data[journal->segments.count - 1].len : 0;
+}
+
+int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, struct cv_err *err)
+{
+	char name[NAME_LEN + 1];
+
+	while (journal->segments.count > 1) {
+		struct cv_segment *segment = &journal->segments.data[0];
+
+		/* The next one's head tells where this one ends. */
+		if (segment[1].damaged || segment[1].before_seq > seq || segment->mtime >= before || segment->damaged)
+			return 1;
+		segment_name(name, segment->number);
+		if (cv_file_unlink(journal->dir, name, err) < 0)
+			return -1;
+		journal->segments.count--;
+		memmove(&journal->segments.data[0], &journal->segments.data[1],
+			journal->segments.count * sizeof(*journal->segments.data));
+	}
+	return 1;
+}
+
+int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
+{
+	char name[NAME_LEN + 1], aside[NAME_LEN + 64];
+	size_t kept = 0;
+	int ret = 1;
+
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		struct cv_segment *segment = &journal->segments.data[i];
+
+		if (!segment->damaged || ret < 0) {
+			journal->segments.data[kept++] = *segment;
+			continue;
+		}
+		segment_name(name, segment->number);
+		(void)snprintf(aside, sizeof(aside), "%s.damaged-%lld", name, (long long)cv_time_now_us());
+		ret = cv_file_rename(journal->dir, name, journal->dir, aside, false, err);
+		if (ret < 0)
+			journal->segments.data[kept++] = *segment;
+	}
+	journal->segments.count = kept;
+	cv_file_close(&journal->fd);
+	return ret;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+   The journal: one user's append-only segments of records. Knows the records' heads, not what they mean. */
+#ifndef CV_STORE_JOURNAL_H
+#define CV_STORE_JOURNAL_H
+
+#include "core/store/record.h"
+#include <culver/file.h>
+#include <culver/map.h>
+#include <culver/storage.h>
+
+/* Segments are files "journal.<16 hexadecimal digits>", numbered upwards. A segment begins with a head of
+   CV_SEGMENT_HEAD octets:
+     u64 magic  u32 format version  u32 length of the head  u64 number  u64 sequence number before its first record
+     u64 sequence number before the first record that must exist (what came before may have been dropped)
+     u32 node  u32 CRC-32C of what came before, and zeros. */
+#define CV_SEGMENT_HEAD 64
+#define CV_SEGMENT_VERSION 1
+
+/* Where a record is. */
+struct cv_journal_pos {
+	uint32_t segment;
+	uint64_t offset;
+};
+
+struct cv_segment {
+	uint32_t number;
+	uint64_t before_seq; /* all its records have a higher sequence number */
+	uint64_t last_seq;   /* of its last record; known after it was scanned or left */
+	uint64_t len;
+	int64_t mtime;       /* seconds since 1970 */
+	bool damaged;        /* head or records do not check: set aside at the next chance */
+	bool scanned;
+};
+
+struct cv_journal {
+	int dir;                 /* borrowed */
+	enum cv_fsync fsync;
+	uint32_t node;
+	uint64_t seq;            /* highest given out */
+	uint64_t hlc;
+	uint64_t epoch;
+	CV_VEC(struct cv_segment) segments; /* ascending; the last one is written to */
+	uint32_t next_number;    /* of the next new segment */
+	int fd;                  /* of the last one; -1 until the first write */
+	uint64_t synced;         /* octets of the last one that are durable */
+	struct cv_buf pending;   /* records not yet written */
+	size_t record_start;     /* within pending, of the record being made */
+	bool record_open;
+	bool unsynced;           /* something was written and not synced */
+	uint64_t file_mode;
+};
+
+void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, uint32_t node, unsigned file_mode);
+void cv_journal_deinit(struct cv_journal *journal);
+/* Look at what segments are there. Ones whose head does not check are marked damaged. */
+CV_MUST_CHECK int cv_journal_list(struct cv_journal *journal, struct cv_err *err);
+
+/* What scanning found besides records. */
+struct cv_journal_damage {
+	bool torn;          /* the last segment had a torn tail; it was cut off */
+	bool damaged;       /* records were lost that had been acknowledged, or may have been */
+	uint64_t lost;      /* octets that do not check; UINT64_MAX when a segment is missing */
+	char what[200];
+};
+typedef int cv_journal_fn(void *ctx, const struct cv_record_head *head, struct cv_journal_pos pos, struct cv_str entries,
+	struct cv_err *err);
+/* fn for each record with a sequence number above from_seq, in order. A torn tail is cut off, damage is stepped over and told in *damage
+   (the segment is marked). journal->seq, hlc and epoch become at least those of what was read. expect_seq: what must be there at least, from
+   the state. -1 when fn said so, a file could not be read, or a record has a newer format than this server knows. */
+CV_MUST_CHECK int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, bool repair, cv_journal_fn *fn, void *ctx,
+	struct cv_journal_damage *damage, struct cv_err *err);
+/* Read one record again. entries_r points into buf. */
+CV_MUST_CHECK int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf,
+	struct cv_record_head *head_r, struct cv_str *entries_r, struct cv_err *err);
+/* len octets of a segment. CORRUPT when there are fewer, NOTFOUND when the segment was dropped. */
+CV_MUST_CHECK int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, size_t len,
+	struct cv_err *err);
+
+/* Begin a record: entries are appended to the buffer returned. Its sequence number is journal->seq + 1 until cv_journal_end. */
+struct cv_buf *cv_journal_begin(struct cv_journal *journal, struct cv_journal_pos *pos_r);
+/* Where octet offset of the pending buffer will be in the segment. */
+uint64_t cv_journal_offset(const struct cv_journal *journal, size_t offset);
+/* Finish the record; -1 (LIMIT) when it is too long: then it is as if it had not been begun. */
+CV_MUST_CHECK int cv_journal_end(struct cv_journal *journal, struct cv_record_head *head_r, struct cv_err *err);
+void cv_journal_cancel(struct cv_journal *journal);
+/* Write what is pending, and sync when asked. On failure nothing of it is in the journal; sequence numbers are not given out again. */
+CV_MUST_CHECK int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err);
+CV_MUST_CHECK int cv_journal_sync(struct cv_journal *journal, struct cv_err *err);
+/* Go on in the last segment, when it is whole and shorter than max_len. */
+CV_MUST_CHECK int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_err *err);
+/* Start a new segment with the next write. Nothing may be pending. */
+CV_MUST_CHECK int cv_journal_rotate(struct cv_journal *journal, struct cv_err *err);
+/* Octets of all segments, and of the last. */
+uint64_t cv_journal_size(const struct cv_journal *journal);
+uint64_t cv_journal_tail_size(const struct cv_journal *journal);
+/* Remove segments all of whose records have sequence numbers <= seq and that were last written before the time (seconds since 1970); never the
+   last one. */
+CV_MUST_CHECK int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, struct cv_err *err);
+/* Rename damaged segments to "<name>.damaged-<time>"; the next write starts a new one. */
+CV_MUST_CHECK int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err);
+/* The clock never stands still or goes back. */
+uint64_t cv_journal_tick(struct cv_journal *journal);
+static inline int64_t cv_hlc_ms(uint64_t hlc)
+{
+	return (int64_t)(hlc >> 16);
+}
+
+#endif

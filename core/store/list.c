@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: MIT
+   Names: listing, creating, deleting, renaming, subscribing. */
+#include <config.h>
+
+#include "core/store/store-private.h"
+
+#include <string.h>
+
+char cv_user_separator(const struct cv_user *user)
+{
+	return user->set->namespace_separator == 0 ? '/' : '.';
+}
+
+/* ---- listing -------------------------------------------------------------------------------------------------- */
+
+static void add_info(struct cv_user *user, struct cv_str name, const struct cv_name *real)
+{
+	struct cv_mailbox_info *info = cv_vec_push(&user->list);
+
+	info->name = name;
+	if (real == NULL)
+		return;
+	info->subscribed = real->subscribed;
+	if (real->mailbox != NULL) {
+		info->exists = true;
+		info->special_use = real->mailbox->special_use;
+		info->uidvalidity = real->mailbox->uidvalidity;
+		memcpy(info->guid, real->mailbox->guid.b, sizeof(info->guid));
+	}
+}
+
+static bool is_parent_of(struct cv_str parent, struct cv_str name)
+{
+	return name.len > parent.len && name.ptr[parent.len] == '/' && cv_str_starts(name, parent);
+}
+
+/* Names in order, with parents that exist only because of their children put in before them. */
+static void build_list(struct cv_user *user)
+{
+	struct cv_str before = { 0 };
+
+	user->list.count = 0;
+	for (size_t i = 0; i < user->names.count; i++) {
+		struct cv_str name = cv_name_str(user->names.data[i]);
+
+		for (size_t at = 0; at < name.len; at++) {
+			struct cv_str parent = cv_str_sub(name, 0, at);
+
+			if (name.ptr[at] != '/' || cv_str_eq(parent, before) || is_parent_of(parent, before))
+				continue;
+			add_info(user, parent, NULL);
+		}
+		add_info(user, name, user->names.data[i]);
+		before = name;
+	}
+	for (size_t i = 0; i + 1 < user->list.count; i++)
+		user->list.data[i].has_children = is_parent_of(user->list.data[i].name, user->list.data[i + 1].name);
+	user->list_valid = true;
+}
+
+bool cv_mailbox_next(struct cv_user *user, size_t *pos, struct cv_mailbox_info *info_r)
+{
+	if (!user->list_valid)
+		build_list(user);
+	if (*pos >= user->list.count)
+		return false;
+	*info_r = user->list.data[(*pos)++];
+	return true;
+}
+
+int cv_mailbox_lookup(struct cv_user *user, struct cv_str name, struct cv_mailbox_info *info_r)
+{
+	struct cv_arena *arena = cv_arena_new("mailbox name", NULL, 0);
+	struct cv_str canonical = cv_tree_canonical(arena, name);
+	int found = 0;
+
+	*info_r = (struct cv_mailbox_info){ 0 };
+	if (!user->list_valid)
+		build_list(user);
+	if (cv_tree_has(user, canonical)) {
+		/* Names are few, and the list is in memory. */
+		for (size_t i = 0; i < user->list.count && found == 0; i++) {
+			if (cv_str_eq(user->list.data[i].name, canonical)) {
+				*info_r = user->list.data[i];
+				found = 1;
+			}
+		}
+	}
+	cv_arena_free(&arena);
+	return found;
+}
+
+/* ---- changing ---------------------------------------------------------------------------------------------------- */
+
+static int check_name(struct cv_user *user, struct cv_str name, struct cv_err *err)
+{
+	if (name.len == 0 || name.len > user->set->mail_max_mailbox_name_length)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is empty or too long");
+	if (!cv_str_is_utf8(name))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid UTF-8");
+	for (size_t i = 0; i < name.len; i++) {
+		if ((uint8_t)name.ptr[i] < ' ' || name.ptr[i] == 0x7f)
+			return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name holds a control character");
+	}
+	if (name.ptr[0] == '/' || name.ptr[name.len - 1] == '/' || cv_str_find_str(name, CV_STR("//")) != SIZE_MAX)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name has an empty level");
+	return user->storage->mailbox_name_check(user->st, name, err) < 0 ? -1 : 1;
+}
+
+static int run_hook(struct cv_user *user, enum cv_mailbox_op op, struct cv_str name, struct cv_str new_name, struct cv_err *err)
+{
+	struct cv_hook_mailbox_op args = { .user = user, .op = op, .name = name, .new_name = new_name };
+	enum cv_hook_result result;
+
+	if (user->registry == NULL)
+		return 1;
+	result = cv_hook_run_mailbox_op(user->registry, &args, err);
+	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
+}
+
+static void run_hook_done(struct cv_user *user, enum cv_mailbox_op op, struct cv_str name, struct cv_str new_name)
+{
+	struct cv_hook_mailbox_op args = { .user = user, .op = op, .name = name, .new_name = new_name };
+	struct cv_err ignored = { 0 };
+
+	if (user->registry != NULL)
+		(void)cv_hook_run_mailbox_op_done(user->registry, &args, &ignored);
+}
+
+static int record(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err)
+{
+	struct cv_txn *txn = cv_txn_begin(user);
+
+	txn->internal = true;
+	cv_txn_add_entry(txn, entry);
+	return cv_txn_commit_wait(&txn, err);
+}
+
+uint32_t cv_user_new_uidvalidity(struct cv_user *user)
+{
+	int64_t now = cv_time_now_sec();
+	uint32_t next = now > 0 && now <= UINT32_MAX ? (uint32_t)now : 1;
+
+	if (next <= user->last_uidvalidity)
+		next = user->last_uidvalidity + 1;
+	user->last_uidvalidity = next;
+	return next;
+}
+
+/* In storage and journal, without hook. */
+static int create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
+{
+	struct cv_entry entry = { .kind = CV_ENTRY_CREATE, .name = name, .special_use = special_use };
+	struct cv_mailbox_ref ref = { .name = name };
+	struct cv_mailbox *mailbox;
+	int made;
+
+	cv_random(entry.mailbox.b, sizeof(entry.mailbox.b));
+	entry.uidvalidity = cv_user_new_uidvalidity(user);
+	memcpy(ref.guid, entry.mailbox.b, sizeof(ref.guid));
+	ref.uidvalidity = entry.uidvalidity;
+	cv_work_run(user, true); /* a mailbox of this name that was deleted may still have its folder */
+	made = user->storage->mailbox_create(user->st, &ref, err);
+	if (made < 0 || record(user, &entry, err) < 0)
+		return -1;
+	mailbox = cv_mailbox_by_guid(user, &entry.mailbox);
+	if (made > 0 && mailbox != NULL)
+		mailbox->needs_scan = true; /* the folder was there: what lies in it belongs to the mailbox now */
+	return 1;
+}
+
+int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
+{
+	struct cv_arena *arena = cv_arena_new("create", NULL, 0);
+	struct cv_name *there;
+	int ret = -1;
+
+	name = cv_arena_str(arena, cv_tree_canonical(arena, name));
+	there = cv_tree_find(user, name);
+	if (there != NULL && there->mailbox != NULL)
+		(void)cv_err_set_public(err, CV_ERR_EXISTS, "Mailbox already exists");
+	else if (user->names.count >= user->set->mail_max_mailboxes)
+		(void)cv_err_set_public(err, CV_ERR_LIMIT, "Too many mailboxes");
+	else if (check_name(user, name, err) > 0 && run_hook(user, CV_OP_CREATE, name, (struct cv_str){ 0 }, err) > 0)
+		ret = create(user, name, special_use, err);
+	if (ret > 0)
+		run_hook_done(user, CV_OP_CREATE, name, (struct cv_str){ 0 });
+	cv_arena_free(&arena);
+	return ret;
+}
+
+int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *err)
+{
+	struct cv_arena *arena = cv_arena_new("delete", NULL, 0);
+	struct cv_entry entry = { .kind = CV_ENTRY_DELETE };
+	struct cv_name *there;
+	int ret = -1;
+
+	name = cv_arena_str(arena, cv_tree_canonical(arena, name));
+	there = cv_tree_find(user, name);
+	if (cv_str_eq_c(name, "INBOX")) {
+		(void)cv_err_set_public(err, CV_ERR_PERM, "INBOX can't be deleted");
+	} else if (there == NULL || there->mailbox == NULL) {
+		if (cv_tree_has(user, name))
+			(void)cv_err_set_public(err, CV_ERR_PERM, "Name has no mailbox, only others below it");
+		else
+			(void)cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox doesn't exist");
+	} else if (run_hook(user, CV_OP_DELETE, name, (struct cv_str){ 0 }, err) > 0) {
+		entry.name = name;
+		entry.mailbox = there->mailbox->guid;
+		ret = record(user, &entry, err);
+	}
+	if (ret > 0) {
+		cv_work_run(user, true);
+		run_hook_done(user, CV_OP_DELETE, name, (struct cv_str){ 0 });
+	}
+	cv_arena_free(&arena);
+	return ret;
+}
+
+/* INBOX stays; what is in it goes to the new mailbox (RFC 3501 section 6.3.5). */
+static int rename_inbox(struct cv_user *user, struct cv_str to, struct cv_err *err)
+{
+	struct cv_ranges all = { 0 }, old_uids = { 0 }, new_uids = { 0 };
+	struct cv_mailbox *inbox = NULL, *target = NULL;
+	struct cv_txn *txn;
+	int ret = -1;
+
+	if (create(user, to, 0, err) < 0)
+		return -1;
+	if (cv_mailbox_get(user, CV_STR("INBOX"), &inbox, err) > 0 && cv_mailbox_get(user, to, &target, err) > 0 &&
+		cv_mailbox_refresh(inbox, err) >= 0 && cv_mailbox_load(inbox, err) > 0) {
+		for (uint32_t row = 0; row < inbox->columns->count; row++) {
+			if (cv_row_live(inbox->columns, row))
+				cv_ranges_add(&all, *cv_col_uid(inbox->columns, row), *cv_col_uid(inbox->columns, row));
+		}
+		txn = cv_txn_begin(user);
+		ret = cv_txn_copy(txn, inbox, &all, target, true, &old_uids, &new_uids, err);
+		if (ret < 0)
+			cv_txn_rollback(&txn);
+		else
+			ret = cv_txn_commit_wait(&txn, err) < 0 ? -1 : 1;
+	}
+	cv_ranges_free(&all);
+	cv_ranges_free(&old_uids);
+	cv_ranges_free(&new_uids);
+	cv_mailbox_unref(&inbox);
+	cv_mailbox_unref(&target);
+	return ret;
+}
+
+static int check_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err)
+{
+	size_t first, end;
+
+	if (!cv_tree_has(user, from))
+		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox doesn't exist");
+	if (cv_str_eq(from, to) || cv_tree_has(user, to)) {
+		struct cv_name *name = cv_tree_find(user, to);
+
+		cv_tree_below(user, to, &first, &end);
+		if ((name != NULL && name->mailbox != NULL) || end > first)
+			return cv_err_set_public(err, CV_ERR_EXISTS, "Target mailbox already exists");
+	}
+	if (is_parent_of(from, to) && !cv_str_eq_c(from, "INBOX"))
+		return cv_err_set_public(err, CV_ERR_INVALID, "A mailbox can't be moved below itself");
+	if (check_name(user, to, err) < 0)
+		return -1;
+	/* Children's names grow with the new one. */
+	cv_tree_below(user, from, &first, &end);
+	for (; first < end; first++) {
+		if (user->names.data[first]->len - from.len + to.len > user->set->mail_max_mailbox_name_length)
+			return cv_err_set_public(err, CV_ERR_INVALID, "Name of a mailbox below it would be too long");
+	}
+	return 1;
+}
+
+static int rename_entry(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err)
+{
+	const struct cv_entry entry = { .kind = CV_ENTRY_RENAME, .name = from, .new_name = to };
+	const struct cv_entry back = { .kind = CV_ENTRY_RENAME, .name = to, .new_name = from };
+	struct cv_err back_err = { 0 };
+
+	if (record(user, &entry, err) < 0)
+		return -1;
+	/* The folders follow. When they cannot, the record is taken back by another one. */
+	if (cv_work_rename(user, from, to, err) >= 0)
+		return 1;
+	if (record(user, &back, &back_err) < 0 || cv_work_rename(user, to, from, &back_err) < 0)
+		cv_error(&user->log_ctx, "rename failed and could not be taken back: %s", back_err.text);
+	return -1;
+}
+
+int cv_mailbox_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err)
+{
+	struct cv_arena *arena = cv_arena_new("rename", NULL, 0);
+	int ret = -1;
+
+	from = cv_arena_str(arena, cv_tree_canonical(arena, from));
+	to = cv_arena_str(arena, cv_tree_canonical(arena, to));
+	if (check_rename(user, from, to, err) > 0 && run_hook(user, CV_OP_RENAME, from, to, err) > 0)
+		ret = cv_str_eq_c(from, "INBOX") ? rename_inbox(user, to, err) : rename_entry(user, from, to, err);
+	if (ret > 0)
+		run_hook_done(user, CV_OP_RENAME, from, to);
+	cv_arena_free(&arena);
+	return ret;
+}
+
+int cv_mailbox_subscribe(struct cv_user *user, struct cv_str name, bool on, struct cv_err *err)
+{
+	struct cv_arena *arena = cv_arena_new("subscribe", NULL, 0);
+	struct cv_entry entry = { .kind = CV_ENTRY_SUBSCRIBE, .on = on };
+	enum cv_mailbox_op op = on ? CV_OP_SUBSCRIBE : CV_OP_UNSUBSCRIBE;
+	struct cv_name *there;
+	int ret = -1;
+
+	entry.name = cv_arena_str(arena, cv_tree_canonical(arena, name));
+	there = cv_tree_find(user, entry.name);
+	if (on && check_name(user, entry.name, err) < 0)
+		ret = -1;
+	else if ((there != NULL && there->subscribed) == on)
+		ret = on || cv_tree_has(user, entry.name) ? 1 : cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox isn't subscribed");
+	else if (on && there == NULL && user->names.count >= user->set->mail_max_mailboxes * 2)
+		ret = cv_err_set_public(err, CV_ERR_LIMIT, "Too many subscriptions");
+	else if (run_hook(user, op, entry.name, (struct cv_str){ 0 }, err) > 0) {
+		ret = record(user, &entry, err);
+		if (ret > 0)
+			run_hook_done(user, op, entry.name, (struct cv_str){ 0 });
+	}
+	cv_arena_free(&arena);
+	return ret < 0 ? -1 : 1;
+}
+
+/* ---- mailboxes that settings ask for -------------------------------------------------------------------------------- */
+
+static int make_one(struct cv_user *user, const struct cv_mailbox_settings *set, struct cv_err *err)
+{
+	struct cv_name *there = cv_tree_find(user, cv_str_c(set->name));
+	uint32_t use;
+
+	if (cv_special_use_parse(set->special_use, &use, err) < 0)
+		return -1;
+	if (there != NULL && there->mailbox != NULL) {
+		there->mailbox->special_use |= use; /* settings may have come later than the mailbox */
+		return 1;
+	}
+	if (set->auto_ == CV_AUTO_NO)
+		return 1;
+	if (cv_mailbox_create(user, cv_str_c(set->name), use, err) < 0)
+		return cv_err_context(err, "mailbox %s of the settings", set->name);
+	return set->auto_ == CV_AUTO_SUBSCRIBE ? cv_mailbox_subscribe(user, cv_str_c(set->name), true, err) : 1;
+}
+
+int cv_user_make_mailboxes(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_name *inbox = cv_tree_find(user, CV_STR("INBOX"));
+
+	if (inbox == NULL || inbox->mailbox == NULL) {
+		if (create(user, CV_STR("INBOX"), 0, err) < 0 || cv_mailbox_subscribe(user, CV_STR("INBOX"), true, err) < 0)
+			return cv_err_context(err, "INBOX");
+	}
+	for (size_t i = 0; user->mailbox_sets[i] != NULL; i++) {
+		if (make_one(user, user->mailbox_sets[i], err) < 0)
+			return -1;
+	}
+	return 1;
+}

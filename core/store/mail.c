@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT
+   A message that is read: its parse record and its octets. */
+#include <config.h>
+
+#include "core/store/store-private.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define READ_WHOLE_MAX ((uint64_t)256 << 10) /* shorter messages are read, longer ones mapped */
+
+struct cv_mail {
+	struct cv_mailbox *mailbox; /* counted; open_mails too */
+	uint32_t uid;
+	struct cv_str ref, uidl;    /* owned */
+	struct cv_buf record;
+	bool have_record;
+	struct cv_buf octets;
+	void *map;
+	size_t map_len, map_skip;
+	struct cv_str view;
+	bool have_octets;
+};
+
+static struct cv_str copy(struct cv_str s)
+{
+	char *p;
+
+	if (s.len == 0)
+		return (struct cv_str){ 0 };
+	p = cv_malloc(s.len);
+	memcpy(p, s.ptr, s.len);
+	return cv_str_mem(p, s.len);
+}
+
+int cv_mail_open(struct cv_view *view, uint32_t seq, struct cv_mail **mail_r, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+	struct cv_mail *mail;
+	uint32_t row;
+
+	*mail_r = NULL;
+	if (mailbox->columns == NULL || !cv_columns_find(mailbox->columns, cv_view_uid(view, seq), seq - 1, &row))
+		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists");
+	mail = cv_new0(struct cv_mail);
+	mail->mailbox = mailbox;
+	cv_mailbox_ref(mailbox);
+	mailbox->open_mails++;
+	mail->uid = *cv_col_uid(mailbox->columns, row);
+	mail->ref = copy(cv_columns_ref(mailbox->columns, row));
+	mail->uidl = copy(cv_columns_uidl(mailbox->columns, row));
+	cv_buf_init(&mail->record, CV_PARSE_RECORD_MAX);
+	cv_buf_init(&mail->octets, READ_WHOLE_MAX);
+	*mail_r = mail;
+	return 1;
+}
+
+void cv_mail_close(struct cv_mail **mail_p)
+{
+	struct cv_mail *mail = *mail_p;
+	struct cv_user *user;
+
+	*mail_p = NULL;
+	if (mail == NULL)
+		return;
+	user = mail->mailbox->user;
+	if (--mail->mailbox->open_mails == 0)
+		cv_work_run(user, false);
+	cv_mailbox_unref(&mail->mailbox);
+	cv_free((void *)(uintptr_t)mail->ref.ptr);  /* owned, const for readers */
+	cv_free((void *)(uintptr_t)mail->uidl.ptr);
+	cv_buf_deinit(&mail->record);
+	cv_buf_deinit(&mail->octets);
+	cv_file_unmap(mail->map, mail->map_len);
+	cv_free(mail);
+}
+
+static int read_octets(struct cv_mail *mail, const struct cv_storage_blob *blob, struct cv_err *err)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	size_t got;
+	void *p;
+
+	if (blob->len == 0) {
+		mail->view = CV_STR("");
+		return 1;
+	}
+	if (blob->len <= READ_WHOLE_MAX) {
+		p = cv_buf_reserve(&mail->octets, (size_t)blob->len);
+		cv_assert(p != NULL);
+		if (cv_file_pread(blob->fd, p, (size_t)blob->len, blob->offset, &got, err) < 0)
+			return -1;
+		if (got < blob->len)
+			return cv_err_set(err, CV_ERR_CORRUPT, "message file is shorter than known");
+		cv_buf_commit(&mail->octets, got);
+		mail->view = cv_buf_str(&mail->octets);
+		return 1;
+	}
+	mail->map_skip = (size_t)(blob->offset % (uint64_t)page);
+	mail->map_len = (size_t)blob->len + mail->map_skip;
+	if (cv_file_map(blob->fd, blob->offset - mail->map_skip, mail->map_len, false, &mail->map, err) < 0)
+		return -1;
+	mail->view = cv_str_mem((const char *)mail->map + mail->map_skip, (size_t)blob->len);
+	return 1;
+}
+
+/* The storage found it under another name: the column knows it from now on. */
+static void set_ref(struct cv_mail *mail, struct cv_str ref)
+{
+	uint32_t row;
+
+	cv_free((void *)(uintptr_t)mail->ref.ptr);
+	mail->ref = copy(ref);
+	if (mail->mailbox->columns != NULL && cv_columns_find(mail->mailbox->columns, mail->uid, UINT32_MAX, &row))
+		cv_columns_set_ref(mail->mailbox->columns, row, ref);
+}
+
+int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err)
+{
+	struct cv_user *user = mail->mailbox->user;
+	struct cv_mailbox_ref mailbox = cv_mailbox_storage_ref(mail->mailbox);
+	struct cv_storage_blob blob = { .fd = -1 };
+	char new_ref[CV_STORAGE_REF_MAX];
+	size_t new_len = 0;
+	struct stat st;
+	int ret;
+
+	if (!mail->have_octets) {
+		if (user->storage->open_ref(user->st, &mailbox, mail->ref, &blob, new_ref, &new_len, err) < 0)
+			return cv_err_context(err, "message %u", mail->uid);
+		if (new_len > 0)
+			set_ref(mail, cv_str_mem(new_ref, new_len));
+		ret = cv_file_fstat(blob.fd, &st, err);
+		/* A mapping of what is not there would end the process when it is read. */
+		if (ret > 0 && ((uint64_t)st.st_size < blob.offset || (uint64_t)st.st_size - blob.offset < blob.len))
+			ret = cv_err_set(err, CV_ERR_CORRUPT, "message file is shorter than known");
+		if (ret > 0)
+			ret = read_octets(mail, &blob, err);
+		cv_file_close(&blob.fd);
+		if (ret < 0)
+			return cv_err_context(err, "message %u", mail->uid);
+		mail->have_octets = true;
+	}
+	*octets_r = mail->view;
+	return 1;
+}
+
+/* The cache has nothing: look at the octets, and remember what was seen. */
+static int parse(struct cv_mail *mail, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = mail->mailbox;
+	struct cv_err cache_err = { 0 };
+	struct cv_mime_parser *parser;
+	struct cv_message *message;
+	struct cv_arena *arena;
+	struct cv_str octets;
+	uint64_t where;
+	uint32_t row;
+
+	if (cv_mail_octets(mail, &octets, err) < 0)
+		return -1;
+	arena = cv_arena_new("parse", NULL, 0);
+	parser = cv_mime_parser_new(arena, NULL);
+	cv_mime_parser_feed(parser, octets);
+	message = cv_mime_parser_finish(parser);
+	cv_buf_clear(&mail->record);
+	cv_parse_record_build(message, &mail->record);
+	cv_arena_free(&arena);
+	if (!cv_buf_ok(&mail->record))
+		return cv_err_set(err, CV_ERR_LIMIT, "message %u has a header that is too long to keep", mail->uid);
+	if (mailbox->gone || mailbox->columns == NULL || !cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row))
+		return 1;
+	if (cv_cache_append(mailbox, mail->uid, cv_buf_str(&mail->record), &where, &cache_err) > 0) {
+		*cv_col_cache(mailbox->columns, row) = where;
+		mailbox->dirty = true;
+	} else {
+		cv_warn(&mailbox->log_ctx, "cache can't be written: %s", cache_err.text);
+	}
+	return 1;
+}
+
+int cv_mail_record(struct cv_mail *mail, struct cv_str *record_r, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = mail->mailbox;
+	struct cv_err cache_err = { 0 };
+	uint32_t row;
+	int found = 0;
+
+	if (!mail->have_record) {
+		if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row))
+			found = cv_cache_read(mailbox, *cv_col_cache(mailbox->columns, row), mail->uid, &mail->record, &cache_err);
+		if (found < 0)
+			cv_warn(&mailbox->log_ctx, "cache can't be read: %s", cache_err.text);
+		if (found <= 0 && parse(mail, err) < 0)
+			return -1;
+		mail->have_record = true;
+	}
+	*record_r = cv_buf_str(&mail->record);
+	return 1;
+}
+
+struct cv_str cv_mail_pop3_uidl(struct cv_mail *mail)
+{
+	return mail->uidl;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT
+   Saving a message: octets to the storage module and to the parser at the same time. */
+#include <config.h>
+
+#include "core/store/store-private.h"
+
+#include <string.h>
+
+#define KEYWORDS_MAX ((size_t)1 << 20)
+
+void cv_save_free(struct cv_save *save)
+{
+	struct cv_user *user = save->txn->user;
+
+	if (save->st_save != NULL)
+		user->storage->save_abort(save->st_save);
+	cv_list_remove(&save->node);
+	cv_buf_deinit(&save->record);
+	cv_buf_deinit(&save->keywords_encoded);
+	cv_vec_free(&save->keywords);
+	cv_mailbox_unref(&save->mailbox);
+	cv_arena_free(&save->arena);
+}
+
+static int fail(struct cv_save *save, const struct cv_err *err)
+{
+	save->failed = true;
+	if (!save->txn->failed && err != NULL)
+		save->txn->failure = *err;
+	save->txn->failed = true;
+	return -1;
+}
+
+int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_save_config *config, struct cv_save **save_r,
+	struct cv_err *err)
+{
+	struct cv_user *user = txn->user;
+	struct cv_mailbox_ref ref;
+	struct cv_arena *arena;
+	struct cv_save *save;
+	void *st_save;
+
+	*save_r = NULL;
+	if (mailbox->gone)
+		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+	ref = cv_mailbox_storage_ref(mailbox);
+	if (user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err) < 0)
+		return -1;
+	arena = cv_arena_new("save", txn->arena, 0);
+	save = cv_new(arena, struct cv_save, 1);
+	save->arena = arena;
+	save->txn = txn;
+	save->mailbox = mailbox;
+	cv_mailbox_ref(mailbox);
+	save->st_save = st_save;
+	save->delivery = config->delivery;
+	save->parser = cv_mime_parser_new(arena, NULL);
+	cv_buf_init(&save->record, CV_PARSE_RECORD_MAX);
+	cv_buf_init(&save->keywords_encoded, KEYWORDS_MAX);
+	cv_random(save->message.guid.b, sizeof(save->message.guid.b));
+	save->message.flags = config->flags & CV_FLAG_ALL;
+	save->message.saved = cv_time_now_sec();
+	save->message.date = config->date_set ? config->internal_date : save->message.saved;
+	save->message.zone =
+		config->date_set ? config->internal_zone : (int16_t)cv_time_local_offset_min(save->message.saved);
+	save->message.uidl = config->pop3_uidl.len > 0 ? cv_arena_str(arena, cv_str_sub(config->pop3_uidl, 0, 1000)) :
+							 (struct cv_str){ 0 };
+	cv_list_append(&txn->saves, &save->node);
+	for (size_t i = 0; i < config->keyword_count; i++) {
+		if (cv_save_add_keyword(save, config->keywords[i], err) < 0) {
+			cv_save_free(save);
+			return -1;
+		}
+	}
+	*save_r = save;
+	return 1;
+}
+
+int cv_save_write(struct cv_save *save, struct cv_str data, struct cv_err *err)
+{
+	struct cv_user *user = save->txn->user;
+
+	cv_assert(save->st_save != NULL && !save->finished);
+	if (save->failed)
+		return cv_err_set(err, CV_ERR_TEMP, "saving failed before");
+	if (user->storage->save_write(save->st_save, data, err) < 0)
+		return fail(save, err);
+	cv_mime_parser_feed(save->parser, data);
+	save->message.physical_size += data.len;
+	return 1;
+}
+
+static int run_hooks(struct cv_save *save, struct cv_err *err)
+{
+	struct cv_user *user = save->txn->user;
+	struct cv_hook_message_save args = { .user = user, .mailbox = save->mailbox, .save = save };
+	enum cv_hook_result result;
+
+	if (user->registry == NULL)
+		return 1;
+	result = cv_hook_run_message_save(user->registry, &args, err);
+	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
+}
+
+/* Its octets get their place under the message's UID. A UID that another program has used meanwhile is passed over. */
+static int place(struct cv_save *save, struct cv_err *err)
+{
+	struct cv_user *user = save->txn->user;
+	struct cv_storage_meta meta = {
+		.internal_date = save->message.date,
+		.size = save->message.physical_size,
+		.virtual_size = save->message.virtual_size,
+		.flags = save->message.flags,
+		.pop3_uidl = save->message.uidl,
+		.orig_mailbox = cv_mailbox_name(save->mailbox),
+	};
+	const char **keywords = cv_new(save->arena, const char *, save->keywords.count + 1);
+	size_t ref_len = 0;
+	int ret;
+
+	for (size_t i = 0; i < save->keywords.count; i++)
+		keywords[i] = cv_arena_cstr(save->arena, save->keywords.data[i]);
+	meta.keywords = keywords;
+	memcpy(meta.guid, save->message.guid.b, sizeof(meta.guid));
+	do {
+		if (cv_mailbox_take_uid(save->mailbox, &meta.uid, err) < 0)
+			return -1;
+		ret = user->storage->save_finish(save->st_save, &meta, save->ref, &ref_len, err);
+	} while (ret < 0 && err->code == CV_ERR_EXISTS);
+	save->st_save = NULL;
+	if (ret < 0)
+		return -1;
+	save->message.uid = meta.uid;
+	save->message.ref = cv_str_mem(save->ref, ref_len);
+	return 1;
+}
+
+int cv_save_finish(struct cv_save *save, struct cv_err *err)
+{
+	struct cv_message *message;
+	struct cv_err own_err = { 0 };
+	struct cv_op *op;
+
+	if (err == NULL)
+		err = &own_err;
+	cv_assert(save->st_save != NULL && !save->finished);
+	if (save->failed)
+		return cv_err_set(err, CV_ERR_TEMP, "saving failed before");
+	if (save->mailbox->gone) {
+		cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+		return fail(save, err);
+	}
+	message = cv_mime_parser_finish(save->parser);
+	save->parser = NULL;
+	save->message.virtual_size = message->wire_size;
+	cv_parse_record_build(message, &save->record);
+	if (!cv_buf_ok(&save->record))
+		cv_buf_clear(&save->record); /* parsed when asked for */
+	if (run_hooks(save, err) < 0 || place(save, err) < 0)
+		return fail(save, err);
+	for (size_t i = 0; i < save->keywords.count; i++)
+		cv_keywords_put(&save->keywords_encoded, &save->keywords.data[i], 1);
+	save->finished = true;
+	cv_list_remove(&save->node);
+	op = cv_txn_add(save->txn, CV_OP_TXN_SAVE, save->mailbox);
+	op->save = save;
+	return 1;
+}
+
+void cv_save_cancel(struct cv_save **save_p)
+{
+	struct cv_save *save = *save_p;
+
+	*save_p = NULL;
+	if (save == NULL)
+		return;
+	cv_assert(!save->finished);
+	cv_save_free(save);
+}
+
+uint32_t cv_save_uid(const struct cv_save *save)
+{
+	return save->message.uid;
+}
+
+struct cv_mailbox *cv_save_mailbox(const struct cv_save *save)
+{
+	return save->mailbox;
+}
+
+uint64_t cv_save_size(const struct cv_save *save)
+{
+	return save->message.physical_size;
+}
+
+bool cv_save_is_delivery(const struct cv_save *save)
+{
+	return save->delivery;
+}
+
+int cv_save_record(struct cv_save *save, struct cv_str *record_r, struct cv_err *err)
+{
+	*record_r = cv_buf_str(&save->record);
+	if (record_r->len == 0)
+		return cv_err_set(err, CV_ERR_LIMIT, "the message has no parse record");
+	return 1;
+}
+
+void cv_save_set_flags(struct cv_save *save, uint16_t flags)
+{
+	save->message.flags = flags & CV_FLAG_ALL;
+}
+
+int cv_save_add_keyword(struct cv_save *save, struct cv_str keyword, struct cv_err *err)
+{
+	const struct cv_store_settings *set = save->txn->user->set;
+
+	if (keyword.len == 0 || keyword.len > set->mail_max_keyword_length)
+		return cv_err_set_public(err, CV_ERR_LIMIT, "Keyword is too long");
+	if (save->mailbox->keywords.names.count + save->keywords.count >= set->mail_max_keywords) {
+		uint32_t id;
+
+		if (!cv_keyword_id(&save->mailbox->keywords, keyword, false, &id))
+			return cv_err_set_public(err, CV_ERR_LIMIT, "Too many different keywords in this mailbox");
+	}
+	*cv_vec_push(&save->keywords) = cv_arena_str(save->arena, keyword);
+	return 1;
+}

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: MIT
+   What the files of the mail store share: the user, its mailboxes, and how a change runs through them.
+
+   A change is made in three steps. *Commit* turns a transaction into a record: its changes are applied to memory as they are encoded
+   (apply.c, the same code that replays the journal). *Flush* makes it durable: the storage module's sync, one write to the journal, one
+   fdatasync for all records of a loop round. *Publish* shows it: views get events, hooks and callbacks run. What is committed and not
+   yet published is the logical state; views look at published rows only.
+
+   Where things are, and which file can be lost (all in the user's index directory, INDEX=… or the mail root, "culver-index/"):
+     lock            one owner. Nothing in it.
+     journal.*       all changes since the older of the two snapshots of each mailbox and the older state.
+     state, .old     tree of mailboxes, subscriptions, UIDVALIDITY, UIDNEXT, counts, as of a sequence number. One lost: the other and the journal give
+                     the same. Both lost: names and UIDs come from the snapshots, the journal and the storage module.
+     box.<guid>, .old  a mailbox's columns with flags and keywords, as of a sequence number. One lost: the other and the journal give the
+                     same. Both lost: what the journal has, and the storage's scan; flags older than the journal are gone then.
+     cache.<guid>    parse records. Lost: messages are parsed again when asked for.
+   The journal lost: what was changed since the last snapshots and state (they are written when the user is closed) is gone; messages come
+   back through the storage's scan with the UIDs they had. */
+#ifndef CV_STORE_PRIVATE_H
+#define CV_STORE_PRIVATE_H
+
+#include "core/store/columns.h"
+#include "core/store/journal.h"
+#include "core/store/record.h"
+#include "core/store/store-settings.h"
+#include <culver/hooks.h>
+#include <culver/log.h>
+#include <culver/mailbox.h>
+#include <culver/map.h>
+#include <culver/time.h>
+
+#define CV_INDEX_DIR "culver-index"
+#define CV_UNKNOWN_UID UINT32_MAX
+#define CV_VANISHED_MAX 8192
+
+/* ---- Keywords (keywords.c) -------------------------------------------------------------------------- */
+
+/* A set of keywords of one mailbox; set 0 is empty. names: count views into the table, and an absent one. */
+struct cv_keyword_set {
+	uint32_t *ids; /* ascending */
+	size_t count;
+	struct cv_str *names;
+};
+struct cv_keywords {
+	CV_VEC(struct cv_str) names; /* octets owned */
+	struct cv_map *by_name;      /* lower case to index + 1 */
+	CV_VEC(struct cv_keyword_set) sets;
+	struct cv_map *by_ids;       /* ids to index + 1 */
+};
+void cv_keywords_init(struct cv_keywords *keywords);
+void cv_keywords_deinit(struct cv_keywords *keywords);
+/* The number of a name, made when make. False when it is not there. */
+bool cv_keyword_id(struct cv_keywords *keywords, struct cv_str name, bool make, uint32_t *id_r);
+/* Set of these ids (any order, repeated ones are fine). */
+uint32_t cv_keyword_set_of(struct cv_keywords *keywords, const uint32_t *ids, size_t count);
+uint32_t cv_keyword_set_names(struct cv_keywords *keywords, const struct cv_str *names, size_t count);
+/* Set from an encoded list of names (record.h), and back. */
+uint32_t cv_keyword_set_decode(struct cv_keywords *keywords, struct cv_str list);
+void cv_keyword_set_encode(const struct cv_keywords *keywords, uint32_t set, struct cv_buf *out);
+uint32_t cv_keyword_set_change(struct cv_keywords *keywords, uint32_t set, enum cv_flags_op op, const uint32_t *ids, size_t count);
+
+/* ---- Mailboxes --------------------------------------------------------------------------------------- */
+
+/* A name in the tree that has a mailbox, is subscribed, or both. Parents that are neither are made up when listing. */
+struct cv_name {
+	char *text; /* owned, UTF-8, NUL-terminated */
+	size_t len;
+	bool subscribed;
+	struct cv_mailbox *mailbox; /* owned; NULL: none */
+};
+
+/* Something that views have to be told. */
+struct cv_store_event {
+	enum cv_view_event_kind kind; /* EXPUNGE, FLAGS */
+	struct cv_ranges uids;        /* exactly those concerned */
+	uint64_t modseq, txn;
+};
+
+/* Changes of one mailbox, oldest first. Numbered from first; kept while a view has not taken them. */
+struct cv_event_log {
+	CV_VEC(struct cv_store_event) events;
+	uint64_t first;
+};
+
+/* Counts, exact without the columns. */
+struct cv_counts {
+	uint32_t messages, unseen, deleted, recent;
+	uint64_t size;
+	uint32_t first_unseen; /* UID; 0: none; CV_UNKNOWN_UID: has to be looked for */
+};
+
+/* One record behind the snapshot that concerns a mailbox. */
+struct cv_behind {
+	uint64_t seq;
+	struct cv_journal_pos pos;
+};
+
+/* UIDs that were expunged by one record. */
+struct cv_vanished {
+	uint64_t modseq;
+	uint32_t first, last;
+};
+
+/* What of a mailbox is known without its columns. */
+struct cv_mailbox_numbers {
+	struct cv_counts counts;
+	uint32_t uidnext, first_recent;
+	uint64_t highest_modseq, vanished_from;
+};
+
+struct cv_mailbox {
+	struct cv_user *user;
+	struct cv_name *name;    /* NULL once it is gone */
+	char *last_name;         /* owned; what it was called when it went */
+	struct cv_guid guid;
+	uint32_t uidvalidity;
+	uint32_t uidnext;        /* of the logical state; provisional UIDs are not counted */
+	uint32_t uid_reserved;   /* next provisional UID, >= uidnext */
+	uint32_t special_use;
+	uint64_t highest_modseq;
+	uint32_t first_recent;   /* messages from this UID on are recent to who selects next */
+	struct cv_counts counts;
+	struct cv_mailbox_numbers base; /* as of the user's state_seq */
+	int refs;
+	bool gone;               /* deleted */
+	bool needs_scan;         /* storage has to be looked through before the columns can be trusted */
+	bool dirty;              /* changed since the snapshot in what the journal does not have (cache offsets) */
+
+	struct cv_columns *columns; /* NULL: not loaded */
+	struct cv_keywords keywords;
+	uint64_t snapshot_seq;   /* the newest snapshot has all up to here; 0: none */
+	uint64_t older_seq;      /* the older one */
+	uint64_t snapshot_size;  /* octets */
+	uint64_t behind_octets;  /* of records since the snapshot */
+	CV_VEC(struct cv_behind) behind; /* ascending; complete for records above older_seq that were scanned */
+	uint64_t behind_from;    /* records above this are in behind */
+
+	/* Recent expunges, for cv_view_vanished: complete for modseq above vanished_from. */
+	CV_VEC(struct cv_vanished) vanished;
+	uint64_t vanished_from;
+
+	struct cv_node views;
+	struct cv_event_log log;
+	uint32_t published_uidnext;
+	uint64_t published_modseq;
+	size_t published_keywords;
+	uint64_t applied_seq;    /* last record applied to memory */
+	int open_mails;          /* octets of expunged messages stay while this is not 0 */
+
+	struct cv_cache *cache;  /* NULL: not open */
+	bool stamp_known;
+	uint64_t stamp[4];       /* EXTERNAL storage: as of the last refresh */
+	void *watch;
+	struct cv_log_ctx log_ctx;
+};
+
+struct cv_view {
+	struct cv_node node;     /* in mailbox->views */
+	struct cv_mailbox *mailbox;
+	unsigned opts;
+	uint32_t *uids;
+	uint32_t count;
+	size_t cap;
+	uint32_t last_uid;       /* messages up to here were looked at */
+	struct cv_ranges recent;
+	uint64_t cursor;         /* number of the next event in the mailbox's log */
+	size_t seen_keywords;
+	uint64_t highest_modseq;
+	struct cv_ranges pending_expunges;
+	bool gone_told;
+	void (*notify)(void *ctx);
+	void *notify_ctx;
+	bool notify_due, notified;
+};
+
+/* ---- Transactions ------------------------------------------------------------------------------------- */
+
+enum cv_op_kind { CV_OP_TXN_FLAGS = 1, CV_OP_TXN_EXPUNGE, CV_OP_TXN_COPY, CV_OP_TXN_SAVE, CV_OP_TXN_ENTRY };
+
+struct cv_copied {
+	uint32_t from_uid, to_uid;
+	struct cv_guid guid;
+	struct cv_str ref;       /* in the transaction's arena */
+};
+
+struct cv_op {
+	enum cv_op_kind kind;
+	struct cv_mailbox *mailbox; /* counted; target of COPY */
+	struct cv_mailbox *from;    /* COPY: counted */
+	struct cv_ranges uids;      /* FLAGS, EXPUNGE */
+	enum cv_flags_op flags_op;
+	uint16_t flags;
+	struct cv_str *keywords;
+	size_t keyword_count;
+	bool unchanged_since_set;
+	uint64_t unchanged_since;
+	bool move;
+	CV_VEC(struct cv_copied) copied;
+	struct cv_save *save;
+	struct cv_entry entry;      /* ENTRY: as it is; strings in the transaction's arena */
+};
+
+struct cv_txn_event {
+	struct cv_mailbox *mailbox; /* counted */
+	struct cv_store_event event;
+};
+
+struct cv_txn {
+	struct cv_node node;        /* in user->queue once committed */
+	struct cv_user *user;
+	struct cv_arena *arena;
+	uint64_t id;
+	CV_VEC(struct cv_op) ops;
+	struct cv_node saves;       /* begun, not finished */
+	bool failed;                /* an operation failed: it cannot be committed */
+	struct cv_err failure;
+	bool internal;              /* made by the store itself: no commit hook */
+	/* once committed */
+	uint64_t seq;
+	struct cv_journal_pos pos;
+	cv_commit_fn *done;
+	void *done_ctx;
+	bool flags_only;
+	bool has_storage_work;
+	CV_VEC(struct cv_txn_event) events;
+	CV_VEC(struct cv_mailbox *) touched; /* counted */
+	int *result_r;              /* commit_wait: where the result goes */
+	struct cv_err *err_r;
+};
+
+/* ---- User --------------------------------------------------------------------------------------------- */
+
+struct cv_user {
+	char *username, *home, *protocol;
+	char **fields;
+	uint32_t sysuid, sysgid;
+	const struct cv_conf *conf;
+	const struct cv_registry *registry;
+	struct cv_loop *loop;
+	void **slots;
+	size_t slot_count;
+	struct cv_arena *arena;
+	struct cv_log_ctx log_ctx;
+	const struct cv_store_settings *set;
+	const struct cv_mailbox_settings *const *mailbox_sets; /* NULL-terminated */
+
+	const struct cv_storage *storage;
+	struct cv_storage_args storage_args;
+	void *st;
+	bool external;
+
+	int index_dir;
+	int lock_fd;
+	struct cv_journal journal;
+	uint64_t state_seq, older_state_seq;
+	uint64_t published_seq;
+	uint32_t last_uidvalidity;
+	uint64_t last_checkpoint_size;
+
+	CV_VEC(struct cv_name *) names; /* sorted, INBOX first */
+	struct cv_map *names_by_text;   /* struct cv_name */
+	struct cv_map *mailboxes;       /* by guid */
+	CV_VEC(struct cv_mailbox_info) list;
+	struct cv_arena *list_arena;
+	bool list_valid;
+
+	uint64_t next_txn;
+	CV_VEC(struct cv_view *) views;  /* all open ones */
+	struct cv_node queue;           /* committed transactions, not yet flushed */
+	bool queue_needs_sync, queue_needs_storage_sync;
+	bool broken;                    /* memory and journal may differ and could not be read anew: nothing is changed any more */
+	struct cv_timer *flush_timer, *sync_timer, *notify_timer, *work_timer, *checkpoint_timer, *subscriber_timer;
+	bool notify_pending;
+	bool closing;
+
+	/* Records whose storage work (removing octets, mirroring flags, folders) is still to be done, oldest first. */
+	CV_VEC(struct cv_behind) work;
+	size_t work_done;
+	bool work_running;
+	uint64_t work_seq;              /* all records up to here are done */
+	uint64_t scan_work_from;
+
+	struct cv_subscription *subscriptions;
+	size_t subscription_count;
+	bool committed_hook;            /* some module wants to know */
+};
+
+/* ---- Tree (tree.c) ------------------------------------------------------------------------------------- */
+
+/* The name as it is kept: "inbox" as first level in any case is INBOX. In arena when it has to be changed. */
+struct cv_str cv_tree_canonical(struct cv_arena *arena, struct cv_str name);
+struct cv_name *cv_tree_find(const struct cv_user *user, struct cv_str name);
+/* The name, made when it is not there. */
+struct cv_name *cv_tree_add(struct cv_user *user, struct cv_str name);
+/* Remove the name when it has neither mailbox nor subscription. */
+void cv_tree_prune(struct cv_user *user, struct cv_name *name);
+/* Rename from and all names below it. Subscriptions stay with the old names (RFC 3501 section 6.3.9 leaves them alone). */
+void cv_tree_rename(struct cv_user *user, struct cv_str from, struct cv_str to);
+/* First index of a name below (not at) prefix, and the one behind the last. */
+void cv_tree_below(const struct cv_user *user, struct cv_str prefix, size_t *first_r, size_t *end_r);
+bool cv_tree_has(const struct cv_user *user, struct cv_str name); /* also made-up parents */
+void cv_tree_free(struct cv_user *user);
+uint32_t cv_user_new_uidvalidity(struct cv_user *user);
+/* INBOX and what settings ask for. */
+CV_MUST_CHECK int cv_user_make_mailboxes(struct cv_user *user, struct cv_err *err);
+static inline struct cv_str cv_name_str(const struct cv_name *name)
+{
+	return cv_str_mem(name->text, name->len);
+}
+
+/* ---- Mailboxes (mailbox.c) ----------------------------------------------------------------------------- */
+
+struct cv_mailbox *cv_mailbox_new(struct cv_user *user, const struct cv_guid *guid);
+void cv_mailbox_free(struct cv_mailbox *mailbox);
+struct cv_mailbox *cv_mailbox_by_guid(const struct cv_user *user, const struct cv_guid *guid);
+void cv_mailbox_ref(struct cv_mailbox *mailbox);
+/* The name is gone: views are told at the next publish. Freed when no one holds it. */
+void cv_mailbox_detach(struct cv_mailbox *mailbox);
+/* Columns in memory and in step with the journal. */
+CV_MUST_CHECK int cv_mailbox_load(struct cv_mailbox *mailbox, struct cv_err *err);
+/* Forget the columns; they are read anew at the next load. */
+void cv_mailbox_unload(struct cv_mailbox *mailbox);
+struct cv_mailbox_ref cv_mailbox_storage_ref(const struct cv_mailbox *mailbox);
+/* The next UID, reserved for a transaction. LIMIT when there are no more. */
+CV_MUST_CHECK int cv_mailbox_take_uid(struct cv_mailbox *mailbox, uint32_t *uid_r, struct cv_err *err);
+/* UID of the first message without \Seen, 0 when there is none; loads the columns only when it has to. */
+CV_MUST_CHECK int cv_mailbox_first_unseen(struct cv_mailbox *mailbox, uint32_t *uid_r, struct cv_err *err);
+
+/* ---- Applying records (apply.c) ------------------------------------------------------------------------- */
+
+enum cv_apply {
+	CV_APPLY_TREE = 1,   /* names, subscriptions */
+	CV_APPLY_COUNTS = 2, /* counts, UIDNEXT, highest modseq */
+	CV_APPLY_ROWS = 4,   /* columns of loaded mailboxes */
+	CV_APPLY_NOTE = 8,   /* remember the record as behind the snapshot */
+};
+/* parse_at: where in the segment the checksum of the entry's parse record is. -1 only for octets that make no sense. */
+CV_MUST_CHECK int cv_apply_entry(struct cv_user *user, const struct cv_record_head *head, struct cv_journal_pos pos,
+	const struct cv_entry *entry, uint64_t parse_at, unsigned what, struct cv_err *err);
+/* All entries of a record as read from the journal. */
+CV_MUST_CHECK int cv_apply_record(struct cv_user *user, const struct cv_record_head *head, struct cv_journal_pos pos,
+	struct cv_str entries, unsigned what, struct cv_err *err);
+/* The rows of one mailbox only. */
+CV_MUST_CHECK int cv_apply_rows(struct cv_mailbox *mailbox, const struct cv_record_head *head, struct cv_journal_pos pos,
+	struct cv_str entries, struct cv_err *err);
+/* Does the record leave work for the storage module? */
+bool cv_record_has_work(const struct cv_user *user, struct cv_str entries);
+
+/* ---- Transactions (txn.c, commit.c) --------------------------------------------------------------------- */
+
+struct cv_op *cv_txn_add(struct cv_txn *txn, enum cv_op_kind kind, struct cv_mailbox *mailbox);
+/* An entry as it is; its strings must be in txn->arena. */
+void cv_txn_add_entry(struct cv_txn *txn, const struct cv_entry *entry);
+void cv_txn_free(struct cv_txn *txn);
+/* Make everything committed durable and show it. Errors go to the transactions. Nothing to do: fine. */
+void cv_user_flush(struct cv_user *user);
+/* Is there something committed that is not published yet? */
+bool cv_user_unpublished(const struct cv_user *user);
+/* Records without a transaction of its own (lazily durable): recent marks. */
+CV_MUST_CHECK int cv_commit_lazy(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err);
+void cv_commit_init(struct cv_user *user);
+void cv_commit_deinit(struct cv_user *user);
+
+/* ---- Views (view.c) ------------------------------------------------------------------------------------- */
+
+/* A published change: goes to the mailbox's log (the ranges are taken over), views that can be told are marked. */
+void cv_view_publish(struct cv_mailbox *mailbox, struct cv_store_event *event);
+/* The mailbox has published rows, or is gone: its views are marked. */
+void cv_view_mark(struct cv_mailbox *mailbox);
+/* Call the marked views' functions. */
+void cv_view_run_notify(struct cv_user *user);
+
+/* ---- Saving (save.c) -------------------------------------------------------------------------------------- */
+
+struct cv_save {
+	struct cv_node node;
+	struct cv_txn *txn;
+	struct cv_mailbox *mailbox;  /* counted */
+	void *st_save;               /* NULL: finished or ended */
+	struct cv_arena *arena;
+	struct cv_mime_parser *parser;
+	struct cv_buf record;
+	struct cv_entry_message message;
+	CV_VEC(struct cv_str) keywords; /* in arena */
+	struct cv_buf keywords_encoded;
+	char ref[CV_STORAGE_REF_MAX];
+	bool delivery, finished, failed;
+};
+void cv_save_free(struct cv_save *save);
+
+/* ---- Parse records (cache.c) -------------------------------------------------------------------------------- */
+
+/* Values of the cache column: 0 none, an offset in the mailbox's cache file, or a place in the journal. */
+uint64_t cv_cache_in_journal(struct cv_journal_pos pos);
+/* 1 with the record in buf, 0 when there is none that checks, -1 on trouble reading. */
+CV_MUST_CHECK int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_buf *buf, struct cv_err *err);
+CV_MUST_CHECK int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r,
+	struct cv_err *err);
+void cv_cache_close(struct cv_mailbox *mailbox);
+
+/* ---- Watching storage that others change (refresh.c) ------------------------------------------------------------ */
+
+/* Give the storage the flags of these messages. */
+CV_MUST_CHECK int cv_mirror_range(struct cv_mailbox *mailbox, struct cv_range range, struct cv_err *err);
+/* While a view is open. */
+void cv_watch_start(struct cv_mailbox *mailbox);
+void cv_watch_stop(struct cv_mailbox *mailbox);
+
+/* ---- Hooks and subscribers (subscriber.c) --------------------------------------------------------------------- */
+
+/* A published transaction: the committed hook, and subscribers soon. */
+void cv_subscribers_committed(struct cv_user *user, const struct cv_txn *txn);
+
+/* ---- Snapshots and state (checkpoint.c, state.c) --------------------------------------------------------------- */
+
+/* Something was written: is it time to fold the journal? */
+void cv_checkpoint_consider(struct cv_user *user);
+
+/* ---- Recovery (recovery.c) --------------------------------------------------------------------------------------- */
+
+/* At the start: journal to memory. */
+CV_MUST_CHECK int cv_user_recover(struct cv_user *user, struct cv_err *err);
+/* After a failed write: memory becomes what the journal says. Views stay. */
+CV_MUST_CHECK int cv_user_reread(struct cv_user *user, struct cv_err *err);
+
+/* ---- Storage work (work.c) ------------------------------------------------------------------------------------ */
+
+void cv_work_init(struct cv_user *user);
+void cv_work_deinit(struct cv_user *user);
+void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos);
+/* Do what is due; a slice when there is a loop (and go on in later rounds), all of it when not or when all is set. */
+void cv_work_run(struct cv_user *user, bool all);
+/* Folders of mailboxes at and below `to` (as the tree has it now) move there from `from`. */
+CV_MUST_CHECK int cv_work_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err);
+
+#endif

@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: MIT
+   Views: a session's sequence numbers, and what it has to be told. */
+#include <config.h>
+
+#include "core/store/store-private.h"
+
+#include <string.h>
+
+static struct cv_view *view_of(struct cv_node *node)
+{
+	return cv_container(node, struct cv_view, node);
+}
+
+/* ---- the mailbox's log of events ---------------------------------------------------------------------------- */
+
+static uint64_t log_end(const struct cv_event_log *log)
+{
+	return log->first + log->events.count;
+}
+
+/* Events that every view has taken go. */
+static void trim_log(struct cv_mailbox *mailbox)
+{
+	struct cv_event_log *log = &mailbox->log;
+	uint64_t keep = log_end(log);
+	struct cv_node *node, *tmp;
+	size_t n;
+
+	cv_list_foreach(&mailbox->views, node, tmp)
+		keep = CV_MIN(keep, view_of(node)->cursor);
+	n = (size_t)(keep - log->first);
+	/* In batches, so that many small events do not move the rest each time. */
+	if (n == 0 || (n < log->events.count && n < log->events.count / 2))
+		return;
+	for (size_t i = 0; i < n; i++)
+		cv_ranges_free(&log->events.data[i].uids);
+	log->events.count -= n;
+	if (log->events.count > 0)
+		memmove(log->events.data, log->events.data + n, log->events.count * sizeof(*log->events.data));
+	log->first = keep;
+}
+
+void cv_view_mark(struct cv_mailbox *mailbox)
+{
+	struct cv_node *node, *tmp;
+
+	cv_list_foreach(&mailbox->views, node, tmp) {
+		struct cv_view *view = view_of(node);
+
+		if (view->notify == NULL || view->notified || !cv_view_pending(view))
+			continue;
+		view->notify_due = true;
+		mailbox->user->notify_pending = true;
+	}
+}
+
+void cv_view_publish(struct cv_mailbox *mailbox, struct cv_store_event *event)
+{
+	if (cv_list_empty(&mailbox->views))
+		return;
+	*cv_vec_push(&mailbox->log.events) = *event;
+	event->uids = (struct cv_ranges){ 0 };
+}
+
+/* The functions may open and close views and change mailboxes: after each one the search starts anew. */
+static struct cv_view *next_due(struct cv_user *user)
+{
+	for (size_t i = 0; i < user->views.count; i++) {
+		if (user->views.data[i]->notify_due)
+			return user->views.data[i];
+	}
+	return NULL;
+}
+
+void cv_view_run_notify(struct cv_user *user)
+{
+	struct cv_view *view;
+
+	while (user->notify_pending) {
+		user->notify_pending = false;
+		while ((view = next_due(user)) != NULL) {
+			view->notify_due = false;
+			view->notified = true;
+			if (view->notify != NULL)
+				view->notify(view->notify_ctx);
+		}
+	}
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------- */
+
+static void reserve(struct cv_view *view, size_t need)
+{
+	if (need > view->cap) {
+		view->cap = CV_MAX(need, view->cap + view->cap / 2);
+		view->uids = cv_reallocarray(view->uids, view->cap, sizeof(*view->uids));
+	}
+}
+
+/* Messages that are recent go to the first session that can take them (RFC 3501 section 2.3.2). */
+static void take_recent(struct cv_view *view, uint32_t from)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+	uint32_t end = mailbox->published_uidnext, first = CV_MAX(from, mailbox->first_recent);
+	struct cv_entry entry = { .kind = CV_ENTRY_RECENT, .mailbox = mailbox->guid, .uid = end };
+	struct cv_err err = { 0 };
+	uint32_t i;
+
+	if (first >= end)
+		return;
+	for (i = cv_view_seq_from(view, first); i <= view->count; i++)
+		cv_ranges_add(&view->recent, view->uids[i - 1], view->uids[i - 1]);
+	if ((view->opts & CV_VIEW_READONLY) != 0 || mailbox->gone)
+		return;
+	/* Messages committed but not published yet are counted by nobody else: views come first to what is published. */
+	entry.number = 0;
+	for (i = cv_columns_from(mailbox->columns, end); i < mailbox->columns->count; i++)
+		entry.number += cv_row_live(mailbox->columns, i);
+	if (cv_commit_lazy(mailbox->user, &entry, &err) < 0)
+		cv_warn(&mailbox->log_ctx, "messages stay recent: %s", err.text);
+}
+
+/* Published rows from row on that live go to the end of the view. */
+static void add_rows(struct cv_view *view, uint32_t row)
+{
+	struct cv_columns *columns = view->mailbox->columns;
+	uint32_t end = view->mailbox->published_uidnext;
+
+	if (row < columns->count)
+		reserve(view, (size_t)view->count + (columns->count - row));
+	for (; row < columns->count && *cv_col_uid(columns, row) < end; row++) {
+		if (cv_row_live(columns, row))
+			view->uids[view->count++] = *cv_col_uid(columns, row);
+	}
+	view->last_uid = end - 1;
+}
+
+int cv_view_open(struct cv_mailbox *mailbox, unsigned opts, struct cv_view **view_r, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+	struct cv_view *view;
+
+	*view_r = NULL;
+	if (mailbox->gone)
+		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+	if (cv_user_unpublished(user))
+		cv_user_flush(user);
+	if (cv_mailbox_refresh(mailbox, err) < 0 || cv_mailbox_load(mailbox, err) < 0)
+		return -1;
+	if (cv_user_unpublished(user))
+		cv_user_flush(user);
+	view = cv_new0(struct cv_view);
+	view->mailbox = mailbox;
+	cv_mailbox_ref(mailbox);
+	view->opts = opts;
+	add_rows(view, 0);
+	take_recent(view, 1);
+	view->cursor = log_end(&mailbox->log);
+	view->seen_keywords = mailbox->published_keywords;
+	view->highest_modseq = mailbox->published_modseq;
+	cv_list_append(&mailbox->views, &view->node);
+	*cv_vec_push(&user->views) = view;
+	cv_watch_start(mailbox);
+	*view_r = view;
+	return 1;
+}
+
+void cv_view_close(struct cv_view **view_p)
+{
+	struct cv_view *view = *view_p;
+	struct cv_user *user;
+	struct cv_mailbox *mailbox;
+
+	*view_p = NULL;
+	if (view == NULL)
+		return;
+	mailbox = view->mailbox;
+	user = mailbox->user;
+	cv_list_remove(&view->node);
+	for (size_t i = 0; i < user->views.count; i++) {
+		if (user->views.data[i] == view) {
+			user->views.data[i] = user->views.data[--user->views.count];
+			break;
+		}
+	}
+	trim_log(mailbox);
+	if (cv_list_empty(&mailbox->views))
+		cv_watch_stop(mailbox);
+	cv_free(view->uids);
+	cv_ranges_free(&view->recent);
+	cv_ranges_free(&view->pending_expunges);
+	cv_free(view);
+	cv_mailbox_unref(&mailbox);
+}
+
+/* ---- asking --------------------------------------------------------------------------------------------------- */
+
+struct cv_mailbox *cv_view_mailbox(const struct cv_view *view)
+{
+	return view->mailbox;
+}
+
+bool cv_view_readonly(const struct cv_view *view)
+{
+	return (view->opts & CV_VIEW_READONLY) != 0;
+}
+
+uint32_t cv_view_count(const struct cv_view *view)
+{
+	return view->count;
+}
+
+uint32_t cv_view_recent(const struct cv_view *view)
+{
+	return (uint32_t)cv_ranges_numbers(&view->recent);
+}
+
+uint32_t cv_view_uid(const struct cv_view *view, uint32_t seq)
+{
+	cv_assert(seq >= 1 && seq <= view->count);
+	return view->uids[seq - 1];
+}
+
+uint32_t cv_view_seq_from(const struct cv_view *view, uint32_t uid)
+{
+	uint32_t low = 0, high = view->count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (view->uids[mid] < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low + 1;
+}
+
+uint32_t cv_view_seq(const struct cv_view *view, uint32_t uid)
+{
+	uint32_t seq = cv_view_seq_from(view, uid);
+
+	return seq <= view->count && view->uids[seq - 1] == uid ? seq : 0;
+}
+
+uint64_t cv_view_highest_modseq(const struct cv_view *view)
+{
+	return view->highest_modseq;
+}
+
+void cv_view_set_notify(struct cv_view *view, void (*fn)(void *ctx), void *ctx)
+{
+	view->notify = fn;
+	view->notify_ctx = ctx;
+	view->notify_due = view->notified = false;
+	if (fn == NULL || !cv_view_pending(view))
+		return;
+	view->notify_due = true;
+	view->mailbox->user->notify_pending = true;
+	if (view->mailbox->user->loop != NULL)
+		cv_timer_set(view->mailbox->user->notify_timer, 0);
+}
+
+bool cv_view_pending(const struct cv_view *view)
+{
+	const struct cv_mailbox *mailbox = view->mailbox;
+
+	return view->cursor < log_end(&mailbox->log) || view->pending_expunges.count > 0 ||
+		view->last_uid + 1 < mailbox->published_uidnext || view->seen_keywords < mailbox->published_keywords ||
+		(mailbox->gone && !view->gone_told);
+}
+
+bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+	struct cv_columns *columns = mailbox->columns;
+	uint32_t row;
+
+	*row_r = (struct cv_row){ .uid = cv_view_uid(view, seq) };
+	if (mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user) &&
+		(mailbox->user->storage_args.fsync == CV_FSYNC_ALWAYS || columns == NULL ||
+			!cv_columns_find(columns, row_r->uid, seq - 1, &row) || !cv_row_live(columns, row))) {
+		cv_user_flush(mailbox->user); /* nothing is shown that is not durable */
+		columns = mailbox->columns;
+	}
+	if (columns == NULL || !cv_columns_find(columns, row_r->uid, seq - 1, &row))
+		return false;
+	row_r->flags = *cv_col_flags(columns, row) & CV_FLAG_ALL;
+	row_r->recent = cv_ranges_has(&view->recent, row_r->uid);
+	row_r->keyword_set = *cv_col_keyword_set(columns, row);
+	row_r->modseq = *cv_col_modseq(columns, row);
+	row_r->internal_date = *cv_col_date(columns, row);
+	row_r->internal_zone = *cv_col_zone(columns, row);
+	row_r->save_date = *cv_col_saved(columns, row);
+	row_r->virtual_size = *cv_col_virtual_size(columns, row);
+	row_r->physical_size = *cv_col_physical_size(columns, row);
+	memcpy(row_r->guid, cv_col_guid(columns, row), sizeof(row_r->guid));
+	return cv_row_live(columns, row);
+}
+
+struct cv_str cv_view_ref(const struct cv_view *view, uint32_t seq)
+{
+	const struct cv_columns *columns = view->mailbox->columns;
+	uint32_t row;
+
+	if (columns == NULL || !cv_columns_find(columns, cv_view_uid(view, seq), seq - 1, &row))
+		return (struct cv_str){ 0 };
+	return cv_columns_ref(columns, row);
+}
+
+bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, struct cv_ranges *uids_r)
+{
+	const struct cv_mailbox *mailbox = view->mailbox;
+	uint32_t next = 1, row = 0;
+
+	if (modseq >= mailbox->vanished_from) {
+		for (size_t i = mailbox->vanished.count; i > 0 && mailbox->vanished.data[i - 1].modseq > modseq; i--) {
+			const struct cv_vanished *v = &mailbox->vanished.data[i - 1];
+
+			cv_ranges_add(uids_r, v->first, v->last);
+		}
+		return true;
+	}
+	for (; row < view->count; row++) {
+		if (view->uids[row] > next)
+			cv_ranges_add(uids_r, next, view->uids[row] - 1);
+		next = view->uids[row] + 1;
+	}
+	if (next <= view->last_uid)
+		cv_ranges_add(uids_r, next, view->last_uid);
+	return false;
+}
+
+/* ---- synchronising ---------------------------------------------------------------------------------------------- */
+
+struct sync {
+	struct cv_view *view;
+	void (*fn)(void *ctx, const struct cv_view_event *event);
+	void *ctx;
+};
+
+static void give(struct sync *sync, enum cv_view_event_kind kind, uint32_t seq, uint32_t uid, uint64_t modseq)
+{
+	const struct cv_view_event event = { .kind = kind, .seq = seq, .uid = uid, .modseq = modseq };
+
+	if (sync->fn != NULL)
+		sync->fn(sync->ctx, &event);
+}
+
+/* What the log has for this view: expunges are kept until they may be given; *changed_r gets messages with new flags. */
+static void take_events(struct cv_view *view, uint64_t own, struct cv_ranges *changed_r)
+{
+	const struct cv_event_log *log = &view->mailbox->log;
+
+	for (; view->cursor < log_end(log); view->cursor++) {
+		const struct cv_store_event *event = &log->events.data[view->cursor - log->first];
+		struct cv_ranges *set = event->kind == CV_EVENT_EXPUNGE ? &view->pending_expunges : changed_r;
+
+		if (event->kind == CV_EVENT_FLAGS && event->txn == own && own != 0)
+			continue;
+		for (size_t i = 0; i < event->uids.count; i++) {
+			if (event->uids.data[i].first <= view->last_uid)
+				cv_ranges_add(set, event->uids.data[i].first, CV_MIN(event->uids.data[i].last, view->last_uid));
+		}
+	}
+}
+
+/* Each with the sequence number it has after the ones before it are gone (RFC 3501 section 7.4.1). Then the array is closed up in one go. */
+static void give_expunges(struct sync *sync)
+{
+	struct cv_view *view = sync->view;
+	struct cv_ranges *gone = &view->pending_expunges;
+	uint32_t removed = 0, kept = view->count;
+
+	for (size_t i = 0; i < gone->count; i++) {
+		uint32_t at = cv_view_seq_from(view, gone->data[i].first) - 1;
+
+		for (; at < view->count && view->uids[at] <= gone->data[i].last; at++) {
+			give(sync, CV_EVENT_EXPUNGE, at + 1 - removed, view->uids[at], 0);
+			kept = CV_MIN(kept, at);
+			removed++;
+		}
+	}
+	for (uint32_t at = kept; removed > 0 && at < view->count; at++) {
+		if (!cv_ranges_has(gone, view->uids[at]))
+			view->uids[kept++] = view->uids[at];
+	}
+	view->count -= removed;
+	for (size_t i = 0; i < gone->count; i++)
+		cv_ranges_remove(&view->recent, gone->data[i].first, gone->data[i].last);
+	gone->count = 0;
+}
+
+static void give_flags(struct sync *sync, const struct cv_ranges *changed)
+{
+	struct cv_view *view = sync->view;
+	struct cv_columns *columns = view->mailbox->columns;
+	uint32_t row;
+
+	for (size_t i = 0; i < changed->count; i++) {
+		uint32_t at = cv_view_seq_from(view, changed->data[i].first) - 1;
+
+		for (; at < view->count && view->uids[at] <= changed->data[i].last; at++) {
+			if (cv_columns_find(columns, view->uids[at], at, &row) && cv_row_live(columns, row))
+				give(sync, CV_EVENT_FLAGS, at + 1, view->uids[at], *cv_col_modseq(columns, row));
+		}
+	}
+}
+
+static void give_new(struct sync *sync)
+{
+	struct cv_view *view = sync->view;
+	uint32_t before = view->count, last = view->last_uid;
+
+	if (last + 1 >= view->mailbox->published_uidnext)
+		return;
+	add_rows(view, cv_columns_from(view->mailbox->columns, last + 1));
+	if (view->count == before)
+		return;
+	take_recent(view, last + 1);
+	give(sync, CV_EVENT_EXISTS, view->count, view->uids[view->count - 1], 0);
+}
+
+void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, void (*fn)(void *ctx, const struct cv_view_event *event), void *ctx)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+	struct sync sync = { view, fn, ctx };
+	struct cv_ranges changed = { 0 };
+
+	view->notified = view->notify_due = false;
+	if (mailbox->gone) {
+		if (!view->gone_told)
+			give(&sync, CV_EVENT_GONE, 0, 0, 0);
+		view->gone_told = true;
+		return;
+	}
+	if (mailbox->columns == NULL)
+		return; /* could not be read anew after a failure: the mailbox stays as it was known */
+	take_events(view, own, &changed);
+	if (expunges && view->pending_expunges.count > 0)
+		give_expunges(&sync);
+	give_new(&sync);
+	if (view->seen_keywords < mailbox->published_keywords) {
+		view->seen_keywords = mailbox->published_keywords;
+		give(&sync, CV_EVENT_KEYWORDS, 0, 0, 0);
+	}
+	give_flags(&sync, &changed);
+	view->highest_modseq = mailbox->published_modseq;
+	cv_ranges_free(&changed);
+	trim_log(mailbox);
+}

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: MIT
+   What the storage module still has to do for records that are durable: remove octets and folders, rename folders, mirror flags.
+   It is done again after a crash; each step is harmless when it was done before. */
+#include <config.h>
+
+#include "core/store/store-private.h"
+
+#include <string.h>
+
+#define SLICE 200 /* messages at a time when others wait */
+#define READ_MAX ((size_t)CV_RECORD_MAX + 64)
+
+void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos)
+{
+	*cv_vec_push(&user->work) = (struct cv_behind){ seq, pos };
+}
+
+static bool folder_is_free(const struct cv_user *user, struct cv_str name)
+{
+	const struct cv_name *there = cv_tree_find(user, name);
+
+	return there == NULL || there->mailbox == NULL;
+}
+
+/* Move the folders of all mailboxes whose name is `to` or below it from where they were. */
+int cv_work_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err)
+{
+	size_t first, end;
+	struct cv_name *name = cv_tree_find(user, to);
+	CV_VEC(struct cv_name *) moved = { 0 };
+	int ret = 1;
+
+	if (name != NULL)
+		*cv_vec_push(&moved) = name;
+	cv_tree_below(user, to, &first, &end);
+	for (; first < end; first++)
+		*cv_vec_push(&moved) = user->names.data[first];
+	for (size_t i = 0; ret > 0 && i < moved.count; i++) {
+		struct cv_mailbox_ref ref;
+		struct cv_err rename_err = { 0 };
+		struct cv_buf old;
+
+		if (moved.data[i]->mailbox == NULL)
+			continue;
+		cv_buf_init(&old, from.len + moved.data[i]->len + 1);
+		cv_buf_append(&old, from);
+		cv_buf_append(&old, cv_str_sub(cv_name_str(moved.data[i]), to.len, SIZE_MAX));
+		ref = cv_mailbox_storage_ref(moved.data[i]->mailbox);
+		ref.name = cv_buf_str(&old);
+		if (folder_is_free(user, ref.name) &&
+			user->storage->mailbox_rename(user->st, &ref, cv_name_str(moved.data[i]), &rename_err) < 0 &&
+			rename_err.code != CV_ERR_NOTFOUND) { /* not there: it was moved before */
+			ret = -1;
+			if (err != NULL)
+				*err = rename_err;
+		}
+		cv_buf_deinit(&old);
+	}
+	cv_vec_free(&moved);
+	return ret;
+}
+
+static int delete_folder(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err)
+{
+	struct cv_mailbox_ref ref = { .name = entry->name };
+	struct cv_err delete_err = { 0 };
+
+	if (!folder_is_free(user, entry->name) || cv_mailbox_by_guid(user, &entry->mailbox) != NULL)
+		return 1;
+	memcpy(ref.guid, entry->mailbox.b, sizeof(ref.guid));
+	if (user->storage->mailbox_delete(user->st, &ref, &delete_err) >= 0 || delete_err.code == CV_ERR_NOTFOUND)
+		return 1;
+	*err = delete_err;
+	return cv_err_context(err, "removing the folder of a deleted mailbox");
+}
+
+/* Octets of expunged messages. */
+static int remove_octets(struct cv_user *user, struct cv_mailbox *mailbox, const struct cv_entry *entry, struct cv_err *err)
+{
+	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(mailbox);
+	struct cv_reader reader = cv_reader_init(entry->groups);
+	CV_VEC(struct cv_str) refs = { 0 };
+	struct cv_group group;
+	struct cv_str one;
+	int ret = 1;
+
+	while (ret > 0 && cv_group_next(&reader, entry->kind, &group) > 0) {
+		while (ret > 0 && cv_take_ref(&group.refs, &one)) {
+			*cv_vec_push(&refs) = one;
+			if (refs.count == SLICE) {
+				ret = user->storage->remove(user->st, &ref, refs.data, refs.count, err);
+				refs.count = 0;
+			}
+		}
+	}
+	if (ret >= 0 && refs.count > 0)
+		ret = user->storage->remove(user->st, &ref, refs.data, refs.count, err);
+	cv_vec_free(&refs);
+	return ret < 0 ? cv_err_context(err, "removing octets of expunged messages") : 1;
+}
+
+static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const struct cv_entry *entry, struct cv_err *err)
+{
+	struct cv_reader reader = cv_reader_init(entry->groups);
+	struct cv_range range;
+	struct cv_group group;
+
+	if (user->storage->set_flags == NULL)
+		return 1;
+	if (cv_mailbox_load(mailbox, err) < 0)
+		return -1;
+	while (cv_group_next(&reader, entry->kind, &group) > 0) {
+		range = (struct cv_range){ 0 };
+		while (cv_range_next(&group, &range) > 0) {
+			if (cv_mirror_range(mailbox, range, err) < 0)
+				return cv_err_context(err, "mirroring flags");
+		}
+	}
+	return 1;
+}
+
+/* 1 done, 0 not yet (a message is open), -1 to be tried again. */
+static int do_entry(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &entry->mailbox);
+
+	switch (entry->kind) {
+	case CV_ENTRY_RENAME:
+		return cv_work_rename(user, entry->name, entry->new_name, err);
+	case CV_ENTRY_DELETE:
+		return delete_folder(user, entry, err);
+	case CV_ENTRY_EXPUNGE:
+		if (mailbox == NULL)
+			return 1; /* the folder goes or went as a whole */
+		return mailbox->open_mails > 0 ? 0 : remove_octets(user, mailbox, entry, err);
+	case CV_ENTRY_FLAGS:
+		return user->external && mailbox != NULL ? mirror_flags(user, mailbox, entry, err) : 1;
+	case CV_ENTRY_CREATE:
+	case CV_ENTRY_SUBSCRIBE:
+	case CV_ENTRY_ANNOTATE:
+	case CV_ENTRY_APPEND:
+	case CV_ENTRY_COPY:
+	case CV_ENTRY_RECENT:
+	case CV_ENTRY_UIDNEXT:
+	case CV_ENTRY_REF:
+		return 1;
+	}
+	return 1;
+}
+
+static bool undelete_time_over(const struct cv_user *user, const struct cv_record_head *head)
+{
+	uint64_t keep = user->external ? 0 : user->set->mail_undelete_time; /* others see what lies there */
+
+	return keep == 0 || cv_hlc_ms(head->hlc) + (int64_t)keep <= cv_time_now_us() / 1000;
+}
+
+/* Only octets wait for the undelete time; a record with nothing else waits as a whole. */
+static bool has_expunge(struct cv_str entries)
+{
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
+
+	while (cv_entry_next(&reader, &entry) > 0) {
+		if (entry.kind == CV_ENTRY_EXPUNGE)
+			return true;
+	}
+	return false;
+}
+
+static int do_record(struct cv_user *user, struct cv_buf *buf, struct cv_journal_pos pos, struct cv_err *err)
+{
+	struct cv_record_head head;
+	struct cv_reader reader;
+	struct cv_entry entry;
+	struct cv_str entries;
+	int ret = 1;
+
+	if (cv_journal_read(&user->journal, pos, buf, &head, &entries, err) < 0)
+		return err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_CORRUPT ? 1 : -1; /* what it named is left to a scan */
+	if (has_expunge(entries) && !undelete_time_over(user, &head))
+		return 0;
+	reader = cv_reader_init(entries);
+	while (ret > 0 && cv_entry_next(&reader, &entry) > 0)
+		ret = do_entry(user, &entry, err);
+	return ret;
+}
+
+void cv_work_run(struct cv_user *user, bool all)
+{
+	struct cv_err err = { 0 };
+	struct cv_buf buf;
+	uint64_t start = cv_time_mono_ms();
+	int ret = 1;
+
+	if (user->work_running || user->work.count == 0)
+		return;
+	user->work_running = true;
+	cv_buf_init(&buf, READ_MAX);
+	while (ret > 0 && user->work_done < user->work.count) {
+		const struct cv_behind *work = &user->work.data[user->work_done];
+
+		if (!all && user->loop != NULL && cv_time_mono_ms() - start > 20)
+			break;
+		ret = do_record(user, &buf, work->pos, &err);
+		if (ret > 0) {
+			user->work_seq = work->seq;
+			user->work_done++;
+		}
+	}
+	cv_buf_deinit(&buf);
+	user->work_running = false;
+	if (ret < 0)
+		cv_error(&user->log_ctx, "%s; trying again later", err.text);
+	if (user->work_done == user->work.count) {
+		user->work.count = user->work_done = 0;
+		user->work_seq = user->published_seq;
+	} else if (user->loop != NULL) {
+		cv_timer_set(user->work_timer, ret < 0 ? 60000 : ret == 0 ? 1000 : 0);
+	}
+}
+
+static void on_work(void *ctx)
+{
+	cv_work_run(ctx, false);
+}
+
+void cv_work_init(struct cv_user *user)
+{
+	if (user->loop == NULL)
+		return;
+	user->work_timer = cv_timer_add(user->loop, 0, on_work, user);
+	cv_timer_stop(user->work_timer);
+}
+
+void cv_work_deinit(struct cv_user *user)
+{
+	if (user->loop != NULL)
+		cv_timer_remove(&user->work_timer);
+}

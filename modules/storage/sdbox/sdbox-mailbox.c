@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT
+   sdbox: mailboxes on disk. */
+#include <config.h>
+
+#include "modules/storage/sdbox/sdbox-private.h"
+#include <culver/log.h>
+#include <culver/time.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define DEPTH_MAX 100
+#define TEMP_AGE_SEC 3600
+
+void sdbox_dirs_close(struct sdbox *st)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(st->dirs); i++) {
+		if (st->dirs[i].path == NULL)
+			continue;
+		cv_file_close(&st->dirs[i].fd);
+		cv_free(st->dirs[i].path);
+		st->dirs[i].path = NULL;
+	}
+}
+
+int sdbox_dir(struct sdbox *st, const char *path, int *fd_r, struct cv_err *err)
+{
+	struct sdbox_dir *slot = &st->dirs[0];
+	int fd;
+
+	for (size_t i = 0; i < CV_COUNT_OF(st->dirs); i++) {
+		struct sdbox_dir *dir = &st->dirs[i];
+
+		if (dir->path != NULL && strcmp(dir->path, path) == 0) {
+			dir->used = ++st->clock;
+			*fd_r = dir->fd;
+			return 1;
+		}
+		if (dir->path == NULL || (slot->path != NULL && dir->used < slot->used))
+			slot = dir;
+	}
+	if (cv_file_open(st->mailboxes, path, O_RDONLY | O_DIRECTORY, 0, &fd, err) < 0)
+		return -1;
+	if (slot->path != NULL) {
+		cv_file_close(&slot->fd);
+		cv_free(slot->path);
+	}
+	*slot = (struct sdbox_dir){ cv_strdup(path), fd, ++st->clock };
+	*fd_r = fd;
+	return 1;
+}
+
+/* Sync each directory on the way to path, so that the path itself is durable. */
+static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
+{
+	char *part = cv_strdup(path), *slash;
+	int ret = 1, fd;
+
+	if (st->args->fsync != CV_FSYNC_NEVER) {
+		while (ret > 0 && (slash = strrchr(part, '/')) != NULL) {
+			*slash = '\0';
+			ret = cv_file_open(st->mailboxes, part, O_RDONLY | O_DIRECTORY, 0, &fd, err);
+			if (ret > 0) {
+				ret = cv_file_sync(fd, true, err);
+				cv_file_close(&fd);
+			}
+		}
+		if (ret > 0)
+			ret = cv_file_sync(st->mailboxes, true, err);
+	}
+	cv_free(part);
+	return ret;
+}
+
+int sdbox_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+{
+	struct sdbox *st = st_p;
+	char *path;
+	int made;
+
+	if (sdbox_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	made = cv_file_mkdirs(st->mailboxes, path, st->args->dir_mode, err);
+	if (made > 0 && sync_path(st, path, err) < 0)
+		made = -1;
+	cv_free(path);
+	return made < 0 ? -1 : made > 0 ? 0 : 1;
+}
+
+/* Empty directories from path upwards go; one that holds something ends it. */
+static int remove_empty(struct sdbox *st, char *path, struct cv_err *err)
+{
+	char *slash;
+	int ret;
+
+	do {
+		ret = cv_file_rmdir(st->mailboxes, path, err);
+		slash = strrchr(path, '/');
+		if (slash != NULL)
+			*slash = '\0';
+	} while (ret > 0 && slash != NULL);
+	return ret < 0 ? -1 : 1;
+}
+
+struct removing {
+	int dir;
+};
+
+static int remove_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct removing *removing = ctx;
+
+	return type == DT_DIR ? 1 : cv_file_unlink(removing->dir, name, err);
+}
+
+int sdbox_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+{
+	struct sdbox *st = st_p;
+	struct removing removing;
+	char *path;
+	int ret;
+
+	if (sdbox_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	ret = sdbox_dir(st, path, &removing.dir, err);
+	if (ret > 0)
+		ret = cv_file_list(removing.dir, ".", remove_one, &removing, err);
+	sdbox_dirs_close(st);
+	if (ret > 0)
+		ret = remove_empty(st, path, err);
+	cv_free(path);
+	return ret;
+}
+
+/* path without its last component. */
+static void cut_last(char *path)
+{
+	char *slash = strrchr(path, '/');
+
+	cv_assert(slash != NULL);
+	*slash = '\0';
+}
+
+int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err)
+{
+	struct sdbox *st = st_p;
+	char *from = NULL, *to = NULL, *to_parent;
+	struct stat stat;
+	int ret = -1;
+
+	if (sdbox_path(st, mailbox->name, &from, err) > 0 && sdbox_path(st, new_name, &to, err) > 0) {
+		sdbox_dirs_close(st);
+		ret = cv_file_stat(st->mailboxes, from, &stat, err);
+		if (ret == 0)
+			ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
+	}
+	if (ret > 0) {
+		to_parent = cv_strdup(to);
+		cut_last(to_parent);
+		ret = cv_file_mkdirs(st->mailboxes, to_parent, st->args->dir_mode, err);
+		cv_free(to_parent);
+	}
+	/* An empty folder in the way is replaced; one with messages makes it fail. */
+	if (ret >= 0)
+		ret = cv_file_rename(st->mailboxes, from, st->mailboxes, to, true, err);
+	if (ret > 0)
+		ret = sync_path(st, to, err);
+	if (ret > 0)
+		ret = sync_path(st, from, err);
+	if (ret > 0) {
+		cut_last(from);
+		ret = remove_empty(st, from, err);
+	}
+	cv_free(from);
+	cv_free(to);
+	return ret < 0 ? -1 : 0;
+}
+
+/* ---- what is there ------------------------------------------------------------------------------------------------ */
+
+/* Directories still to be looked at, as paths below mailboxes, with their names in UTF-8. */
+struct walk {
+	struct sdbox *st;
+	struct walk_dir {
+		char *path, *name;
+		unsigned depth;
+	} current;
+	CV_VEC(struct walk_dir) todo;
+	bool has_messages;
+};
+
+static int walk_one(void *ctx, const char *entry, unsigned char type, struct cv_err *err)
+{
+	struct walk *walk = ctx;
+	struct cv_buf name, path;
+	struct walk_dir *dir;
+	struct stat st;
+
+	if (strcmp(entry, walk->st->dirname) == 0) {
+		walk->has_messages = true;
+		return 1;
+	}
+	cv_buf_init(&name, 65536);
+	cv_buf_init(&path, 65536);
+	if (walk->current.path != NULL) {
+		cv_buf_printf(&name, "%s/", walk->current.name);
+		cv_buf_printf(&path, "%s/", walk->current.path);
+	}
+	cv_buf_append_c(&path, entry);
+	if (type == DT_UNKNOWN && cv_file_stat(walk->st->mailboxes, path.data, &st, err) > 0 && S_ISDIR(st.st_mode))
+		type = DT_DIR;
+	if (type == DT_DIR && walk->current.depth < DEPTH_MAX) {
+		if (sdbox_level_decode(&name, entry) && cv_buf_ok(&name) && cv_buf_ok(&path)) {
+			dir = cv_vec_push(&walk->todo);
+			*dir = (struct walk_dir){ cv_strdup(path.data), cv_strdup(name.data), walk->current.depth + 1 };
+		} else {
+			cv_warn(NULL, "folder %s is no mailbox name and is passed over", cv_log_clean(cv_buf_str(&path)));
+		}
+	}
+	cv_buf_deinit(&name);
+	cv_buf_deinit(&path);
+	return 1;
+}
+
+int sdbox_mailbox_list(void *st_p, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err)
+{
+	struct walk walk = { .st = st_p };
+	int ret = cv_file_list(walk.st->mailboxes, ".", walk_one, &walk, err);
+
+	while (ret > 0 && walk.todo.count > 0) {
+		walk.current = walk.todo.data[--walk.todo.count];
+		walk.has_messages = false;
+		ret = cv_file_list(walk.st->mailboxes, walk.current.path, walk_one, &walk, err);
+		if (ret > 0 && walk.has_messages) {
+			const struct cv_mailbox_ref ref = { .name = cv_str_c(walk.current.name) };
+
+			ret = fn(ctx, &ref) < 0 ? -1 : 1;
+		}
+		cv_free(walk.current.path);
+		cv_free(walk.current.name);
+	}
+	for (size_t i = 0; i < walk.todo.count; i++) {
+		cv_free(walk.todo.data[i].path);
+		cv_free(walk.todo.data[i].name);
+	}
+	cv_vec_free(&walk.todo);
+	return ret;
+}
+
+/* ---- leftovers -------------------------------------------------------------------------------------------------------- */
+
+struct sweep {
+	struct sdbox *st;
+	struct cv_err *err;
+	int dir;
+	int result;
+};
+
+static int sweep_file(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct sweep *sweep = ctx;
+	struct stat st;
+
+	if (type == DT_DIR || strncmp(name, ".temp.", 6) != 0)
+		return 1;
+	if (cv_file_stat(sweep->dir, name, &st, err) <= 0)
+		return 1;
+	if ((int64_t)st.st_mtime + TEMP_AGE_SEC > cv_time_now_sec())
+		return 1;
+	return cv_file_unlink(sweep->dir, name, err) < 0 ? -1 : 1;
+}
+
+static int sweep_mailbox(void *ctx, const struct cv_mailbox_ref *mailbox)
+{
+	struct sweep *sweep = ctx;
+	char *path;
+	int ret;
+
+	if (sdbox_path(sweep->st, mailbox->name, &path, sweep->err) < 0)
+		return 1;
+	ret = sdbox_dir(sweep->st, path, &sweep->dir, sweep->err);
+	if (ret > 0)
+		ret = cv_file_list(sweep->dir, ".", sweep_file, sweep, sweep->err);
+	cv_free(path);
+	return ret;
+}
+
+int sdbox_sweep(void *st, struct cv_err *err)
+{
+	struct sweep sweep = { .st = st, .err = err };
+
+	return sdbox_mailbox_list(st, sweep_mailbox, &sweep, err);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+   sdbox: one file a message in Dovecot's dbox format, version 2. What its files share.
+
+   Under the root: "mailboxes/<name>/dbox-Mails/u.<uid>". Levels of the name are directories, in modified UTF-7. A message that is
+   being saved is ".temp.…"; once it has a UID and its octets are complete it is ".culver.<uid>"; when the journal has it, it becomes
+   "u.<uid>". Other programs look at "u." files only, so they never see what was not confirmed; a ".culver." file that was not
+   confirmed is replaced by the next message with that UID. */
+#ifndef CV_SDBOX_PRIVATE_H
+#define CV_SDBOX_PRIVATE_H
+
+#include <culver/file.h>
+#include <culver/map.h>
+#include <culver/storage.h>
+
+#define SDBOX_FILE_HEAD_MAX 512
+#define SDBOX_NAME_MAX 32
+#define SDBOX_TRAILER_MAX 65536
+
+/* A finished message that waits for sync. */
+struct sdbox_pending {
+	int fd;                 /* to be synced; -1: only the name (a link) */
+	char *mailbox;          /* directory of the mailbox, owned */
+};
+
+struct sdbox {
+	const struct cv_storage_args *args;
+	int mailboxes;          /* directory "mailboxes" */
+	char *dirname;          /* of the messages' directory, owned */
+	char hostname[65];      /* for temporary names: no slash or dot */
+	unsigned temp_count;
+	CV_VEC(struct sdbox_pending) pending;
+	/* Directories of messages that were used last. */
+	struct sdbox_dir {
+		char *path;     /* owned */
+		int fd;
+		uint64_t used;
+	} dirs[16];
+	uint64_t clock;
+};
+
+/* ---- names (sdbox-name.c) */
+/* "<levels in modified UTF-7>/dbox-Mails" below mailboxes, own memory. */
+CV_MUST_CHECK int sdbox_path(const struct sdbox *st, struct cv_str name, char **path_r, struct cv_err *err);
+CV_MUST_CHECK int sdbox_name_check(void *st, struct cv_str name, struct cv_err *err);
+/* One directory name to its UTF-8 level. False when it is none. */
+bool sdbox_level_decode(struct cv_buf *out, const char *name);
+
+/* ---- mailboxes (sdbox-mailbox.c) */
+/* The directory of a mailbox's messages, kept open; borrowed. */
+CV_MUST_CHECK int sdbox_dir(struct sdbox *st, const char *path, int *fd_r, struct cv_err *err);
+void sdbox_dirs_close(struct sdbox *st);
+int sdbox_mailbox_create(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
+int sdbox_mailbox_delete(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
+int sdbox_mailbox_rename(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err);
+int sdbox_mailbox_list(void *st, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err);
+int sdbox_sweep(void *st, struct cv_err *err);
+
+/* ---- file format (sdbox-file.c) */
+struct sdbox_head {
+	uint64_t body_offset, body_len;
+};
+/* File header and message header, with the message's size still 0. */
+void sdbox_put_head(struct cv_buf *out, int64_t now);
+/* Offset of the 16 digits of the size within what sdbox_put_head wrote. */
+#define SDBOX_MESSAGE_HEAD 30
+void sdbox_put_size(char digits[16], uint64_t size);
+void sdbox_put_trailer(struct cv_buf *out, const struct cv_storage_meta *meta);
+CV_MUST_CHECK int sdbox_parse_head(struct cv_str start, uint64_t file_size, struct sdbox_head *head_r, struct cv_err *err);
+/* What stands behind the message; views point into it. Fields that are not there stay as they are. */
+CV_MUST_CHECK int sdbox_parse_trailer(struct cv_str trailer, struct cv_storage_found *found, struct cv_err *err);
+
+/* ---- saving (sdbox-save.c) */
+int sdbox_save_begin(void *st, const struct cv_mailbox_ref *mailbox, uint64_t size_hint, void **save_r, struct cv_err *err);
+int sdbox_save_write(void *save, struct cv_str data, struct cv_err *err);
+int sdbox_save_finish(void *save, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+void sdbox_save_abort(void *save);
+int sdbox_copy(void *st, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
+	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+int sdbox_sync(void *st, struct cv_err *err);
+int sdbox_recorded(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
+void sdbox_pending_free(struct sdbox *st);
+
+/* ---- reading (sdbox-read.c) */
+int sdbox_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, struct cv_storage_blob *blob_r, char *new_ref_r,
+	size_t *new_ref_len_r, struct cv_err *err);
+int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
+int sdbox_scan(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, const struct cv_storage_found *found), void *ctx,
+	struct cv_err *err);
+CV_MUST_CHECK bool sdbox_ref_uid(struct cv_str ref, uint32_t *uid_r);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT
+   sdbox: reading, removing and finding messages. */
+#include <config.h>
+
+#include "modules/storage/sdbox/sdbox-private.h"
+#include <culver/log.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+bool sdbox_ref_uid(struct cv_str ref, uint32_t *uid_r)
+{
+	return cv_str_to_u32(ref, UINT32_MAX, uid_r) && *uid_r > 0;
+}
+
+/* "u.<uid>", or ".culver.<uid>" of a message whose confirmation was cut short. */
+static int open_message(int dir, uint32_t uid, int *fd_r, struct cv_err *err)
+{
+	char name[SDBOX_NAME_MAX], unconfirmed[SDBOX_NAME_MAX];
+
+	(void)snprintf(name, sizeof(name), "u.%u", uid);
+	if (cv_file_open(dir, name, O_RDONLY, 0, fd_r, err) > 0)
+		return 1;
+	if (err->code != CV_ERR_NOTFOUND)
+		return -1;
+	(void)snprintf(unconfirmed, sizeof(unconfirmed), ".culver.%u", uid);
+	if (cv_file_open(dir, unconfirmed, O_RDONLY, 0, fd_r, err) < 0)
+		return -1;
+	if (cv_file_rename(dir, unconfirmed, dir, name, false, err) < 0)
+		cv_warn(NULL, "%s", err->text);
+	return 1;
+}
+
+static int read_head(int fd, struct sdbox_head *head_r, uint64_t *file_size_r, struct cv_err *err)
+{
+	char start[SDBOX_FILE_HEAD_MAX + 64];
+	struct stat st;
+	size_t got;
+
+	if (cv_file_fstat(fd, &st, err) < 0 || cv_file_pread(fd, start, sizeof(start), 0, &got, err) < 0)
+		return -1;
+	*file_size_r = (uint64_t)st.st_size;
+	return sdbox_parse_head(cv_str_mem(start, got), *file_size_r, head_r, err);
+}
+
+static int find_dir(struct sdbox *st, const struct cv_mailbox_ref *mailbox, int *dir_r, struct cv_err *err)
+{
+	char *path;
+	int ret;
+
+	if (sdbox_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	ret = sdbox_dir(st, path, dir_r, err);
+	cv_free(path);
+	return ret;
+}
+
+int sdbox_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, struct cv_storage_blob *blob_r, char *new_ref_r,
+	size_t *new_ref_len_r, struct cv_err *err)
+{
+	struct sdbox_head head;
+	uint64_t file_size;
+	uint32_t uid;
+	int dir, fd;
+
+	(void)new_ref_r;
+	*new_ref_len_r = 0;
+	if (!sdbox_ref_uid(ref, &uid))
+		return cv_err_set(err, CV_ERR_INVALID, "reference is no UID");
+	if (find_dir(st, mailbox, &dir, err) < 0)
+		return -1;
+	if (open_message(dir, uid, &fd, err) < 0)
+		return err->code == CV_ERR_NOTFOUND ? cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists") : -1;
+	if (read_head(fd, &head, &file_size, err) < 0) {
+		cv_file_close(&fd);
+		return -1;
+	}
+	*blob_r = (struct cv_storage_blob){ fd, head.body_offset, head.body_len };
+	return 1;
+}
+
+int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err)
+{
+	char name[SDBOX_NAME_MAX];
+	uint32_t uid;
+	int dir, ret;
+
+	if (find_dir(st, mailbox, &dir, err) < 0)
+		return err->code == CV_ERR_NOTFOUND ? 1 : -1;
+	for (size_t i = 0; i < count; i++) {
+		if (!sdbox_ref_uid(refs[i], &uid))
+			continue;
+		(void)snprintf(name, sizeof(name), "u.%u", uid);
+		ret = cv_file_unlink(dir, name, err);
+		if (ret == 0) {
+			(void)snprintf(name, sizeof(name), ".culver.%u", uid);
+			ret = cv_file_unlink(dir, name, err);
+		}
+		if (ret < 0)
+			return -1;
+	}
+	return 1;
+}
+
+/* ---- scan ------------------------------------------------------------------------------------------------------- */
+
+struct scan {
+	int dir;
+	int (*fn)(void *ctx, const struct cv_storage_found *found);
+	void *ctx;
+	struct cv_buf trailer;
+};
+
+static int read_trailer(struct scan *scan, int fd, struct cv_storage_found *found, struct cv_err *err)
+{
+	struct sdbox_head head;
+	uint64_t file_size, left;
+	size_t got, want;
+	void *p;
+
+	if (read_head(fd, &head, &file_size, err) < 0)
+		return -1;
+	found->meta.size = head.body_len;
+	left = file_size - head.body_offset - head.body_len;
+	want = left > SDBOX_TRAILER_MAX ? SDBOX_TRAILER_MAX : (size_t)left;
+	cv_buf_clear(&scan->trailer);
+	p = cv_buf_reserve(&scan->trailer, want);
+	cv_assert(p != NULL);
+	if (cv_file_pread(fd, p, want, head.body_offset + head.body_len, &got, err) < 0)
+		return -1;
+	cv_buf_commit(&scan->trailer, got);
+	return sdbox_parse_trailer(cv_buf_str(&scan->trailer), found, err);
+}
+
+static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct scan *scan = ctx;
+	struct cv_storage_found found = { 0 };
+	struct cv_err file_err = { 0 };
+	struct cv_str text = cv_str_c(name);
+	struct stat st;
+	uint32_t uid;
+	int fd, ret;
+
+	(void)type;
+	if (cv_str_starts(text, CV_STR("u.")))
+		found.ref = cv_str_sub(text, 2, SIZE_MAX);
+	else if (cv_str_starts(text, CV_STR(".culver."))) {
+		found.ref = cv_str_sub(text, 8, SIZE_MAX);
+		found.unconfirmed = true;
+	}
+	if (!sdbox_ref_uid(found.ref, &uid))
+		return 1;
+	found.meta.uid = uid;
+	found.uid_known = true;
+	if (cv_file_open(scan->dir, name, O_RDONLY, 0, &fd, &file_err) < 0) {
+		if (file_err.code == CV_ERR_NOTFOUND)
+			return 1; /* removed meanwhile */
+		*err = file_err;
+		return -1;
+	}
+	ret = read_trailer(scan, fd, &found, &file_err);
+	if (!found.date_known && cv_file_fstat(fd, &st, err) > 0) {
+		found.meta.internal_date = (int64_t)st.st_mtime;
+		found.date_known = true;
+	}
+	cv_file_close(&fd);
+	if (ret < 0) {
+		/* It stays where it is for the administrator to look at. */
+		cv_error(NULL, "message file %s is passed over: %s", cv_log_clean(text), file_err.text);
+		return 1;
+	}
+	return scan->fn(scan->ctx, &found) < 0 ? -1 : 1;
+}
+
+int sdbox_scan(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, const struct cv_storage_found *found), void *ctx,
+	struct cv_err *err)
+{
+	struct scan scan = { .fn = fn, .ctx = ctx };
+	int ret;
+
+	if (find_dir(st, mailbox, &scan.dir, err) < 0)
+		return -1;
+	cv_buf_init(&scan.trailer, SDBOX_TRAILER_MAX);
+	ret = cv_file_list(scan.dir, ".", scan_one, &scan, err);
+	cv_buf_deinit(&scan.trailer);
+	return ret;
+}

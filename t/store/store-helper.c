@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: MIT
+   What store-helper.h promises. */
+#include <config.h>
+
+#include "t/store/store-helper.h"
+#include <culver/log.h>
+#include <culver/map.h>
+
+#include <stdio.h>
+#include <string.h>
+
+CV_EXPORT extern const struct cv_module sdbox_LTX_cv_module;
+
+static void (*the_hooks)(struct cv_registry *reg);
+
+static int load_hooks(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
+{
+	(void)role;
+	(void)err;
+	if (the_hooks != NULL)
+		the_hooks(reg);
+	return 1;
+}
+
+static const struct cv_module hooks_module = {
+	CV_MODULE_ABI,
+	.name = "testhooks",
+	.version = "1",
+	.kind = CV_KIND_PLUGIN,
+	.roles = CV_ROLE_WORKER,
+	.load = load_hooks,
+};
+
+void store_assert_ok(int result, const struct cv_err *err, const char *call, const char *file, int line)
+{
+	if (result < 0) {
+		print_error("%s: %s\n", call, err->text);
+		_fail(file, line);
+	}
+}
+
+static void quiet(void *ctx, enum cv_log_level level, struct cv_str line)
+{
+	(void)ctx;
+	if (getenv("STORE_TEST_LOG") != NULL)
+		fprintf(stderr, "%d %.*s\n", (int)level, CV_STR_ARG(line));
+}
+
+void store_tests_init(void)
+{
+	const struct cv_log_config log = { .target = CV_LOG_CALLBACK, .callback = quiet, .role = "test" };
+	struct cv_err err = { 0 };
+
+	cv_test_init();
+	(void)cv_log_open(&log, &err);
+}
+
+void store_init(struct store *s, void **state)
+{
+	*s = (struct store){ .state = state, .driver = "sdbox" };
+	s->dir = cv_test_dir(state);
+}
+
+static void make_registry(struct store *s)
+{
+	struct cv_err err = { 0 };
+
+	if (s->registry != NULL)
+		return;
+	the_hooks = s->add_hooks;
+	s->registry = cv_registry_new();
+	assert_ok(cv_module_add_static(s->registry, &sdbox_LTX_cv_module, &err));
+	assert_ok(cv_module_add_static(s->registry, &hooks_module, &err));
+	assert_ok(cv_modules_load(s->registry, CV_ROLE_WORKER, &err));
+}
+
+int store_try_open(struct store *s, struct cv_err *err)
+{
+	char location[600];
+	struct cv_user_config config = { .name = "alice", .conf = s->conf, .loop = s->loop, .mail_location = s->location };
+
+	make_registry(s);
+	config.registry = s->registry;
+	if (s->location == NULL) {
+		(void)snprintf(location, sizeof(location), "%s:%s/mail", s->driver, s->dir);
+		config.mail_location = location;
+	}
+	return cv_user_open(&config, &s->user, err);
+}
+
+void store_open(struct store *s)
+{
+	struct cv_err err = { 0 };
+
+	assert_ok(store_try_open(s, &err));
+}
+
+void store_close(struct store *s)
+{
+	cv_user_close(&s->user);
+}
+
+void store_deinit(struct store *s)
+{
+	store_close(s);
+	cv_registry_free(&s->registry);
+	if (s->loop != NULL)
+		cv_loop_free(&s->loop);
+}
+
+struct cv_mailbox *store_get(struct store *s, const char *name)
+{
+	struct cv_mailbox *mailbox;
+	struct cv_err err = { 0 };
+
+	assert_ok(cv_mailbox_get(s->user, cv_str_c(name), &mailbox, &err));
+	return mailbox;
+}
+
+uint32_t store_save_keyword(struct store *s, const char *name, const char *octets, uint16_t flags, const char *keyword)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_str word = cv_str_c(keyword);
+	const struct cv_save_config config = { .flags = flags, .keywords = &word, .keyword_count = keyword != NULL };
+	struct cv_save *save;
+	struct cv_err err = { 0 };
+	uint32_t uid;
+
+	assert_ok(cv_save_begin(txn, mailbox, &config, &save, &err));
+	assert_ok(cv_save_write(save, cv_str_c(octets), &err));
+	assert_ok(cv_save_finish(save, &err));
+	uid = cv_save_uid(save);
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_mailbox_unref(&mailbox);
+	return uid;
+}
+
+uint32_t store_save(struct store *s, const char *name, const char *octets, uint16_t flags)
+{
+	return store_save_keyword(s, name, octets, flags, NULL);
+}
+
+void store_flags(struct store *s, const char *name, uint32_t first, uint32_t last, enum cv_flags_op op, uint16_t flags,
+	const char *keyword)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_str word = cv_str_c(keyword);
+	const struct cv_flags_change change = { .op = op, .flags = flags, .keywords = &word, .keyword_count = keyword != NULL };
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+
+	cv_ranges_add(&uids, first, last);
+	assert_ok(cv_txn_flags(txn, mailbox, &uids, &change, NULL, NULL, &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&mailbox);
+}
+
+void store_expunge(struct store *s, const char *name, uint32_t first, uint32_t last)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+
+	cv_ranges_add(&uids, first, last);
+	assert_ok(cv_txn_expunge(txn, mailbox, &uids, &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&mailbox);
+}
+
+static void dump_row(struct cv_buf *out, struct cv_mailbox *mailbox, const struct cv_row *row)
+{
+	static const char letters[] = "SAFDT";
+	size_t count;
+	const struct cv_str *names = cv_row_keywords(mailbox, row->keyword_set, &count);
+
+	if (out->len > 0)
+		cv_buf_append_char(out, '|');
+	cv_buf_printf(out, "%u ", row->uid);
+	for (unsigned i = 0; i < 5; i++) {
+		if ((row->flags & (1u << i)) != 0)
+			cv_buf_append_char(out, letters[i]);
+	}
+	if (row->flags == 0)
+		cv_buf_append_char(out, '-');
+	for (size_t i = 0; i < count; i++) {
+		cv_buf_append_char(out, ' ');
+		cv_buf_append(out, names[i]);
+	}
+}
+
+const char *store_dump(struct store *s, const char *name)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_view *view;
+	struct cv_err err = { 0 };
+	struct cv_buf out;
+	const char *text;
+
+	cv_buf_init(&out, 1 << 24);
+	assert_ok(cv_view_open(mailbox, CV_VIEW_READONLY, &view, &err));
+	for (uint32_t seq = 1; seq <= cv_view_count(view); seq++) {
+		struct cv_row row;
+
+		assert_true(cv_view_row(view, seq, &row));
+		dump_row(&out, mailbox, &row);
+	}
+	cv_view_close(&view);
+	cv_mailbox_unref(&mailbox);
+	text = cv_arena_str(*s->state, cv_buf_str(&out)).ptr;
+	cv_buf_deinit(&out);
+	return text;
+}
+
+void store_expect(struct store *s, const char *name, const char *want)
+{
+	assert_string_equal(store_dump(s, name), want);
+}
+
+void store_octets(struct store *s, const char *name, uint32_t uid, const char *want)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_view *view;
+	struct cv_mail *mail;
+	struct cv_str octets;
+	struct cv_err err = { 0 };
+
+	assert_ok(cv_view_open(mailbox, CV_VIEW_READONLY, &view, &err));
+	assert_int_not_equal(cv_view_seq(view, uid), 0);
+	assert_ok(cv_mail_open(view, cv_view_seq(view, uid), &mail, &err));
+	assert_ok(cv_mail_octets(mail, &octets, &err));
+	assert_str_eq(octets, cv_str_c(want));
+	cv_mail_close(&mail);
+	cv_view_close(&view);
+	cv_mailbox_unref(&mailbox);
+}
+
+static void on_event(void *ctx, const struct cv_view_event *event)
+{
+	struct cv_buf *out = ctx;
+
+	if (out->len > 0)
+		cv_buf_append_c(out, "; ");
+	switch (event->kind) {
+	case CV_EVENT_EXPUNGE:
+		cv_buf_printf(out, "expunge %u uid %u", event->seq, event->uid);
+		break;
+	case CV_EVENT_EXISTS:
+		cv_buf_printf(out, "exists %u", event->seq);
+		break;
+	case CV_EVENT_FLAGS:
+		cv_buf_printf(out, "flags %u uid %u", event->seq, event->uid);
+		break;
+	case CV_EVENT_KEYWORDS:
+		cv_buf_append_c(out, "keywords");
+		break;
+	case CV_EVENT_GONE:
+		cv_buf_append_c(out, "gone");
+		break;
+	}
+}
+
+const char *store_sync(struct store *s, struct cv_view *view, bool expunges, uint64_t own)
+{
+	struct cv_buf out;
+	const char *text;
+
+	cv_buf_init(&out, 1 << 20);
+	cv_view_sync(view, expunges, own, on_event, &out);
+	text = cv_arena_str(*s->state, cv_buf_str(&out)).ptr;
+	cv_buf_deinit(&out);
+	return text;
+}
