@@ -159,6 +159,8 @@ static void secured(void *state)
 {
 	struct cv_pop3_login *client = state;
 
+	/* Settings may differ by the name the client asked for. */
+	client->set = cv_login_conf(client->login, &cv_pop3_login_settings);
 	/* RFC 2595 section 4: what was said before is forgotten. */
 	cv_buf_clear(&client->user);
 	cv_pop3_login_set_state(client, CV_POP3_LOGIN_COMMAND);
