@@ -7,11 +7,6 @@
 /* Longest header subset that is sent: it is composed in memory. */
 #define SUBSET_MAX (FETCH_TEXT_MAX / 2)
 
-static bool is_subset(const struct cv_imap_section *section)
-{
-	return section->text == CV_IMAP_SECTION_FIELDS || section->text == CV_IMAP_SECTION_FIELDS_NOT;
-}
-
 bool fetch_section_in_record(const struct cv_parse_record *record, const struct cv_imap_section *section)
 {
 	if (section->path_len > 0 || section->text != CV_IMAP_SECTION_FIELDS)
