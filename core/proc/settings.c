@@ -2,6 +2,9 @@
    The server's own settings: tables, and which modules they ask for. */
 #include "core/proc/settings.h"
 
+#include "core/proc/auth-settings.h"
+#include "core/store/store-settings.h"
+
 #include <culver/map.h>
 #include <culver/protocol.h>
 
@@ -159,34 +162,19 @@ const struct cv_settings_table cv_login_settings_table =
 
 /* ---- Which tables, which modules ---------------------------------------------------------------------- */
 
-#define EXTRA_MAX 8
-/* Tables of other parts, added once at the start of main before any thread or fork: the one writable table of this file. */
-static struct {
-	const struct cv_settings_table *const *tables;
-	size_t count;
-} extra[EXTRA_MAX];
-static size_t extra_count;
-
-void cv_server_tables_add(const struct cv_settings_table *const *tables, size_t count)
-{
-	for (size_t i = 0; i < extra_count; i++) {
-		if (extra[i].tables == tables)
-			return;
-	}
-	cv_assert(extra_count < EXTRA_MAX);
-	extra[extra_count].tables = tables;
-	extra[extra_count++].count = count;
-}
-
 const struct cv_settings_table *const *cv_server_tables(const struct cv_registry *reg, struct cv_arena *arena, size_t *count_r)
 {
 	static const struct cv_settings_table *const own[] = { &cv_core_settings_table, &cv_ssl_settings_table, &cv_login_settings_table,
 		&cv_listener_settings_table, &cv_service_settings_table };
 	struct cv_module_info info;
+	/* Data of the mail library and the auth role; the tables themselves are in libculver. */
+	static const struct cv_settings_table *const *const lists[] = { cv_mail_settings_tables, cv_auth_settings_tables };
 	size_t count = CV_COUNT_OF(own), n = 0;
 
-	for (size_t i = 0; i < extra_count; i++)
-		count += extra[i].count;
+	for (size_t i = 0; i < CV_COUNT_OF(lists); i++) {
+		for (size_t j = 0; lists[i][j] != NULL; j++)
+			count++;
+	}
 	for (size_t pos = 0; cv_module_next(reg, &pos, &info);) {
 		for (size_t i = 0; info.module->settings != NULL && info.module->settings[i] != NULL; i++)
 			count++;
@@ -194,9 +182,9 @@ const struct cv_settings_table *const *cv_server_tables(const struct cv_registry
 	const struct cv_settings_table **all = cv_new(arena, const struct cv_settings_table *, count);
 	for (size_t i = 0; i < CV_COUNT_OF(own); i++)
 		all[n++] = own[i];
-	for (size_t i = 0; i < extra_count; i++) {
-		for (size_t j = 0; j < extra[i].count; j++)
-			all[n++] = extra[i].tables[j];
+	for (size_t i = 0; i < CV_COUNT_OF(lists); i++) {
+		for (size_t j = 0; lists[i][j] != NULL; j++)
+			all[n++] = lists[i][j];
 	}
 	for (size_t pos = 0; cv_module_next(reg, &pos, &info);) {
 		for (size_t i = 0; info.module->settings != NULL && info.module->settings[i] != NULL; i++) {

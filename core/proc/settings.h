@@ -86,8 +86,6 @@ CV_EXPORT extern const struct cv_settings_table cv_service_settings_table;
 
 /* All tables: the server's own ones (these, those of login and of the auth role) and those of the modules that are open in reg. The array is in arena. */
 CV_EXPORT const struct cv_settings_table *const *cv_server_tables(const struct cv_registry *reg, struct cv_arena *arena, size_t *count_r);
-/* Add tables of another part of the server (the auth role, the mail library) to what cv_server_tables gives; the array must live on. */
-CV_EXPORT void cv_server_tables_add(const struct cv_settings_table *const *tables, size_t count);
 
 /* Open every module in dir, so that its settings are known. Modules that are refused are problems when wanted; their errors are given to fn (NULL: dropped)
    with the module's name. */
