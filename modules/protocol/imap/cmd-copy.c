@@ -111,7 +111,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		give_up(cmd);
 		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
 	}
-	if (cv_mailbox_get_status(copy->target, &status, &err) == 0)
+	if (cv_mailbox_get_status(copy->target, &status, &err) >= 0)
 		code = copyuid(cmd, copy, &status);
 	give_up(cmd);
 	return copy->move ? moved(cmd, copy, code) : imap_ok(cmd, code, "Copy completed");

@@ -64,7 +64,7 @@ static void on_input(struct imap_cmd *cmd)
 	struct cv_str line;
 
 	if (end == SIZE_MAX && input.len < LINE_MAX_OCTETS) {
-		if (cv_stream_eof(s->stream) || (input.len > 0 && cv_stream_input_full(s->stream)))
+		if (cv_stream_ended(s->stream))
 			imap_close(s, "Connection closed");
 		return;
 	}

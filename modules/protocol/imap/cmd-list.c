@@ -35,7 +35,8 @@ struct list {
 	CV_VEC(struct cv_imap_pattern *) patterns;
 	CV_VEC(struct entry) entries;
 	size_t done;
-	struct cv_map *seen; /* LSUB: parents that are listed already */
+	/* LIST: names above a mailbox that exists; what is only subscribed makes no parent. LSUB: parents that are listed already. */
+	struct cv_map *parents;
 };
 
 static void free_list(void *ctx)
@@ -44,7 +45,7 @@ static void free_list(void *ctx)
 
 	cv_vec_free(&list->patterns);
 	cv_vec_free(&list->entries);
-	cv_map_free(&list->seen);
+	cv_map_free(&list->parents);
 }
 
 static struct list *new_list(struct cv_imap_cmd *cmd, const char *verb)
@@ -99,7 +100,7 @@ static void add_entry(struct list *list, struct cv_str wire, const char *attribu
 	*cv_vec_push(&list->entries) = (struct entry){ .wire = wire, .attributes = attributes };
 }
 
-static const char *attributes_of(struct cv_imap_cmd *cmd, const struct cv_mailbox_info *info)
+static const char *attributes_of(struct cv_imap_cmd *cmd, const struct cv_mailbox_info *info, bool parent)
 {
 	struct cv_buf text;
 	const char *copy;
@@ -109,7 +110,7 @@ static const char *attributes_of(struct cv_imap_cmd *cmd, const struct cv_mailbo
 		cv_buf_append_c(&text, "\\Noselect ");
 	if (info->noinferiors)
 		cv_buf_append_c(&text, "\\Noinferiors ");
-	cv_buf_append_c(&text, info->has_children ? "\\HasChildren" : "\\HasNoChildren");
+	cv_buf_append_c(&text, parent ? "\\HasChildren" : "\\HasNoChildren");
 	for (size_t i = 0; i < CV_COUNT_OF(uses) && info->exists; i++) {
 		if ((info->special_use & uses[i].use) != 0) {
 			cv_buf_append_char(&text, ' ');
@@ -121,10 +122,20 @@ static const char *attributes_of(struct cv_imap_cmd *cmd, const struct cv_mailbo
 	return copy;
 }
 
-/* A name that is only subscribed is no name for LIST. */
-static bool is_listed(const struct cv_mailbox_info *info)
+static void find_parents(struct cv_imap_cmd *cmd, struct list *list)
 {
-	return info->exists || info->has_children;
+	struct cv_mailbox_info info;
+	size_t pos = 0;
+
+	list->parents = cv_map_new();
+	while (cv_mailbox_next(cmd->user, &pos, &info)) {
+		for (size_t i = info.exists ? info.name.len : 0; i-- > 1;) {
+			struct cv_str parent = cv_str_sub(info.name, 0, i);
+
+			if (info.name.ptr[i] == '/' && cv_map_set(list->parents, parent, list) != NULL)
+				break; /* it and those above it are there already */
+		}
+	}
 }
 
 static void collect_list(struct cv_imap_cmd *cmd, struct list *list)
@@ -132,14 +143,16 @@ static void collect_list(struct cv_imap_cmd *cmd, struct list *list)
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
+	find_parents(cmd, list);
 	while (cv_mailbox_next(cmd->user, &pos, &info)) {
+		bool parent = cv_map_get(list->parents, info.name) != NULL;
 		struct cv_str wire;
 
-		if (!is_listed(&info) || (list->special_use && (info.special_use == 0 || !info.exists)))
+		if ((!info.exists && !parent) || (list->special_use && (info.special_use == 0 || !info.exists)))
 			continue;
 		wire = wire_name(cmd, info.name);
 		if (matches(list, wire))
-			add_entry(list, wire, attributes_of(cmd, &info));
+			add_entry(list, wire, attributes_of(cmd, &info, parent));
 	}
 }
 
@@ -157,9 +170,9 @@ static void add_parents(struct cv_imap_cmd *cmd, struct list *list, struct cv_st
 		if (cv_mailbox_lookup(cmd->user, parent, &info) > 0 && info.subscribed)
 			continue; /* it is listed as itself */
 		wire = wire_name(cmd, parent);
-		if (!matches(list, wire) || cv_map_get(list->seen, wire) != NULL)
+		if (!matches(list, wire) || cv_map_get(list->parents, wire) != NULL)
 			continue;
-		cv_map_set(list->seen, wire, list);
+		cv_map_set(list->parents, wire, list);
 		add_entry(list, wire, "\\Noselect");
 	}
 }
@@ -170,7 +183,7 @@ static void collect_lsub(struct cv_imap_cmd *cmd, struct list *list)
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
-	list->seen = cv_map_new();
+	list->parents = cv_map_new();
 	while (cv_mailbox_next(cmd->user, &pos, &info)) {
 		struct cv_str wire;
 
