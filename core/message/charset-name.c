@@ -18,7 +18,7 @@ const char *const cv_charset_usual[] = { "iso-8859-2", "iso-8859-3", "iso-8859-4
    mail program does the same. */
 struct alias {
 	const char *key;
-	const char *iconv_name; /* "" guess, "8" UTF-8, "1" windows-1252 */
+	const char *iconv_name; /* "" guess, "8" UTF-8, "7" UTF-7, "1" windows-1252 */
 };
 static const struct alias aliases[] = {
 	{ "utf8", "8" }, { "xutf8", "8" }, { "utf8mb4", "8" }, { "unicode11utf8", "8" }, { "unicode20utf8", "8" },
@@ -55,8 +55,8 @@ static const struct alias aliases[] = {
 	{ "iso2022cn", "ISO-2022-CN" }, { "iso2022cnext", "ISO-2022-CN" },
 	{ "big5", "BIG5-HKSCS" }, { "cnbig5", "BIG5-HKSCS" }, { "xxbig5", "BIG5-HKSCS" }, { "csbig5", "BIG5-HKSCS" },
 	{ "big5hkscs", "BIG5-HKSCS" }, { "xbig5", "BIG5-HKSCS" }, { "euctw", "EUC-TW" }, { "xeuctw", "EUC-TW" },
-	{ "utf7", "UTF-7" }, { "unicode11utf7", "UTF-7" }, { "xunicode11utf7", "UTF-7" }, { "unicode20utf7", "UTF-7" },
-	{ "xunicode20utf7", "UTF-7" }, { "csunicode11utf7", "UTF-7" },
+	{ "utf7", "7" }, { "unicode11utf7", "7" }, { "xunicode11utf7", "7" }, { "unicode20utf7", "7" },
+	{ "xunicode20utf7", "7" }, { "csunicode11utf7", "7" },
 	{ "utf16", "UTF-16" }, { "unicode", "UTF-16" }, { "ucs2", "UTF-16" }, { "iso10646ucs2", "UTF-16BE" },
 	{ "utf16le", "UTF-16LE" }, { "ucs2le", "UTF-16LE" }, { "utf16be", "UTF-16BE" }, { "ucs2be", "UTF-16BE" },
 	{ "utf32", "UTF-32" }, { "ucs4", "UTF-32" }, { "utf32le", "UTF-32LE" }, { "utf32be", "UTF-32BE" },
@@ -81,7 +81,7 @@ static const struct {
 	{ 1258, "CP1258" }, { 1361, "JOHAB" }, { 10000, "MACINTOSH" }, { 10007, "MAC-CYRILLIC" }, { 20127, "" },
 	{ 20866, "KOI8-R" }, { 20932, "EUC-JP" }, { 21866, "KOI8-U" }, { 28591, "1" }, { 28592, "ISO-8859-2" },
 	{ 28595, "ISO-8859-5" }, { 28597, "ISO-8859-7" }, { 28605, "ISO-8859-15" }, { 50220, "ISO-2022-JP" },
-	{ 51932, "EUC-JP-MS" }, { 51949, "CP949" }, { 54936, "GB18030" }, { 65000, "UTF-7" }, { 65001, "8" } };
+	{ 51932, "EUC-JP-MS" }, { 51949, "CP949" }, { 54936, "GB18030" }, { 65000, "7" }, { 65001, "8" } };
 
 static const char *by_code_page(struct cv_str key)
 {
@@ -160,6 +160,8 @@ void cv_charset_resolve(struct cv_str name, struct cv_charset_name *name_r)
 		return;
 	if (strcmp(found, "8") == 0) {
 		name_r->kind = CV_CHARSET_UTF8;
+	} else if (strcmp(found, "7") == 0) {
+		name_r->kind = CV_CHARSET_UTF7;
 	} else if (strcmp(found, "1") == 0) {
 		name_r->kind = CV_CHARSET_WINDOWS_1252;
 	} else {

@@ -9,6 +9,7 @@ enum cv_charset_kind {
 	CV_CHARSET_GUESS, /* UTF-8 where it is well formed, else windows-1252 */
 	CV_CHARSET_UTF8,
 	CV_CHARSET_WINDOWS_1252,
+	CV_CHARSET_UTF7,
 	CV_CHARSET_ICONV
 };
 

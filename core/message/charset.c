@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   Streaming conversion to UTF-8: UTF-8 itself, windows-1252 and guessing by our own code, all else by iconv. */
+   Streaming conversion to UTF-8: UTF-8 itself, UTF-7, windows-1252 and guessing by our own code, all else by iconv. */
 #include <config.h>
 
 #include <culver/charset.h>
@@ -18,6 +18,13 @@ struct cv_charset {
 	iconv_t cd; /* ICONV only */
 	uint8_t pending_len;
 	uint8_t pending[PENDING_MAX]; /* start of a character whose rest has not come yet */
+	struct {
+		bool shifted;    /* behind "+" */
+		bool empty;      /* and nothing else */
+		uint32_t bits;
+		uint8_t count;   /* of bits that are no whole unit yet */
+		uint16_t high;   /* surrogate whose other half has not come yet */
+	} utf7;
 };
 
 /* Descriptors that nobody uses now. One thread per process, so no lock; a worker inherits it filled. */
@@ -239,6 +246,91 @@ static void feed_windows_1252(const uint8_t *p, size_t len, struct cv_buf *out)
 	}
 }
 
+/* ---- UTF-7 (RFC 2152). glibc's decoder gives other results for broken text when it is cut in other places. ---- */
+
+static int modified_base64(uint8_t c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+static void utf7_unit(struct cv_charset *charset, uint16_t unit, struct cv_buf *out)
+{
+	uint16_t high = charset->utf7.high;
+
+	charset->utf7.high = 0;
+	if (unit >= 0xDC00 && unit <= 0xDFFF && high != 0) {
+		cv_buf_append_utf8(out, 0x10000 + ((uint32_t)(high - 0xD800) << 10) + (uint32_t)(unit - 0xDC00));
+		return;
+	}
+	if (high != 0)
+		append_replacement(out);
+	if (unit >= 0xD800 && unit <= 0xDBFF)
+		charset->utf7.high = unit;
+	else
+		cv_buf_append_utf8(out, unit); /* a lone low surrogate becomes U+FFFD */
+}
+
+/* The shifted part ends: only less than 6 zero bits may be left. */
+static void utf7_unshift(struct cv_charset *charset, struct cv_buf *out)
+{
+	uint32_t left = charset->utf7.bits & ((UINT32_C(1) << charset->utf7.count) - 1);
+
+	if (charset->utf7.high != 0 || charset->utf7.count >= 6 || left != 0)
+		append_replacement(out);
+	memset(&charset->utf7, 0, sizeof(charset->utf7));
+}
+
+static void feed_utf7(struct cv_charset *charset, const uint8_t *p, size_t len, struct cv_buf *out)
+{
+	for (size_t i = 0; i < len; i++) {
+		int value = modified_base64(p[i]);
+
+		if (charset->utf7.shifted && value >= 0) {
+			charset->utf7.empty = false;
+			charset->utf7.bits = charset->utf7.bits << 6 | (uint32_t)value;
+			charset->utf7.count = (uint8_t)(charset->utf7.count + 6);
+			if (charset->utf7.count >= 16) {
+				charset->utf7.count = (uint8_t)(charset->utf7.count - 16);
+				utf7_unit(charset, (uint16_t)(charset->utf7.bits >> charset->utf7.count), out);
+			}
+			continue;
+		}
+		if (charset->utf7.shifted) {
+			bool empty = charset->utf7.empty;
+
+			utf7_unshift(charset, out);
+			if (p[i] == '-') {
+				if (empty)
+					cv_buf_append_char(out, '+');
+				continue;
+			}
+			if (empty)
+				append_replacement(out);
+		}
+		if (p[i] == '+')
+			charset->utf7.shifted = charset->utf7.empty = true;
+		else if (p[i] >= 0x80)
+			append_replacement(out);
+		else
+			cv_buf_append_char(out, (char)p[i]);
+	}
+}
+
+static void finish_utf7(struct cv_charset *charset, struct cv_buf *out)
+{
+	if (charset->utf7.empty)
+		append_replacement(out);
+	utf7_unshift(charset, out);
+}
+
+/* ---- iconv ---- */
+
 /* Convert len octets at p; the unfinished rest goes to pending. */
 static void convert(struct cv_charset *charset, char *p, size_t len, struct cv_buf *out)
 {
@@ -295,6 +387,9 @@ void cv_charset_feed(struct cv_charset *charset, struct cv_str in, struct cv_buf
 	case CV_CHARSET_WINDOWS_1252:
 		feed_windows_1252((const uint8_t *)in.ptr, in.len, out);
 		break;
+	case CV_CHARSET_UTF7:
+		feed_utf7(charset, (const uint8_t *)in.ptr, in.len, out);
+		break;
 	case CV_CHARSET_ICONV:
 		feed_iconv(charset, in, out);
 		break;
@@ -310,6 +405,8 @@ void cv_charset_finish(struct cv_charset *charset, struct cv_buf *out)
 			append_invalid(charset, out, charset->pending, charset->pending_len);
 		charset->pending_len = 0;
 	}
+	if (charset->name.kind == CV_CHARSET_UTF7)
+		finish_utf7(charset, out);
 	if (charset->name.kind == CV_CHARSET_ICONV) {
 		char octets[64], *to = octets;
 		size_t left = sizeof(octets);
@@ -344,6 +441,7 @@ bool cv_charset_from_utf8(struct cv_str name, struct cv_str utf8, struct cv_buf 
 		return false;
 	to_name = resolved.kind == CV_CHARSET_ICONV ? resolved.iconv_name :
 		resolved.kind == CV_CHARSET_UTF8    ? "UTF-8" :
+		resolved.kind == CV_CHARSET_UTF7    ? "UTF-7" :
 		resolved.kind == CV_CHARSET_GUESS   ? "US-ASCII" :
 						      "CP1252";
 	cd = iconv_open(to_name, "UTF-8");

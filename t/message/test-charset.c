@@ -67,7 +67,12 @@ static void text_becomes_utf8_however_it_is_cut(void **state CV_UNUSED)
 		ROW("euc-kr", "\xC7\xD1", "\uD55C"),
 		ROW("iso-2022-kr", "\x1B$)C\x0E\x47\x51\x0F", "\uD55C"),
 		ROW("tis-620", "\xA1", "\u0E01"),
-		ROW("utf-7", "H+AOQ-llo", "H\u00E4llo"),
+		/* RFC 2152's examples */
+		ROW("utf-7", "A+ImIDkQ.", "A\u2262\u0391."),
+		ROW("utf-7", "Hi Mom -+Jjo--!", "Hi Mom -\u263A-!"),
+		ROW("utf-7", "+ZeVnLIqe-", "\u65E5\u672C\u8A9E"),
+		ROW("utf-7", "Item 3 is +AKM-1. 1 +- 1", "Item 3 is \u00A31. 1 + 1"),
+		ROW("utf-7", "+2D3eAA-", "\U0001F600"),
 		ROW("utf-16", "\xFF\xFE\xE4\x00\x3D\xD8\x00\xDE", "\u00E4\U0001F600"),
 		ROW("utf-16be", "\x00\xE4", "\u00E4"),
 		ROW("utf-16le", "\xE4\x00", "\u00E4"),
@@ -94,6 +99,12 @@ static void invalid_octets_become_one_replacement_each(void **state CV_UNUSED)
 		ROW("utf-16be", "\xD8\x00\x00\x61", "\uFFFDa"),
 		ROW("utf-16le", "a\x00z", "a\uFFFD"),
 		ROW("windows-1252", "\x81", "\uFFFD"),
+		ROW("utf-7", "a+ b", "a\uFFFD b"),
+		ROW("utf-7", "+2D0-x", "\uFFFDx"),
+		ROW("utf-7", "+3gA-x", "\uFFFDx"),
+		ROW("utf-7", "+AKN-x", "\u00A3\uFFFDx"),
+		ROW("utf-7", "+AKMA-\xFF", "\u00A3\uFFFD\uFFFD"),
+		ROW("utf-7", "+", "\uFFFD"),
 	};
 
 	check(rows, CV_COUNT_OF(rows));
