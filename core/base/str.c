@@ -113,6 +113,30 @@ struct cv_str cv_str_trim(struct cv_str s)
 	return s;
 }
 
+bool cv_str_like(struct cv_str s, struct cv_str mask)
+{
+	size_t i = 0, m = 0, star = SIZE_MAX, mark = 0;
+
+	while (i < s.len) {
+		if (m < mask.len && mask.ptr[m] == '*') {
+			star = m++;
+			mark = i;
+		} else if (m < mask.len && (mask.ptr[m] == '?' || mask.ptr[m] == s.ptr[i])) {
+			m++;
+			i++;
+		} else if (star != SIZE_MAX) {
+			/* The last "*" takes one octet more; an earlier one never needs to. */
+			m = star + 1;
+			i = ++mark;
+		} else {
+			return false;
+		}
+	}
+	while (m < mask.len && mask.ptr[m] == '*')
+		m++;
+	return m == mask.len;
+}
+
 bool cv_str_split(struct cv_str s, char c, struct cv_str *head_r, struct cv_str *tail_r)
 {
 	size_t at = cv_str_find(s, c);

@@ -290,28 +290,6 @@ static const struct {
 	{ "*", OP_LIKE, false, false }, { "!*", OP_LIKE, false, true }, { "~", OP_REGEX, false, false }, { "!~", OP_REGEX, false, true },
 };
 
-static bool wildcard_match(struct cv_str s, struct cv_str pattern)
-{
-	size_t i = 0, p = 0, star = SIZE_MAX, mark = 0;
-	while (i < s.len) {
-		if (p < pattern.len && pattern.ptr[p] == '*') {
-			star = p++;
-			mark = i;
-		} else if (p < pattern.len && (pattern.ptr[p] == '?' || pattern.ptr[p] == s.ptr[i])) {
-			i++;
-			p++;
-		} else if (star != SIZE_MAX) {
-			p = star + 1;
-			i = ++mark;
-		} else {
-			return false;
-		}
-	}
-	while (p < pattern.len && pattern.ptr[p] == '*')
-		p++;
-	return p == pattern.len;
-}
-
 static bool parse_signed(struct cv_str s, int64_t *n_r)
 {
 	uint64_t n;
@@ -377,7 +355,7 @@ static int compare(struct expansion *x, struct cv_buf fields[5], bool *result_r)
 		return 0;
 	}
 	if (if_ops[i].op == OP_LIKE) {
-		*result_r = wildcard_match(a, b);
+		*result_r = cv_str_like(a, b);
 	} else if (if_ops[i].op == OP_REGEX) {
 		if (cv_str_has_nul(a) || cv_str_has_nul(b))
 			return fail(x, "%{if} cannot match a NUL octet", (struct cv_str){ 0 });

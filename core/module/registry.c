@@ -166,6 +166,11 @@ unsigned cv_slot_register(struct cv_registry *reg)
 	return reg->slots++;
 }
 
+void *cv_registry_alloc(struct cv_registry *reg, size_t size)
+{
+	return cv_arena_alloc(reg->arena, size);
+}
+
 unsigned cv_slot_count(const struct cv_registry *reg)
 {
 	return reg->slots;

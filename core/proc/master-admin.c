@@ -219,6 +219,7 @@ static int run_reload(struct cv_admin *admin, struct cv_err *err)
 	if (m->admin->reload != NULL)
 		return cv_err_set_public(err, CV_ERR_INUSE, "a reload is under way");
 	cv_info(NULL, "reloading settings on the word of %s", cv_admin_peer(admin));
+	cv_admin_set_status(admin, 78); /* EX_CONFIG */
 	if (master_reload(m, complain, &c) < 0)
 		return cv_err_set_public(err, CV_ERR_INVALID, "the new settings are not taken, the old ones stay in force");
 	if (!m->reloading)

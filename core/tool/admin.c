@@ -31,6 +31,7 @@ struct cv_admin {
 	bool running;             /* run has not returned: nothing is freed */
 	bool done;
 	enum cv_err_code complaint;
+	int fail_status;          /* 0: that of the error code */
 	void (*gone)(void *ctx);
 	void *gone_ctx;
 };
@@ -149,11 +150,13 @@ void cv_admin_request_put(struct cv_buf *out, const struct cv_admin_request *req
 		cv_put_str(out, request->args[i]);
 }
 
-static void put_end(struct cv_buf *out, enum cv_err_code status_code, const struct cv_err *err)
+/* fail_status 0: the code's. */
+static void put_end(struct cv_buf *out, enum cv_err_code complaint, const struct cv_err *err, int fail_status)
 {
 	bool failed = err != NULL && err->code != CV_ERR_NONE;
-	cv_put_u8(out, (uint8_t)cv_admin_exit_status(failed ? err->code : status_code));
-	cv_put_u8(out, (uint8_t)(failed ? err->code : status_code));
+	enum cv_err_code code = failed ? err->code : complaint;
+	cv_put_u8(out, (uint8_t)(fail_status != 0 && code != CV_ERR_NONE ? fail_status : cv_admin_exit_status(code)));
+	cv_put_u8(out, (uint8_t)code);
 	cv_put_str(out, failed ? cv_str_c(err->text) : (struct cv_str){ 0 });
 }
 
@@ -162,7 +165,7 @@ void cv_admin_refuse(int fd, const struct cv_err *err)
 	struct cv_buf out;
 	struct cv_ipc *ipc = cv_ipc_new(NULL, fd, "culver tool", NULL, 0, NULL, NULL);
 	cv_buf_init(&out, 4096);
-	put_end(&out, CV_ERR_NONE, err);
+	put_end(&out, CV_ERR_NONE, err, 0);
 	/* A tool that does not take even this gets nothing. */
 	(void)!cv_ipc_send(ipc, CV_ADMIN_END, 0, cv_buf_str(&out), NULL, 0);
 	cv_buf_deinit(&out);
@@ -310,6 +313,11 @@ void cv_admin_complain(struct cv_admin *admin, const struct cv_err *err)
 		admin->complaint = err->code;
 }
 
+void cv_admin_set_status(struct cv_admin *admin, int status)
+{
+	admin->fail_status = status;
+}
+
 static void on_linger(void *ctx)
 {
 	admin_free(ctx);
@@ -336,7 +344,7 @@ void cv_admin_done(struct cv_admin *admin, const struct cv_err *err)
 		err = &lost;
 	}
 	cv_buf_init(&out, 4096);
-	put_end(&out, admin->complaint, err);
+	put_end(&out, admin->complaint, err, admin->fail_status);
 	send_record(admin, CV_ADMIN_END, cv_buf_str(&out));
 	cv_buf_deinit(&out);
 	admin->done = true;

@@ -146,9 +146,26 @@ static void whole_numbers(void **state CV_UNUSED)
 	assert_int_equal(n, 5);
 }
 
+static void masks_match_runs_and_single_octets(void **state)
+{
+	static const struct {
+		const char *text, *mask;
+		bool like;
+	} rows[] = {
+		{ "", "", true }, { "", "*", true }, { "", "?", false }, { "a", "", false }, { "abc", "abc", true }, { "abc", "ABC", false },
+		{ "abc", "a*", true }, { "abc", "*c", true }, { "abc", "a?c", true }, { "abc", "a?", false }, { "abc", "*b*", true },
+		{ "aaab", "*ab", true }, { "aXbXc", "*X*X*", true }, { "aXbXc", "*X*X*X*", false }, { "a/b/c", "a*c", true },
+		{ "abc", "abc*", true }, { "abc", "abc?", false }, { "a*c", "a*c", true },
+	};
+	(void)state;
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++)
+		assert_int_equal(cv_str_like(cv_str_c(rows[i].text), cv_str_c(rows[i].mask)), rows[i].like);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cv_test(masks_match_runs_and_single_octets),
 		cv_test(comparing),
 		cv_test(beginnings_and_ends),
 		cv_test(finding),

@@ -23,7 +23,7 @@ static const struct cv_admin_spec front_spec = { .name = "test front", .role = C
 
 /* What run does, and what came of it: tests of this program run one after the other. */
 static struct {
-	enum { ECHO, FAIL, FAIL_SILENTLY, COMPLAIN, LATER, MANY, HUGE_ROW, DONE_INSIDE } mode;
+	enum { ECHO, FAIL, FAIL_78, FAIL_SILENTLY, COMPLAIN, LATER, MANY, HUGE_ROW, DONE_INSIDE } mode;
 	struct cv_admin *admin;
 	unsigned finished, gone;
 } plan;
@@ -37,6 +37,9 @@ static int run(struct cv_admin *admin, struct cv_err *err)
 	switch (plan.mode) {
 	case FAIL:
 		return cv_err_set(err, CV_ERR_NOTFOUND, "there is none");
+	case FAIL_78:
+		cv_admin_set_status(admin, 78);
+		return cv_err_set(err, CV_ERR_INVALID, "settings");
 	case FAIL_SILENTLY:
 		return -1;
 	case LATER:
@@ -285,6 +288,15 @@ static void a_failure_ends_with_its_status_and_text(void **state)
 	assert_string_equal(f->text, "there is none");
 }
 
+static void a_command_may_choose_the_status_of_its_failure(void **state)
+{
+	struct fixture *f = *state;
+	plan.mode = FAIL_78;
+	serve_word(f);
+	assert_int_equal(f->status, 78);
+	assert_int_equal(f->code, CV_ERR_INVALID);
+}
+
 static void a_failure_without_a_reason_is_an_internal_error(void **state)
 {
 	struct fixture *f = *state;
@@ -502,6 +514,7 @@ int main(void)
 		T(rows_are_json_and_the_end_is_success),
 		T(wrong_requests_are_answered_and_not_run),
 		T(a_failure_ends_with_its_status_and_text),
+		T(a_command_may_choose_the_status_of_its_failure),
 		T(a_failure_without_a_reason_is_an_internal_error),
 		T(complaints_set_the_status_but_do_not_end_the_command),
 		T(many_rows_come_in_portions_and_all_of_them),

@@ -121,6 +121,8 @@ CV_EXPORT void cv_admin_row_end(struct cv_admin *admin);
 CV_EXPORT void cv_admin_say(struct cv_admin *admin, const char *fmt, ...) CV_PRINTF(2, 3);
 /* An error about a part of what was asked: shown, and the exit status of the whole becomes this code's, but the command goes on. */
 CV_EXPORT void cv_admin_complain(struct cv_admin *admin, const struct cv_err *err);
+/* If the command fails, this is its exit status instead of the error code's (reload: 78). */
+CV_EXPORT void cv_admin_set_status(struct cv_admin *admin, int status);
 /* The end of a command whose run returned 0. err NULL or code NONE: success. admin is gone after this. */
 CV_EXPORT void cv_admin_done(struct cv_admin *admin, const struct cv_err *err);
 

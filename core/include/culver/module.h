@@ -97,6 +97,9 @@ CV_EXPORT const void *cv_service_get(const struct cv_registry *reg, const char *
 CV_EXPORT unsigned cv_slot_register(struct cv_registry *reg);
 CV_EXPORT unsigned cv_slot_count(const struct cv_registry *reg);
 
+/* Zeroed memory that lives as long as the registry: for what load makes. */
+CV_EXPORT void *cv_registry_alloc(struct cv_registry *reg, size_t size);
+
 /* The settings of this process; NULL before they are read. */
 CV_EXPORT const struct cv_conf *cv_registry_conf(const struct cv_registry *reg);
 

@@ -39,6 +39,8 @@ CV_EXPORT size_t cv_str_rfind(struct cv_str s, char c);
 CV_EXPORT size_t cv_str_find_str(struct cv_str s, struct cv_str needle);
 /* Without ASCII white space (space, tab, CR, LF) at both ends. */
 CV_EXPORT struct cv_str cv_str_trim(struct cv_str s);
+/* Masks of administrators: "*" is any run of octets, "?" any one; letters compare exactly. At most quadratic in time. */
+CV_EXPORT bool cv_str_like(struct cv_str s, struct cv_str mask);
 /* Split at the first c: *head_r before it, *tail_r behind it. False when there is no c: *head_r is all, *tail_r absent. */
 CV_EXPORT bool cv_str_split(struct cv_str s, char c, struct cv_str *head_r, struct cv_str *tail_r);
 CV_EXPORT bool cv_str_has_nul(struct cv_str s);
