@@ -26,7 +26,7 @@ static const struct cv_admin_spec user_spec = {
 	.params = user_params,
 	.columns = user_columns,
 	.summary = "show what the user databases say of users",
-	.help = "Asks the running server, so that it shows what a login or a delivery would find. Exit status 67 when a user is not known. With --json every extra "
+	.help = "Asks the running server, so that it shows what a login or a delivery would find. Exit status 68 when a user is not known. With --json every extra "
 		"field of the user database is shown too.",
 };
 
