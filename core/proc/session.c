@@ -104,7 +104,7 @@ void cv_session_close(struct cv_session *session, const char *reason)
 	if (session->life == CV_SESSION_CLOSING)
 		return;
 	session->life = CV_SESSION_CLOSING;
-	session->reason = reason;
+	session->reason = reason != NULL ? cv_arena_strdup(session->arena, reason) : NULL; /* the caller may have made it up */
 	cv_timer_stop(session->timeout);
 	cv_stream_pause(session->stream);
 	/* The module is still on the stack. */
