@@ -382,8 +382,8 @@ int tls_set_read(struct cv_str data, const struct cv_registry *front, struct tls
 			entry->protocol = cv_strdup(cv_arena_cstr(arena, p.protocol));
 			if (p.local.len > 0 && !cv_net_parse(p.local, entry->net, &entry->bits))
 				result = cv_err_set(err, CV_ERR_INTERNAL, "TLS settings from the master name no address: %s", cv_log_clean(p.local));
-			if (result == 0)
-				result = tls_profile_ctx(&p, alpn_of(front, entry->protocol), &entry->ctx, err);
+			if (result == 0 && tls_profile_ctx(&p, alpn_of(front, entry->protocol), &entry->ctx, err) < 0)
+				result = -1;
 		}
 		cv_vec_free(&p.pairs);
 	}

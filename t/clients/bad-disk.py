@@ -29,7 +29,7 @@ def refused_login(s, user):
 
 
 need_root()
-for storage in ("sdbox", "maildir"):
+for storage in culver.storages():
     s = culver.Server(storage=storage)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=6m,mode=0755,uid={s.run_as.pw_uid},gid={s.run_as.pw_gid}", "tmpfs", s.mail], check=True)
     try:

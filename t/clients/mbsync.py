@@ -18,7 +18,7 @@ def tree(path):
     return sorted(out)
 
 
-for storage in ("sdbox", "maildir"):
+for storage in culver.storages():
     with culver.Server(storage=storage) as s:
         local = os.path.join(s.dir, "local")
         os.makedirs(local)

@@ -16,7 +16,7 @@ def ok(reply):
     return reply[1]
 
 
-for storage in ("sdbox", "maildir"):
+for storage in culver.storages():
     with culver.Server(storage=storage) as s:
         for i in range(10):
             same(s.deliver("py", mail(f"m{i}", body="line\n" * i + ".dot\n" + "ü" * 3))[0], 250)

@@ -120,7 +120,7 @@ def check(s):
 def main():
     global stop
     print("seed", SEED)
-    for storage in ("sdbox", "maildir"):
+    for storage in culver.storages():
         acknowledged.clear()
         flagged.clear()
         stop = False

@@ -61,6 +61,12 @@ def default_prefix():
                                                              "check", "stage")
 
 
+def storages(prefix=None):
+    """The storage modules that are installed, of those that users would choose first."""
+    modules = os.path.join(os.path.abspath(prefix or default_prefix()), "lib", "culver", "modules")
+    return [n for n in ("sdbox", "maildir") if os.path.exists(os.path.join(modules, n + ".so"))]
+
+
 class Server:
     """One culverd with everything below one directory. Unprivileged as it is when the tests are not run by root; as root it runs
     with real privilege separation only when asked (privileged=True), else as nobody."""
