@@ -28,7 +28,7 @@ with culver.Server() as s:
     same(out.strip(), "* STATUS INBOX (MESSAGES 5)")
     for url, extra in ((f"pop3s://localhost:{pop3s}", []), (f"pop3://localhost:{pop3}", ["--ssl-reqd"])):
         out = run("curl", *auth, *extra, url + "/").stdout
-        same(len(out.split("\r\n")) - 1, 5, url + " list")
+        same(len(out.splitlines()), 5, url + " list")
         out = run("curl", *auth, *extra, url + "/1").stdout
         if "Subject: m0" not in out:
             fail(out)

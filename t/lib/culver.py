@@ -101,6 +101,8 @@ class Server:
             listeners += f"[listener {name}]\nprotocol = {protocol}\naddress = 127.0.0.1\nport = {port}\n"
             listeners += "ssl = yes\n" if name.endswith("s") else ""
             listeners += "\n"
+        if "lmtp" in protocols.split():
+            listeners += f"[listener lmtp-unix]\nprotocol = lmtp\npath = {self.lmtp_path}\nmode = 0666\n\n"
         if client_auth:
             listeners += f"[listener auth-client]\nprotocol = auth-client\npath = {self.auth_path}\nmode = 0666\n\n"
         if auth is None:
