@@ -15,6 +15,11 @@ long cv_test_allocations(void)
 	return alive;
 }
 
+bool cv_test_counts_allocations(void)
+{
+	return alive > 0;
+}
+
 /* The sanitizers have their own allocator and their own leak check. */
 #if !defined(CV_SANITIZE) && !defined(CV_FUZZ) && defined(__GLIBC__)
 

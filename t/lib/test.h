@@ -38,7 +38,8 @@ void cv_test_init(void);
 #define assert_str_eq(a, b) cv_test_assert_str((a), (b), __FILE__, __LINE__)
 void cv_test_assert_str(struct cv_str got, struct cv_str want, const char *file, int line);
 
-/* Allocations that are alive in this process; 0 always when built with sanitizers. */
+/* Allocations that are alive in this process; 0 always where they are not counted: with sanitizers, under valgrind. */
 long cv_test_allocations(void);
+bool cv_test_counts_allocations(void);
 
 #endif
