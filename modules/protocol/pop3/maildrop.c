@@ -120,6 +120,7 @@ static bool old_uidl(const struct cv_pop3_session *client, struct cv_mail *mail,
 static void make_uidl(struct cv_pop3_session *client, uint32_t number, struct cv_buf *out)
 {
 	uint32_t seq = client->drop.msgs.data[number - 1].seq;
+	struct cv_pop3_uidl_parts parts = { .uidvalidity = client->drop.uidvalidity };
 	struct cv_mail *mail = NULL;
 	struct cv_row row;
 	bool found = false;
@@ -131,10 +132,13 @@ static void make_uidl(struct cv_pop3_session *client, uint32_t number, struct cv
 	if (found)
 		return;
 	cv_pop3_maildrop_row(client, number, &row);
+	parts.uid = row.uid;
+	memcpy(parts.guid, row.guid, sizeof(parts.guid));
+	parts.ref = cv_view_ref(client->drop.view, seq);
 	cv_buf_clear(out);
-	/* The format was checked; what fails all the same must not leave the message without a name. */
-	if (cv_pop3_uidl_expand(client->set->pop3_uidl_format, row.uid, client->drop.uidvalidity, row.guid, out, NULL) < 0 ||
-		!cv_buf_ok(out) || !cv_pop3_uidl_valid(cv_buf_str(out))) {
+	/* The format was checked; what gives no valid unique-id all the same must not leave the message without one. */
+	if (cv_pop3_uidl_expand(client->set->pop3_uidl_format, &parts, out, NULL) < 0 || !cv_buf_ok(out) ||
+		!cv_pop3_uidl_valid(cv_buf_str(out))) {
 		cv_buf_clear(out);
 		cv_buf_append_hex(out, cv_str_mem(row.guid, sizeof(row.guid)));
 	}

@@ -58,9 +58,13 @@ bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t m
 
 /* unique-id = 1*70 of 0x21 to 0x7E */
 bool cv_pop3_uidl_valid(struct cv_str s);
+struct cv_pop3_uidl_parts {
+	uint32_t uid, uidvalidity;
+	uint8_t guid[16];
+	struct cv_str ref; /* the storage's */
+};
 /* Append what pop3_uidl_format gives for a message. */
-CV_MUST_CHECK int cv_pop3_uidl_expand(const char *format, uint32_t uid, uint32_t uidvalidity, const uint8_t guid[16], struct cv_buf *out,
-	struct cv_err *err);
+CV_MUST_CHECK int cv_pop3_uidl_expand(const char *format, const struct cv_pop3_uidl_parts *parts, struct cv_buf *out, struct cv_err *err);
 /* pop3_uidl_format gives a valid unique-id for every message. */
 CV_MUST_CHECK int cv_pop3_uidl_format_check(const char *format, struct cv_err *err);
 /* A system flag's bit; or 0 with *keyword_r set, for a keyword. False when name is neither. */

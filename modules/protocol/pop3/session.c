@@ -13,7 +13,7 @@ static const struct {
 
 static const struct cv_setting rows[] = {
 	CV_SETTING_VAR(cv_pop3_settings, pop3_uidl_format, "%08Xu%08Xv",
-		"Unique-ids: %u UID, %v UIDVALIDITY, %g GUID of the message. A UIDL kept from another server goes before."),
+		"Unique-ids: %u UID, %v UIDVALIDITY, %g GUID, %f file name (Maildir). One kept from another server goes before."),
 	CV_SETTING_ENUM(cv_pop3_settings, pop3_uidl_duplicates, "allow", uidl_duplicates,
 		"Messages with the same unique-id: allow them, or rename the later ones (\"-2\", \"-3\" behind it)."),
 	CV_SETTING_BOOL(cv_pop3_settings, pop3_reuse_xuidl, "no", "Take the X-UIDL field of a message as its unique-id."),

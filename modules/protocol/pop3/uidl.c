@@ -45,22 +45,31 @@ bool cv_pop3_uidl_valid(struct cv_str s)
 	return true;
 }
 
-int cv_pop3_uidl_expand(const char *format, uint32_t uid, uint32_t uidvalidity, const uint8_t guid[16], struct cv_buf *out,
-	struct cv_err *err)
+/* A file name without its folder and its flags ("cur/1.2.host:2,S" is "1.2.host"): what stays the same as long as the message. */
+static struct cv_str base_name(struct cv_str ref)
+{
+	size_t slash = cv_str_rfind(ref, '/');
+
+	if (slash != SIZE_MAX)
+		ref = cv_str_sub(ref, slash + 1, SIZE_MAX);
+	return cv_str_sub(ref, 0, cv_str_find(ref, ':'));
+}
+
+int cv_pop3_uidl_expand(const char *format, const struct cv_pop3_uidl_parts *parts, struct cv_buf *out, struct cv_err *err)
 {
 	struct cv_buf numbers[2], hex;
 	int ret;
 
 	for (size_t i = 0; i < 2; i++) {
 		cv_buf_init(&numbers[i], 16);
-		cv_buf_append_u64(&numbers[i], i == 0 ? uid : uidvalidity);
+		cv_buf_append_u64(&numbers[i], i == 0 ? parts->uid : parts->uidvalidity);
 	}
 	cv_buf_init(&hex, 64);
-	cv_buf_append_hex(&hex, cv_str_mem(guid, 16));
+	cv_buf_append_hex(&hex, cv_str_mem(parts->guid, sizeof(parts->guid)));
 	ret = cv_var_expand(out, format,
 		(struct cv_var[]){ { 'u', "uid", cv_buf_str(&numbers[0]) }, { 'v', "uidvalidity", cv_buf_str(&numbers[1]) },
-			{ 'g', "guid", cv_buf_str(&hex) } },
-		3, err);
+			{ 'g', "guid", cv_buf_str(&hex) }, { 'f', "filename", base_name(parts->ref) } },
+		4, err);
 	cv_buf_deinit(&numbers[0]);
 	cv_buf_deinit(&numbers[1]);
 	cv_buf_deinit(&hex);
@@ -69,13 +78,14 @@ int cv_pop3_uidl_expand(const char *format, uint32_t uid, uint32_t uidvalidity, 
 
 int cv_pop3_uidl_format_check(const char *format, struct cv_err *err)
 {
-	const uint8_t guid[16] = { 1 };
+	/* The longest that can come of it, but for file names: theirs is a usual one. */
+	static const struct cv_pop3_uidl_parts longest = { .uid = UINT32_MAX, .uidvalidity = UINT32_MAX,
+		.ref = CV_STR_INIT("1795500000.M123456P12345.mail.example.org") };
 	struct cv_buf out;
 	int ret;
 
 	cv_buf_init(&out, 1024);
-	/* The longest that can come of it. */
-	ret = cv_pop3_uidl_expand(format, UINT32_MAX, UINT32_MAX, guid, &out, err);
+	ret = cv_pop3_uidl_expand(format, &longest, &out, err);
 	if (ret >= 0 && (!cv_buf_ok(&out) || !cv_pop3_uidl_valid(cv_buf_str(&out))))
 		ret = cv_err_set(err, CV_ERR_INVALID, "must give 1 to %d printable characters without spaces", CV_POP3_UIDL_MAX);
 	cv_buf_deinit(&out);

@@ -101,8 +101,8 @@ static void slices_are_bounded(void **state)
 
 static void uidl_formats_are_checked(void **state)
 {
-	static const char *const good[] = { "%08Xu%08Xv", "%v.%u", "%g", "UID%u-%v", "%{uid}.%{uidvalidity}" };
-	static const char *const bad[] = { "", "%g%g%g", "%u %v", "%f", "%", "%{nonsense}", "\xc3\xa9%u" };
+	static const char *const good[] = { "%08Xu%08Xv", "%v.%u", "%g", "UID%u-%v", "%{uid}.%{uidvalidity}", "%f" };
+	static const char *const bad[] = { "", "%g%g%g", "%u %v", "%m", "%", "%{nonsense}", "\xc3\xa9%u" };
 	struct cv_err err = { 0 };
 
 	(void)state;
@@ -112,6 +112,27 @@ static void uidl_formats_are_checked(void **state)
 		if (cv_pop3_uidl_format_check(bad[i], &err) >= 0)
 			fail_msg("%s was allowed", bad[i]);
 	}
+}
+
+static void uidls_are_made_of_parts(void **state)
+{
+	const struct cv_pop3_uidl_parts parts = { .uid = 26, .uidvalidity = 0x6b051f1d, .guid = { 0xab, 1 },
+		.ref = CV_STR("cur/17.M1P2.host:2,FS") };
+	static const struct {
+		const char *format, *want;
+	} formats[] = { { "%08Xu%08Xv", "0000001a6b051f1d" }, { "%g", "ab010000000000000000000000000000" }, { "%f", "17.M1P2.host" },
+		{ "UID%u-%v", "UID26-1795497757" } };
+	struct cv_err err = { 0 };
+	struct cv_buf out;
+
+	(void)state;
+	cv_buf_init(&out, 1000);
+	for (size_t i = 0; i < CV_COUNT_OF(formats); i++) {
+		cv_buf_clear(&out);
+		assert_true(cv_pop3_uidl_expand(formats[i].format, &parts, &out, &err) >= 0);
+		assert_str_eq(cv_buf_str(&out), cv_str_c(formats[i].want));
+	}
+	cv_buf_deinit(&out);
 }
 
 static void deleted_flags_are_flags_or_keywords(void **state)
@@ -137,6 +158,7 @@ int main(void)
 		cv_test(nuls_are_replaced_for_outlook),
 		cv_test(slices_are_bounded),
 		cv_test(uidl_formats_are_checked),
+		cv_test(uidls_are_made_of_parts),
 		cv_test(deleted_flags_are_flags_or_keywords),
 	};
 
