@@ -55,15 +55,20 @@ static const struct {
 	{ "ne", 0x2260 }, { "le", 0x2264 }, { "ge", 0x2265 }, { "hearts", 0x2665 } };
 
 /* Elements that do not break the line they stand in. */
-static const char *const inline_names[] = { "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "del",
-	"dfn", "em", "font", "i", "img", "ins", "kbd", "label", "mark", "nobr", "o:p", "q", "s", "samp", "small", "span",
-	"strike", "strong", "sub", "sup", "tt", "u", "var", "wbr" };
-static const char *const skipped_names[] = { "script", "style", "title" };
+static const struct cv_str inline_names[] = { CV_STR_INIT("a"), CV_STR_INIT("abbr"), CV_STR_INIT("acronym"), CV_STR_INIT("b"),
+	CV_STR_INIT("bdi"), CV_STR_INIT("bdo"), CV_STR_INIT("big"), CV_STR_INIT("cite"), CV_STR_INIT("code"), CV_STR_INIT("del"),
+	CV_STR_INIT("dfn"), CV_STR_INIT("em"), CV_STR_INIT("font"), CV_STR_INIT("i"), CV_STR_INIT("img"), CV_STR_INIT("ins"),
+	CV_STR_INIT("kbd"), CV_STR_INIT("label"), CV_STR_INIT("mark"), CV_STR_INIT("nobr"), CV_STR_INIT("o:p"), CV_STR_INIT("q"),
+	CV_STR_INIT("s"), CV_STR_INIT("samp"), CV_STR_INIT("small"), CV_STR_INIT("span"), CV_STR_INIT("strike"),
+	CV_STR_INIT("strong"), CV_STR_INIT("sub"), CV_STR_INIT("sup"), CV_STR_INIT("tt"), CV_STR_INIT("u"), CV_STR_INIT("var"),
+	CV_STR_INIT("wbr") };
+static const struct cv_str skipped_names[] = { CV_STR_INIT("script"), CV_STR_INIT("style"), CV_STR_INIT("title") };
 
-static bool is_listed(const struct cv_html_text *html, const char *const *names, size_t count)
+static bool is_listed(const struct cv_html_text *html, const struct cv_str *names, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (cv_str_eq_c(cv_str_mem(html->name, html->name_len), names[i]))
+		if (names[i].len == html->name_len && names[i].ptr[0] == html->name[0] &&
+			memcmp(names[i].ptr, html->name, names[i].len) == 0)
 			return true;
 	}
 	return false;

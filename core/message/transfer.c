@@ -149,7 +149,20 @@ static void qp_release(struct cv_transfer_decoder *d, struct cv_buf *out)
 
 static bool is_qp_plain(char c)
 {
-	return c != '=' && c != ' ' && c != '\t' && c != '\r' && c != '\n';
+	return (unsigned char)c > ' ' ? c != '=' : c != ' ' && c != '\t' && c != '\r' && c != '\n';
+}
+
+/* How many octets from i on stand for themselves, whatever comes behind them: a blank does when a plain octet follows it. */
+static size_t qp_run(struct cv_str in, size_t i)
+{
+	size_t start = i;
+
+	while (i < in.len) {
+		if (!is_qp_plain(in.ptr[i]) && (in.ptr[i] != ' ' || i + 1 == in.len || !is_qp_plain(in.ptr[i + 1])))
+			break;
+		i++;
+	}
+	return i - start;
 }
 
 /* The octets held are blanks (perhaps with a CR behind), "=", "=" and a digit, or "=" and blanks. Each step either takes c or,
@@ -174,17 +187,16 @@ static void decode_qp(struct cv_transfer_decoder *d, struct cv_str in, struct cv
 			} else if (c == '\n') {
 				cv_buf_append_char(out, c);
 				i++;
-			} else if (!is_qp_plain(c)) {
-				qp_hold(d, c);
-				d->state = QP_BLANKS;
-				i++;
 			} else {
-				size_t run = 1;
+				size_t run = qp_run(in, i);
 
-				while (i + run < in.len && is_qp_plain(in.ptr[i + run]))
-					run++;
 				cv_buf_append(out, cv_str_sub(in, i, run));
 				i += run;
+				if (run == 0) {
+					qp_hold(d, c);
+					d->state = QP_BLANKS;
+					i++;
+				}
 			}
 			break;
 		case QP_BLANKS:
