@@ -133,7 +133,7 @@ static int record(struct cv_user *user, const struct cv_entry *entry, struct cv_
 
 	txn->internal = true;
 	cv_txn_add_entry(txn, entry);
-	return cv_txn_commit_wait(&txn, err);
+	return cv_txn_commit_wait(&txn, err) < 0 ? -1 : 1;
 }
 
 uint32_t cv_user_new_uidvalidity(struct cv_user *user)

@@ -408,7 +408,9 @@ void cv_watch_stop(struct cv_mailbox *mailbox);
 
 /* ---- Hooks and subscribers (subscriber.c) --------------------------------------------------------------------- */
 
-/* A published transaction: the committed hook, and subscribers soon. */
+/* Does any module have a handler of the committed hook? */
+bool cv_committed_wanted(const struct cv_registry *reg);
+/* A published transaction: the committed hook. */
 void cv_subscribers_committed(struct cv_user *user, const struct cv_txn *txn);
 
 /* ---- Snapshots and state (checkpoint.c, state.c) --------------------------------------------------------------- */

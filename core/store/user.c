@@ -232,6 +232,7 @@ static struct cv_user *new_user(const struct cv_user_config *config)
 	user->sysgid = config->sysgid;
 	user->conf = config->conf;
 	user->registry = config->registry;
+	user->committed_hook = cv_committed_wanted(config->registry);
 	user->loop = config->loop;
 	user->arena = cv_arena_new("user", NULL, 0);
 	user->slot_count = config->registry != NULL ? cv_slot_count(config->registry) : 0;
@@ -250,9 +251,14 @@ static int run_open_hook(struct cv_user *user, struct cv_err *err)
 {
 	struct cv_hook_user_open args = { .user = user };
 	enum cv_hook_result result;
+	const char *name = NULL;
+	size_t pos = 0;
 
 	if (user->registry == NULL)
 		return 1;
+	if (cv_provider_next(user->registry, CV_CAP_SUBSCRIBER, &pos, &name) != NULL)
+		return cv_err_set(err, CV_ERR_UNSUPPORTED,
+			"module \"%s\" wants journal records from a cursor of its own, which this version does not give: use the committed hook", name);
 	result = cv_hook_run_user_open(user->registry, &args, err);
 	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
 }
