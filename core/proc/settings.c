@@ -46,7 +46,6 @@ static const struct cv_setting core_rows[] = {
 		"Most sessions of one user from one address with one protocol; 0: no limit"),
 	CV_SETTING_BOOL(SET, shutdown_clients, "yes", "End sessions when the server stops; no: sessions go on until their clients leave"),
 	CV_SETTING_BOOL(SET, verbose_proctitle, "no", "Show sessions and addresses in process titles"),
-	CV_SETTING_BOOL(SET, worker_exec, "no", "Start each worker by a fresh exec, with an address layout of its own (slower)"),
 	CV_SETTING_ENUM(SET, seccomp, "errno", seccomp_values,
 		"What happens to a system call that a process has no need of: errno (it fails), kill (the process ends), off"),
 	CV_SETTING_BOOL(SET, landlock, "yes", "Confine workers to their user's files where the kernel can (Landlock)"),

@@ -33,7 +33,6 @@ struct cv_core_settings {
 	uint64_t mail_max_userip_connections; /* 0: no limit */
 	bool shutdown_clients;
 	bool verbose_proctitle;
-	bool worker_exec;
 	unsigned seccomp; /* enum cv_seccomp_mode */
 	bool landlock;
 };
