@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT
    Plugin mail-log: one log line for each change of a user's mail that administrators want to follow. See README beside this file.
 
-   A worked example as well: settings of its own with a check, a slot for what belongs to a user, hooks that look at what is about to happen and at
-   what has happened. It uses installed headers only. */
+   A worked example as well: settings of its own with a check, a slot for what belongs to a user, hooks that look at what has happened. It uses
+   installed headers only. */
 #include <culver/hooks.h>
 #include <culver/log.h>
 #include <culver/mailbox.h>
-#include <culver/map.h>
 #include <culver/settings.h>
 
 #include <string.h>
@@ -23,7 +22,7 @@ static const struct cv_setting rows[] = {
 		"What plugin mail-log logs: delete undelete expunge save copy flag_change mailbox_create mailbox_delete mailbox_rename mailbox_subscribe "
 		"mailbox_unsubscribe."),
 	CV_SETTING_LIST(mail_log_settings, mail_log_fields, "uid box msgid size",
-		"What each line says: uid box msgid size flags from subject guid modseq."),
+		"What each line says: uid box msgid size flags from subject guid modseq. Those of an expunged message's header are not known any more."),
 };
 
 enum event {
@@ -67,7 +66,6 @@ enum field {
 	FIELD_GUID = 128,
 	FIELD_MODSEQ = 256,
 	FIELDS_OF_HEADER = FIELD_MSGID | FIELD_FROM | FIELD_SUBJECT,
-	FIELDS_OF_MESSAGE = FIELDS_OF_HEADER | FIELD_SIZE | FIELD_GUID, /* need the message itself */
 };
 static const struct word fields[] = {
 	{ "uid", FIELD_UID },
@@ -123,10 +121,7 @@ struct user_log {
 	struct cv_arena *arena;
 	struct cv_log_ctx ctx;
 	unsigned events, fields;
-	struct cv_map *going; /* what is said of messages that an expunge under way takes: of GUID of the mailbox and UID, to text */
 };
-/* Messages in going at most; what is beyond is logged with less. */
-#define GOING_MAX 10000
 
 /* Which slot; written once, in load(). */
 static unsigned user_slot;
@@ -150,7 +145,6 @@ static enum cv_hook_result on_user_open(void *ctx, struct cv_hook_user_open *arg
 		return conf == NULL ? CV_HOOK_PASS : CV_HOOK_ERROR;
 	}
 	log->arena = arena;
-	log->going = cv_map_new();
 	log->ctx = (struct cv_log_ctx){ .category = "mail-log", .user = cv_str_c(cv_user_name(args->user)) };
 	*cv_user_data(args->user, user_slot) = log;
 	return CV_HOOK_PASS;
@@ -159,19 +153,12 @@ static enum cv_hook_result on_user_open(void *ctx, struct cv_hook_user_open *arg
 static enum cv_hook_result on_user_close(void *ctx, struct cv_hook_user_close *args, struct cv_err *err)
 {
 	struct user_log *log = log_of(args->user);
-	struct cv_str key;
-	size_t pos = 0;
-	void *text;
 
 	(void)ctx;
 	(void)err;
-	if (log == NULL)
-		return CV_HOOK_PASS;
 	*cv_user_data(args->user, user_slot) = NULL;
-	while (cv_map_next(log->going, &pos, &key, &text))
-		cv_free(text);
-	cv_map_free(&log->going);
-	cv_arena_free(&log->arena);
+	if (log != NULL)
+		cv_arena_free(&log->arena);
 	return CV_HOOK_PASS;
 }
 
@@ -221,13 +208,15 @@ static void append_header_field(struct cv_buf *line, const char *name, const str
 	cv_buf_deinit(&text);
 }
 
-static void append_header_fields(const struct user_log *log, struct cv_view *view, uint32_t seq, struct cv_buf *line)
+static void append_header_fields(const struct user_log *log, struct cv_view *view, uint32_t uid, struct cv_buf *line)
 {
+	uint32_t seq = view != NULL ? cv_view_seq(view, uid) : 0;
 	struct cv_parse_record record;
 	struct cv_mail *mail = NULL;
 	struct cv_str octets;
 
-	if (cv_mail_open(view, seq, &mail, NULL) < 0)
+	/* The message may be gone again: then its header is not known. */
+	if (seq == 0 || cv_mail_open(view, seq, &mail, NULL) < 0)
 		return;
 	if (cv_mail_record(mail, &octets, NULL) >= 0 && cv_parse_record_open(octets, &record, NULL) >= 0) {
 		if ((log->fields & FIELD_MSGID) != 0)
@@ -240,54 +229,11 @@ static void append_header_fields(const struct user_log *log, struct cv_view *vie
 	cv_mail_close(&mail);
 }
 
-/* The fields that need the message itself. Nothing when it is not there any more. */
-static void describe(const struct user_log *log, struct cv_view *view, uint32_t uid, struct cv_buf *line)
-{
-	uint32_t seq = view != NULL ? cv_view_seq(view, uid) : 0;
-	struct cv_row row;
-
-	if (seq == 0)
-		return;
-	if ((log->fields & FIELDS_OF_HEADER) != 0)
-		append_header_fields(log, view, seq, line);
-	(void)cv_view_row(view, seq, &row);
-	if ((log->fields & FIELD_SIZE) != 0) {
-		begin_field(line, "size");
-		cv_buf_append_u64(line, row.virtual_size);
-	}
-	if ((log->fields & FIELD_GUID) != 0) {
-		begin_field(line, "guid");
-		cv_buf_append_hex(line, cv_str_mem(row.guid, sizeof(row.guid)));
-	}
-}
-
-/* Key of user_log.going; key: GUID_KEY octets. */
-#define GUID_KEY 20
-static struct cv_str going_key(uint8_t *key, const uint8_t *mailbox_guid, uint32_t uid)
-{
-	memcpy(key, mailbox_guid, 16);
-	memcpy(key + 16, &uid, sizeof(uid));
-	return cv_str_mem(key, GUID_KEY);
-}
-
-static void append_going(struct user_log *log, const struct cv_change *change, struct cv_buf *line)
-{
-	uint8_t key[GUID_KEY];
-	char *text = cv_map_remove(log->going, going_key(key, change->mailbox_guid, change->uid));
-
-	if (text == NULL)
-		return;
-	if (line->len > 0 && text[0] != '\0')
-		cv_buf_append_c(line, ", ");
-	cv_buf_append_c(line, text);
-	cv_free(text);
-}
-
-static void log_change(struct user_log *log, const char *what, const struct cv_change *change, struct cv_view *view)
+static void log_change(const struct user_log *log, const char *what, const struct cv_change *change, struct cv_view *view)
 {
 	struct cv_buf line;
 
-	cv_buf_init(&line, 4096);
+	cv_buf_init(&line, 2048);
 	if ((log->fields & FIELD_BOX) != 0) {
 		begin_field(&line, "box");
 		cv_buf_append_c(&line, cv_log_clean(change->name));
@@ -296,12 +242,18 @@ static void log_change(struct user_log *log, const char *what, const struct cv_c
 		begin_field(&line, "uid");
 		cv_buf_append_u64(&line, change->uid);
 	}
-	if (change->kind == CV_CHANGE_EXPUNGE)
-		append_going(log, change, &line);
-	else
-		describe(log, view, change->uid, &line);
+	if ((log->fields & FIELDS_OF_HEADER) != 0)
+		append_header_fields(log, view, change->uid, &line);
+	if ((log->fields & FIELD_SIZE) != 0) {
+		begin_field(&line, "size");
+		cv_buf_append_u64(&line, change->size);
+	}
 	if ((log->fields & FIELD_FLAGS) != 0)
 		append_flags(&line, change->flags);
+	if ((log->fields & FIELD_GUID) != 0) {
+		begin_field(&line, "guid");
+		cv_buf_append_hex(&line, cv_str_mem(change->guid, sizeof(change->guid)));
+	}
 	if ((log->fields & FIELD_MODSEQ) != 0) {
 		begin_field(&line, "modseq");
 		cv_buf_append_u64(&line, change->modseq);
@@ -350,7 +302,7 @@ static void open_view(const struct user_log *log, struct cv_user *user, const st
 {
 	struct cv_err err = { 0 };
 
-	if ((log->fields & FIELDS_OF_MESSAGE) == 0 || change->kind == CV_CHANGE_EXPUNGE)
+	if ((log->fields & FIELDS_OF_HEADER) == 0 || change->kind == CV_CHANGE_EXPUNGE)
 		return;
 	if (*mailbox != NULL && memcmp(cv_mailbox_guid(*mailbox), change->mailbox_guid, 16) == 0)
 		return;
@@ -358,57 +310,12 @@ static void open_view(const struct user_log *log, struct cv_user *user, const st
 	cv_mailbox_unref(mailbox);
 	/* It may have been deleted in the meantime. */
 	if (cv_mailbox_get(user, change->name, mailbox, &err) < 0 || cv_view_open(*mailbox, CV_VIEW_READONLY, view, &err) < 0)
-		cv_debug(&log->ctx, "the message cannot be described: %s", err.text);
-}
-
-/* What is going to be expunged is described while it is there. */
-static void remember(struct user_log *log, const struct cv_txn_op *op)
-{
-	struct cv_view *view = NULL;
-	uint8_t key[GUID_KEY];
-	struct cv_buf text;
-
-	if (cv_view_open(op->mailbox, CV_VIEW_READONLY, &view, NULL) < 0)
-		return;
-	cv_buf_init(&text, 4096);
-	for (size_t i = 0; i < op->uids->count; i++) {
-		uint32_t seq = cv_view_seq_from(view, op->uids->data[i].first);
-
-		for (; seq <= cv_view_count(view) && cv_map_count(log->going) < GOING_MAX; seq++) {
-			uint32_t uid = cv_view_uid(view, seq);
-
-			if (uid > op->uids->data[i].last)
-				break;
-			cv_buf_clear(&text);
-			describe(log, view, uid, &text);
-			/* One that is there already is of a transaction that failed. */
-			cv_free(cv_map_set(log->going, going_key(key, cv_mailbox_guid(op->mailbox), uid), cv_strdup(text.len > 0 ? text.data : "")));
-		}
-	}
-	cv_buf_deinit(&text);
-	cv_view_close(&view);
-}
-
-static enum cv_hook_result on_commit(void *ctx, struct cv_hook_commit *args, struct cv_err *err)
-{
-	struct user_log *log = log_of(args->user);
-	struct cv_txn_op op;
-	size_t pos = 0;
-
-	(void)ctx;
-	(void)err;
-	if (log == NULL || (log->events & EVENT_EXPUNGE) == 0 || (log->fields & FIELDS_OF_MESSAGE) == 0)
-		return CV_HOOK_PASS;
-	while (cv_txn_next(args->txn, &pos, &op)) {
-		if (op.kind == CV_TXN_EXPUNGE)
-			remember(log, &op);
-	}
-	return CV_HOOK_PASS;
+		cv_debug(&log->ctx, "no header fields: %s", err.text);
 }
 
 static enum cv_hook_result on_committed(void *ctx, struct cv_hook_committed *args, struct cv_err *err)
 {
-	struct user_log *log = log_of(args->user);
+	const struct user_log *log = log_of(args->user);
 	struct cv_mailbox *mailbox = NULL;
 	struct cv_view *view = NULL;
 
@@ -460,7 +367,7 @@ static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 	(void)role;
 	user_slot = cv_slot_register(reg);
 	if (cv_hook_add_user_open(reg, on_user_open, &opts, err) < 0 || cv_hook_add_user_close(reg, on_user_close, &opts, err) < 0 ||
-		cv_hook_add_commit(reg, on_commit, &opts, err) < 0 || cv_hook_add_committed(reg, on_committed, &opts, err) < 0 ||
+		cv_hook_add_committed(reg, on_committed, &opts, err) < 0 ||
 		cv_hook_add_mailbox_op_done(reg, on_mailbox_op_done, &opts, err) < 0)
 		return -1;
 	return 0;

@@ -81,7 +81,7 @@ try:
                     r"mailbox_create: box=Old\n",
                     r"copy: box=Old, uid=1, msgid=<plain@example\.org>",
                     r"mailbox_rename: box=Old, to=Older\n",
-                    r"expunge: box=INBOX, uid=1, msgid=<plain@example\.org>, subject=plain, size=[1-9]\d*, flags=\(\\Seen \\Deleted\)",
+                    r"expunge: box=INBOX, uid=1",
                     r"mailbox_delete: box=Older\n",
                     r"list-keyword: 1 messages marked for pl"):
         if not re.search(pattern, log):

@@ -219,17 +219,6 @@ CV_EXPORT CV_MUST_CHECK int cv_txn_commit(struct cv_txn **txn, cv_commit_fn *don
 CV_EXPORT CV_MUST_CHECK int cv_txn_commit_wait(struct cv_txn **txn, struct cv_err *err);
 CV_EXPORT void cv_txn_rollback(struct cv_txn **txn);
 
-/* What a transaction is about to do with messages, for commit hooks: false at the end. *pos starts at 0. All is borrowed for the call of the hook. */
-struct cv_txn_op {
-	enum cv_txn_op_kind { CV_TXN_SAVE = 1, CV_TXN_COPY, CV_TXN_FLAGS, CV_TXN_EXPUNGE } kind;
-	struct cv_mailbox *mailbox;   /* where it happens; COPY: the target */
-	struct cv_mailbox *from;      /* COPY */
-	bool move;                    /* COPY: the messages leave from */
-	const struct cv_ranges *uids; /* FLAGS, EXPUNGE: as asked for, some may be gone; else NULL */
-	struct cv_save *save;         /* SAVE */
-};
-CV_EXPORT bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r);
-
 enum cv_flags_op { CV_FLAGS_ADD = 1, CV_FLAGS_REMOVE, CV_FLAGS_REPLACE };
 struct cv_flags_change {
 	enum cv_flags_op op;
