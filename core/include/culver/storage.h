@@ -118,6 +118,13 @@ struct cv_storage {
 	   the driver does it when it is asked for such a message. May be NULL. */
 	int (*recorded)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 
+	/* The part of a reference that stays the same when others change flags or move the message (a maildir's unique name): scan's messages are known
+	   again by it. View into ref. NULL: the whole of it. */
+	struct cv_str (*ref_key)(struct cv_str ref);
+	/* EXTERNAL: these messages, which scan found without a UID, have the UIDs of meta.uid now; the driver may keep that beside them, so that a later scan
+	   gives the UIDs even when the journal is lost. A derived copy: it need not be durable. May be NULL. */
+	int (*assigned)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_found *found, size_t count, struct cv_err *err);
+
 	/* The journal's and derived files' octets (names without slash). NULL in a driver on a plain file system: the core then keeps them as files under
 	   index_root. */
 	const struct cv_storage_log *log;
