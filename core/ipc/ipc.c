@@ -41,7 +41,8 @@ struct cv_ipc {
 	void *ctx;
 	struct cv_node queue;
 	size_t queued; /* octets */
-	struct cv_task closed_task;
+	bool send_failed; /* the peer reads no more; what it said before is still taken, then the channel is closed */
+	struct cv_task drain_task, closed_task;
 	bool told; /* closed was called */
 	unsigned busy;
 	bool freed;
@@ -66,11 +67,17 @@ static void queued_free(struct cv_ipc *ipc, struct queued *message)
 	cv_free(message);
 }
 
-static void release(struct cv_ipc *ipc)
+static void drop_queue(struct cv_ipc *ipc)
 {
-	cv_task_cancel(&ipc->closed_task);
 	while (!cv_list_empty(&ipc->queue))
 		queued_free(ipc, cv_container(ipc->queue.next, struct queued, node));
+}
+
+static void release(struct cv_ipc *ipc)
+{
+	cv_task_cancel(&ipc->drain_task);
+	cv_task_cancel(&ipc->closed_task);
+	drop_queue(ipc);
 	cv_timer_remove(&ipc->retry);
 	cv_io_remove(&ipc->io);
 	if (ipc->fd >= 0)
@@ -172,6 +179,18 @@ static int send_one(struct cv_ipc *ipc, struct cv_str data, const int *fds, unsi
 	return -1;
 }
 
+/* Nothing can be sent any more. The last words of a peer that went may still wait to be read, so the close is told after them. */
+static void stop_sending(struct cv_ipc *ipc)
+{
+	ipc->send_failed = true;
+	ipc->retrying = false;
+	drop_queue(ipc);
+	cv_timer_remove(&ipc->retry);
+	update(ipc);
+	if (ipc->loop != NULL)
+		cv_loop_next_round(ipc->loop, &ipc->drain_task);
+}
+
 static void on_retry(void *ctx);
 
 static void wait_to_send(struct cv_ipc *ipc)
@@ -190,7 +209,7 @@ static void send_queued(struct cv_ipc *ipc)
 		int result = send_one(ipc, cv_buf_str(&message->data), message->fds, message->nfds);
 
 		if (result < 0) {
-			shut(ipc);
+			stop_sending(ipc);
 			return;
 		}
 		if (result == 0)
@@ -248,7 +267,7 @@ int cv_ipc_send(struct cv_ipc *ipc, uint16_t type, uint64_t id, struct cv_str pa
 	int result = 0;
 
 	cv_assert(payload.len <= CV_IPC_MAX_PAYLOAD && nfds <= CV_IPC_MAX_FDS);
-	if (ipc->fd < 0)
+	if (ipc->fd < 0 || ipc->send_failed)
 		return -1;
 	cv_buf_init_wipe(&data, HEADER_LEN + CV_IPC_MAX_PAYLOAD);
 	cv_put_u16(&data, type);
@@ -258,12 +277,12 @@ int cv_ipc_send(struct cv_ipc *ipc, uint16_t type, uint64_t id, struct cv_str pa
 	if (ipc->loop == NULL) {
 		result = send_blocking(ipc, cv_buf_str(&data), fds, nfds);
 		if (result < 0)
-			shut(ipc);
+			stop_sending(ipc);
 	} else {
 		if (cv_list_empty(&ipc->queue))
 			result = send_one(ipc, cv_buf_str(&data), fds, nfds);
 		if (result < 0) {
-			shut(ipc);
+			stop_sending(ipc);
 		} else if (result == 0) {
 			result = enqueue(ipc, &data, fds, nfds);
 			if (result > 0)
@@ -340,6 +359,8 @@ static int receive_one(struct cv_ipc *ipc, bool *eof_r)
 	struct msghdr header = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space,
 		.msg_controllen = sizeof(control.space) };
 	struct cv_ipc_msg msg = { 0 };
+	/* The kernel says once, and first, that the peer went without reading all of ours: its own messages are still there. */
+	unsigned was_reset = 0;
 	int result;
 	ssize_t n;
 
@@ -347,7 +368,7 @@ static int receive_one(struct cv_ipc *ipc, bool *eof_r)
 		msg.fds[i] = -1;
 	do
 		n = recvmsg(ipc->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !was_reset++)));
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
 		cv_free(data);
 		return 0;
@@ -384,11 +405,23 @@ static void on_io(void *ctx, unsigned events)
 	if ((events & CV_IO_WRITE) != 0 && !cv_list_empty(&ipc->queue))
 		send_queued(ipc);
 	if ((events & CV_IO_READ) != 0) {
-		for (int i = 0; i < MESSAGES_A_ROUND && !ipc->freed && ipc->fd >= 0; i++) {
-			if (receive_one(ipc, &eof) <= 0)
-				break;
-		}
+		int result = 1;
+		for (int i = 0; i < MESSAGES_A_ROUND && result > 0 && !ipc->freed && ipc->fd >= 0; i++)
+			result = receive_one(ipc, &eof);
+		if (result == 0 && ipc->send_failed)
+			shut(ipc);
 	}
+	(void)leave(ipc);
+}
+
+static void drain(void *ctx)
+{
+	struct cv_ipc *ipc = ctx;
+
+	enter(ipc);
+	on_io(ipc, CV_IO_READ);
+	if (!ipc->freed && ipc->fd >= 0)
+		cv_loop_next_round(ipc->loop, &ipc->drain_task);
 	(void)leave(ipc);
 }
 
@@ -405,6 +438,7 @@ struct cv_ipc *cv_ipc_new(struct cv_loop *loop, int fd, const char *peer, const 
 	ipc->closed = closed;
 	ipc->ctx = ctx;
 	cv_list_init(&ipc->queue);
+	ipc->drain_task = (struct cv_task){ .fn = drain, .ctx = ipc };
 	ipc->closed_task = (struct cv_task){ .fn = tell_closed, .ctx = ipc };
 	if (loop != NULL)
 		ipc->io = cv_io_add(loop, fd, CV_IO_READ, on_io, ipc);
@@ -462,10 +496,19 @@ int cv_ipc_recv_wait(struct cv_ipc *ipc, int timeout_ms)
 	bool eof = false;
 	int result;
 
-	if (ipc->fd < 0 || wait_readable(ipc->fd, timeout_ms) < 0)
+	if (ipc->fd < 0)
+		return -1;
+	bool readable = wait_readable(ipc->fd, ipc->send_failed ? 0 : timeout_ms) > 0;
+	if (!readable && !ipc->send_failed)
 		return -1;
 	enter(ipc);
-	result = receive_one(ipc, &eof);
+	if (readable) {
+		result = receive_one(ipc, &eof);
+	} else {
+		shut(ipc);
+		eof = true;
+		result = -1;
+	}
 	if (!ipc->freed && ipc->fd < 0 && ipc->loop == NULL)
 		tell_closed(ipc);
 	(void)leave(ipc);

@@ -290,6 +290,62 @@ on_both(peer_that_goes_is_told_once_without_a_log_line)
 	assert_string_equal(logged, "");
 }
 
+/* The peer answers the first message and ends: what it did not read comes back to us as an error of the socket. */
+on_both(last_words_of_a_peer_that_did_not_read_all_are_heard)
+{
+	assert_int_equal(cv_ipc_send(a->ipc, PING, 1, CV_STR(""), NULL, 0), 1);
+	assert_int_equal(cv_ipc_send(b->ipc, PING, 8, CV_STR(""), NULL, 0), 1);
+	cv_ipc_free(&b->ipc);
+	rounds(loop, 4);
+	assert_int_equal(a->handled, 1);
+	assert_int_equal(a->id, 8);
+	assert_int_equal(a->closed, 1);
+	assert_string_equal(logged, "");
+}
+
+on_both(last_words_are_heard_after_a_message_that_could_not_be_sent)
+{
+	/* More than one round takes. */
+	for (uint64_t i = 1; i <= 40; i++)
+		assert_int_equal(cv_ipc_send(b->ipc, PING, i, CV_STR(""), NULL, 0), 1);
+	assert_int_equal(cv_ipc_send(a->ipc, PING, 1, CV_STR(""), NULL, 0), 1);
+	cv_ipc_free(&b->ipc);
+	assert_int_equal(cv_ipc_send(a->ipc, PING, 2, CV_STR(""), NULL, 0), -1);
+	assert_int_equal(cv_ipc_send(a->ipc, PING, 3, CV_STR(""), NULL, 0), -1);
+	assert_int_equal(a->closed, 0);
+	rounds(loop, 8);
+	assert_int_equal(a->handled, 40);
+	assert_int_equal(a->id, 40);
+	assert_int_equal(a->closed, 1);
+	assert_string_equal(logged, "");
+}
+
+on_both(last_words_are_heard_while_messages_wait)
+{
+	char *octets = cv_malloc(60000);
+
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(cv_ipc_send(a->ipc, BIG, 1, cv_str_mem(octets, 60000), NULL, 0), 1);
+	assert_int_equal(cv_ipc_send(b->ipc, PING, 9, CV_STR(""), NULL, 0), 1);
+	cv_ipc_free(&b->ipc);
+	rounds(loop, 6);
+	assert_int_equal(a->handled, 1);
+	assert_int_equal(a->id, 9);
+	assert_int_equal(a->closed, 1);
+	cv_free(octets);
+}
+
+/* One that reads no more, but lives, is of no use either. */
+on_both(peer_that_only_stops_reading_is_closed)
+{
+	assert_int_equal(shutdown(cv_ipc_fd(b->ipc), SHUT_RD), 0);
+	assert_int_equal(cv_ipc_send(b->ipc, PING, 9, CV_STR(""), NULL, 0), 1);
+	assert_int_equal(cv_ipc_send(a->ipc, PING, 2, CV_STR(""), NULL, 0), -1);
+	rounds(loop, 6);
+	assert_int_equal(a->handled, 1);
+	assert_int_equal(a->closed, 1);
+}
+
 on_both(handler_may_free_the_channel)
 {
 	b->free_in_handler = true;
@@ -373,6 +429,26 @@ static void helper_without_a_loop_waits(void **state CV_UNUSED)
 	(void)close(fds[0]);
 }
 
+static void helper_without_a_loop_hears_last_words(void **state CV_UNUSED)
+{
+	struct side a, b;
+	int fds[2];
+
+	cv_ipc_pair(fds);
+	side_open(&a, NULL, fds[0], "parent");
+	side_open(&b, NULL, fds[1], "helper");
+	assert_int_equal(cv_ipc_send(b.ipc, PING, 1, CV_STR(""), NULL, 0), 1);
+	assert_int_equal(cv_ipc_send(a.ipc, PING, 3, CV_STR(""), NULL, 0), 1);
+	cv_ipc_free(&a.ipc);
+	assert_int_equal(cv_ipc_send(b.ipc, PING, 2, CV_STR(""), NULL, 0), -1);
+	assert_int_equal(cv_ipc_recv_wait(b.ipc, -1), 1);
+	assert_int_equal(b.id, 3);
+	assert_int_equal(cv_ipc_recv_wait(b.ipc, -1), 0);
+	assert_int_equal(b.closed, 1);
+	side_end(&a);
+	side_end(&b);
+}
+
 static void sealed_memory_files_pass(void **state)
 {
 	struct cv_str text = cv_str_c(cv_arena_printf(*state, "%0100000d", 5)), got;
@@ -426,10 +502,15 @@ int main(void)
 		cv_test(whoever_breaks_a_rule_is_cut_off_and_logged),
 		cv_test(state_opens_the_types_that_belong_to_it),
 		cv_test(peer_that_goes_is_told_once_without_a_log_line),
+		cv_test(last_words_of_a_peer_that_did_not_read_all_are_heard),
+		cv_test(last_words_are_heard_after_a_message_that_could_not_be_sent),
+		cv_test(last_words_are_heard_while_messages_wait),
+		cv_test(peer_that_only_stops_reading_is_closed),
 		cv_test(handler_may_free_the_channel),
 		cv_test(messages_wait_for_a_slow_peer_up_to_a_bound),
 		cv_test(descriptor_waits_with_its_message),
 		cv_test(helper_without_a_loop_waits),
+		cv_test(helper_without_a_loop_hears_last_words),
 		cv_test(sealed_memory_files_pass),
 		cv_test(memory_that_can_still_change_is_refused),
 	};

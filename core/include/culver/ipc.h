@@ -44,7 +44,8 @@ CV_EXPORT int cv_ipc_fd(const struct cv_ipc *ipc);
 CV_EXPORT void *cv_ipc_ctx(const struct cv_ipc *ipc);
 
 /* Queue a message; written at once when possible, otherwise when the peer reads. fds are duplicated into the message by the kernel
-   or kept (dup) until sent; the caller keeps its own. -1 when the channel is closed or more than 16 MiB wait. */
+   or kept (dup) until sent; the caller keeps its own. -1 when the peer reads no more, the channel is closed or more than 16 MiB wait.
+   After the first, what the peer said before is still handled; then closed is called. */
 CV_EXPORT CV_MUST_CHECK int cv_ipc_send(struct cv_ipc *ipc, uint16_t type, uint64_t id, struct cv_str payload, const int *fds,
 	unsigned nfds);
 /* Blocking receive and dispatch of one message, for helpers without a loop. 1 handled, 0 peer closed, -1 broken or timeout
