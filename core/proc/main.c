@@ -72,17 +72,20 @@ static int run_role(const char *name, const char *index_text)
 /* In the starting process: wait until the server serves, or has failed. */
 static int wait_for_start(int fd, pid_t pid)
 {
-	char octet = 'F';
+	char word[CV_ERR_TEXT_MAX + 1];
+	size_t len = 0;
 	ssize_t n;
 
-	do
-		n = read(fd, &octet, 1);
-	while (n < 0 && errno == EINTR);
-	if (n == 1 && octet == 'R')
+	/* It says 'R', or 'F' and why, and closes the pipe; one that dies says nothing. */
+	do {
+		n = read(fd, word + len, sizeof(word) - 1 - len);
+		len += n > 0 ? (size_t)n : 0;
+	} while ((n < 0 && errno == EINTR) || (n > 0 && len < sizeof(word) - 1));
+	word[len] = '\0';
+	if (word[0] == 'R')
 		return 0;
-	/* What was wrong is on standard error or in the log. */
 	(void)waitpid(pid, NULL, 0);
-	(void)fprintf(stderr, "culverd: the server did not start\n");
+	(void)fprintf(stderr, "culverd: the server did not start: %s\n", len > 1 ? word + 1 : "it ended without a word, see the log");
 	return 1;
 }
 

@@ -228,13 +228,17 @@ static int run_reload(struct cv_admin *admin, struct cv_err *err)
 	return 0;
 }
 
-void master_admin_reloaded(struct master *m)
+void master_admin_reloaded(struct master *m, const char *problem)
 {
+	struct cv_err err = { 0 };
+
 	if (m->admin == NULL || m->admin->reload == NULL)
 		return;
 	struct cv_admin *admin = m->admin->reload;
 	m->admin->reload = NULL;
-	cv_admin_done(admin, NULL);
+	if (problem != NULL)
+		(void)cv_err_set_public(&err, CV_ERR_INVALID, "not all parts took the new settings: %s", problem);
+	cv_admin_done(admin, problem != NULL ? &err : NULL);
 }
 
 static int run_stop(struct cv_admin *admin, struct cv_err *err)
@@ -472,7 +476,7 @@ void master_admin_stop(struct master *m)
 
 	if (ma == NULL)
 		return;
-	master_admin_reloaded(m);
+	master_admin_reloaded(m, m->reloading ? "the server stops" : NULL);
 	for (node = ma->conns.next; node != &ma->conns; node = next) {
 		next = node->next;
 		conn_free(cv_container(node, struct conn, node));

@@ -64,6 +64,12 @@ void master_send_listener(struct child *child, const struct listener *l)
 	cv_buf_deinit(&out);
 }
 
+/* Every role that is given some, since a listener that is gone may have been another's. */
+bool master_child_listens(const struct child *child)
+{
+	return child->ops->listener_gone != NULL;
+}
+
 bool master_listener_for(const struct child *child, const struct listener *l)
 {
 	bool for_auth = strcmp(l->protocol, "auth-client") == 0;
@@ -166,7 +172,7 @@ static int on_reloaded(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	if (!cv_take_u8(&msg->payload, &ok) || !cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) || !cv_reader_end(&msg->payload))
 		return -1;
 	if (!ok)
-		cv_error(NULL, "%s keeps its old settings: %s", child->ops->name, cv_log_clean(text));
+		master_reload_problem(child->m, child->ops->name, cv_log_clean(text));
 	if (child->reload_due > 0)
 		child->reload_due--;
 	master_progress(child->m);

@@ -20,7 +20,7 @@
 /* After SIGTERM: how long children may take to say goodbye, and then to end. */
 #define STOP_GRACE_MS 10000
 #define STOP_KILL_MS 5000
-/* A child that does not answer a reload is no reason to wait for ever. */
+/* For all to be ready at the start, and for all to answer a reload. */
 #define START_LIMIT_MS 60000
 
 /* ---- Directories and the pid file ---------------------------------------------------------------------------------- */
@@ -117,7 +117,7 @@ static bool all_ready(struct master *m)
 	return true;
 }
 
-/* In the background nothing is read, and nothing is written but by the log. */
+/* In the background nothing is read, and nothing is written but by the log. Before any child is there: it would keep them open. */
 static void leave_terminal(const struct master *m)
 {
 	const char *log = m->mc->core->log_path;
@@ -126,22 +126,25 @@ static void leave_terminal(const struct master *m)
 
 	if (fd < 0)
 		return;
+	(void)dup2(fd, STDIN_FILENO);
 	(void)dup2(fd, STDOUT_FILENO);
 	if (!log_there)
 		(void)dup2(fd, STDERR_FILENO);
 	(void)close(fd);
 }
 
-/* The process that started this one in the background waits for a word. */
-static void tell_starter(struct master *m, char octet)
+/* The process that started this one in the background waits for a word: an octet, 'R' or 'F', and why it failed. */
+static void tell_starter(struct master *m, char octet, const char *text)
 {
+	char word[CV_ERR_TEXT_MAX + 1];
+
 	if (m->opts.ready_fd < 0)
 		return;
-	if (write(m->opts.ready_fd, &octet, 1) < 0)
+	(void)snprintf(word, sizeof(word), "%c%s", octet, text);
+	if (write(m->opts.ready_fd, word, strlen(word)) < 0)
 		cv_debug(NULL, "nobody waits for the start any more");
 	(void)close(m->opts.ready_fd);
 	m->opts.ready_fd = -1;
-	leave_terminal(m);
 }
 
 static bool reload_answered(const struct master *m)
@@ -156,6 +159,28 @@ static bool reload_answered(const struct master *m)
 }
 
 static void stop_auth(struct master *m);
+
+/* All have answered, or never will. */
+static void reload_ends(struct master *m)
+{
+	bool good = m->reload_problem[0] == '\0', settings = m->reloading, certificates = m->renewing;
+
+	m->reloading = m->renewing = false;
+	cv_timer_stop(m->stop_timer);
+	if (certificates && good)
+		cv_info(NULL, "certificates are renewed");
+	else if (certificates && !settings)
+		cv_error(NULL, "the new certificates are not in use everywhere: %s", m->reload_problem);
+	if (settings) {
+		if (good)
+			cv_info(NULL, "settings are reloaded");
+		else
+			cv_error(NULL, "not all parts took the new settings: %s", m->reload_problem);
+		master_admin_reloaded(m, good ? NULL : m->reload_problem);
+		master_notify(good ? "READY=1\nSTATUS=Serving" : "READY=1\nSTATUS=Serving, some processes with old settings: see the log");
+	}
+	m->reload_problem[0] = '\0';
+}
 
 void master_progress(struct master *m)
 {
@@ -172,14 +197,17 @@ void master_progress(struct master *m)
 		cv_info(NULL, "culverd " PACKAGE_VERSION " is ready: %zu front%s%s", m->fronts.count, m->fronts.count == 1 ? "" : "s",
 			m->privileged ? "" : ", without root's rights");
 		master_notify("READY=1\nSTATUS=Serving");
-		tell_starter(m, 'R');
+		tell_starter(m, 'R', "");
 	}
-	if (m->ready && m->reloading && all_ready(m) && reload_answered(m)) {
-		m->reloading = false;
-		master_admin_reloaded(m);
-		master_notify("READY=1\nSTATUS=Serving");
-		cv_info(NULL, "settings are reloaded");
-	}
+	if (m->ready && (m->reloading || m->renewing) && all_ready(m) && reload_answered(m))
+		reload_ends(m);
+}
+
+void master_reload_problem(struct master *m, const char *part, const char *text)
+{
+	cv_error(NULL, "%s keeps what it had: %s", part, text);
+	if (m->reload_problem[0] == '\0')
+		(void)snprintf(m->reload_problem, sizeof(m->reload_problem), "%s: %s", part, text);
 }
 
 /* ---- Stop ---------------------------------------------------------------------------------------------------------------- */
@@ -224,8 +252,14 @@ static void stop_late(void *ctx)
 	struct cv_node *node, *next;
 
 	if (!m->stopping) {
-		if (!m->ready)
+		if (!m->ready) {
 			master_fail(m, "some process did not become ready in time");
+		} else if (m->reloading || m->renewing) {
+			cv_list_foreach(&m->children, node, next)
+				cv_container(node, struct child, node)->reload_due = 0;
+			master_reload_problem(m, "a process", "it did not answer in time");
+			reload_ends(m);
+		}
 		return;
 	}
 	if (m->stop_step < 2) {
@@ -268,8 +302,7 @@ void master_fail(struct master *m, const char *text)
 	if (m->stopping)
 		return;
 	cv_error(NULL, "the server could not be started: %s", text);
-	if (m->opts.ready_fd >= 0)
-		(void)fprintf(stderr, "culverd: %s\n", text);
+	tell_starter(m, 'F', text);
 	m->status = 1;
 	master_stop(m, false);
 }
@@ -326,8 +359,10 @@ static void on_files_changed(void *ctx)
 	if (result < 0) {
 		cv_error(NULL, "a certificate file changed and cannot be used, the old certificate stays in use: %s", err.text);
 	} else if (result > 0) {
-		cv_info(NULL, "certificates are renewed");
+		m->renewing = true;
+		cv_timer_set(m->stop_timer, START_LIMIT_MS);
 		send_tls(m);
+		master_progress(m);
 	}
 }
 
@@ -390,6 +425,8 @@ static void send_listener_changes(struct master *m, struct child *child, uint64_
 {
 	struct cv_node *node, *next;
 
+	if (!master_child_listens(child))
+		return;
 	cv_list_foreach(&m->listeners, node, next) {
 		const struct listener *l = cv_container(node, struct listener, node);
 		if (l->old_token != 0)
@@ -421,7 +458,7 @@ static void replace(struct slot *slot)
 		slot->child = NULL;
 	}
 	if (master_child_start(slot, &err) < 0) {
-		cv_error(NULL, "%s", err.text);
+		master_reload_problem(slot->m, slot->ops->name, err.text);
 		if (old != NULL) {
 			old->state = CHILD_READY;
 			slot->child = old;
@@ -450,7 +487,7 @@ static void reload_slot(struct slot *slot, const struct master_conf *before, con
 	if (!same_names(modules_before, modules_now))
 		master_send_modules(child, m->mc);
 	if (master_send_conf(child, m->mc, &err) < 0) {
-		cv_error(NULL, "%s: settings could not be sent: %s", slot->ops->name, err.text);
+		master_reload_problem(m, slot->ops->name, err.text);
 		return;
 	}
 	child->reload_due++;
@@ -530,6 +567,8 @@ int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), voi
 	uint64_t known = m->next_token;
 	give_tokens(m);
 	m->reloading = true;
+	m->reload_problem[0] = '\0';
+	cv_timer_set(m->stop_timer, START_LIMIT_MS);
 	reload_slot(&m->auth, before, before->auth_modules, now->auth_modules, known);
 	reload_slot(&m->spawner, before, before->worker_modules, now->worker_modules, known);
 	for (size_t i = 0; i < CV_MIN(m->fronts.count, (size_t)now->front_count); i++)
@@ -666,11 +705,13 @@ int master_run(const struct master_opts *opts, struct master_conf *mc)
 	m->auth = (struct slot){ .m = m, .ops = &cv_auth_role };
 	m->spawner = (struct slot){ .m = m, .ops = &cv_spawner_role };
 	if (cv_role_log_open(mc->core, "master", &err) < 0) {
-		(void)fprintf(stderr, "culverd: %s\n", err.text);
-		cv_error(NULL, "%s", err.text);
-		tell_starter(m, 'F');
+		if (m->opts.ready_fd < 0)
+			(void)fprintf(stderr, "culverd: %s\n", err.text);
+		tell_starter(m, 'F', err.text);
 		return 1;
 	}
+	if (m->opts.ready_fd >= 0)
+		leave_terminal(m);
 	cv_title_set("%s master", mc->core->instance_name);
 	(void)umask(077);
 	(void)cv_limit_nofile();
@@ -696,7 +737,7 @@ int master_run(const struct master_opts *opts, struct master_conf *mc)
 		cv_loop_run(m->loop);
 	if (m->status == 0)
 		cv_info(NULL, "stopped");
-	tell_starter(m, 'F');
+	tell_starter(m, 'F', "it was stopped before it was ready");
 	tear_down(m);
 	return m->status;
 }

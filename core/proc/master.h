@@ -124,6 +124,7 @@ void master_send_modules(struct child *child, const struct master_conf *mc);
 CV_MUST_CHECK int master_send_conf(struct child *child, const struct master_conf *mc, struct cv_err *err);
 void master_send_listener(struct child *child, const struct listener *l);
 bool master_listener_for(const struct child *child, const struct listener *l);
+bool master_child_listens(const struct child *child);
 void master_send_stop(struct child *child, bool graceful);
 /* SIGCHLD. */
 void master_reap(struct master *m);
@@ -155,7 +156,8 @@ struct master {
 	struct cv_timer *watchdog;
 	uint64_t watchdog_ms;
 	int pid_fd;
-	bool reloading;
+	bool reloading, renewing;     /* settings, certificates: answers of children are due */
+	char reload_problem[CV_ERR_TEXT_MAX]; /* the first part that did not take them; empty: none */
 };
 
 int master_run(const struct master_opts *opts, struct master_conf *mc);
@@ -163,7 +165,9 @@ int master_run(const struct master_opts *opts, struct master_conf *mc);
 void master_progress(struct master *m);
 /* A part could not be started at first: everything ends with status 1. */
 void master_fail(struct master *m, const char *text);
-/* Settings anew: 0 taken (master_admin_reloaded tells when all processes have them), -1 refused, with each problem given to fn. */
+/* A part did not take new settings or certificates: logged, and told when the reload ends. */
+void master_reload_problem(struct master *m, const char *part, const char *text);
+/* Settings anew: 0 taken (master_admin_reloaded tells when all processes have answered), -1 refused, with each problem given to fn. */
 int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), void *ctx);
 void master_stop(struct master *m, bool now);
 
@@ -172,7 +176,8 @@ void master_stop(struct master *m, bool now);
 CV_MUST_CHECK int master_admin_start(struct master *m, struct cv_err *err);
 void master_admin_stop(struct master *m);
 void master_admin_settings(struct master *m);  /* after a reload */
-void master_admin_reloaded(struct master *m);
+/* The end of a reload. problem: what did not take the settings; NULL: all did. */
+void master_admin_reloaded(struct master *m, const char *problem);
 void master_admin_forget(struct master *m, const struct child *child);
 /* A child's figures. */
 int master_on_status(struct child *child, struct cv_ipc_msg *msg);

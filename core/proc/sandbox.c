@@ -36,7 +36,7 @@ static const char *const front_allowed[] = {
 
 /* What libraries try on the way (a time zone, a resolver, the system log that went away): refused softly in every mode. */
 static const char *const front_refused[] = {
-	"open", "openat", "openat2", "access", "faccessat", "faccessat2", "stat", "lstat", "newfstatat", "statx", "readlink", "readlinkat",
+	"open", "openat", "openat2", "access", "faccessat", "faccessat2", "stat", "lstat", "readlink", "readlinkat",
 	"socket", "connect", "ioctl", "getcwd", "getdents64", "statfs", "umask",
 };
 
@@ -75,12 +75,35 @@ static int add_rules(scmp_filter_ctx filter, uint32_t action, const char *const 
 	return 0;
 }
 
+/* fstat(3) of a descriptor is, in the C library, one of these with an empty path and AT_EMPTY_PATH. */
+static const struct {
+	const char *name;
+	unsigned flags; /* which argument holds them */
+} front_stat[] = { { "newfstatat", 3 }, { "fstatat64", 3 }, { "statx", 2 } };
+
+static int stat_rules(scmp_filter_ctx filter)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(front_stat); i++) {
+		int nr = seccomp_syscall_resolve_name(front_stat[i].name), result;
+		if (nr == __NR_SCMP_ERROR)
+			continue;
+		result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, nr, 1, SCMP_CMP(front_stat[i].flags, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
+		if (result == 0)
+			result = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), nr, 1, SCMP_CMP(front_stat[i].flags, SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, 0));
+		if (result < 0 && result != -EDOM)
+			return result;
+	}
+	return 0;
+}
+
 static int front_rules(scmp_filter_ctx filter)
 {
 	int result = add_rules(filter, SCMP_ACT_ALLOW, front_allowed, CV_COUNT_OF(front_allowed));
 
 	if (result == 0)
 		result = add_rules(filter, SCMP_ACT_ERRNO(EACCES), front_refused, CV_COUNT_OF(front_refused));
+	if (result == 0)
+		result = stat_rules(filter);
 	/* Memory that can be executed is never made; sockets only in pairs within the machine. */
 	if (result == 0)
 		result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
