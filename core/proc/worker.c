@@ -68,13 +68,15 @@ static int step_down(int *dir, const char *name, bool as_root, mode_t mode, bool
 	return 1;
 }
 
-/* Make home, mode 0700, the user's; directories above it that are missing become root's, or the user's where root has no say. */
+/* Make home, mode 0700, the user's; directories above it that are missing become root's, mode 0755, or the user's where root has no say. */
 static int create_home(const char *home, const struct cv_worker_args *args, bool as_root, struct cv_err *err)
 {
 	struct cv_buf part;
 	int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), result = 1;
 	struct cv_str rest = cv_str_c(home);
 	bool made = false;
+	/* The master's umask is for its own files: those above a home must be open for their users to pass. */
+	mode_t before = umask(022);
 
 	cv_buf_init(&part, 4096);
 	while (dir >= 0 && rest.len > 0 && result == 1) {
@@ -84,8 +86,9 @@ static int create_home(const char *home, const struct cv_worker_args *args, bool
 			continue;
 		cv_buf_clear(&part);
 		cv_buf_append(&part, name);
-		result = step_down(&dir, part.data, as_root, rest.len == 0 || !as_root ? 0700 : 0711, &made, err);
+		result = step_down(&dir, part.data, as_root, rest.len == 0 || !as_root ? 0700 : 0755, &made, err);
 	}
+	(void)umask(before);
 	if (dir < 0)
 		result = cv_err_sys(err, errno, "home %s", home);
 	else if (result == 1 && made && as_root && fchownat(dir, "", args->sysuid, args->sysgid, AT_EMPTY_PATH) < 0)
