@@ -44,6 +44,7 @@ struct front {
 	struct cv_map *addresses;    /* remote network -> struct address */
 	uint64_t next_id;
 	CV_VEC(struct mech) mechs;
+	bool has_mechs;              /* auth has told them: until then no client is answered */
 	struct tls_set *tls;
 	struct cv_login_host host;
 	uint64_t fd_limit, client_limit;
@@ -427,6 +428,8 @@ static int on_user_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+static void listen_all(struct front *front);
+
 static int on_mechs(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct front *front = ctx;
@@ -445,7 +448,16 @@ static int on_mechs(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		memcpy(mech->name, name.ptr, name.len);
 		mech->opts = opts;
 	}
-	return cv_reader_end(&msg->payload) ? 0 : -1;
+	if (!cv_reader_end(&msg->payload))
+		return -1;
+	if (!front->has_mechs) {
+		front->has_mechs = true;
+		if (front->proc->started) {
+			listen_all(front);
+			cv_role_ready(front->proc);
+		}
+	}
+	return 0;
 }
 
 static const struct cv_ipc_type auth_table[] = {
@@ -685,19 +697,15 @@ static void rest_listeners(struct front *front, bool rest)
 	}
 }
 
-static void listen_on(struct listener *l);
-
 static void on_rested(void *ctx)
 {
 	struct front *front = ctx;
-	struct cv_node *node, *next;
 
 	if (!fds_left(front)) {
 		cv_timer_set(front->full, FULL_WAIT_MS);
 		return;
 	}
-	cv_list_foreach(&front->listeners, node, next)
-		listen_on(cv_container(node, struct listener, node));
+	listen_all(front);
 }
 
 /* The oldest that has not logged in makes room. False: there is none that could. */
@@ -842,8 +850,16 @@ static void on_accept(void *ctx, unsigned events)
 
 static void listen_on(struct listener *l)
 {
-	if (l->io == NULL && l->front->proc->started && !l->front->draining)
+	if (l->io == NULL && l->front->proc->started && l->front->has_mechs && !l->front->draining)
 		l->io = cv_io_add(l->front->loop, l->fd, CV_IO_READ | CV_IO_EXCLUSIVE, on_accept, l);
+}
+
+static void listen_all(struct front *front)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&front->listeners, node, next)
+		listen_on(cv_container(node, struct listener, node));
 }
 
 static int front_listener(struct cv_role_proc *proc, uint64_t token, struct cv_str name, struct cv_str protocol, bool tls, bool is_unix, int fd)
@@ -966,7 +982,6 @@ static int front_start(struct cv_role_proc *proc, struct cv_err *err)
 	const struct cv_core_settings *core = proc->gen->core;
 	const struct cv_service_settings *service = cv_service_settings(proc->gen->conf, "front", proc->gen->arena);
 	struct cv_restrict to = { .sysuid = (uint32_t)geteuid(), .sysgid = (uint32_t)getegid() };
-	struct cv_node *node, *next;
 
 	front->fd_limit = cv_limit_nofile();
 	take_limits(front);
@@ -988,9 +1003,9 @@ static int front_start(struct cv_role_proc *proc, struct cv_err *err)
 		cv_info(NULL, "this kernel has no Landlock: fronts are confined by %s only", proc->privileged ? "their empty root" : "seccomp");
 	cv_title_set("%s front", core->instance_name);
 	proc->started = true;
-	cv_list_foreach(&front->listeners, node, next)
-		listen_on(cv_container(node, struct listener, node));
-	return 0;
+	listen_all(front);
+	/* Without auth's mechanisms clients would be told that they cannot log in. */
+	return front->has_mechs ? 0 : 1;
 }
 
 static int front_reload(struct cv_role_proc *proc, struct cv_gen *old, struct cv_err *err)

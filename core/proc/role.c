@@ -306,6 +306,12 @@ static int on_tls(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+void cv_role_ready(struct cv_role_proc *proc)
+{
+	if (cv_ipc_send(proc->control, CV_MSG_READY, 0, CV_STR(""), NULL, 0) < 0)
+		cv_loop_stop(proc->loop);
+}
+
 static int on_start(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct cv_role_proc *proc = ctx;
@@ -313,12 +319,13 @@ static int on_start(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 
 	if (!cv_reader_end(&msg->payload))
 		return -1;
-	if (proc->ops->start(proc, &err) < 0)
+	int result = proc->ops->start(proc, &err);
+	if (result < 0)
 		return give_up(proc, &err);
 	proc->started = true;
 	cv_ipc_set_state(ipc, STATE_RUNNING);
-	if (cv_ipc_send(ipc, CV_MSG_READY, 0, CV_STR(""), NULL, 0) < 0)
-		cv_loop_stop(proc->loop);
+	if (result == 0)
+		cv_role_ready(proc);
 	return 0;
 }
 

@@ -49,7 +49,8 @@ struct cv_role_ops {
 	unsigned module_role;       /* for cv_modules_load */
 	/* Once, after the first CONF: the registry and gen are there. Make proc->state. */
 	int (*init)(struct cv_role_proc *proc, struct cv_err *err);
-	/* All was given. Drop rights (cv_restrict, cv_sandbox_*) and begin. -1: the process ends with err logged. */
+	/* All was given. Drop rights (cv_restrict, cv_sandbox_*) and begin. 0: it serves, 1: it waits for something and calls cv_role_ready later,
+	   -1: the process ends with err logged. */
 	int (*start)(struct cv_role_proc *proc, struct cv_err *err);
 	/* New settings: proc->gen is the new one already, old still holds a reference for the call. -1: err goes to master's log; the
 	   old generation is put back. May be NULL. */
@@ -80,6 +81,9 @@ int cv_role_main(const struct cv_role_ops *ops, uint32_t index);
 
 /* Open the log that settings ask for. */
 CV_MUST_CHECK int cv_role_log_open(const struct cv_core_settings *core, const char *role, struct cv_err *err);
+
+/* Tell master that the role serves, after a start that returned 1. */
+void cv_role_ready(struct cv_role_proc *proc);
 
 /* Add a figure to a status answer. */
 void cv_role_figure(struct cv_buf *kv, const char *name, uint64_t value);

@@ -311,6 +311,26 @@ class Crashes(unittest.TestCase):
             wait_until("logins", s.can_log_in)
             self.assertEqual(c.cmd("x"), "ECHO x")
 
+    def test_a_front_answers_nobody_before_auth_told_its_mechanisms(self):
+        with Server() as s:
+            auth, fronts = s.pids("auth")[0], s.pids("front")
+            os.kill(auth, signal.SIGSTOP)
+            try:
+                for pid in fronts:
+                    os.kill(pid, signal.SIGKILL)
+                wait_until("new fronts", lambda: len(set(s.pids("front")) - set(fronts)) == len(fronts))
+                with s.client(greeting=False) as c:
+                    c.sock.settimeout(0.7)
+                    with self.assertRaises(TimeoutError):
+                        c.sock.recv(1)
+                    os.kill(auth, signal.SIGCONT)
+                    c.sock.settimeout(10)
+                    self.assertEqual(c.line(), "OK Culver ready.")
+                    self.assertIn("AUTH=", c.cmd("CAPA"))
+                    self.assertEqual(c.login("alice"), "OK logged in resume")
+            finally:
+                os.kill(auth, signal.SIGCONT)
+
     def test_auth_is_replaced_and_sessions_stay(self):
         with Server() as s, s.session() as c:
             os.kill(s.pids("auth")[0], signal.SIGKILL)
