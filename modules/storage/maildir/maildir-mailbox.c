@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT
+   maildir: folders. */
+#include <config.h>
+
+#include "modules/storage/maildir/maildir-private.h"
+#include <culver/log.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define FOLDER_FILE "maildirfolder"
+#define DEPTH_MAX 100
+
+/* What belongs to a mailbox when its directory holds other mailboxes too (LAYOUT=fs). */
+static const char *const own_names[] = { "cur", "new", "tmp", FOLDER_FILE, MAILDIR_UIDLIST, MAILDIR_KEYWORDS };
+
+/* path without its last component, or "." */
+static char *parent_of(const char *path)
+{
+	char *parent = cv_strdup(path), *slash = strrchr(parent, '/');
+
+	if (slash != NULL) {
+		*slash = '\0';
+		return parent;
+	}
+	cv_free(parent);
+	return cv_strdup(".");
+}
+
+static int sync_at(const struct maildir *st, const char *path, struct cv_err *err)
+{
+	int fd, ret = cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &fd, err);
+
+	if (ret > 0)
+		ret = maildir_sync_dir(st, fd, err);
+	cv_file_close(&fd);
+	return ret;
+}
+
+/* Each directory on the way to path. */
+static int sync_parents(const struct maildir *st, const char *path, struct cv_err *err)
+{
+	char *at = cv_strdup(path);
+	int ret = 1;
+
+	while (ret > 0 && strcmp(at, ".") != 0) {
+		char *up = parent_of(at);
+
+		cv_free(at);
+		at = up;
+		ret = sync_at(st, at, err);
+	}
+	cv_free(at);
+	return ret;
+}
+
+static int is_there(int dir, const char *name, struct cv_err *err)
+{
+	struct stat st;
+
+	return cv_file_stat(dir, name, &st, err);
+}
+
+/* 1 it has a mailbox, 0 it has none. */
+static int has_mailbox(int root, const char *path, struct cv_err *err)
+{
+	struct cv_err open_err = { 0 };
+	int dir, ret = 0;
+
+	if (cv_file_open(root, path, O_RDONLY | O_DIRECTORY, 0, &dir, &open_err) < 0)
+		return 0; /* a link, no directory, or not ours to read */
+	for (size_t i = 0; ret == 0 && i < 4; i++) /* cur, new, tmp, maildirfolder */
+		ret = is_there(dir, own_names[i], err);
+	cv_file_close(&dir);
+	return ret;
+}
+
+static int mark_folder(const struct maildir *st, int dir, struct cv_err *err)
+{
+	struct cv_err open_err = { 0 };
+	int fd;
+
+	if (st->fs)
+		return 1;
+	if (cv_file_open(dir, FOLDER_FILE, O_WRONLY | O_CREAT | O_EXCL, st->args->file_mode, &fd, &open_err) > 0) {
+		cv_file_close(&fd);
+		return 1;
+	}
+	if (open_err.code == CV_ERR_EXISTS)
+		return 1;
+	*err = open_err;
+	return -1;
+}
+
+int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+{
+	struct maildir *st = st_p;
+	struct maildir_box *box;
+	int ret, there, top;
+	bool inbox;
+	char *path;
+
+	if (maildir_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	inbox = strcmp(path, ".") == 0;
+	top = inbox && st->inbox >= 0 ? st->inbox : st->root;
+	there = has_mailbox(top, path, err);
+	ret = there;
+	if (there == 0 && !inbox)
+		ret = cv_file_mkdirs(st->root, path, st->args->dir_mode, err);
+	if (ret >= 0)
+		ret = maildir_box(st, mailbox, &box, err); /* makes new, cur and tmp, and syncs */
+	if (ret > 0 && !inbox && there == 0)
+		ret = mark_folder(st, box->base, err);
+	if (ret > 0) {
+		maildir_uidlist_create(box);
+		ret = maildir_sync_dir(st, box->base, err);
+	}
+	if (ret > 0 && !inbox && there == 0)
+		ret = sync_parents(st, path, err);
+	cv_free(path);
+	return ret < 0 ? -1 : there;
+}
+
+/* Directories that only led to the mailbox go; one that holds something ends it. */
+static int remove_empty(struct maildir *st, const char *path, struct cv_err *err)
+{
+	char *at = cv_strdup(path);
+	int ret = 1;
+
+	while (ret > 0 && strcmp(at, ".") != 0) {
+		char *up;
+
+		ret = cv_file_rmdir(st->root, at, err);
+		up = parent_of(at);
+		cv_free(at);
+		at = up;
+	}
+	cv_free(at);
+	return ret < 0 ? -1 : 1;
+}
+
+/* Move what belongs to the mailbox from one directory into another. */
+static int move_own(int from, int to, struct cv_err *err)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(own_names); i++) {
+		struct cv_err move_err = { 0 };
+
+		if (cv_file_rename(from, own_names[i], to, own_names[i], true, &move_err) < 0 && move_err.code != CV_ERR_NOTFOUND) {
+			*err = move_err;
+			return -1;
+		}
+	}
+	return 1;
+}
+
+/* Does the directory of a mailbox hold nothing but that mailbox? */
+static bool is_alone(const struct maildir *st)
+{
+	return !st->fs || *st->dirname != '\0';
+}
+
+/* The mailbox's directory to another place, as a whole or what is its own. Nothing is replaced. */
+static int move_mailbox(struct maildir *st, const char *from, const char *to, struct cv_err *err)
+{
+	int from_fd, to_fd = -1, ret;
+
+	if (is_alone(st))
+		return cv_file_rename(st->root, from, st->root, to, false, err);
+	if (cv_file_open(st->root, from, O_RDONLY | O_DIRECTORY, 0, &from_fd, err) < 0)
+		return -1;
+	ret = cv_file_mkdirs(st->root, to, st->args->dir_mode, err);
+	if (ret >= 0)
+		ret = cv_file_open(st->root, to, O_RDONLY | O_DIRECTORY, 0, &to_fd, err);
+	if (ret > 0)
+		ret = move_own(from_fd, to_fd, err);
+	if (ret > 0)
+		ret = maildir_sync_dir(st, to_fd, err);
+	if (ret > 0)
+		ret = maildir_sync_dir(st, from_fd, err);
+	cv_file_close(&from_fd);
+	cv_file_close(&to_fd);
+	return ret;
+}
+
+/* The dovecot- files below CONTROL=. to NULL: remove them. */
+static int move_control(struct maildir *st, const char *from, const char *to, struct cv_err *err)
+{
+	struct cv_err open_err = { 0 };
+	int root, dir, to_dir = -1, ret = 1;
+
+	if (!st->own_control || cv_file_root(st->args->control_root, &root, &open_err) < 0)
+		return 1;
+	if (cv_file_open(root, from, O_RDONLY | O_DIRECTORY, 0, &dir, &open_err) > 0) {
+		if (to != NULL) {
+			ret = cv_file_mkdirs(root, to, st->args->dir_mode, err);
+			if (ret >= 0)
+				ret = cv_file_open(root, to, O_RDONLY | O_DIRECTORY, 0, &to_dir, err);
+			if (ret > 0)
+				ret = move_own(dir, to_dir, err);
+			cv_file_close(&to_dir);
+		} else if (cv_file_unlink(dir, MAILDIR_UIDLIST, err) < 0 || cv_file_unlink(dir, MAILDIR_KEYWORDS, err) < 0) {
+			ret = -1;
+		}
+		cv_file_close(&dir);
+		if (ret > 0 && cv_file_rmdir(root, from, err) < 0)
+			ret = -1;
+	}
+	cv_file_close(&root);
+	return ret;
+}
+
+static int not_inbox(const char *path, struct cv_err *err)
+{
+	return strcmp(path, ".") != 0 ? 1 : cv_err_set_public(err, CV_ERR_PERM, "INBOX can't be deleted or moved");
+}
+
+int maildir_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+{
+	struct maildir *st = st_p;
+	struct cv_buf trash;
+	char *path, *up;
+	int ret;
+
+	if (maildir_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	ret = not_inbox(path, err);
+	if (ret > 0 && (ret = has_mailbox(st->root, path, err)) == 0)
+		ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", path);
+	cv_buf_init(&trash, MAILDIR_NAME_MAX);
+	if (ret > 0) {
+		/* Out of the way first: who delivers meanwhile then finds no folder, rather than one that empties under its hands. */
+		maildir_box_drop(st, path);
+		cv_buf_append_c(&trash, MAILDIR_TRASH);
+		maildir_unique(st, &trash);
+		ret = move_mailbox(st, path, trash.data, err);
+	}
+	if (ret > 0)
+		ret = sync_parents(st, path, err);
+	if (ret > 0)
+		ret = move_control(st, path, NULL, err);
+	if (ret > 0)
+		ret = maildir_remove_tree(st->root, trash.data, err);
+	if (ret > 0 && st->fs) {
+		up = is_alone(st) ? parent_of(path) : cv_strdup(path);
+		ret = remove_empty(st, up, err);
+		cv_free(up);
+	}
+	cv_buf_deinit(&trash);
+	cv_free(path);
+	return ret;
+}
+
+int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err)
+{
+	struct maildir *st = st_p;
+	char *from = NULL, *to = NULL, *up = NULL;
+	int ret = -1;
+
+	if (maildir_path(st, mailbox->name, &from, err) > 0 && maildir_path(st, new_name, &to, err) > 0 && not_inbox(from, err) > 0 &&
+		not_inbox(to, err) > 0)
+		ret = has_mailbox(st->root, from, err);
+	if (ret == 0)
+		ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
+	if (ret > 0) {
+		maildir_box_drop(st, from);
+		maildir_box_drop(st, to);
+		ret = has_mailbox(st->root, to, err);
+		/* Half moved is a move that a crash has cut short (what is one directory moves as a whole). */
+		if (ret > 0 && is_alone(st))
+			ret = cv_err_set(err, CV_ERR_EXISTS, "mailbox folder %s is there", to);
+		else if (ret == 0)
+			ret = 1;
+	}
+	if (ret > 0 && st->fs) {
+		up = parent_of(to);
+		ret = strcmp(up, ".") == 0 || cv_file_mkdirs(st->root, up, st->args->dir_mode, err) >= 0 ? 1 : -1;
+		cv_free(up);
+	}
+	if (ret > 0)
+		ret = move_mailbox(st, from, to, err);
+	if (ret > 0)
+		ret = sync_parents(st, to, err);
+	if (ret > 0)
+		ret = sync_parents(st, from, err);
+	if (ret > 0)
+		ret = move_control(st, from, to, err);
+	if (ret > 0 && st->fs) {
+		up = is_alone(st) ? parent_of(from) : cv_strdup(from);
+		ret = remove_empty(st, up, err);
+		cv_free(up);
+	}
+	cv_free(from);
+	cv_free(to);
+	return ret < 0 ? -1 : 0;
+}
+
+/* ---- what is there -------------------------------------------------------------------------------------------------- */
+
+/* Directories still to be looked at, as paths below the root. */
+struct walk {
+	struct maildir *st;
+	const char *at; /* where we are, NULL: the root */
+	unsigned depth;
+	CV_VEC(struct walk_dir { char *path; unsigned depth; }) todo;
+};
+
+static bool may_be_folder(const struct walk *walk, const char *name)
+{
+	if (!walk->st->fs)
+		return name[0] == '.';
+	for (size_t i = 0; i < 3; i++) { /* cur, new, tmp */
+		if (strcmp(name, own_names[i]) == 0)
+			return false;
+	}
+	return (*walk->st->dirname == '\0' || strcmp(name, walk->st->dirname) != 0) &&
+		(walk->at != NULL || strncmp(name, "culver-", 7) != 0);
+}
+
+static int walk_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct walk *walk = ctx;
+	struct walk_dir *dir;
+	struct cv_buf path;
+	struct stat st;
+
+	if (!may_be_folder(walk, name) || walk->depth >= DEPTH_MAX)
+		return 1;
+	cv_buf_init(&path, 65536);
+	if (walk->at != NULL)
+		cv_buf_printf(&path, "%s/", walk->at);
+	cv_buf_append_c(&path, name);
+	if (type == DT_UNKNOWN && !walk->st->fs && !walk->st->set->maildir_stat_dirs)
+		type = DT_DIR;
+	if (type == DT_UNKNOWN && cv_file_stat(walk->st->root, path.data, &st, err) > 0 && S_ISDIR(st.st_mode))
+		type = DT_DIR;
+	if (type == DT_DIR) {
+		dir = cv_vec_push(&walk->todo);
+		*dir = (struct walk_dir){ cv_strdup(path.data), walk->depth + 1 };
+	}
+	cv_buf_deinit(&path);
+	return 1;
+}
+
+/* UIDVALIDITY and GUID as the UID list has them. */
+static void take_header(struct maildir *st, const char *path, struct cv_mailbox_ref *ref)
+{
+	struct cv_err ignored = { 0 };
+	struct maildir_uidlist list;
+	int root = -1, dir, top = strcmp(path, ".") == 0 && st->inbox >= 0 ? st->inbox : st->root;
+
+	if (st->own_control) {
+		if (cv_file_root(st->args->control_root, &root, &ignored) < 0)
+			return;
+		top = root;
+	}
+	if (cv_file_open(top, path, O_RDONLY | O_DIRECTORY, 0, &dir, &ignored) > 0 && maildir_uidlist_header(dir, &list, &ignored) > 0) {
+		ref->uidvalidity = list.uidvalidity;
+		memcpy(ref->guid, list.guid, sizeof(ref->guid));
+	}
+	cv_file_close(&dir);
+	cv_file_close(&root);
+}
+
+static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx,
+	struct cv_err *err)
+{
+	struct cv_mailbox_ref ref = { .name = name };
+	char *full;
+	int ret, top;
+
+	if (maildir_path(walk->st, name, &full, err) < 0)
+		return -1;
+	top = strcmp(full, ".") == 0 && walk->st->inbox >= 0 ? walk->st->inbox : walk->st->root;
+	ret = has_mailbox(top, full, err);
+	if (ret > 0) {
+		take_header(walk->st, full, &ref);
+		ret = fn(ctx, &ref) < 0 ? -1 : 1;
+	}
+	cv_free(full);
+	return ret < 0 ? -1 : 1;
+}
+
+static int walk_dir(struct walk *walk, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err)
+{
+	struct cv_buf name;
+	int ret = 1;
+
+	cv_buf_init(&name, 65536);
+	if (maildir_name_decode(walk->st, walk->at, &name) && !cv_str_eq_c(cv_buf_str(&name), "INBOX"))
+		ret = tell(walk, cv_buf_str(&name), fn, ctx, err);
+	else if (has_mailbox(walk->st->root, walk->at, err) > 0)
+		cv_warn(NULL, "folder %s has no name that a mailbox can have and is passed over", cv_log_clean(cv_str_c(walk->at)));
+	if (ret > 0 && walk->st->fs)
+		ret = cv_file_list(walk->st->root, walk->at, walk_one, walk, err);
+	cv_buf_deinit(&name);
+	return ret;
+}
+
+int maildir_mailbox_list(void *st_p, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err)
+{
+	struct walk walk = { .st = st_p };
+	int ret = tell(&walk, CV_STR("INBOX"), fn, ctx, err);
+
+	if (ret > 0)
+		ret = cv_file_list(walk.st->root, ".", walk_one, &walk, err);
+	while (ret > 0 && walk.todo.count > 0) {
+		struct walk_dir dir = walk.todo.data[--walk.todo.count];
+
+		walk.at = dir.path;
+		walk.depth = dir.depth;
+		ret = walk_dir(&walk, fn, ctx, err);
+		cv_free(dir.path);
+	}
+	for (size_t i = 0; i < walk.todo.count; i++)
+		cv_free(walk.todo.data[i].path);
+	cv_vec_free(&walk.todo);
+	return ret;
+}
