@@ -3,11 +3,13 @@
 
    usage: fuzz-NAME [-runs=N] [-seed=N] [-max_len=N] [-seconds=N] [-save=FILE] [FILE|DIR]...
    Without a path: t/fuzz/corpus/NAME of the source tree. The same seed gives the same inputs. -save keeps each mutated input in FILE before
-   it is tried, so that it is there after a crash. */
+   it is tried, so that it is there after a crash. Words to insert come from t/fuzz/dict/NAME too, where there is one. With FUZZ_SECONDS in the
+   environment it goes on for so long, and the seed is the clock's (and printed), unless -seed= names one. */
 #include <config.h>
 
 #include "t/fuzz/fuzz.h"
 #include <culver/map.h>
+#include <culver/reader.h>
 #include <culver/time.h>
 
 #include <dirent.h>
@@ -24,6 +26,7 @@ static struct {
 	uint64_t runs, seed, max_len, seconds;
 	const char *save;
 	CV_VEC(struct cv_buf) inputs;
+	CV_VEC(struct cv_buf) words;
 } fuzz = { .runs = 1000, .seed = 1, .max_len = 65536, .seconds = 10 };
 
 static uint64_t next_random(void)
@@ -117,6 +120,58 @@ static void try_input(struct cv_str input)
 	cv_free(copy);
 }
 
+/* libFuzzer's form: NAME="text" or "text", with \\, \" and \xHH. */
+static void add_word(struct cv_str line)
+{
+	size_t start = cv_str_find(line, '"'), end = cv_str_rfind(line, '"');
+	struct cv_buf word, octet;
+
+	if (line.len == 0 || line.ptr[0] == '#' || start == SIZE_MAX || end == start)
+		return;
+	cv_buf_init(&word, 1024);
+	cv_buf_init(&octet, 1);
+	for (size_t i = start + 1; i < end; i++) {
+		if (line.ptr[i] == '\\' && i + 3 < end && line.ptr[i + 1] == 'x' && cv_hex_decode(&octet, cv_str_sub(line, i + 2, 2))) {
+			cv_buf_append(&word, cv_buf_str(&octet));
+			cv_buf_clear(&octet);
+			i += 3;
+			continue;
+		}
+		i += line.ptr[i] == '\\' && i + 1 < end;
+		cv_buf_append_char(&word, line.ptr[i]);
+	}
+	cv_buf_deinit(&octet);
+	*cv_vec_push(&fuzz.words) = word;
+}
+
+/* A dictionary is an input less at the end of the vector. */
+static void read_words(const char *path)
+{
+	struct cv_reader r;
+	struct cv_buf text;
+	struct cv_str line;
+
+	if (!read_file(path))
+		return;
+	text = fuzz.inputs.data[--fuzz.inputs.count];
+	r = cv_reader_init(cv_buf_str(&text));
+	while (cv_take_line(&r, &line))
+		add_word(line);
+	cv_buf_deinit(&text);
+}
+
+static struct cv_str any_word(void)
+{
+	static const char *const common[] = { "\n", "\r\n", "\r\n\r\n", "\n\n", "--", "=?", "?=", "=", ";", ":", "\"", "<", ">", "(", ")", ",",
+		"Content-Type: ", "multipart/mixed; boundary=b", "message/rfc822", "--b\n", "--b--\n", "\xC3", "\xFF", "%", "{1}",
+		" ", "\t" };
+
+	/* Its own words are the better ones. */
+	if (fuzz.words.count > 0 && below(4) != 0)
+		return cv_buf_str(&fuzz.words.data[below(fuzz.words.count)]);
+	return cv_str_c(common[below(CV_COUNT_OF(common))]);
+}
+
 static void replace_part(struct cv_buf *to, struct cv_str from, size_t at, size_t drop, struct cv_str insert)
 {
 	cv_buf_clear(to);
@@ -127,9 +182,6 @@ static void replace_part(struct cv_buf *to, struct cv_str from, size_t at, size_
 
 static void mutate_once(struct cv_buf *input, struct cv_buf *scratch)
 {
-	static const char *const words[] = { "\n", "\r\n", "\r\n\r\n", "\n\n", "--", "=?", "?=", "=", ";", ":", "\"", "<", ">", "(", ")", ",",
-		"Content-Type: ", "multipart/mixed; boundary=b", "message/rfc822", "--b\n", "--b--\n", "\xC3", "\xFF", "%", "{1}",
-		" ", "\t" };
 	struct cv_str s = cv_buf_str(input), other, insert = CV_STR("");
 	size_t at = below(s.len + 1), drop = 0;
 
@@ -149,10 +201,10 @@ static void mutate_once(struct cv_buf *input, struct cv_buf *scratch)
 		insert = cv_str_sub(s, below(s.len), 1 + below(64));
 		break;
 	case 4:
-		insert = cv_str_c(words[below(CV_COUNT_OF(words))]);
+		insert = any_word();
 		break;
 	case 5:
-		insert = cv_str_c(words[below(CV_COUNT_OF(words))]);
+		insert = any_word();
 		drop = below(8);
 		break;
 	case 6:
@@ -203,6 +255,20 @@ static uint64_t mutations(void)
 	return run;
 }
 
+/* FUZZ_SECONDS: as long as it says, and somewhere else each time. */
+static bool from_environment(void)
+{
+	const char *seconds = getenv("FUZZ_SECONDS");
+
+	if (seconds == NULL)
+		return true;
+	if (!cv_str_to_u64(cv_str_c(seconds), 1000000, &fuzz.seconds))
+		return false;
+	fuzz.runs = UINT64_MAX;
+	fuzz.seed = cv_time_mono_ms();
+	return true;
+}
+
 static bool option(const char *arg, const char *name, uint64_t *n_r)
 {
 	size_t len = strlen(name);
@@ -222,6 +288,10 @@ int main(int argc, char **argv)
 		base += 3;
 	if (strncmp(base, "fuzz-", 5) == 0)
 		base += 5;
+	if (!from_environment()) {
+		(void)fprintf(stderr, "fuzz-%s: FUZZ_SECONDS is no number of seconds\n", base);
+		return 2;
+	}
 	for (int i = 1; i < argc; i++) {
 		if (strncmp(argv[i], "-save=", 6) == 0) {
 			fuzz.save = argv[i] + 6;
@@ -245,9 +315,14 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "fuzz-%s: %s: %s\n", base, path.data, strerror(errno));
 		return 2;
 	}
+	cv_buf_clear(&path);
+	cv_buf_printf(&path, "%s/../dict/%s", CV_FUZZ_CORPUS, base);
+	read_words(path.data);
 	cv_buf_deinit(&path);
 	if (fuzz.seed == 0)
 		fuzz.seed = 1;
+	(void)printf("fuzz-%s: seed %llu\n", base, (unsigned long long)fuzz.seed);
+	(void)fflush(stdout);
 	try_input(CV_STR(""));
 	for (size_t i = 0; i < fuzz.inputs.count; i++)
 		try_input(cv_buf_str(&fuzz.inputs.data[i]));
@@ -256,5 +331,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < fuzz.inputs.count; i++)
 		cv_buf_deinit(&fuzz.inputs.data[i]);
 	cv_vec_free(&fuzz.inputs);
+	for (size_t i = 0; i < fuzz.words.count; i++)
+		cv_buf_deinit(&fuzz.words.data[i]);
+	cv_vec_free(&fuzz.words);
 	return 0;
 }

@@ -225,13 +225,6 @@ struct cv_str cv_login_local(const struct cv_login *login)
 	return CV_STR("192.0.2.1");
 }
 
-static const struct cv_setting login_rows[] = {
-	CV_SETTING_STR(cv_login_settings, login_greeting, "Culver ready.", ""),
-	CV_SETTING_BOOL(cv_login_settings, disable_plaintext_auth, "yes", ""),
-};
-const struct cv_settings_table cv_login_settings_table =
-	CV_SETTINGS_TABLE(NULL, "Login", cv_login_settings, login_rows, NULL);
-
 /* Settings where all is default: of a file without any. */
 static const struct cv_conf *empty_conf(struct cv_arena *arena)
 {

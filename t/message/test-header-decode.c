@@ -117,8 +117,8 @@ static void hostile_values_take_linear_time(void **state CV_UNUSED)
 
 static void encoding_gives_short_words_that_decode_to_the_same(void **state CV_UNUSED)
 {
-	static const char *const texts[] = { "Gr\u00FC\u00DFe", "\u65E5\u672C\u8A9E\u306E\u4EF6\u540D\u3067\u3059\u304C"
-		"\u9577\u3044\u306E\u3067\u4E8C\u3064\u306B\u306A\u308B", "a =?utf-8?q?b?= c", "line\nbreak" , "\u00E9",
+	static const char *const texts[] = { "Gr\u00FC\u00DFe",
+		("\u65E5\u672C\u8A9E\u306E\u4EF6\u540D\u3067\u3059\u304C\u9577\u3044\u306E\u3067\u4E8C\u3064\u306B\u306A\u308B"), "a =?utf-8?q?b?= c", "line\nbreak" , "\u00E9",
 		"plain then \u00E9 and a very long tail of plain words that does not fit into one word of 75 octets" };
 	struct cv_buf coded, decoded;
 

@@ -19,15 +19,6 @@ ROOT = os.geteuid() == 0
 PASSWORD = "pass"
 # One uid for mail, when there are rights to be given up.
 MAIL_USER = "nobody"
-SANITIZED = None
-
-
-def sanitized():
-    global SANITIZED
-    if SANITIZED is None:
-        text = open(os.path.join(BUILD, "config.h")).read()
-        SANITIZED = bool(re.search(r"^#define CV_SANITIZE 1", text, re.M))
-    return SANITIZED
 
 
 def free_port():

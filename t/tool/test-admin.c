@@ -115,8 +115,8 @@ struct fixture {
 static int on_record(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct fixture *f = ctx;
-	struct cv_str text;
-	uint8_t status, code;
+	struct cv_str text = { 0 };
+	uint8_t status = 0, code = 0;
 	(void)ipc;
 	f->records++;
 	switch (msg->type) {

@@ -64,8 +64,8 @@ static void login_command(bool split)
 {
 	struct cv_login *login = connect_();
 	struct cv_reader resume;
-	struct cv_str tag;
-	uint8_t version;
+	struct cv_str tag = { 0 };
+	uint8_t version = 0;
 
 	expect(login, CV_STR("a1 LOGIN tim {6+}\r\nse cre\r\nb SELECT INBOX\r\n"), CV_STR(""), split);
 	assert_str(login->auth_mech, "PLAIN");
