@@ -66,7 +66,7 @@ static void CV_PRINTF(4, 0) set_from(struct cv_err *err, const char *separator, 
 	set_text(err, text, len);
 }
 
-int cv_err_set(struct cv_err *err, enum cv_err_code code, const char *fmt, ...)
+int (cv_err_set)(struct cv_err *err, enum cv_err_code code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -80,7 +80,7 @@ int cv_err_set(struct cv_err *err, enum cv_err_code code, const char *fmt, ...)
 	return -1;
 }
 
-int cv_err_set_public(struct cv_err *err, enum cv_err_code code, const char *fmt, ...)
+int (cv_err_set_public)(struct cv_err *err, enum cv_err_code code, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -112,7 +112,7 @@ static enum cv_err_code code_of_errno(int errnum)
 	}
 }
 
-int cv_err_sys(struct cv_err *err, int errnum, const char *fmt, ...)
+int (cv_err_sys)(struct cv_err *err, int errnum, const char *fmt, ...)
 {
 	char number[64];
 	va_list ap;
@@ -127,7 +127,7 @@ int cv_err_sys(struct cv_err *err, int errnum, const char *fmt, ...)
 	return -1;
 }
 
-int cv_err_context(struct cv_err *err, const char *fmt, ...)
+int (cv_err_context)(struct cv_err *err, const char *fmt, ...)
 {
 	char before[CV_ERR_TEXT_MAX];
 	va_list ap;

@@ -250,6 +250,7 @@ static struct cv_str boundary_of(struct cv_mime_parser *p, struct cv_mime_part *
 			boundary = cv_arena_str(p->arena, cv_buf_str(&decoded));
 		cv_buf_deinit(&decoded);
 	}
+	cv_assert(boundary.ptr != NULL || boundary.len == 0);
 	/* white space behind a delimiter is padding, so it cannot be a part of it */
 	while (boundary.len > 0 && cv_is_space(boundary.ptr[boundary.len - 1]))
 		boundary.len--;

@@ -189,6 +189,7 @@ static int own_socket(const struct master *m, const struct listener_want *want, 
 {
 	uint32_t sysuid = UINT32_MAX, sysgid = UINT32_MAX, ignored;
 
+	cv_assert(want->path != NULL);
 	if (want->user != NULL && cv_restrict_user(want->user, &sysuid, &ignored, err) < 0)
 		return cv_err_context(err, "listener %s", want->name);
 	if (want->group != NULL && cv_restrict_group(want->group, &sysgid, err) < 0)

@@ -47,7 +47,7 @@ static struct cv_gen *gen_new(int memfd, struct cv_err *err)
 {
 	struct cv_gen *gen = cv_new0(struct cv_gen);
 	struct cv_str data;
-	const void *set;
+	const void *set = NULL;
 
 	gen->refs = 1;
 	gen->memfd = fcntl(memfd, F_DUPFD_CLOEXEC, 0);
@@ -64,6 +64,7 @@ static struct cv_gen *gen_new(int memfd, struct cv_err *err)
 		cv_gen_unref(&gen);
 		return NULL;
 	}
+	cv_assert(set != NULL);
 	gen->core = set;
 	return gen;
 }

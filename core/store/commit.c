@@ -303,6 +303,7 @@ static int check_copy(const struct cv_op *op, struct cv_err *err)
 {
 	uint32_t row;
 
+	cv_assert(op->from != NULL && op->mailbox != NULL);
 	for (size_t i = 0; i < op->copied.count; i++) {
 		const struct cv_copied *copied = &op->copied.data[i];
 
@@ -332,6 +333,7 @@ static int check_flags(const struct cv_op *op, struct cv_err *err)
 /* Everything that can make a commit impossible is found here, before anything is done. */
 static int check_op(struct cv_op *op, struct cv_err *err)
 {
+	cv_assert(op->mailbox != NULL || op->kind == CV_OP_TXN_ENTRY);
 	if ((op->mailbox != NULL && op->mailbox->gone) || (op->from != NULL && op->from->gone))
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
 	if (op->kind != CV_OP_TXN_ENTRY && cv_mailbox_load(op->mailbox, err) < 0)

@@ -95,8 +95,8 @@ static bool take_ranges(struct cv_reader *reader, struct cv_group *group_r)
 	if (!cv_take_u32(reader, &group_r->range_count) || group_r->range_count > RANGES_MAX)
 		return false;
 	group_r->ranges = *reader;
-	for (uint32_t i = 0; i < group_r->range_count; i++) {
-		if (!cv_take_varint(reader, &n) || !cv_take_varint(reader, &n))
+	for (uint64_t i = 0; i < 2 * (uint64_t)group_r->range_count; i++) {
+		if (!cv_take_varint(reader, &n))
 			return false;
 	}
 	/* From here on the position is the last number. */

@@ -3,6 +3,7 @@
 #ifndef CV_STORE_SETTINGS_H
 #define CV_STORE_SETTINGS_H
 
+#include <culver/mailbox.h>
 #include <culver/settings.h>
 #include <culver/storage.h>
 
@@ -30,8 +31,7 @@ struct cv_mailbox_settings {
 };
 enum cv_mailbox_auto { CV_AUTO_NO, CV_AUTO_CREATE, CV_AUTO_SUBSCRIBE };
 
-/* [0] the store, [1] sections [mailbox NAME]. */
-CV_EXPORT extern const struct cv_settings_table *const cv_mail_settings_tables[];
+/* cv_mail_settings_tables (mailbox.h): [0] the store, [1] sections [mailbox NAME]. */
 
 /* Filled with the defaults when conf is NULL. In arena. */
 CV_MUST_CHECK int cv_store_settings_get(const struct cv_conf *conf, const char *protocol, struct cv_arena *arena,

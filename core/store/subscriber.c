@@ -146,7 +146,6 @@ void cv_subscribers_committed(struct cv_user *user, const struct cv_txn *txn)
 	struct cv_entry entry;
 	struct cv_err err = { 0 };
 	struct cv_buf buf;
-	int more;
 
 	if (!user->committed_hook)
 		return;
@@ -157,7 +156,7 @@ void cv_subscribers_committed(struct cv_user *user, const struct cv_txn *txn)
 		struct cv_reader reader = cv_reader_init(entries);
 
 		t.changes = cv_calloc(CHANGES_AT_ONCE, sizeof(*t.changes));
-		while ((more = cv_entry_next(&reader, &entry)) > 0 && tell_entry(&t, &entry, head.seq) == 0)
+		while (cv_entry_next(&reader, &entry) > 0 && tell_entry(&t, &entry, head.seq) == 0)
 			;
 		tell_now(&t);
 		cv_free(t.changes);

@@ -35,6 +35,7 @@ const struct cv_admin_spec *const *tool_specs(struct tool *tool)
 	while (tool->reg != NULL && (command = cv_provider_next(tool->reg, CV_CAP_ADMIN, &pos, NULL)) != NULL)
 		if (!known(list.data, list.count, command->spec->name))
 			*cv_vec_push(&list) = command->spec;
+	cv_assert(list.count > 0);
 	const struct cv_admin_spec **specs = cv_new(tool->arena, const struct cv_admin_spec *, list.count + 1);
 	memcpy(specs, list.data, list.count * sizeof(*specs));
 	qsort(specs, list.count, sizeof(*specs), by_name);
@@ -78,6 +79,7 @@ static size_t match_command(struct tool *tool, const struct cv_admin_spec *const
 {
 	const char *name = "";
 	size_t matched = 0;
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): argv holds count strings. */
 	for (size_t i = 0; i < count && i < 3 && words[i][0] != '-'; i++) {
 		name = i == 0 ? words[0] : cv_arena_printf(tool->arena, "%s %s", name, words[i]);
 		const struct cv_admin_spec *spec = find_spec(specs, name);
@@ -307,7 +309,7 @@ int tool_parse_args(struct tool *tool, int argc, char **argv)
 	}
 	/* They may stand behind it just as well. */
 	for (size_t i = c.pos; i + 1 < c.count && tool->conf_path == NULL; i++)
-		if (strcmp(argv[i], "-c") == 0)
+		if (strcmp(argv[i], "-c") == 0) /* NOLINT(clang-analyzer-core.NonNullParamChecker): argv holds count strings */
 			tool->conf_path = argv[i + 1];
 	if (tool->conf_path == NULL)
 		tool->conf_path = CV_CONF_DIR "/culver.ini";
