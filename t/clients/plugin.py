@@ -45,7 +45,7 @@ try:
     shutil.copytree(modules, newer)
     shutil.copy(f"{work}/list-keyword.so", newer)
     r = s.culver("-o", f"mail_plugin_dir={newer}", "conf", "check", check=False)
-    if r.returncode == 0 or "list-keyword" not in r.stdout + r.stderr:
+    if r.returncode == 0 or not re.search(r"list-keyword.*needs module interface", r.stdout + r.stderr):
         fail(f"a module of a newer interface was not refused: {r.returncode} {r.stdout}{r.stderr}")
 
     out = s.culver("modules").stdout

@@ -523,8 +523,13 @@ static const char *tag_octet(struct cv_imap_parser *parser, char c)
 		parser->at = AT_VERB;
 		return NULL;
 	}
-	if (c == '\r' || c == '\n')
-		return parser->token.len > 0 ? "Missing command" : "Empty command line";
+	if (c == '\r' || c == '\n') {
+		if (parser->token.len == 0)
+			return "Empty command line";
+		/* It is one all the same: the reply can carry it. */
+		parser->tag = cv_arena_str(parser->arena, cv_buf_str(&parser->token));
+		return "Missing command";
+	}
 	if (c == '+' || !cv_imap_is_char(c, CV_IMAP_ASTRING_CHAR))
 		return "Invalid tag";
 	cv_buf_append_char(&parser->token, c);

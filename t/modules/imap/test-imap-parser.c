@@ -195,7 +195,7 @@ static void what_is_no_command_is_bad_and_the_next_one_goes_on(void **state)
 		const char *want;
 	} rows[] = {
 		{ CV_STR_INIT("\r\n"), "!Empty command line;" },
-		{ CV_STR_INIT("a\r\n"), "!Missing command;" },
+		{ CV_STR_INIT("a\r\n"), "a!Missing command;" },
 		{ CV_STR_INIT("a \r\n"), "a!Missing command;" },
 		{ CV_STR_INIT("a  NOOP\r\n"), "a!More than one space behind the tag;" },
 		{ CV_STR_INIT(" NOOP\r\n"), "!Invalid tag;" },
