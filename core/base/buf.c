@@ -108,6 +108,13 @@ void cv_buf_append_mem(struct cv_buf *buf, const void *p, size_t len)
 
 	if (len == 0)
 		return;
+	/* UNSAFE: len + 1 octets are free; cap is never more than max and one. */
+	if (!buf->failed && len < buf->cap - buf->len) {
+		memcpy(buf->data + buf->len, p, len);
+		buf->len += len;
+		buf->data[buf->len] = '\0';
+		return;
+	}
 	to = cv_buf_reserve(buf, len);
 	if (to == NULL)
 		return;
@@ -118,16 +125,6 @@ void cv_buf_append_mem(struct cv_buf *buf, const void *p, size_t len)
 void cv_buf_append(struct cv_buf *buf, struct cv_str s)
 {
 	cv_buf_append_mem(buf, s.ptr, s.len);
-}
-
-void cv_buf_append_c(struct cv_buf *buf, const char *s)
-{
-	cv_buf_append_mem(buf, s, strlen(s));
-}
-
-void cv_buf_append_char(struct cv_buf *buf, char c)
-{
-	cv_buf_append_mem(buf, &c, 1);
 }
 
 void cv_buf_append_u64(struct cv_buf *buf, uint64_t n)

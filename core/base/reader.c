@@ -4,47 +4,6 @@
 
 #include <culver/reader.h>
 
-struct cv_reader cv_reader_init(struct cv_str s)
-{
-	return (struct cv_reader){ .s = s };
-}
-
-size_t cv_reader_left(const struct cv_reader *r)
-{
-	return r->s.len - r->pos;
-}
-
-struct cv_str cv_reader_rest(const struct cv_reader *r)
-{
-	return cv_str_sub(r->s, r->pos, SIZE_MAX);
-}
-
-bool cv_reader_end(const struct cv_reader *r)
-{
-	return r->pos == r->s.len;
-}
-
-int cv_peek(const struct cv_reader *r)
-{
-	return cv_reader_end(r) ? -1 : (unsigned char)r->s.ptr[r->pos];
-}
-
-bool cv_take_any(struct cv_reader *r, char *c_r)
-{
-	if (cv_reader_end(r))
-		return false;
-	*c_r = r->s.ptr[r->pos++];
-	return true;
-}
-
-bool cv_take_char(struct cv_reader *r, char c)
-{
-	if (cv_reader_end(r) || r->s.ptr[r->pos] != c)
-		return false;
-	r->pos++;
-	return true;
-}
-
 bool cv_take_lit(struct cv_reader *r, struct cv_str lit)
 {
 	if (!cv_str_starts(cv_reader_rest(r), lit))
@@ -58,15 +17,6 @@ bool cv_take_caselit(struct cv_reader *r, struct cv_str lit)
 	if (!cv_str_casestarts(cv_reader_rest(r), lit))
 		return false;
 	r->pos += lit.len;
-	return true;
-}
-
-bool cv_take_len(struct cv_reader *r, size_t len, struct cv_str *s_r)
-{
-	if (len > cv_reader_left(r))
-		return false;
-	*s_r = r->s.ptr == NULL ? CV_STR("") : cv_str_sub(r->s, r->pos, len);
-	r->pos += len;
 	return true;
 }
 
@@ -174,6 +124,10 @@ bool cv_take_varint(struct cv_reader *r, uint64_t *n_r)
 	uint64_t n = 0;
 	size_t pos = r->pos;
 
+	if (pos < r->s.len && (unsigned char)r->s.ptr[pos] < 0x80) { /* nearly all */
+		*n_r = (unsigned char)r->s.ptr[r->pos++];
+		return true;
+	}
 	for (unsigned shift = 0; shift < 64 && pos < r->s.len; shift += 7) {
 		unsigned char octet = (unsigned char)r->s.ptr[pos++];
 

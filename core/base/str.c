@@ -6,25 +6,6 @@
 
 #include <string.h>
 
-struct cv_str cv_str_c(const char *s)
-{
-	return (struct cv_str){ .ptr = s, .len = s != NULL ? strlen(s) : 0 };
-}
-
-struct cv_str cv_str_mem(const void *ptr, size_t len)
-{
-	return (struct cv_str){ .ptr = ptr, .len = len };
-}
-
-struct cv_str cv_str_sub(struct cv_str s, size_t from, size_t len)
-{
-	if (s.ptr == NULL)
-		return s;
-	if (from > s.len)
-		from = s.len;
-	return (struct cv_str){ .ptr = s.ptr + from, .len = CV_MIN(len, s.len - from) };
-}
-
 bool cv_str_eq(struct cv_str a, struct cv_str b)
 {
 	return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);

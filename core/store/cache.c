@@ -19,6 +19,7 @@
 struct cv_cache {
 	int fd;
 	uint64_t len;
+	struct cv_window window;
 };
 
 uint64_t cv_cache_in_journal(struct cv_journal_pos pos)
@@ -106,6 +107,7 @@ static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 
 int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_buf *buf, struct cv_err *err)
 {
+	struct cv_cache *cache;
 	char head[ENTRY_HEAD];
 	struct cv_reader reader;
 	uint32_t magic, len, crc, entry_uid;
@@ -121,7 +123,8 @@ int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, stru
 	ret = open_file(mailbox, false, err);
 	if (ret <= 0)
 		return ret;
-	if (cv_file_pread(mailbox->cache->fd, head, sizeof(head), where, &got, err) < 0)
+	cache = mailbox->cache;
+	if (cv_window_read(&cache->window, cache->fd, where, head, sizeof(head), &got, err) < 0)
 		return -1;
 	reader = cv_reader_init(cv_str_mem(head, got));
 	if (!cv_take_u32(&reader, &magic) || magic != ENTRY_MAGIC || !cv_take_u32(&reader, &len) || !cv_take_u32(&reader, &crc) ||
@@ -130,7 +133,7 @@ int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, stru
 	p = cv_buf_reserve(buf, len);
 	if (p == NULL)
 		return 0;
-	if (cv_file_pread(mailbox->cache->fd, p, len, where + ENTRY_HEAD, &got, err) < 0)
+	if (cv_window_read(&cache->window, cache->fd, where + ENTRY_HEAD, p, len, &got, err) < 0)
 		return -1;
 	if (got < len || cv_crc32c(0, p, len) != crc)
 		return 0;
@@ -165,6 +168,7 @@ void cv_cache_close(struct cv_mailbox *mailbox)
 	if (mailbox->cache == NULL)
 		return;
 	cv_file_close(&mailbox->cache->fd);
+	cv_window_deinit(&mailbox->cache->window);
 	cv_free(mailbox->cache);
 	mailbox->cache = NULL;
 }

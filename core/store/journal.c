@@ -36,13 +36,15 @@ static void put_u64_at(char *p, uint64_t n)
 void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, uint32_t node, unsigned file_mode)
 {
 	*journal = (struct cv_journal){
-		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .file_mode = file_mode };
+		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .read_fd = -1, .file_mode = file_mode };
 	cv_buf_init(&journal->pending, PENDING_MAX);
 }
 
 void cv_journal_deinit(struct cv_journal *journal)
 {
 	cv_file_close(&journal->fd);
+	cv_file_close(&journal->read_fd);
+	cv_window_deinit(&journal->window);
 	cv_buf_deinit(&journal->pending);
 	cv_vec_free(&journal->segments);
 }
@@ -288,6 +290,7 @@ static int cut_tail(struct cv_journal *journal, struct cv_segment *segment, stru
 	char name[NAME_LEN + 1];
 	int fd, ret;
 
+	cv_window_drop(&journal->window);
 	segment_name(name, segment->number);
 	if (cv_file_open(journal->dir, name, O_RDWR, 0, &fd, err) < 0)
 		return -1;
@@ -364,13 +367,38 @@ static bool find_segment(const struct cv_journal *journal, uint32_t number)
 	return false;
 }
 
-int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, size_t len, struct cv_err *err)
+/* Nothing that was read counts any more: segments were cut, dropped or set aside. */
+static void forget_reads(struct cv_journal *journal)
+{
+	cv_window_drop(&journal->window);
+	cv_file_close(&journal->read_fd);
+}
+
+/* A descriptor of the segment, the journal's own. */
+static int segment_fd(struct cv_journal *journal, uint32_t number, int *fd_r, struct cv_err *err)
 {
 	char name[NAME_LEN + 1];
-	int fd = journal->fd, ret;
+
+	if (journal->fd >= 0 && number == last_segment(journal)->number) {
+		*fd_r = journal->fd;
+		return 1;
+	}
+	if (journal->read_fd < 0 || journal->read_number != number) {
+		cv_file_close(&journal->read_fd);
+		segment_name(name, number);
+		if (cv_file_open(journal->dir, name, O_RDONLY, 0, &journal->read_fd, err) < 0)
+			return -1;
+		journal->read_number = number;
+	}
+	*fd_r = journal->read_fd;
+	return 1;
+}
+
+int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, size_t len, struct cv_err *err)
+{
 	size_t got;
 	void *p;
-	bool own = false;
+	int fd;
 
 	cv_buf_clear(buf);
 	if (!find_segment(journal, pos.segment))
@@ -378,16 +406,13 @@ int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, st
 	p = cv_buf_reserve(buf, len);
 	if (p == NULL)
 		return cv_err_set(err, CV_ERR_LIMIT, "journal record of %zu octets is too long", len);
-	if (fd < 0 || pos.segment != last_segment(journal)->number) {
-		segment_name(name, pos.segment);
-		if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
-			return -1;
-		own = true;
+	if (segment_fd(journal, pos.segment, &fd, err) < 0)
+		return -1;
+	if (journal->window_number != pos.segment) {
+		cv_window_drop(&journal->window);
+		journal->window_number = pos.segment;
 	}
-	ret = cv_file_pread(fd, p, len, pos.offset, &got, err);
-	if (own)
-		cv_file_close(&fd);
-	if (ret < 0)
+	if (cv_window_read(&journal->window, fd, pos.offset, p, len, &got, err) < 0)
 		return -1;
 	if (got < len)
 		return cv_err_set(err, CV_ERR_CORRUPT, "journal segment %u is shorter than known", pos.segment);
@@ -589,6 +614,8 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	before = last_segment(journal)->len;
 	if (cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), before, err) < 0)
 		goto failed;
+	if (journal->window.offset + journal->window.len > before && journal->window_number == last_segment(journal)->number)
+		cv_window_drop(&journal->window); /* a torn tail that was there before */
 	last_segment(journal)->len += journal->pending.len;
 	journal->unsynced = true;
 	if (sync && cv_journal_sync(journal, err) < 0)
@@ -599,6 +626,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	return 1;
 failed:
 	cv_buf_clear(&journal->pending);
+	forget_reads(journal);
 	last_segment(journal)->len = before;
 	/* After a failed sync no one knows what is on disk: what was written must not come back, so the segment is cut and left. */
 	if (cv_file_truncate(journal->fd, before, NULL) < 0)
@@ -638,6 +666,7 @@ int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, st
 {
 	char name[NAME_LEN + 1];
 
+	forget_reads(journal);
 	while (journal->segments.count > 1) {
 		struct cv_segment *segment = &journal->segments.data[0];
 
@@ -660,6 +689,7 @@ int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 	size_t kept = 0;
 	int ret = 1;
 
+	forget_reads(journal);
 	for (size_t i = 0; i < journal->segments.count; i++) {
 		struct cv_segment *segment = &journal->segments.data[i];
 

@@ -4,6 +4,7 @@
 #define CV_STORE_JOURNAL_H
 
 #include "core/store/record.h"
+#include "core/store/window.h"
 #include <culver/file.h>
 #include <culver/map.h>
 #include <culver/storage.h>
@@ -48,6 +49,10 @@ struct cv_journal {
 	bool record_open;
 	bool unsynced;           /* something was written and not synced */
 	uint64_t file_mode;
+	int read_fd;             /* of the segment other than the last one that was read last; -1: none */
+	uint32_t read_number;    /* its number */
+	uint32_t window_number;  /* segment that the window shows */
+	struct cv_window window;
 };
 
 void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, uint32_t node, unsigned file_mode);

@@ -8,11 +8,13 @@
 #include <unistd.h>
 
 #define READ_WHOLE_MAX ((uint64_t)256 << 10) /* shorter messages are read, longer ones mapped */
+#define SPARE_MAX ((size_t)32 << 10)          /* octets of buffers that are kept for the next message */
+#define UIDL_MAX ((size_t)UINT16_MAX)           /* what a column holds at most */
 
 struct cv_mail {
 	struct cv_mailbox *mailbox; /* counted; open_mails too */
 	uint32_t uid;
-	struct cv_str ref, uidl;    /* owned */
+	struct cv_buf ref, uidl;
 	struct cv_buf record;
 	bool have_record;
 	struct cv_buf octets;
@@ -22,15 +24,58 @@ struct cv_mail {
 	bool have_octets;
 };
 
-static struct cv_str copy(struct cv_str s)
+/* One as new, with the memory of one that was closed where there is one: messages are read by the thousand. */
+static struct cv_mail *new_mail(struct cv_user *user)
 {
-	char *p;
+	struct cv_mail *mail = user->spare_mail;
 
-	if (s.len == 0)
-		return (struct cv_str){ 0 };
-	p = cv_malloc(s.len);
-	memcpy(p, s.ptr, s.len);
-	return cv_str_mem(p, s.len);
+	user->spare_mail = NULL;
+	if (mail != NULL)
+		return mail;
+	mail = cv_new0(struct cv_mail);
+	cv_buf_init(&mail->ref, CV_STORAGE_REF_MAX);
+	cv_buf_init(&mail->uidl, UIDL_MAX);
+	cv_buf_init(&mail->record, CV_PARSE_RECORD_MAX);
+	cv_buf_init(&mail->octets, READ_WHOLE_MAX);
+	return mail;
+}
+
+static void free_mail(struct cv_mail *mail)
+{
+	cv_buf_deinit(&mail->ref);
+	cv_buf_deinit(&mail->uidl);
+	cv_buf_deinit(&mail->record);
+	cv_buf_deinit(&mail->octets);
+	cv_free(mail);
+}
+
+static void empty(struct cv_buf *buf)
+{
+	if (buf->cap > SPARE_MAX)
+		cv_buf_deinit(buf);
+	else
+		cv_buf_clear(buf);
+}
+
+static void keep_spare(struct cv_user *user, struct cv_mail *mail)
+{
+	if (user->spare_mail != NULL || user->closing) {
+		free_mail(mail);
+		return;
+	}
+	empty(&mail->ref);
+	empty(&mail->uidl);
+	empty(&mail->record);
+	empty(&mail->octets);
+	*mail = (struct cv_mail){ .ref = mail->ref, .uidl = mail->uidl, .record = mail->record, .octets = mail->octets };
+	user->spare_mail = mail;
+}
+
+void cv_mail_free_spare(struct cv_user *user)
+{
+	if (user->spare_mail != NULL)
+		free_mail(user->spare_mail);
+	user->spare_mail = NULL;
 }
 
 int cv_mail_open(struct cv_view *view, uint32_t seq, struct cv_mail **mail_r, struct cv_err *err)
@@ -42,15 +87,13 @@ int cv_mail_open(struct cv_view *view, uint32_t seq, struct cv_mail **mail_r, st
 	*mail_r = NULL;
 	if (mailbox->columns == NULL || !cv_columns_find(mailbox->columns, cv_view_uid(view, seq), seq - 1, &row))
 		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists");
-	mail = cv_new0(struct cv_mail);
+	mail = new_mail(mailbox->user);
 	mail->mailbox = mailbox;
 	cv_mailbox_ref(mailbox);
 	mailbox->open_mails++;
 	mail->uid = *cv_col_uid(mailbox->columns, row);
-	mail->ref = copy(cv_columns_ref(mailbox->columns, row));
-	mail->uidl = copy(cv_columns_uidl(mailbox->columns, row));
-	cv_buf_init(&mail->record, CV_PARSE_RECORD_MAX);
-	cv_buf_init(&mail->octets, READ_WHOLE_MAX);
+	cv_buf_append(&mail->ref, cv_columns_ref(mailbox->columns, row));
+	cv_buf_append(&mail->uidl, cv_columns_uidl(mailbox->columns, row));
 	*mail_r = mail;
 	return 1;
 }
@@ -67,12 +110,8 @@ void cv_mail_close(struct cv_mail **mail_p)
 	if (--mail->mailbox->open_mails == 0)
 		cv_work_run(user, false);
 	cv_mailbox_unref(&mail->mailbox);
-	cv_free((void *)(uintptr_t)mail->ref.ptr);  /* owned, const for readers */
-	cv_free((void *)(uintptr_t)mail->uidl.ptr);
-	cv_buf_deinit(&mail->record);
-	cv_buf_deinit(&mail->octets);
 	cv_file_unmap(mail->map, mail->map_len);
-	cv_free(mail);
+	keep_spare(user, mail);
 }
 
 static int read_octets(struct cv_mail *mail, const struct cv_storage_blob *blob, struct cv_err *err)
@@ -109,8 +148,8 @@ static void set_ref(struct cv_mail *mail, struct cv_str ref)
 {
 	uint32_t row;
 
-	cv_free((void *)(uintptr_t)mail->ref.ptr);
-	mail->ref = copy(ref);
+	cv_buf_clear(&mail->ref);
+	cv_buf_append(&mail->ref, ref);
 	if (mail->mailbox->columns != NULL && cv_columns_find(mail->mailbox->columns, mail->uid, UINT32_MAX, &row))
 		cv_columns_set_ref(mail->mailbox->columns, row, ref);
 }
@@ -126,7 +165,7 @@ int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err 
 	int ret;
 
 	if (!mail->have_octets) {
-		if (user->storage->open_ref(user->st, &mailbox, mail->ref, &blob, new_ref, &new_len, err) < 0)
+		if (user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), &blob, new_ref, &new_len, err) < 0)
 			return cv_err_context(err, "message %u", mail->uid);
 		if (new_len > 0)
 			set_ref(mail, cv_str_mem(new_ref, new_len));
@@ -201,5 +240,5 @@ int cv_mail_record(struct cv_mail *mail, struct cv_str *record_r, struct cv_err 
 
 struct cv_str cv_mail_pop3_uidl(struct cv_mail *mail)
 {
-	return mail->uidl;
+	return mail->uidl.len > 0 ? cv_buf_str(&mail->uidl) : (struct cv_str){ 0 };
 }

@@ -272,6 +272,7 @@ struct cv_user {
 	struct cv_timer *flush_timer, *sync_timer, *notify_timer, *work_timer, *checkpoint_timer, *subscriber_timer;
 	bool notify_pending;
 	bool closing;
+	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 
 	/* Records whose storage work (removing octets, mirroring flags, folders) is still to be done, oldest first. */
 	CV_VEC(struct cv_behind) work;
@@ -387,6 +388,11 @@ struct cv_save {
 	bool delivery, finished, failed;
 };
 void cv_save_free(struct cv_save *save);
+
+/* ---- Reading (mail.c) ------------------------------------------------------------------------------------------- */
+
+/* Free what was kept for the next message. */
+void cv_mail_free_spare(struct cv_user *user);
 
 /* ---- Parse records (cache.c) -------------------------------------------------------------------------------- */
 

@@ -198,6 +198,7 @@ static int open_storage(struct cv_user *user, const struct cv_location *location
 
 static void free_user(struct cv_user *user)
 {
+	cv_mail_free_spare(user);
 	cv_commit_deinit(user);
 	cv_work_deinit(user);
 	cv_tree_free(user);

@@ -190,11 +190,12 @@ void cv_work_run(struct cv_user *user, bool all)
 {
 	struct cv_err err = { 0 };
 	struct cv_buf buf;
-	uint64_t start = cv_time_mono_ms();
+	uint64_t start;
 	int ret = 1;
 
 	if (user->work_running || user->work.count == 0)
 		return;
+	start = cv_time_mono_ms();
 	user->work_running = true;
 	cv_buf_init(&buf, READ_MAX);
 	while (ret > 0 && user->work_done < user->work.count) {

@@ -30,9 +30,21 @@ static inline bool cv_buf_ok(const struct cv_buf *buf)
 /* Valid until the next append, consume, clear or deinit. */
 CV_EXPORT struct cv_str cv_buf_str(const struct cv_buf *buf);
 CV_EXPORT void cv_buf_append(struct cv_buf *buf, struct cv_str s);
-CV_EXPORT void cv_buf_append_c(struct cv_buf *buf, const char *s);
-CV_EXPORT void cv_buf_append_char(struct cv_buf *buf, char c);
 CV_EXPORT void cv_buf_append_mem(struct cv_buf *buf, const void *p, size_t len);
+static inline void cv_buf_append_c(struct cv_buf *buf, const char *s)
+{
+	cv_buf_append_mem(buf, s, strlen(s));
+}
+static inline void cv_buf_append_char(struct cv_buf *buf, char c)
+{
+	/* UNSAFE: there is room for the octet and its NUL; cap is never more than max and one. */
+	if (!buf->failed && buf->len + 1 < buf->cap) {
+		buf->data[buf->len++] = c;
+		buf->data[buf->len] = '\0';
+	} else {
+		cv_buf_append_mem(buf, &c, 1);
+	}
+}
 CV_EXPORT void cv_buf_append_u64(struct cv_buf *buf, uint64_t n); /* decimal */
 CV_EXPORT void cv_buf_printf(struct cv_buf *buf, const char *fmt, ...) CV_PRINTF(2, 3);
 CV_EXPORT void cv_buf_vprintf(struct cv_buf *buf, const char *fmt, va_list ap) CV_PRINTF(2, 0);

@@ -11,21 +11,57 @@ struct cv_reader {
 	size_t pos;
 };
 
-CV_EXPORT struct cv_reader cv_reader_init(struct cv_str s);
+static inline struct cv_reader cv_reader_init(struct cv_str s)
+{
+	struct cv_reader r = { s, 0 };
+
+	return r;
+}
 /* Octets that are left, and a view of them. */
-CV_EXPORT size_t cv_reader_left(const struct cv_reader *r);
-CV_EXPORT struct cv_str cv_reader_rest(const struct cv_reader *r);
+static inline size_t cv_reader_left(const struct cv_reader *r)
+{
+	return r->s.len - r->pos;
+}
+static inline struct cv_str cv_reader_rest(const struct cv_reader *r)
+{
+	return cv_str_sub(r->s, r->pos, SIZE_MAX);
+}
 /* True when nothing is left. The last call of every parser. */
-CV_EXPORT CV_MUST_CHECK bool cv_reader_end(const struct cv_reader *r);
+CV_MUST_CHECK static inline bool cv_reader_end(const struct cv_reader *r)
+{
+	return r->pos == r->s.len;
+}
 /* Next octet without taking it; -1 at the end. */
-CV_EXPORT int cv_peek(const struct cv_reader *r);
-CV_EXPORT CV_MUST_CHECK bool cv_take_char(struct cv_reader *r, char c);
-CV_EXPORT CV_MUST_CHECK bool cv_take_any(struct cv_reader *r, char *c_r);
+static inline int cv_peek(const struct cv_reader *r)
+{
+	return cv_reader_end(r) ? -1 : (unsigned char)r->s.ptr[r->pos];
+}
+CV_MUST_CHECK static inline bool cv_take_char(struct cv_reader *r, char c)
+{
+	if (cv_reader_end(r) || r->s.ptr[r->pos] != c)
+		return false;
+	r->pos++;
+	return true;
+}
+CV_MUST_CHECK static inline bool cv_take_any(struct cv_reader *r, char *c_r)
+{
+	if (cv_reader_end(r))
+		return false;
+	*c_r = r->s.ptr[r->pos++];
+	return true;
+}
 /* The literal, exactly or without ASCII case. */
 CV_EXPORT CV_MUST_CHECK bool cv_take_lit(struct cv_reader *r, struct cv_str lit);
 CV_EXPORT CV_MUST_CHECK bool cv_take_caselit(struct cv_reader *r, struct cv_str lit);
 /* Exactly len octets. */
-CV_EXPORT CV_MUST_CHECK bool cv_take_len(struct cv_reader *r, size_t len, struct cv_str *s_r);
+CV_MUST_CHECK static inline bool cv_take_len(struct cv_reader *r, size_t len, struct cv_str *s_r)
+{
+	if (len > cv_reader_left(r))
+		return false;
+	*s_r = r->s.ptr == NULL ? CV_STR("") : cv_str_sub(r->s, r->pos, len);
+	r->pos += len;
+	return true;
+}
 /* As many octets as pred holds for; may be none, so it cannot fail. */
 CV_EXPORT struct cv_str cv_take_while(struct cv_reader *r, bool (*pred)(char c));
 /* Up to the octet c, which is taken but not in *s_r; false when there is no c. */

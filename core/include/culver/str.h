@@ -5,6 +5,8 @@
 
 #include <culver/base.h>
 
+#include <string.h>
+
 /* len octets at ptr; not NUL-terminated, may hold any octet. ptr may be NULL only when len is 0: then the view is "absent"
    where a function distinguishes absent from empty. */
 struct cv_str {
@@ -19,10 +21,31 @@ struct cv_str {
 #define CV_STR_ARG(s) ((int)((s).len > INT32_MAX ? INT32_MAX : (s).len)), ((s).ptr ? (s).ptr : "")
 
 /* View of a C string; NULL gives the absent view. */
-CV_EXPORT struct cv_str cv_str_c(const char *s);
-CV_EXPORT struct cv_str cv_str_mem(const void *ptr, size_t len);
+static inline struct cv_str cv_str_c(const char *s)
+{
+	struct cv_str view = { s, s != NULL ? strlen(s) : 0 };
+
+	return view;
+}
+static inline struct cv_str cv_str_mem(const void *ptr, size_t len)
+{
+	struct cv_str view = { (const char *)ptr, len };
+
+	return view;
+}
 /* The part from octet `from`, at most len octets; out-of-range gives what there is. */
-CV_EXPORT struct cv_str cv_str_sub(struct cv_str s, size_t from, size_t len);
+static inline struct cv_str cv_str_sub(struct cv_str s, size_t from, size_t len)
+{
+	if (s.ptr == NULL)
+		return s;
+	if (from > s.len)
+		from = s.len;
+	s.ptr += from;
+	s.len -= from;
+	if (len < s.len)
+		s.len = len;
+	return s;
+}
 CV_EXPORT bool cv_str_eq(struct cv_str a, struct cv_str b);
 CV_EXPORT bool cv_str_eq_c(struct cv_str a, const char *b);
 /* ASCII letters compare without case (RFC 4790 i;ascii-casemap). */

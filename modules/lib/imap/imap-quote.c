@@ -9,17 +9,28 @@
 /* A quoted string beyond this is hard on clients with fixed line buffers (RFC 2683 section 3.2.1.5). */
 #define QUOTED_MAX 1000u
 
-static bool can_be_quoted(struct cv_str s)
-{
-	if (s.len > QUOTED_MAX)
-		return false;
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.ptr[i];
+enum form { PLAIN, ESCAPED, LITERAL };
 
-		if (c == '\0' || c == '\r' || c == '\n' || c >= 0x7f)
-			return false;
+/* How a string can be sent: between quotes as it is, between quotes with backslashes, or as a literal. */
+static enum form form_of(struct cv_str s)
+{
+	unsigned odd = 0, bad = 0;
+
+	if (s.len > QUOTED_MAX)
+		return LITERAL;
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned c = (unsigned char)s.ptr[i];
+
+		odd |= (unsigned)(c - 0x20u > 0x7eu - 0x20u) | (unsigned)(c == '"') | (unsigned)(c == '\\');
 	}
-	return true;
+	if (odd == 0) /* nearly always */
+		return PLAIN;
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned c = (unsigned char)s.ptr[i];
+
+		bad |= (unsigned)(c == '\0') | (unsigned)(c == '\r') | (unsigned)(c == '\n') | (unsigned)(c >= 0x7f);
+	}
+	return bad != 0 ? LITERAL : ESCAPED;
 }
 
 void cv_imap_append_octets(struct cv_buf *out, struct cv_str s)
@@ -37,21 +48,36 @@ void cv_imap_append_octets(struct cv_buf *out, struct cv_str s)
 	}
 }
 
-void cv_imap_append_string(struct cv_buf *out, struct cv_str s)
+static void append_literal(struct cv_buf *out, struct cv_str s)
 {
-	if (!can_be_quoted(s)) {
-		cv_buf_append_char(out, '{');
-		cv_buf_append_u64(out, s.len);
-		cv_buf_append_c(out, "}\r\n");
-		cv_imap_append_octets(out, s);
-		return;
-	}
-	cv_buf_append_char(out, '"');
+	cv_buf_append_char(out, '{');
+	cv_buf_append_u64(out, s.len);
+	cv_buf_append_c(out, "}\r\n");
+	cv_imap_append_octets(out, s);
+}
+
+static void append_escaped(struct cv_buf *out, struct cv_str s)
+{
 	for (size_t i = 0; i < s.len; i++) {
 		if (s.ptr[i] == '"' || s.ptr[i] == '\\')
 			cv_buf_append_char(out, '\\');
 		cv_buf_append_char(out, s.ptr[i]);
 	}
+}
+
+void cv_imap_append_string(struct cv_buf *out, struct cv_str s)
+{
+	enum form form = form_of(s);
+
+	if (form == LITERAL) {
+		append_literal(out, s);
+		return;
+	}
+	cv_buf_append_char(out, '"');
+	if (form == PLAIN)
+		cv_buf_append(out, s);
+	else
+		append_escaped(out, s);
 	cv_buf_append_char(out, '"');
 }
 

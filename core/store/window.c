@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+   Reading small pieces of a file with few system calls. */
+#include <config.h>
+
+#include "core/store/window.h"
+
+#include <string.h>
+
+static bool is_inside(const struct cv_window *window, uint64_t offset, size_t len)
+{
+	return offset >= window->offset && offset - window->offset <= window->len &&
+		len <= window->len - (size_t)(offset - window->offset);
+}
+
+int cv_window_read(struct cv_window *window, int fd, uint64_t offset, void *p, size_t len, size_t *len_r, struct cv_err *err)
+{
+	bool ahead = offset >= window->next && offset - window->next < CV_WINDOW_AHEAD && len <= CV_WINDOW_AHEAD;
+
+	window->next = offset + len;
+	if (!is_inside(window, offset, len)) {
+		if (!ahead)
+			return cv_file_pread(fd, p, len, offset, len_r, err);
+		if (window->data == NULL)
+			window->data = cv_malloc(CV_WINDOW_AHEAD);
+		window->offset = offset;
+		window->len = 0;
+		if (cv_file_pread(fd, window->data, CV_WINDOW_AHEAD, offset, &window->len, err) < 0)
+			return -1;
+	}
+	/* UNSAFE: offset lies within the window, and no more is copied than it has behind it. */
+	*len_r = CV_MIN(len, window->len - (size_t)(offset - window->offset));
+	memcpy(p, window->data + (offset - window->offset), *len_r);
+	return 1;
+}
+
+void cv_window_drop(struct cv_window *window)
+{
+	window->offset = 0;
+	window->len = 0;
+}
+
+void cv_window_deinit(struct cv_window *window)
+{
+	cv_free(window->data);
+	*window = (struct cv_window){ 0 };
+}
