@@ -78,6 +78,13 @@ struct cv_loop {
 		void *ctx;
 	} handlers[NSIG];
 	char *scratch;
+	struct {
+		void (*fn)(void *ctx); /* NULL: none */
+		void *ctx;
+		uint64_t after_ms;
+		uint64_t since_ms;     /* the last call of anything */
+		bool told;
+	} quiet;
 };
 
 extern const struct cv_loop_ops cv_loop_epoll_ops, cv_loop_poll_ops;

@@ -139,12 +139,34 @@ void cv_loop_run(struct cv_loop *loop)
 	loop->stopped = false;
 }
 
+void cv_loop_on_quiet(struct cv_loop *loop, uint64_t after_ms, void (*fn)(void *ctx), void *ctx)
+{
+	loop->quiet.fn = fn;
+	loop->quiet.ctx = ctx;
+	loop->quiet.after_ms = after_ms;
+	loop->quiet.since_ms = clock_ms(loop);
+	loop->quiet.told = false;
+}
+
+static void look_quiet(struct cv_loop *loop, int count)
+{
+	if (count > 0) {
+		loop->quiet.since_ms = loop->now_ms;
+		loop->quiet.told = false;
+	} else if (loop->quiet.fn != NULL && !loop->quiet.told && loop->now_ms - loop->quiet.since_ms >= loop->quiet.after_ms) {
+		loop->quiet.told = true;
+		loop->quiet.fn(loop->quiet.ctx);
+	}
+}
+
 static int wait_ms(const struct cv_loop *loop, int timeout_ms)
 {
 	uint64_t next = cv_timers_next(loop), left;
 
 	if (loop->fake || !cv_list_empty(&loop->next_round) || !cv_list_empty(&loop->round_end))
 		return 0;
+	if (loop->quiet.fn != NULL && !loop->quiet.told)
+		next = CV_MIN(next, loop->quiet.since_ms + loop->quiet.after_ms);
 	if (next == UINT64_MAX)
 		return timeout_ms;
 	left = next > loop->now_ms ? next - loop->now_ms : 0;
@@ -208,6 +230,7 @@ int cv_loop_once(struct cv_loop *loop, int timeout_ms)
 	count += cv_timers_run(loop);
 	count += run_tasks(&loop->round_end);
 	free_ios(&loop->dead_ios);
+	look_quiet(loop, count);
 	return count;
 }
 

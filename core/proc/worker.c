@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -23,6 +24,9 @@
 #define INUSE_TRIES 100
 #define LAST_WORDS_MS 200
 #define GROUPS_MAX 256
+#define KEPT_MEMORY (1 << 20)
+#define TOP_PAD (128 << 10)
+#define QUIET_MS 1000
 
 struct worker_process {
 	const struct cv_worker_args *args;
@@ -352,6 +356,22 @@ static void on_idle(void *ctx)
 	cv_timer_set(wp->idle, CV_MAX(wp->args->idle_ms, (uint64_t)1000));
 }
 
+/* While a session works, memory is kept for its next command; the system would have to clear it each time. */
+static void keep_memory(void)
+{
+	(void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
+	(void)mallopt(M_TOP_PAD, TOP_PAD);
+}
+
+static void on_quiet(void *ctx)
+{
+	struct worker_process *wp = ctx;
+
+	if (wp->host.user != NULL)
+		cv_user_quiet(wp->host.user);
+	(void)malloc_trim(0);
+}
+
 static void on_last_words(void *ctx)
 {
 	struct worker_process *wp = ctx;
@@ -621,6 +641,8 @@ static int run(const struct cv_worker_args *args)
 	} else {
 		tell(wp, CV_MSG_WORKER_READY, 0, &nothing);
 		look_idle(wp);
+		keep_memory();
+		cv_loop_on_quiet(wp->loop, QUIET_MS, on_quiet, wp);
 		cv_loop_run(wp->loop);
 	}
 	cv_buf_deinit(&nothing);

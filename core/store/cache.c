@@ -172,3 +172,9 @@ void cv_cache_close(struct cv_mailbox *mailbox)
 	cv_free(mailbox->cache);
 	mailbox->cache = NULL;
 }
+
+void cv_cache_quiet(struct cv_mailbox *mailbox)
+{
+	if (mailbox->cache != NULL)
+		cv_window_deinit(&mailbox->cache->window);
+}

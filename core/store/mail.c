@@ -117,6 +117,7 @@ void cv_mail_close(struct cv_mail **mail_p)
 static int read_octets(struct cv_mail *mail, const struct cv_storage_blob *blob, struct cv_err *err)
 {
 	long page = sysconf(_SC_PAGESIZE);
+	struct stat st;
 	size_t got;
 	void *p;
 
@@ -135,6 +136,11 @@ static int read_octets(struct cv_mail *mail, const struct cv_storage_blob *blob,
 		mail->view = cv_buf_str(&mail->octets);
 		return 1;
 	}
+	/* A mapping of what is not there would end the process when it is read. */
+	if (cv_file_fstat(blob->fd, &st, err) < 0)
+		return -1;
+	if ((uint64_t)st.st_size < blob->offset || (uint64_t)st.st_size - blob->offset < blob->len)
+		return cv_err_set(err, CV_ERR_CORRUPT, "message file is shorter than known");
 	mail->map_skip = (size_t)(blob->offset % (uint64_t)page);
 	mail->map_len = (size_t)blob->len + mail->map_skip;
 	if (cv_file_map(blob->fd, blob->offset - mail->map_skip, mail->map_len, false, &mail->map, err) < 0)
@@ -161,7 +167,6 @@ int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err 
 	struct cv_storage_blob blob = { .fd = -1 };
 	char new_ref[CV_STORAGE_REF_MAX];
 	size_t new_len = 0;
-	struct stat st;
 	int ret;
 
 	if (!mail->have_octets) {
@@ -169,12 +174,7 @@ int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err 
 			return cv_err_context(err, "message %u", mail->uid);
 		if (new_len > 0)
 			set_ref(mail, cv_str_mem(new_ref, new_len));
-		ret = cv_file_fstat(blob.fd, &st, err);
-		/* A mapping of what is not there would end the process when it is read. */
-		if (ret > 0 && ((uint64_t)st.st_size < blob.offset || (uint64_t)st.st_size - blob.offset < blob.len))
-			ret = cv_err_set(err, CV_ERR_CORRUPT, "message file is shorter than known");
-		if (ret > 0)
-			ret = read_octets(mail, &blob, err);
+		ret = read_octets(mail, &blob, err);
 		cv_file_close(&blob.fd);
 		if (ret < 0)
 			return cv_err_context(err, "message %u", mail->uid);

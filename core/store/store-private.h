@@ -391,7 +391,7 @@ void cv_save_free(struct cv_save *save);
 
 /* ---- Reading (mail.c) ------------------------------------------------------------------------------------------- */
 
-/* Free what was kept for the next message. */
+/* Free what is kept for the next message. */
 void cv_mail_free_spare(struct cv_user *user);
 
 /* ---- Parse records (cache.c) -------------------------------------------------------------------------------- */
@@ -403,6 +403,8 @@ CV_MUST_CHECK int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint
 CV_MUST_CHECK int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r,
 	struct cv_err *err);
 void cv_cache_close(struct cv_mailbox *mailbox);
+/* Give back what was read ahead. */
+void cv_cache_quiet(struct cv_mailbox *mailbox);
 
 /* ---- Watching storage that others change (refresh.c) ------------------------------------------------------------ */
 

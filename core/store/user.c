@@ -322,6 +322,18 @@ void cv_user_close(struct cv_user **user_p)
 	free_user(user);
 }
 
+void cv_user_quiet(struct cv_user *user)
+{
+	struct cv_str key;
+	size_t pos = 0;
+	void *value;
+
+	cv_mail_free_spare(user);
+	cv_window_deinit(&user->journal.window);
+	while (cv_map_next(user->mailboxes, &pos, &key, &value))
+		cv_cache_quiet(value);
+}
+
 const char *cv_user_name(const struct cv_user *user)
 {
 	return user->username;

@@ -406,6 +406,54 @@ static void heap_of_many_timers_stays_in_order(void **state)
 	cv_loop_free(&loop);
 }
 
+static void count_call(void *ctx)
+{
+	++*(int *)ctx;
+}
+
+static void quiet_is_told_once_after_each_busy_time(void **state CV_UNUSED)
+{
+	struct cv_loop *loop = cv_loop_new(CV_LOOP_FAKE);
+	struct tick busy = { 0 };
+	int quiet = 0;
+
+	busy.timer = cv_timer_add(loop, 500, tick, &busy);
+	cv_loop_on_quiet(loop, 1000, count_call, &quiet);
+	cv_loop_fake_advance(loop, 500);
+	assert_int_equal(cv_loop_once(loop, 0), 1);
+	cv_loop_fake_advance(loop, 999);
+	assert_int_equal(cv_loop_once(loop, 0), 0);
+	assert_int_equal(quiet, 0);
+	cv_loop_fake_advance(loop, 1);
+	assert_int_equal(cv_loop_once(loop, 0), 0);
+	assert_int_equal(quiet, 1);
+	cv_loop_fake_advance(loop, 5000);
+	assert_int_equal(cv_loop_once(loop, 0), 0);
+	assert_int_equal(quiet, 1);
+	cv_timer_set(busy.timer, 1);
+	cv_loop_fake_advance(loop, 1);
+	assert_int_equal(cv_loop_once(loop, 0), 1);
+	cv_loop_fake_advance(loop, 1000);
+	assert_int_equal(cv_loop_once(loop, 0), 0);
+	assert_int_equal(quiet, 2);
+	cv_timer_remove(&busy.timer);
+	cv_loop_free(&loop);
+}
+
+/* With a real clock and nothing else to wait for. */
+static void quiet_ends_a_wait(void **state CV_UNUSED)
+{
+	struct cv_loop *loop = cv_loop_new(CV_LOOP_EPOLL);
+	int quiet = 0;
+
+	cv_loop_on_quiet(loop, 5, count_call, &quiet);
+	while (quiet == 0)
+		(void)cv_loop_once(loop, 10000);
+	assert_int_equal(cv_loop_once(loop, 10), 0);
+	assert_int_equal(quiet, 1);
+	cv_loop_free(&loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +471,8 @@ int main(void)
 		cv_test(deadlines_run_in_order_under_the_fake_clock),
 		cv_test(due_timer_removed_by_another_does_not_run),
 		cv_test(heap_of_many_timers_stays_in_order),
+		cv_test(quiet_is_told_once_after_each_busy_time),
+		cv_test(quiet_ends_a_wait),
 	};
 
 	return cv_test_run(tests);

@@ -38,6 +38,8 @@ CV_EXPORT void cv_loop_run(struct cv_loop *loop);
 CV_EXPORT void cv_loop_stop(struct cv_loop *loop);
 /* One round: waits at most timeout_ms (-1: until something happens). Number of callbacks run. */
 CV_EXPORT int cv_loop_once(struct cv_loop *loop, int timeout_ms);
+/* fn is called once when nothing was called for that long, and again only after something was: to give back what only busy times need. fn NULL: none. */
+CV_EXPORT void cv_loop_on_quiet(struct cv_loop *loop, uint64_t after_ms, void (*fn)(void *ctx), void *ctx);
 /* Monotonic milliseconds, taken once a round. */
 CV_EXPORT uint64_t cv_loop_now_ms(const struct cv_loop *loop);
 CV_EXPORT void cv_loop_fake_advance(struct cv_loop *loop, uint64_t ms);

@@ -65,6 +65,8 @@ struct cv_user_config {
 CV_EXPORT CV_MUST_CHECK int cv_user_open(const struct cv_user_config *config, struct cv_user **user_r, struct cv_err *err);
 /* Syncs, writes snapshots when worth it, frees. All views, mails, transactions must be gone. */
 CV_EXPORT void cv_user_close(struct cv_user **user);
+/* Nothing happens at the moment: gives back memory that only makes the next command faster. */
+CV_EXPORT void cv_user_quiet(struct cv_user *user);
 CV_EXPORT const char *cv_user_name(const struct cv_user *user);
 CV_EXPORT const char *cv_user_home(const struct cv_user *user);
 CV_EXPORT const char *cv_user_field(const struct cv_user *user, const char *key); /* NULL when absent */
