@@ -6,6 +6,7 @@
 
 #include <culver/search.h>
 
+#include <string.h>
 #include <utf8proc.h>
 
 #define DECOMPOSED_MAX 32 /* U+FDFA becomes 18, the most of all */
@@ -27,6 +28,22 @@ static void append_mapped(struct cv_buf *out, utf8proc_int32_t code_point)
 		cv_buf_append_utf8(out, (uint32_t)mapped[i]);
 }
 
+#define BLOCK 32
+
+/* BLOCK octets in upper case; false when not all are ASCII. Local arrays, of which compilers make vector code. */
+static bool map_block(char *to, const char *from)
+{
+	uint8_t in[BLOCK], out[BLOCK], any = 0;
+
+	memcpy(in, from, BLOCK);
+	for (size_t i = 0; i < BLOCK; i++) {
+		any |= in[i];
+		out[i] = (uint8_t)(in[i] - ((uint8_t)(in[i] - 'a') < 26 ? 32 : 0));
+	}
+	memcpy(to, out, BLOCK);
+	return (any & 0x80) == 0;
+}
+
 /* Append the ASCII that s starts with, in upper case; returns its length. */
 static size_t append_ascii(struct cv_buf *out, struct cv_str s)
 {
@@ -35,21 +52,12 @@ static size_t append_ascii(struct cv_buf *out, struct cv_str s)
 	while (done < s.len) {
 		size_t n = 0, take = CV_MIN(s.len - done, (size_t)4096);
 		char *to = cv_buf_reserve(out, take);
-		uint8_t any = 0;
 
 		if (to == NULL)
 			return s.len;
-		/* 32 at a time, of which compilers make vector code */
-		for (; take - n >= 32; n += 32) {
-			for (size_t k = 0; k < 32; k++) {
-				uint8_t c = (uint8_t)s.ptr[done + n + k];
-
-				any |= c;
-				to[n + k] = (char)(c - ((uint8_t)(c - 'a') < 26 ? 32 : 0));
-			}
-			if (any & 0x80)
-				break;
-		}
+		/* UNSAFE: n + BLOCK <= take, which both sides have. */
+		while (take - n >= BLOCK && map_block(to + n, s.ptr + done + n))
+			n += BLOCK;
 		while (n < take && (uint8_t)s.ptr[done + n] < 0x80) {
 			to[n] = cv_upper(s.ptr[done + n]);
 			n++;
