@@ -518,12 +518,21 @@ int cv_ipc_recv_wait(struct cv_ipc *ipc, int timeout_ms)
 	return result < 0 && eof ? 0 : result;
 }
 
-void cv_ipc_pair(int fds_r[2])
+int cv_ipc_pair_try(int fds_r[2], struct cv_err *err)
 {
 	int size = SOCKET_BUFFER;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds_r) != 0)
-		cv_fatal("no pair of sockets (errno %d)", errno);
+		return cv_err_sys(err, errno, "pair of sockets");
 	for (int i = 0; i < 2; i++)
 		(void)setsockopt(fds_r[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return 0;
+}
+
+void cv_ipc_pair(int fds_r[2])
+{
+	struct cv_err err = { 0 };
+
+	if (cv_ipc_pair_try(fds_r, &err) < 0)
+		cv_fatal("%s", err.text);
 }

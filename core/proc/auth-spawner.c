@@ -68,14 +68,16 @@ static int on_ticket(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct auth_spawner *spawner = ctx;
 	struct cv_str ticket, service, record;
+	uint8_t session;
 
 	(void)ipc;
-	if (!cv_take_str(&msg->payload, CV_TICKET_LEN, &ticket) || !cv_take_str(&msg->payload, 64, &service) || !cv_reader_end(&msg->payload))
+	if (!cv_take_str(&msg->payload, CV_TICKET_LEN, &ticket) || !cv_take_str(&msg->payload, 64, &service) || !cv_take_u8(&msg->payload, &session) ||
+		!cv_reader_end(&msg->payload))
 		return -1;
-	if (auth_ticket_redeem(spawner->auth->tickets, ticket, service, &record))
+	if (auth_ticket_redeem(spawner->auth->tickets, ticket, service, session == 0, &record))
 		send(spawner, CV_MSG_USER_RECORD, msg->id, record);
 	else
-		send_no_record(spawner, msg->id, CV_AUTH_NOUSER, CV_STR("the ticket is not known, too old, or for another service"));
+		send_no_record(spawner, msg->id, CV_AUTH_NOUSER, CV_STR("the ticket is not known, too old, of another kind, or for another service"));
 	return 0;
 }
 

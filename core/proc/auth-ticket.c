@@ -128,14 +128,14 @@ void auth_ticket_make(struct auth_tickets *tickets, struct cv_str service, struc
 	expire(tickets);
 }
 
-bool auth_ticket_redeem(struct auth_tickets *tickets, struct cv_str id, struct cv_str service, struct cv_str *record_r)
+bool auth_ticket_redeem(struct auth_tickets *tickets, struct cv_str id, struct cv_str service, bool many, struct cv_str *record_r)
 {
 	struct ticket *ticket;
 
 	drop_redeemed(tickets);
 	expire(tickets);
 	ticket = cv_map_get(tickets->map, id);
-	if (ticket == NULL || !cv_str_eq(cv_buf_str(&ticket->service), service))
+	if (ticket == NULL || ticket->many != many || !cv_str_eq(cv_buf_str(&ticket->service), service))
 		return false;
 	if (!ticket->many) {
 		take_off(tickets, ticket);

@@ -630,6 +630,7 @@ static void on_peer_closed(void *ctx, struct cv_ipc *ipc)
 		front->spawner = NULL;
 	cv_ipc_free(&gone);
 	fail_pending(front, of_auth);
+	cv_role_peer_lost(front->proc, of_auth ? CV_ROLE_AUTH : CV_ROLE_SPAWNER);
 }
 
 static int front_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t index, int fd)

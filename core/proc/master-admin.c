@@ -19,6 +19,7 @@
 #define REQUEST_LIMIT_MS 10000
 #define STATUS_LIMIT_MS 2000
 #define CONNECTIONS_MAX 64
+#define ACCEPT_PAUSE_MS 500 /* when no descriptors are left */
 
 /* A connection whose request is yet to come. */
 struct conn {
@@ -45,6 +46,7 @@ struct master_admin {
 	char *path;
 	int fd;
 	struct cv_io *io;
+	struct cv_timer *pause;
 	struct cv_node conns, queries;
 	size_t conn_count;
 	uint64_t next_id;
@@ -368,6 +370,15 @@ static void on_late(void *ctx)
 	conn_free(ctx);
 }
 
+static void on_accept(void *ctx, unsigned events);
+
+static void on_paused(void *ctx)
+{
+	struct master_admin *ma = ctx;
+
+	ma->io = cv_io_add(ma->m->loop, ma->fd, CV_IO_READ, on_accept, ma);
+}
+
 static void on_accept(void *ctx, unsigned events)
 {
 	struct master_admin *ma = ctx;
@@ -377,8 +388,14 @@ static void on_accept(void *ctx, unsigned events)
 
 	(void)events;
 	int fd = accept4(ma->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (fd < 0)
+	if (fd < 0) {
+		/* The connection stays there to be taken: asking again at once would be a spin. */
+		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+			cv_io_remove(&ma->io);
+			cv_timer_set(ma->pause, ACCEPT_PAUSE_MS);
+		}
 		return;
+	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0 || (cred.uid != 0 && cred.uid != geteuid())) {
 		(void)cv_err_set_public(&err, CV_ERR_PERM, "only root and the user who runs the server may do this");
 		cv_admin_refuse(fd, &err);
@@ -465,6 +482,8 @@ int master_admin_start(struct master *m, struct cv_err *err)
 	ma->path = cv_strdup(path);
 	if (listen(ma->fd, 16) < 0)
 		return cv_err_sys(err, errno, "%s", path);
+	ma->pause = cv_timer_add(m->loop, 0, on_paused, ma);
+	cv_timer_stop(ma->pause);
 	ma->io = cv_io_add(m->loop, ma->fd, CV_IO_READ, on_accept, ma);
 	return 0;
 }
@@ -489,6 +508,7 @@ void master_admin_stop(struct master *m)
 		cv_admin_done(admin, NULL);
 	}
 	cv_io_remove(&ma->io);
+	cv_timer_remove(&ma->pause);
 	if (ma->fd >= 0)
 		(void)close(ma->fd);
 	if (ma->path != NULL)

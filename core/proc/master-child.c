@@ -95,21 +95,34 @@ static void send_peer(struct child *to, const struct child *peer, int fd)
 	cv_buf_deinit(&out);
 }
 
+static bool can_link(const struct child *a, const struct child *b)
+{
+	return b != a && !b->gone && b->state != CHILD_DRAINING && b->state != CHILD_STOPPING && linked(a->ops->role, b->ops->role);
+}
+
+static void link_up(struct child *a, struct child *b)
+{
+	struct cv_err err = { 0 };
+	int pair[2];
+
+	if (cv_ipc_pair_try(pair, &err) < 0) {
+		cv_error(NULL, "%s and %s cannot be connected: %s", a->ops->name, b->ops->name, err.text);
+		return;
+	}
+	send_peer(a, b, pair[0]);
+	send_peer(b, a, pair[1]);
+	(void)close(pair[0]);
+	(void)close(pair[1]);
+}
+
 static void connect_peers(struct child *child)
 {
 	struct cv_node *node, *next;
 
 	cv_list_foreach(&child->m->children, node, next) {
 		struct child *other = cv_container(node, struct child, node);
-		if (other == child || other->gone || other->state == CHILD_DRAINING || other->state == CHILD_STOPPING ||
-			!linked(child->ops->role, other->ops->role))
-			continue;
-		int pair[2];
-		cv_ipc_pair(pair);
-		send_peer(child, other, pair[0]);
-		send_peer(other, child, pair[1]);
-		(void)close(pair[0]);
-		(void)close(pair[1]);
+		if (can_link(child, other))
+			link_up(child, other);
 	}
 }
 
@@ -185,9 +198,31 @@ static int on_status(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return master_on_status(ctx, msg);
 }
 
+/* The channel between two that are well was cut, by one that had no descriptors left or did not like what it read. */
+static int on_peer_lost(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct child *child = ctx;
+	struct cv_node *node, *next;
+	uint8_t role;
+
+	(void)ipc;
+	if (!cv_take_u8(&msg->payload, &role) || !cv_reader_end(&msg->payload))
+		return -1;
+	cv_list_foreach(&child->m->children, node, next) {
+		struct child *other = cv_container(node, struct child, node);
+		if (other->ops->role == (enum cv_role)role && can_link(child, other)) {
+			cv_warn(NULL, "%s (pid %ld) lost its channel to %s (pid %ld): they get another", child->ops->name, (long)child->pid,
+				other->ops->name, (long)other->pid);
+			link_up(child, other);
+		}
+	}
+	return 0;
+}
+
 static const struct cv_ipc_type child_table[] = {
 	{ CV_MSG_READY, "READY", 0, 0, 0, 0, on_ready },
 	{ CV_MSG_RELOADED, "RELOADED", 4096, 0, 0, 0, on_reloaded },
+	{ CV_MSG_PEER_LOST, "PEER_LOST", 1, 0, 0, 0, on_peer_lost },
 	{ CV_MSG_STATUS, "STATUS", CV_IPC_MAX_PAYLOAD, 0, 0, 0, on_status },
 };
 

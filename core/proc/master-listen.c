@@ -291,6 +291,9 @@ static int listen_one(struct master *m, const struct listener_want *want, struct
 		l->wanted = true;
 		if (strcmp(l->protocol, want->protocol) != 0 || strcmp(l->name, want->name) != 0 || l->tls != want->tls)
 			l->change = want;
+		/* A backlog may be changed while one listens. The service manager's is its own. */
+		if (!l->inherited && listen(l->fd, want->backlog) < 0)
+			return cv_err_sys(err, errno, "listener %s", want->name);
 		return l->is_unix && !l->inherited ? own_socket(m, want, err) : 1;
 	}
 	int fd = take_inherited(m, want, &to);

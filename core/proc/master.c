@@ -309,31 +309,60 @@ void master_fail(struct master *m, const char *text)
 
 /* ---- TLS ------------------------------------------------------------------------------------------------------------------- */
 
-/* What fronts get from now on. 1: it differs from before, 0: it is the same. */
-static int take_tls(struct master *m, const struct master_conf *mc, bool fresh, struct cv_err *err)
-{
-	struct cv_buf out;
+/* What fronts may get from now on. */
+struct new_tls {
+	struct cv_buf data;
+	int memfd; /* -1: the same as before */
+};
 
-	cv_buf_init_wipe(&out, 64 * 1024 * 1024);
-	if (tls_conf_build(mc, fresh, &out, err) < 0) {
-		cv_buf_deinit(&out);
+static int make_tls(const struct master *m, const struct master_conf *mc, bool fresh, struct new_tls *tls, struct cv_err *err)
+{
+	tls->memfd = -1;
+	cv_buf_init_wipe(&tls->data, 64 * 1024 * 1024);
+	if (tls_conf_build(mc, fresh, &tls->data, err) < 0) {
+		cv_buf_deinit(&tls->data);
 		return -1;
 	}
-	if (m->tls_memfd >= 0 && cv_str_eq(cv_buf_str(&out), cv_buf_str(&m->tls_data))) {
-		cv_buf_deinit(&out);
+	if (m->tls_memfd >= 0 && cv_str_eq(cv_buf_str(&tls->data), cv_buf_str(&m->tls_data)))
 		return 0;
-	}
-	int fd = cv_memfd_from("culver-tls", cv_buf_str(&out), err);
-	if (fd < 0) {
-		cv_buf_deinit(&out);
+	tls->memfd = cv_memfd_from("culver-tls", cv_buf_str(&tls->data), err);
+	if (tls->memfd < 0) {
+		cv_buf_deinit(&tls->data);
 		return -1;
+	}
+	return 0;
+}
+
+/* True: it differs from before. */
+static bool use_tls(struct master *m, struct new_tls *tls)
+{
+	if (tls->memfd < 0) {
+		cv_buf_deinit(&tls->data);
+		return false;
 	}
 	if (m->tls_memfd >= 0)
 		(void)close(m->tls_memfd);
-	m->tls_memfd = fd;
+	m->tls_memfd = tls->memfd;
 	cv_buf_deinit(&m->tls_data);
-	m->tls_data = out;
-	return 1;
+	m->tls_data = tls->data;
+	return true;
+}
+
+static void drop_tls(struct new_tls *tls)
+{
+	if (tls->memfd >= 0)
+		(void)close(tls->memfd);
+	cv_buf_deinit(&tls->data);
+}
+
+/* 1: it differs from before, 0: it is the same. */
+static int take_tls(struct master *m, const struct master_conf *mc, bool fresh, struct cv_err *err)
+{
+	struct new_tls tls;
+
+	if (make_tls(m, mc, fresh, &tls, err) < 0)
+		return -1;
+	return use_tls(m, &tls) ? 1 : 0;
 }
 
 static void send_tls(struct master *m)
@@ -553,9 +582,14 @@ int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), voi
 		log_problem(&problems, "base_dir can be changed by a restart only");
 		master_conf_free(&now);
 	}
-	int tls = -1;
-	if (now != NULL && (master_listen(m, now, &err) < 0 || (tls = take_tls(m, now, false, &err)) < 0)) {
+	struct new_tls tls = { .memfd = -1 };
+	if (now != NULL && make_tls(m, now, false, &tls, &err) < 0) {
 		log_problem(&problems, err.text);
+		master_conf_free(&now);
+	} else if (now != NULL && master_listen(m, now, &err) < 0) {
+		/* Last, since nobody may find a listener open that is not served. */
+		log_problem(&problems, err.text);
+		drop_tls(&tls);
 		master_conf_free(&now);
 	}
 	if (now == NULL) {
@@ -564,6 +598,7 @@ int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), voi
 		return -1;
 	}
 	m->mc = now;
+	bool tls_differs = use_tls(m, &tls);
 	uint64_t known = m->next_token;
 	give_tokens(m);
 	m->reloading = true;
@@ -574,7 +609,7 @@ int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), voi
 	for (size_t i = 0; i < CV_MIN(m->fronts.count, (size_t)now->front_count); i++)
 		reload_slot(m->fronts.data[i], before, before->front_modules, now->front_modules, known);
 	set_front_count(m, now->front_count);
-	if (tls > 0)
+	if (tls_differs)
 		send_tls(m);
 	forget_listeners(m);
 	master_conf_free(&before);

@@ -13,7 +13,7 @@
      auth   <-> helper                  HELPER_*  (private to auth)
 
    Trust: front may lie. It never names a user to spawner: it presents a ticket that auth made, good for one user, one service ("imap" sessions, "lmtp"
-   jobs …), one use for sessions, one minute. */
+   jobs …), one use for sessions, one minute. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for. */
 #ifndef CV_PROC_MESSAGES_H
 #define CV_PROC_MESSAGES_H
 
@@ -36,6 +36,7 @@ enum cv_msg {
 	CV_MSG_READY = 32,      /* (empty) after START: serving */
 	CV_MSG_STATUS,          /* id; kv: figures for `culver status` */
 	CV_MSG_RELOADED,        /* u8 ok, str text: after a CONF or TLS that came later than START */
+	CV_MSG_PEER_LOST,       /* u8 role: the channel to that process is gone and no other came: a new one is wanted, if the process is there */
 
 	/* -- front -> auth -- */
 	CV_MSG_AUTH_BEGIN = 64, /* id; str service, str mech, str initial, str session, str remote, u32 rport, str local, u32 lport, str local_name,
@@ -51,7 +52,7 @@ enum cv_msg {
 	CV_MSG_MECHS,           /* u16 count; each: str name, u8 opts (enum cv_sasl_opts); sent first and after reload */
 
 	/* -- spawner -> auth -- */
-	CV_MSG_TICKET = 96,     /* id; str ticket, str service: consume and tell whose it is */
+	CV_MSG_TICKET = 96,     /* id; str ticket, str service, u8 session: consume and tell whose it is. A session needs a ticket of a login, a job one of a look-up */
 	CV_MSG_USERDB,          /* id; str user, str service: administrators' jobs */
 	CV_MSG_USER_LIST,       /* id; str mask: iterate users, replies USER_LIST_ROW… then USER_LIST_END */
 	/* -- auth -> spawner -- */

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #define CONF_MAX (64u * 1024 * 1024)
+/* A process that died is missed by its peers before master has reaped it and started another, which brings channels of its own. */
+#define RELINK_MS 500
 
 /* States of the control channel: what may come when. */
 enum {
@@ -264,7 +266,32 @@ static int on_peer(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	(void)ipc;
 	if (!cv_take_u8(&msg->payload, &role) || !cv_take_u32(&msg->payload, &index) || !cv_reader_end(&msg->payload) || proc->ops->peer == NULL)
 		return -1;
+	proc->lost_peers &= ~(unsigned)role;
 	return proc->ops->peer(proc, (enum cv_role)role, index, take_fd(msg));
+}
+
+static void on_relink(void *ctx)
+{
+	static const enum cv_role roles[] = { CV_ROLE_AUTH, CV_ROLE_SPAWNER };
+	struct cv_role_proc *proc = ctx;
+
+	for (size_t i = 0; i < CV_COUNT_OF(roles) && !proc->stopping; i++) {
+		uint8_t role = (uint8_t)roles[i];
+		if ((proc->lost_peers & (unsigned)roles[i]) != 0 && cv_ipc_send(proc->control, CV_MSG_PEER_LOST, 0, cv_str_mem(&role, 1), NULL, 0) < 0)
+			cv_loop_stop(proc->loop);
+	}
+	/* Until it is there: it may have no descriptors left, now and for a while. */
+	if (proc->lost_peers != 0)
+		cv_timer_set(proc->relink, RELINK_MS);
+}
+
+void cv_role_peer_lost(struct cv_role_proc *proc, enum cv_role role)
+{
+	proc->lost_peers |= (unsigned)role;
+	if (proc->relink == NULL)
+		proc->relink = cv_timer_add(proc->loop, RELINK_MS, on_relink, proc);
+	else
+		cv_timer_set(proc->relink, RELINK_MS);
 }
 
 static int on_listener(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
@@ -498,6 +525,7 @@ int cv_role_main(const struct cv_role_ops *ops, uint32_t index)
 	cv_loop_run(proc->loop);
 	if (ops->deinit != NULL && proc->state != NULL)
 		ops->deinit(proc);
+	cv_timer_remove(&proc->relink);
 	cv_ipc_free(&proc->control);
 	cv_registry_free(&proc->registry);
 	cv_gen_unref(&proc->gen);

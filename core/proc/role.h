@@ -41,6 +41,9 @@ struct cv_role_proc {
 	void *state;                /* the role's own */
 	bool started;
 	bool stopping;
+	/* Roles whose channel is lost, and when to ask master for another. */
+	unsigned lost_peers;
+	struct cv_timer *relink;
 };
 
 struct cv_role_ops {
@@ -81,6 +84,10 @@ int cv_role_main(const struct cv_role_ops *ops, uint32_t index);
 
 /* Open the log that settings ask for. */
 CV_MUST_CHECK int cv_role_log_open(const struct cv_core_settings *core, const char *role, struct cv_err *err);
+
+/* The channel to the (one) process of that role was closed. When no new one has come after a moment, master is asked for it: the process may be well, and only
+   the channel broken. */
+void cv_role_peer_lost(struct cv_role_proc *proc, enum cv_role role);
 
 /* Tell master that the role serves, after a start that returned 1. */
 void cv_role_ready(struct cv_role_proc *proc);

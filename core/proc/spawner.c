@@ -17,9 +17,21 @@
 /* A worker that is to end and does not. */
 #define STOP_LIMIT_MS 30000
 #define AUTH_WAIT_MS 60000
+/* Descriptors kept back for channels, the log, the library, and messages on their way from each front. */
+#define FDS_RESERVED 128
+#define NOISE_MS 60000
 #define WAITING_MAX 10000 /* questions to auth at a time: beyond this the server is in trouble */
 
 /* ---- Requests ---------------------------------------------------------------------------------------------------------- */
+
+static void request_close_fd(struct request *r)
+{
+	if (r->fd < 0)
+		return;
+	(void)close(r->fd);
+	r->fd = -1;
+	r->sp->held_fds--;
+}
 
 static void request_free(struct request **request_p)
 {
@@ -29,8 +41,7 @@ static void request_free(struct request **request_p)
 	if (r == NULL)
 		return;
 	cv_list_remove(&r->node);
-	if (r->fd >= 0)
-		(void)close(r->fd);
+	request_close_fd(r);
 	cv_arena_free(&r->arena);
 	cv_free(r);
 }
@@ -43,7 +54,9 @@ static struct request *request_new(struct spawner *sp, enum request_kind kind, s
 	r->kind = kind;
 	r->front = front;
 	r->front_id = front_id;
+	r->sp = sp;
 	r->fd = fd;
+	sp->held_fds += fd >= 0;
 	r->id = ++sp->next_id;
 	return r;
 }
@@ -82,6 +95,7 @@ static void request_fail(struct request *r, const struct cv_err *err)
 	case REQUEST_ADMIN:
 		cv_admin_refuse(r->fd, err);
 		r->fd = -1;
+		r->sp->held_fds--;
 		break;
 	}
 	cv_buf_deinit(&out);
@@ -180,9 +194,7 @@ static void worker_take(struct worker *w, struct request *r)
 		break;
 	case REQUEST_JOB:
 		worker_send(w, CV_MSG_WORKER_JOB, r->id, r->payload, r->fd);
-		if (r->fd >= 0)
-			(void)close(r->fd);
-		r->fd = -1;
+		request_close_fd(r);
 		(void)cv_map_set(w->jobs, cv_str_mem(&r->id, sizeof(r->id)), r);
 		cv_list_append(&w->running, &r->node);
 		break;
@@ -214,7 +226,8 @@ static size_t sessions_from(const struct worker *w, const struct request *r)
 static int check_limits(const struct worker *w, const struct request *r, struct cv_err *err)
 {
 	const struct cv_gen *gen = w->sp->proc->gen;
-	uint64_t per_address = gen->core->mail_max_userip_connections, per_user = w->sp->session_limit;
+	uint64_t per_address = gen->core->mail_max_userip_connections, per_user = w->sp->session_limit, waiting = 0;
+	struct cv_node *node, *next;
 
 	if (r->kind != REQUEST_SESSION)
 		return 0;
@@ -226,8 +239,11 @@ static int check_limits(const struct worker *w, const struct request *r, struct 
 	if (per_address != 0 && r->remote.len > 0 && sessions_from(w, r) >= per_address)
 		return cv_err_set_public(err, CV_ERR_LIMIT, "Maximum number of connections from user+IP exceeded (mail_max_userip_connections=%llu)",
 			(unsigned long long)per_address);
-	if (per_user != 0 && cv_map_count(w->sessions) >= per_user)
-		return cv_err_set_public(err, CV_ERR_LIMIT, "Too many sessions of this user");
+	cv_list_foreach(&w->waiting, node, next)
+		waiting += cv_container(node, struct request, node)->kind == REQUEST_SESSION;
+	if (per_user != 0 && cv_map_count(w->sessions) + waiting >= per_user)
+		return cv_err_set_public(err, CV_ERR_LIMIT, "Maximum number of sessions of this user exceeded ([service worker] client_limit=%llu)",
+			(unsigned long long)per_user);
 	return 0;
 }
 
@@ -420,6 +436,8 @@ static int worker_start(struct spawner *sp, struct request *r, struct cv_err *er
 		}
 		return cv_err_set(err, CV_ERR_LIMIT, "all %zu workers are in use (default_process_limit)", sp->worker_limit);
 	}
+	if (cv_ipc_pair_try(pair, err) < 0)
+		return cv_err_context(err, "starting a worker");
 	w = cv_new0(struct worker);
 	w->sp = sp;
 	w->arena = cv_arena_new("worker", NULL, 0);
@@ -440,7 +458,6 @@ static int worker_start(struct spawner *sp, struct request *r, struct cv_err *er
 	w->since_sec = cv_time_now_sec();
 	cv_list_init(&w->waiting);
 	cv_list_init(&w->running);
-	cv_ipc_pair(pair);
 	(void)fflush(NULL);
 	w->pid = fork();
 	if (w->pid == 0)
@@ -685,6 +702,24 @@ static void on_auth_closed(void *ctx, struct cv_ipc *ipc)
 	(void)ipc;
 	cv_ipc_free(&sp->auth);
 	fail_asked(sp);
+	cv_role_peer_lost(sp->proc, CV_ROLE_AUTH);
+}
+
+/* Those of workers, of requests, and what is on its way: one that did not arrive for want of a number would cost the whole channel. */
+static bool fds_left(const struct spawner *sp)
+{
+	return sp->worker_count + sp->held_fds + FDS_RESERVED < sp->fd_limit;
+}
+
+static void say_full(struct spawner *sp)
+{
+	uint64_t now = cv_loop_now_ms(sp->loop);
+
+	if (sp->said_full_ms != 0 && now - sp->said_full_ms < NOISE_MS)
+		return;
+	sp->said_full_ms = now;
+	cv_error(NULL, "the spawner has no descriptors left: %zu workers, %zu requests, limit %llu (LimitNOFILE of the service, ulimit -n)", sp->worker_count,
+		sp->held_fds, (unsigned long long)sp->fd_limit);
 }
 
 static void ask_auth(struct spawner *sp, struct request *r, uint16_t type, struct cv_str what, struct cv_str service)
@@ -695,9 +730,13 @@ static void ask_auth(struct spawner *sp, struct request *r, uint16_t type, struc
 	cv_buf_init(&out, 4096);
 	cv_put_str(&out, what);
 	cv_put_str(&out, service);
+	if (type == CV_MSG_TICKET)
+		cv_put_u8(&out, r->kind == REQUEST_SESSION);
 	int result = -1;
 	if (sp->stopping)
 		(void)cv_err_set_public(&err, CV_ERR_UNAVAILABLE, "The server is shutting down");
+	else if (!fds_left(sp))
+		(void)cv_err_set_public(&err, CV_ERR_LIMIT, "The server has no room for more sessions");
 	else if (sp->auth == NULL || cv_map_count(sp->asked) >= WAITING_MAX)
 		(void)cv_err_set(&err, CV_ERR_UNAVAILABLE, sp->auth == NULL ? "there is no auth process now" : "auth is overloaded");
 	else if (cv_ipc_send(sp->auth, type, r->id, cv_buf_str(&out), NULL, 0) < 0)
@@ -706,6 +745,8 @@ static void ask_auth(struct spawner *sp, struct request *r, uint16_t type, struc
 		result = 0;
 	cv_buf_deinit(&out);
 	if (result < 0) {
+		if (!fds_left(sp))
+			say_full(sp);
 		request_fail(r, &err);
 		return;
 	}
@@ -912,6 +953,7 @@ static int spawner_init(struct cv_role_proc *proc, struct cv_err *err)
 	sp->by_user = cv_map_new();
 	sp->by_pid = cv_map_new();
 	sp->asked = cv_map_new();
+	sp->fd_limit = cv_limit_nofile();
 	/* The one process that maps the mail library, for its workers. */
 	void *library = dlopen(CV_MAIL_LIBRARY, RTLD_NOW | RTLD_GLOBAL);
 	if (library == NULL)

@@ -25,6 +25,7 @@ struct front_peer {
 struct request {
 	struct cv_node node; /* spawner.waiting (asked of auth), worker.waiting, worker.running */
 	struct cv_arena *arena;
+	struct spawner *sp;
 	enum request_kind { REQUEST_SESSION = 1, REQUEST_JOB, REQUEST_ADMIN } kind;
 	struct front_peer *front; /* NULL: it is gone, or an administrator asks */
 	uint64_t front_id, id;
@@ -85,6 +86,9 @@ struct spawner {
 	struct cv_map *asked;   /* id -> the same */
 	struct cv_map *by_user, *by_pid;
 	size_t worker_count;
+	size_t held_fds;        /* of requests */
+	uint64_t fd_limit;
+	uint64_t said_full_ms;
 	uint64_t next_id, worker_limit, session_limit, idle_ms, vsz_limit;
 	uint32_t mail_uid, mail_gid; /* UINT32_MAX: not set */
 	CV_VEC(uint32_t) groups;

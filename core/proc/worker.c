@@ -409,9 +409,14 @@ static bool skip_kv(struct cv_reader *reader)
 
 static const struct cv_session_protocol *find_protocol(const struct worker_process *wp, struct cv_str name)
 {
-	char *text = cv_arena_cstr(wp->arena, name);
+	char text[64];
 
-	return text != NULL ? cv_provider_get(wp->args->registry, CV_CAP_SESSION, text) : NULL;
+	/* On the stack: a worker may see millions of jobs. */
+	if (name.len == 0 || name.len >= sizeof(text) || cv_str_has_nul(name))
+		return NULL;
+	memcpy(text, name.ptr, name.len);
+	text[name.len] = '\0';
+	return cv_provider_get(wp->args->registry, CV_CAP_SESSION, text);
 }
 
 static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)

@@ -261,24 +261,42 @@ static void tickets_are_good_for_one_service_once_and_a_minute(void **state CV_U
 	assert_memory_not_equal(a, b, sizeof(a));
 	assert_int_equal(auth_tickets_count(tickets), 3);
 	/* To ask for the wrong service does not use it up. */
-	assert_false(auth_ticket_redeem(tickets, id_of(a), CV_STR("pop3"), &record));
-	assert_true(auth_ticket_redeem(tickets, id_of(a), CV_STR("imap"), &record));
+	assert_false(auth_ticket_redeem(tickets, id_of(a), CV_STR("pop3"), false, &record));
+	assert_true(auth_ticket_redeem(tickets, id_of(a), CV_STR("imap"), false, &record));
 	assert_str(record, "jo");
-	assert_false(auth_ticket_redeem(tickets, id_of(a), CV_STR("imap"), &record));
+	assert_false(auth_ticket_redeem(tickets, id_of(a), CV_STR("imap"), false, &record));
 	for (int i = 0; i < 3; i++) {
-		assert_true(auth_ticket_redeem(tickets, id_of(many), CV_STR("lmtp"), &record));
+		assert_true(auth_ticket_redeem(tickets, id_of(many), CV_STR("lmtp"), true, &record));
 		assert_str(record, "tim");
 	}
 	a[0] ^= 1;
-	assert_false(auth_ticket_redeem(tickets, id_of(a), CV_STR("imap"), &record));
-	assert_false(auth_ticket_redeem(tickets, cv_str_sub(id_of(b), 0, 15), CV_STR("imap"), &record));
-	assert_false(auth_ticket_redeem(tickets, CV_STR(""), CV_STR("imap"), &record));
+	assert_false(auth_ticket_redeem(tickets, id_of(a), CV_STR("imap"), false, &record));
+	assert_false(auth_ticket_redeem(tickets, cv_str_sub(id_of(b), 0, 15), CV_STR("imap"), false, &record));
+	assert_false(auth_ticket_redeem(tickets, CV_STR(""), CV_STR("imap"), false, &record));
 	advance(loop, AUTH_TICKET_LOGIN_MS);
 	/* The clock alone takes it away: a record is not kept for nothing. */
 	assert_int_equal(auth_tickets_count(tickets), 1);
-	assert_false(auth_ticket_redeem(tickets, id_of(b), CV_STR("imap"), &record));
+	assert_false(auth_ticket_redeem(tickets, id_of(b), CV_STR("imap"), false, &record));
 	advance(loop, AUTH_TICKET_LOOKUP_MS - AUTH_TICKET_LOGIN_MS);
 	assert_int_equal(auth_tickets_count(tickets), 0);
+	auth_tickets_free(&tickets);
+	cv_loop_free(&loop);
+}
+
+/* A front that lies could have any user's ticket by a look-up for "imap", without a password. */
+static void ticket_of_a_lookup_starts_no_session(void **state CV_UNUSED)
+{
+	struct cv_loop *loop = cv_loop_new(CV_LOOP_FAKE);
+	struct auth_tickets *tickets = auth_tickets_new(loop);
+	uint8_t lookup[CV_TICKET_LEN], login[CV_TICKET_LEN];
+	struct cv_str record;
+
+	auth_ticket_make(tickets, CV_STR("imap"), CV_STR("jo"), true, lookup);
+	auth_ticket_make(tickets, CV_STR("imap"), CV_STR("jo"), false, login);
+	assert_false(auth_ticket_redeem(tickets, id_of(lookup), CV_STR("imap"), false, &record));
+	assert_false(auth_ticket_redeem(tickets, id_of(login), CV_STR("imap"), true, &record));
+	assert_true(auth_ticket_redeem(tickets, id_of(lookup), CV_STR("imap"), true, &record));
+	assert_true(auth_ticket_redeem(tickets, id_of(login), CV_STR("imap"), false, &record));
 	auth_tickets_free(&tickets);
 	cv_loop_free(&loop);
 }
@@ -294,8 +312,8 @@ static void tickets_are_bounded_and_logins_outlast_lookups(void **state CV_UNUSE
 	for (unsigned i = 0; i < AUTH_TICKETS_MAX + 10; i++)
 		auth_ticket_make(tickets, CV_STR("lmtp"), CV_STR("r"), true, id);
 	assert_int_equal(auth_tickets_count(tickets), AUTH_TICKETS_MAX);
-	assert_true(auth_ticket_redeem(tickets, id_of(login), CV_STR("imap"), &record));
-	assert_true(auth_ticket_redeem(tickets, id_of(id), CV_STR("lmtp"), &record));
+	assert_true(auth_ticket_redeem(tickets, id_of(login), CV_STR("imap"), false, &record));
+	assert_true(auth_ticket_redeem(tickets, id_of(id), CV_STR("lmtp"), true, &record));
 	auth_tickets_free(&tickets);
 	cv_loop_free(&loop);
 }
@@ -438,6 +456,7 @@ int main(void)
 		cv_test(networks_match_as_written),
 		cv_test(tickets_are_good_for_one_service_once_and_a_minute),
 		cv_test(tickets_are_bounded_and_logins_outlast_lookups),
+		cv_test(ticket_of_a_lookup_starts_no_session),
 		cv_test(names_that_could_be_paths_are_not_safe),
 		cv_test(masks_match_any_run_and_any_one),
 		cv_test(each_user_is_listed_once_and_trouble_is_told),

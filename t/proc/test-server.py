@@ -7,6 +7,7 @@ import fcntl
 import os
 import pwd
 import re
+import resource
 import signal
 import socket
 import ssl
@@ -347,6 +348,39 @@ class Crashes(unittest.TestCase):
             wait_until("logins", s.can_log_in)
             self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
 
+    def test_a_channel_that_broke_is_made_anew(self):
+        with Server(sections="[service front]\nprocess_limit = 1\n") as s, s.session("bob") as b:
+            spawner = s.pids("spawner")[0]
+            soft, hard = resource.prlimit(spawner, resource.RLIMIT_NOFILE)
+            open_fds = {int(fd) for fd in os.listdir(f"/proc/{spawner}/fd")}
+            used = min(set(range(1000)) - open_fds)
+            with s.client() as c:
+                # The connection cannot arrive: the spawner cuts the channel, as it does with whatever breaks the rules.
+                resource.prlimit(spawner, resource.RLIMIT_NOFILE, (used, hard))
+                answer = c.login("alice")
+                resource.prlimit(spawner, resource.RLIMIT_NOFILE, (soft, hard))
+            self.assertIn(answer, ("", "NO unavailable Temporary failure"), s.log())
+            s.wait_log("lost its channel to spawner")
+            wait_until("logins", s.can_log_in)
+            self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
+            self.assertEqual(b.cmd("x"), "ECHO x")
+            self.assertEqual(s.pids("spawner"), [spawner])
+
+    def test_the_spawner_keeps_descriptors_back(self):
+        with Server(nofile=134, sections="[service front]\nprocess_limit = 1\n", users=["u%d" % i for i in range(12)]) as s:
+            held, answers = [], []
+            for i in range(12):
+                c = s.client()
+                held.append(c)
+                answers.append(c.login("u%d" % i))
+            self.assertIn("OK logged in resume", answers)
+            self.assertTrue(answers[-1].startswith("NO limit"), answers)
+            s.wait_log(r"spawner has no descriptors left.*LimitNOFILE")
+            for c in held:
+                c.cmd("QUIT")
+                c.close()
+            self.assertNotRegex(s.log(), "refused|lost its channel")
+
     def test_nobody_outlives_the_master(self):
         with Server() as s, s.session():
             pids = list(s.processes())
@@ -368,6 +402,24 @@ class Crashes(unittest.TestCase):
 
 
 class Reload(unittest.TestCase):
+    def test_a_refused_reload_opens_no_listener(self):
+        with Server(tls=True) as s:
+            port = free_port()
+            with open(s.dir + "/cert.pem", "rb") as f:
+                good = f.read()
+            with open(s.dir + "/cert.pem", "w") as f:
+                f.write("no certificate\n")
+            s.write(sections=f"[listener more]\nprotocol = echo\nport = {port}\n")
+            s.reload()
+            self.assertIn("the new settings are not taken", s.log())
+            with self.assertRaises(ConnectionRefusedError):
+                Client(port)
+            with open(s.dir + "/cert.pem", "wb") as f:
+                f.write(good)
+            s.reload()
+            with Client(port) as c:
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+
     def test_connections_stay_and_new_ones_have_the_new_settings(self):
         with Server(tls=True) as s, s.session() as c, s.tls_client() as t, s.client() as before:
             self.assertEqual(t.login("bob"), "OK logged in resume")

@@ -53,6 +53,8 @@ CV_EXPORT CV_MUST_CHECK int cv_ipc_send(struct cv_ipc *ipc, uint16_t type, uint6
 CV_EXPORT CV_MUST_CHECK int cv_ipc_recv_wait(struct cv_ipc *ipc, int timeout_ms);
 /* A connected pair of SOCK_SEQPACKET sockets, CLOEXEC, with buffers large enough for CV_IPC_MAX_PAYLOAD. */
 CV_EXPORT void cv_ipc_pair(int fds_r[2]);
+/* The same for processes that may run out of descriptors: -1 with err set. */
+CV_EXPORT CV_MUST_CHECK int cv_ipc_pair_try(int fds_r[2], struct cv_err *err);
 
 /* A sealed memfd with data (F_SEAL_WRITE|SHRINK|GROW|SEAL); name for /proc. -1 with err on failure. */
 CV_EXPORT CV_MUST_CHECK int cv_memfd_from(const char *name, struct cv_str data, struct cv_err *err);
