@@ -8,6 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+
+CV_NORETURN static void out_of_memory(size_t count, size_t size)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+		cv_fatal("out of memory (%zu times %zu octets): this process may have %llu octets of address space (vsz_limit, default_vsz_limit)", count, size,
+			(unsigned long long)limit.rlim_cur);
+	cv_fatal("out of memory (%zu times %zu octets)", count, size);
+}
 
 void *cv_calloc(size_t count, size_t size)
 {
@@ -15,7 +26,7 @@ void *cv_calloc(size_t count, size_t size)
 	void *p = count == 0 || size == 0 ? calloc(1, 1) : calloc(count, size);
 
 	if (p == NULL)
-		cv_fatal("out of memory (%zu times %zu octets)", count, size);
+		out_of_memory(count, size);
 	return p;
 }
 
@@ -32,7 +43,7 @@ void *cv_reallocarray(void *p, size_t count, size_t size)
 		cv_fatal("size overflow (%zu times %zu octets)", count, size);
 	p = realloc(p, total > 0 ? total : 1);
 	if (p == NULL)
-		cv_fatal("out of memory (%zu octets)", total);
+		out_of_memory(1, total);
 	return p;
 }
 

@@ -164,7 +164,9 @@ static void explain_row(struct cv_buf *out, const struct cv_settings_table *tabl
 	else
 		cv_buf_printf(out, "  Default:  %s\n", row->def != NULL && *row->def != '\0' ? row->def : "empty");
 	if (table->kind == NULL)
-		cv_buf_append_c(out, "  Place:    top of the file; [protocol], [local] and [remote] sections may override it\n");
+		cv_buf_append_c(out, (row->opts & CV_SET_BY_PROTOCOL) != 0 ? "  Place:    top of the file; [protocol] sections may override it\n" :
+			table->top_only || (row->opts & CV_SET_TOP) != 0 ? "  Place:    top of the file\n" :
+									   "  Place:    top of the file; [protocol], [local] and [remote] sections may override it\n");
 	else
 		cv_buf_printf(out, "  Place:    in a section [%s NAME]\n", table->kind);
 	if ((row->opts & CV_SET_READFILE) != 0)

@@ -254,6 +254,22 @@ static void read_value_file(struct load *load, struct conf_entry *entry, const c
 	cv_buf_deinit(&text);
 }
 
+/* Whether some table reads the key where a filter can change it. */
+static bool counts_in(const struct load *load, const struct conf_section *section, const char *key)
+{
+	for (size_t i = 0; i < load->table_count; i++) {
+		const struct cv_settings_table *table = load->tables[i];
+		for (size_t j = 0; table->kind == NULL && j < table->count; j++) {
+			unsigned opts = table->rows[j].opts;
+			if (strcmp(table->rows[j].key, key) != 0)
+				continue;
+			if (table->top_only ? (opts & CV_SET_BY_PROTOCOL) != 0 && section->filter == CONF_FILTER_PROTOCOL : (opts & CV_SET_TOP) == 0)
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Check the value against every row of that name and put it into the section, over an earlier file's. */
 static void set_entry(struct load *load, struct conf_section *section, struct conf_entry *entry, bool quoted, const char *dir)
 {
@@ -272,6 +288,13 @@ static void set_entry(struct load *load, struct conf_section *section, struct co
 		entry->flags |= CONF_ENTRY_EXTRA | CONF_ENTRY_SECRET;
 		if (looks_secret(entry->key))
 			entry->flags |= CONF_ENTRY_HIDE;
+	}
+	if (filter && row != NULL && !counts_in(load, section, entry->key)) {
+		cv_conf_problem_add(&load->problems, entry->file, entry->line, "%s has no effect in [%s]: %s", entry->key, title,
+			counts_in(load, &(const struct conf_section){ .filter = CONF_FILTER_PROTOCOL }, entry->key) ?
+				"put it at the top, before any section, or into [protocol NAME]" :
+				"put it at the top, before any section");
+		return;
 	}
 	bool readfile = row != NULL && (row->opts & CV_SET_READFILE) != 0;
 	if (readfile || (row != NULL && (row->opts & CV_SET_SECRET) != 0))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   The log of a process: builds the line, and writes it to the one target that is open. No memory is allocated per line. */
+   The log of a process: builds the line, and writes it to the target that is open for its level. No memory is allocated per line. */
 #include <config.h>
 
 #include "core/log/log-private.h"
@@ -12,11 +12,21 @@
 #include <syslog.h>
 #include <unistd.h>
 
+/* Where lines of a level go. */
+struct output {
+	enum cv_log_target target;
+	int fd;   /* owned unless the target is stderr; -1 for syslog and callback */
+	int same; /* as this output; -1: it has a place of its own */
+};
+
+enum { OUTPUT_MAIN, OUTPUT_INFO, OUTPUT_DEBUG };
+
 static struct {
 	struct cv_log_config config; /* strings owned */
-	int fd;                      /* owned unless the target is stderr; -1 for syslog and callback */
+	struct output outputs[CV_LOG_OUTPUTS];
 	bool open;
-} the_log = { .config = { .target = CV_LOG_STDERR, .timestamps = true }, .fd = STDERR_FILENO };
+} the_log = { .config = { .target = CV_LOG_STDERR, .timestamps = true },
+	.outputs = { { .target = CV_LOG_STDERR, .fd = STDERR_FILENO, .same = -1 }, { .fd = -1, .same = OUTPUT_MAIN }, { .fd = -1, .same = OUTPUT_MAIN } } };
 
 static const struct {
 	const char *name;
@@ -53,57 +63,120 @@ static void drop(const char *s)
 	cv_free((void *)(uintptr_t)s);
 }
 
+/* Open one target; *fd_r is -1 for those without a descriptor of ours. */
+static int open_target(const struct cv_log_config *config, enum cv_log_target target, const char *path, int *fd_r, struct cv_err *err)
+{
+	*fd_r = -1;
+	switch (target) {
+	case CV_LOG_FILE:
+		if (path == NULL)
+			return cv_err_set(err, CV_ERR_INVALID, "log file: no path given");
+		*fd_r = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
+		return *fd_r < 0 ? cv_err_sys(err, errno, "log file %s", path) : 0;
+	case CV_LOG_JOURNAL:
+		*fd_r = cv_log_journal_open(path, err);
+		return *fd_r < 0 ? -1 : 0;
+	case CV_LOG_SYSLOG:
+		if (facility_code(config->facility != NULL ? config->facility : "mail") < 0)
+			return cv_err_set(err, CV_ERR_INVALID, "log: no syslog facility is named %s", config->facility);
+		return 0;
+	case CV_LOG_CALLBACK:
+		return config->callback == NULL ? cv_err_set(err, CV_ERR_INVALID, "log: no callback given") : 0;
+	case CV_LOG_STDERR:
+		*fd_r = STDERR_FILENO;
+		return 0;
+	}
+	return cv_err_set(err, CV_ERR_INVALID, "log: unknown target");
+}
+
+static void close_outputs(struct output *outputs)
+{
+	for (size_t i = 0; i < CV_LOG_OUTPUTS; i++) {
+		if (outputs[i].same < 0 && outputs[i].fd >= 0 && outputs[i].target != CV_LOG_STDERR)
+			(void)close(outputs[i].fd);
+	}
+}
+
+static bool uses_syslog(const struct output *outputs)
+{
+	for (size_t i = 0; i < CV_LOG_OUTPUTS; i++) {
+		if (outputs[i].same < 0 && outputs[i].target == CV_LOG_SYSLOG)
+			return true;
+	}
+	return false;
+}
+
+static int open_outputs(const struct cv_log_config *config, struct output outputs[CV_LOG_OUTPUTS], struct cv_err *err)
+{
+	const struct cv_log_place *places[CV_LOG_OUTPUTS] = { NULL, config->info, config->debug_place };
+
+	for (size_t i = 0; i < CV_LOG_OUTPUTS; i++)
+		outputs[i] = (struct output){ .fd = -1, .same = OUTPUT_MAIN };
+	outputs[OUTPUT_MAIN] = (struct output){ .target = config->target, .fd = -1, .same = -1 };
+	if (open_target(config, config->target, config->path, &outputs[OUTPUT_MAIN].fd, err) < 0)
+		return -1;
+	for (int i = OUTPUT_INFO; i <= OUTPUT_DEBUG; i++) {
+		/* Debug lines go with the informational ones unless they have a place. */
+		if (places[i] == NULL) {
+			outputs[i].same = i == OUTPUT_DEBUG && outputs[OUTPUT_INFO].same < 0 ? OUTPUT_INFO : OUTPUT_MAIN;
+			continue;
+		}
+		outputs[i].same = -1;
+		outputs[i].target = places[i]->target;
+		if (open_target(config, places[i]->target, places[i]->path, &outputs[i].fd, err) < 0) {
+			close_outputs(outputs);
+			return -1;
+		}
+	}
+	return 0;
+}
+
 int cv_log_open(const struct cv_log_config *config, struct cv_err *err)
 {
 	const char *facility = config->facility != NULL ? config->facility : "mail";
 	struct cv_log_config before = the_log.config;
-	int fd = -1, fd_before = the_log.fd;
+	struct output outputs[CV_LOG_OUTPUTS], outputs_before[CV_LOG_OUTPUTS];
 	bool open_before = the_log.open;
 
-	if (config->target == CV_LOG_FILE) {
-		if (config->path == NULL)
-			return cv_err_set(err, CV_ERR_INVALID, "log file: no path given");
-		fd = open(config->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
-		if (fd < 0)
-			return cv_err_sys(err, errno, "log file %s", config->path);
-	} else if (config->target == CV_LOG_JOURNAL) {
-		fd = cv_log_journal_open(config->path, err);
-		if (fd < 0)
-			return -1;
-	} else if (config->target == CV_LOG_SYSLOG) {
-		if (facility_code(facility) < 0)
-			return cv_err_set(err, CV_ERR_INVALID, "log: no syslog facility is named %s", facility);
-	} else if (config->target == CV_LOG_CALLBACK) {
-		if (config->callback == NULL)
-			return cv_err_set(err, CV_ERR_INVALID, "log: no callback given");
-	} else {
-		fd = STDERR_FILENO;
-	}
-
+	if (open_outputs(config, outputs, err) < 0)
+		return -1;
+	memcpy(outputs_before, the_log.outputs, sizeof(outputs_before));
 	/* The new strings first: config may point to what cv_log_open was given before. */
 	the_log.config = *config;
 	the_log.config.path = copy(config->path);
 	the_log.config.facility = copy(facility);
 	the_log.config.role = copy(config->role);
 	the_log.config.debug = copy(config->debug);
-	the_log.fd = fd;
+	the_log.config.info = the_log.config.debug_place = NULL;
+	memcpy(the_log.outputs, outputs, sizeof(outputs));
 	the_log.open = true;
-	if (config->target == CV_LOG_SYSLOG) {
+	if (uses_syslog(outputs)) {
 		/* LOG_NDELAY: the socket is connected now, before a chroot takes /dev/log away. */
 		openlog(the_log.config.role != NULL ? the_log.config.role : "culver", LOG_PID | LOG_NDELAY,
 			facility_code(facility));
 	}
 	if (open_before) {
-		if (before.target == CV_LOG_SYSLOG && config->target != CV_LOG_SYSLOG)
+		if (uses_syslog(outputs_before) && !uses_syslog(outputs))
 			closelog();
-		if (fd_before >= 0 && before.target != CV_LOG_STDERR)
-			(void)close(fd_before);
+		close_outputs(outputs_before);
 		drop(before.path);
 		drop(before.facility);
 		drop(before.role);
 		drop(before.debug);
 	}
 	return 0;
+}
+
+void cv_log_set_debug(const char *debug)
+{
+	const char *before = the_log.config.debug;
+	char *now = copy(debug);
+
+	if (the_log.open)
+		drop(before);
+	else
+		cv_log_set_role(the_log.config.role);
+	the_log.config.debug = now;
 }
 
 void cv_log_set_role(const char *role)
@@ -115,7 +188,7 @@ void cv_log_set_role(const char *role)
 	else
 		the_log.open = true;
 	the_log.config.role = copy(role);
-	if (the_log.config.target == CV_LOG_SYSLOG)
+	if (uses_syslog(the_log.outputs))
 		openlog(the_log.config.role != NULL ? the_log.config.role : "culver", LOG_PID | LOG_NDELAY,
 			facility_code(the_log.config.facility));
 	cv_free(role_before);
@@ -123,7 +196,37 @@ void cv_log_set_role(const char *role)
 
 int cv_log_fd(void)
 {
-	return the_log.fd;
+	return the_log.outputs[OUTPUT_MAIN].fd;
+}
+
+unsigned cv_log_fds(int fds_r[CV_LOG_OUTPUTS])
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < CV_LOG_OUTPUTS; i++) {
+		if (the_log.outputs[i].same < 0 && the_log.outputs[i].fd >= 0)
+			fds_r[count++] = the_log.outputs[i].fd;
+	}
+	return count;
+}
+
+void cv_log_replace_fds(const int *fds, unsigned count)
+{
+	int mine[CV_LOG_OUTPUTS];
+
+	if (cv_log_fds(mine) != count)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		if (fds[i] != mine[i] && dup3(fds[i], mine[i], mine[i] == STDERR_FILENO ? 0 : O_CLOEXEC) < 0)
+			cv_error(NULL, "the log could not be reopened: %s", strerror(errno));
+	}
+}
+
+static const struct output *output_of(enum cv_log_level level)
+{
+	const struct output *output = &the_log.outputs[level == CV_LOG_DEBUG ? OUTPUT_DEBUG : level == CV_LOG_INFO ? OUTPUT_INFO : OUTPUT_MAIN];
+
+	return output->same < 0 ? output : &the_log.outputs[output->same];
 }
 
 bool cv_log_debug_on(const char *category)
@@ -211,14 +314,14 @@ static void add_text(struct cv_log_text *t, const struct cv_log_entry *entry)
 	}
 }
 
-static void write_line(struct cv_log_text *t)
+static void write_line(int fd, struct cv_log_text *t)
 {
 	ssize_t n;
 
 	/* One write, so that lines of several processes do not mix. Nothing can be done when it fails. */
 	cv_log_add(t, "\n", 1);
 	do
-		n = write(the_log.fd, t->data, t->len);
+		n = write(fd, t->data, t->len);
 	while (n < 0 && errno == EINTR);
 }
 
@@ -243,7 +346,8 @@ void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *f
 		len = snprintf(message, sizeof(message), "unprintable log text, format %.200s", fmt);
 	entry.message = cv_str_mem(message, CV_MIN((size_t)len, sizeof(message) - 1));
 
-	switch (the_log.config.target) {
+	const struct output *output = output_of(level);
+	switch (output->target) {
 	case CV_LOG_STDERR:
 	case CV_LOG_FILE:
 		if (the_log.config.timestamps)
@@ -251,7 +355,7 @@ void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *f
 		add_origin(&t, &entry);
 		add_text(&t, &entry);
 		t.size++;
-		write_line(&t);
+		write_line(output->fd, &t);
 		break;
 	case CV_LOG_SYSLOG:
 		add_c(&t, level_names[level]);
@@ -263,7 +367,7 @@ void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *f
 	case CV_LOG_JOURNAL:
 		add_text(&t, &entry);
 		entry.message = cv_str_mem(line, t.len);
-		(void)cv_log_journal_send(the_log.fd, &entry);
+		(void)cv_log_journal_send(output->fd, &entry);
 		break;
 	case CV_LOG_CALLBACK:
 		add_origin(&t, &entry);

@@ -89,17 +89,30 @@ static int lookup_id(const char *name, bool group, uint32_t *id_r, struct cv_err
 	return 0;
 }
 
+int cv_auth_resolve_ids(struct cv_auth_request *request, struct cv_err *err)
+{
+	const char *user = request->sysuid_name.len > 0 ? cv_arena_cstr(request->arena, request->sysuid_name) : NULL;
+	const char *group = request->sysgid_name.len > 0 ? cv_arena_cstr(request->arena, request->sysgid_name) : NULL;
+
+	if ((user != NULL && lookup_id(user, false, &request->sysuid, err) < 0) || (group != NULL && lookup_id(group, true, &request->sysgid, err) < 0))
+		return -1;
+	request->sysuid_name = request->sysgid_name = (struct cv_str){ 0 };
+	return 0;
+}
+
 static int set_id(struct cv_auth_request *request, struct cv_str value, bool group, uint32_t *id_r, bool *set_r, struct cv_err *err)
 {
-	const char *name;
+	struct cv_str *name = group ? &request->sysgid_name : &request->sysuid_name;
 
 	/* (uid_t)-1 means "no change" to setresuid(2). */
 	if (!cv_str_to_u32(value, UINT32_MAX - 1, id_r)) {
-		name = cv_arena_cstr(request->arena, value);
-		if (name == NULL || value.len == 0)
+		if (cv_str_has_nul(value) || value.len == 0)
 			return cv_err_set(err, CV_ERR_INVALID, "%s is empty or holds a NUL", group ? "gid" : "uid");
-		if (lookup_id(name, group, id_r, err) < 0)
-			return -1;
+		/* Not now: a name service may keep the asker waiting. */
+		*id_r = UINT32_MAX;
+		*name = cv_arena_str(request->arena, value);
+	} else {
+		*name = (struct cv_str){ 0 };
 	}
 	*set_r = true;
 	return 0;
@@ -113,14 +126,18 @@ int cv_auth_userdb_set(struct cv_auth_request *request, struct cv_str key, struc
 	if (protect || take_out)
 		name.len -= protect ? 10 : 7;
 	if (cv_str_eq_c(name, "uid")) {
-		if (take_out)
+		if (take_out) {
 			request->sysuid_set = false;
-		else if (!protect || !request->sysuid_set)
+			request->sysuid_name = (struct cv_str){ 0 };
+		}
+		if (!take_out && (!protect || !request->sysuid_set))
 			return set_id(request, value, false, &request->sysuid, &request->sysuid_set, err);
 	} else if (cv_str_eq_c(name, "gid")) {
-		if (take_out)
+		if (take_out) {
 			request->sysgid_set = false;
-		else if (!protect || !request->sysgid_set)
+			request->sysgid_name = (struct cv_str){ 0 };
+		}
+		if (!take_out && (!protect || !request->sysgid_set))
 			return set_id(request, value, true, &request->sysgid, &request->sysgid_set, err);
 	} else if (cv_str_eq_c(name, "home") || cv_str_eq_c(name, "mail")) {
 		struct cv_str *member = cv_str_eq_c(name, "home") ? &request->home : &request->mail;

@@ -468,15 +468,15 @@ static const struct cv_stream_ops stream_ops = { .input = on_input };
 static void greet(struct auth_client *client)
 {
 	const struct auth *auth = client->listener->auth;
-	const struct cv_sasl_mech *mech;
+	const char *const *names = auth->gen->set->auth_mechanisms;
 	struct cv_buf out;
 	uint8_t cookie[16];
-	size_t pos = 0;
 
 	cv_random(cookie, sizeof(cookie));
 	cv_buf_init(&out, OUT_MAX);
 	cv_buf_append_c(&out, "VERSION\t1\t2\n");
-	while (auth_mech_next(auth, &pos, &mech)) {
+	for (size_t i = 0; names[i] != NULL; i++) {
+		const struct cv_sasl_mech *mech = auth_mech_find(auth, names[i]);
 		cv_buf_printf(&out, "MECH\t%s", mech->name);
 		if (mech->opts & CV_SASL_PLAINTEXT)
 			cv_buf_append_c(&out, "\tplaintext");

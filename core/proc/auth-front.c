@@ -11,6 +11,7 @@
 
 #define TEXT_MAX 1024u
 #define CLIENT_ID_MAX 30u
+#define NOISE_MS 60000u
 
 struct front_request {
 	struct cv_node node;
@@ -23,6 +24,7 @@ struct auth_front {
 	struct cv_ipc *ipc;
 	struct cv_map *by_id; /* u64 as octets -> struct front_request */
 	struct cv_node requests;
+	uint64_t said_full_ms;
 	void (*gone)(void *ctx, struct auth_front *front);
 	void *ctx;
 };
@@ -110,9 +112,21 @@ static struct front_request *entry_new(struct auth_front *front, uint64_t id)
 	return entry;
 }
 
+static void say_full(struct auth_front *front)
+{
+	uint64_t now = cv_loop_now_ms(front->auth->loop);
+
+	if (front->said_full_ms != 0 && now - front->said_full_ms < NOISE_MS)
+		return;
+	front->said_full_ms = now;
+	cv_warn(NULL, "too many logins and look-ups at a time: %zu of this front, %zu in all", cv_map_count(front->by_id), front->auth->request_count);
+}
+
 static void refuse(struct auth_front *front, uint64_t id)
 {
 	struct cv_buf out;
+
+	say_full(front);
 
 	cv_buf_init(&out, TEXT_MAX);
 	cv_put_u8(&out, CV_ERR_TEMP);
@@ -147,7 +161,8 @@ static int on_begin(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	spec.cert_valid = cert_valid != 0;
 	entry = entry_new(front, msg->id);
 	spec.ctx = entry;
-	entry->request = auth_login_begin(front->auth, &spec, initial);
+	if (cv_map_count(front->by_id) <= AUTH_FRONT_REQUESTS_MAX)
+		entry->request = auth_login_begin(front->auth, &spec, initial);
 	if (entry->request == NULL) {
 		forget(entry, msg->id);
 		refuse(front, msg->id);
@@ -220,11 +235,13 @@ static int on_lookup(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		return -1;
 	entry = entry_new(front, msg->id);
 	spec.ctx = entry;
-	entry->request = auth_lookup_begin(front->auth, &spec, user);
+	if (cv_map_count(front->by_id) <= AUTH_FRONT_REQUESTS_MAX)
+		entry->request = auth_lookup_begin(front->auth, &spec, user);
 	if (entry->request == NULL) {
 		struct cv_buf out;
 
 		forget(entry, msg->id);
+		say_full(front);
 		cv_buf_init(&out, TEXT_MAX);
 		cv_put_u8(&out, CV_AUTH_TEMP);
 		cv_put_str(&out, (struct cv_str){ 0 });

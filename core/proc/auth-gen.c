@@ -5,6 +5,9 @@
 #include "core/proc/auth-private.h"
 
 #include "core/proc/settings.h"
+#include <culver/map.h>
+
+#define MECHS_MAX 64u
 
 static const struct cv_sasl_mech *mech_of(const struct cv_registry *registry, const char *name)
 {
@@ -18,20 +21,71 @@ static const struct cv_sasl_mech *mech_of(const struct cv_registry *registry, co
 	return cv_provider_get(registry, CV_CAP_SASL, upper);
 }
 
+static void add_mechs(const struct cv_auth_settings *set, struct cv_arena *arena, struct cv_map *seen, const char **names, size_t *count)
+{
+	for (size_t i = 0; set->auth_mechanisms[i] != NULL; i++) {
+		char *lower = cv_arena_strdup(arena, set->auth_mechanisms[i]);
+		for (char *c = lower; *c != '\0'; c++)
+			*c = cv_lower(*c);
+		if (cv_map_get(seen, cv_str_c(lower)) != NULL || *count == MECHS_MAX)
+			continue;
+		(void)cv_map_set(seen, cv_str_c(lower), lower);
+		names[(*count)++] = set->auth_mechanisms[i];
+	}
+}
+
+/* Every value of auth_mechanisms that can apply stands at the top or in one of the sections. */
+static int find_mechs(struct auth_gen *gen, const struct cv_conf *conf, struct cv_err *err)
+{
+	static const char *const kinds[] = { "protocol", "local", "remote" };
+	struct cv_arena *arena = gen->dbs->arena;
+	const char **names = cv_new(arena, const char *, MECHS_MAX + 1);
+	struct cv_map *seen = cv_map_new();
+	size_t count = 0;
+	int ret = 0;
+
+	add_mechs(gen->set, arena, seen, names, &count);
+	for (size_t k = 0; k < CV_COUNT_OF(kinds) && ret == 0; k++) {
+		const char *name;
+		for (size_t pos = 0; ret == 0 && cv_conf_section_next(conf, kinds[k], &pos, &name);) {
+			struct cv_str addr, bits;
+			struct cv_conf_filter filter = { .protocol = k == 0 ? name : NULL };
+			struct cv_arena *scratch = cv_arena_new("mechanisms", NULL, 0);
+			const void *set = NULL;
+
+			/* An address or a name: as the other of the two it matches nothing. */
+			(void)cv_str_split(cv_str_c(name), '/', &addr, &bits);
+			if (k == 1) {
+				filter.local_addr = cv_arena_cstr(scratch, addr);
+				filter.local_name = name[0] == '*' ? cv_str_c(cv_arena_printf(scratch, "x%s", name + 1)) : cv_str_c(name);
+			} else if (k == 2) {
+				filter.remote_addr = cv_arena_cstr(scratch, addr);
+			}
+			ret = cv_conf_get(conf, &cv_auth_settings_table, &filter, arena, &set, err);
+			if (ret == 0)
+				add_mechs(set, arena, seen, names, &count);
+			cv_arena_free(&scratch);
+		}
+	}
+	cv_map_free(&seen);
+	gen->mechs = names;
+	return ret;
+}
+
 static int check_mechs(const struct auth_gen *gen, const struct cv_registry *registry, struct cv_err *err)
 {
 	struct cv_buf names;
 	const char *name;
 	size_t pos = 0;
 
-	for (size_t i = 0; gen->set->auth_mechanisms[i] != NULL; i++) {
-		if (mech_of(registry, gen->set->auth_mechanisms[i]) != NULL)
+	for (size_t i = 0; gen->mechs[i] != NULL; i++) {
+		if (mech_of(registry, gen->mechs[i]) != NULL)
 			continue;
 		cv_buf_init(&names, 300);
 		while (cv_provider_next(registry, CV_CAP_SASL, &pos, &name) != NULL)
 			cv_buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", name);
 		(void)cv_err_set(err, CV_ERR_INVALID, "auth_mechanisms: no loaded module provides %s (there are: %s)",
-			gen->set->auth_mechanisms[i], names.len > 0 ? names.data : "none");
+			gen->mechs[i], names.len > 0 ? names.data : "none");
 		cv_buf_deinit(&names);
 		return -1;
 	}
@@ -78,7 +132,7 @@ struct auth_gen *auth_gen_new(const struct cv_registry *registry, const struct c
 	}
 	gen->set = set;
 	set_valid_ids(gen, core);
-	if (check_mechs(gen, registry, err) < 0 || check_databases(gen->dbs, err) < 0 || auth_dbs_open_all(gen->dbs, err) < 0) {
+	if (find_mechs(gen, conf, err) < 0 || check_mechs(gen, registry, err) < 0 || check_databases(gen->dbs, err) < 0 || auth_dbs_open_all(gen->dbs, err) < 0) {
 		auth_gen_unref(&gen);
 		return NULL;
 	}
@@ -106,9 +160,14 @@ void auth_gen_unref(struct auth_gen **gen_p)
 	cv_free(gen);
 }
 
+const struct cv_sasl_mech *auth_mech_find(const struct auth *auth, const char *name)
+{
+	return mech_of(auth->registry, name);
+}
+
 bool auth_mech_next(const struct auth *auth, size_t *pos, const struct cv_sasl_mech **mech_r)
 {
-	const char *name = auth->gen->set->auth_mechanisms[*pos];
+	const char *name = auth->gen->mechs[*pos];
 
 	if (name == NULL)
 		return false;

@@ -93,7 +93,7 @@ static int set_up(struct helper *helper, int conf_fd, struct cv_err *err)
 	core = set;
 	if (open_log(helper, core, err) < 0)
 		return -1;
-	cv_title_set("%s", helper->kind == CV_HELPER_ROOT ? "auth-helper (root)" : "auth-helper");
+	cv_title_set("%s %s", core->instance_name, helper->kind == CV_HELPER_ROOT ? "auth-helper (root)" : "auth-helper");
 	cv_registry_set_conf(helper->registry, helper->conf);
 	for (size_t i = 0; helper->modules[i] != NULL; i++)
 		if (cv_module_open(helper->registry, core->mail_plugin_dir, helper->modules[i], err) < 0)
@@ -225,6 +225,8 @@ static enum cv_auth_result do_work(struct helper *helper, const struct work *wor
 		return do_userdb(helper, work, request, id, err);
 	case CV_HELPER_HASH:
 		return do_hash(helper, work, request, err);
+	case CV_HELPER_IDS:
+		return cv_auth_resolve_ids(request, err) < 0 ? CV_AUTH_TEMP : CV_AUTH_OK;
 	}
 	return no_database(work, err);
 }
@@ -270,7 +272,7 @@ static int on_request(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	uint8_t op;
 
 	(void)ipc;
-	if (cv_take_u8(&msg->payload, &op) && op >= CV_HELPER_PASSDB_VERIFY && op <= CV_HELPER_HASH && cv_take_str(&msg->payload, 255, &database) &&
+	if (cv_take_u8(&msg->payload, &op) && op >= CV_HELPER_PASSDB_VERIFY && op <= CV_HELPER_IDS && cv_take_str(&msg->payload, 255, &database) &&
 		cv_take_str(&msg->payload, CV_IPC_MAX_PAYLOAD, &work.secret) && cv_take_str(&msg->payload, CV_IPC_MAX_PAYLOAD, &work.stored) &&
 		cv_take_str(&msg->payload, 64, &scheme) && cv_helper_take_request(&msg->payload, &request) && cv_reader_end(&msg->payload)) {
 		work.op = (enum cv_helper_op)op;

@@ -53,7 +53,8 @@ enum cv_helper_op {
 	CV_HELPER_PASSDB_LOOKUP,
 	CV_HELPER_USERDB_LOOKUP,
 	CV_HELPER_ITERATE,
-	CV_HELPER_HASH       /* stored against secret: OK or MISMATCH */
+	CV_HELPER_HASH,      /* stored against secret: OK or MISMATCH */
+	CV_HELPER_IDS        /* the ids of the request's sysuid_name and sysgid_name */
 };
 
 /* All that databases may look at. */

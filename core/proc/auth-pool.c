@@ -327,7 +327,7 @@ static void on_job_timeout(void *ctx)
 		job_failed(job, "no helper was free in time");
 		return;
 	}
-	cv_error(&log_ctx, "the helper with pid %u did not answer in %llu ms: killed", job->helper->pid,
+	cv_error(&log_ctx, "the helper with pid %u did not answer in %llu ms (auth_worker_timeout): killed", job->helper->pid,
 		(unsigned long long)job->pool->limits.job_ms);
 	kill_helper(job->helper);
 	helper_lost(job->helper, "the helper process did not answer in time");
@@ -580,10 +580,11 @@ static void send_modules(struct auth_pool *pool, const char *const *modules)
 	cv_buf_deinit(&out);
 }
 
-void auth_pool_set_conf(struct auth_pool *pool, const char *const *modules, int memfd, uint64_t max_helpers)
+void auth_pool_set_conf(struct auth_pool *pool, const char *const *modules, int memfd, uint64_t max_helpers, uint64_t job_ms)
 {
 	send_modules(pool, modules);
 	pool->limits.max_helpers = max_helpers;
+	pool->limits.job_ms = job_ms;
 	pool->generation++;
 	pool->has_conf = true;
 	(void)!cv_ipc_send(pool->starter, CV_HELPER_CONF, 0, CV_STR(""), &memfd, 1);

@@ -46,7 +46,7 @@ struct auth_pool *auth_pool_new(struct cv_loop *loop, int fd, const struct auth_
 /* Waiting and running jobs are dropped without an answer. */
 void auth_pool_free(struct auth_pool **pool);
 /* Modules (NULL-terminated) and settings (memfd, borrowed) for helpers from now on; those that run now end after their job. Jobs wait until this was called. */
-void auth_pool_set_conf(struct auth_pool *pool, const char *const *modules, int memfd, uint64_t max_helpers);
+void auth_pool_set_conf(struct auth_pool *pool, const char *const *modules, int memfd, uint64_t max_helpers, uint64_t job_ms);
 /* The request is copied. The job is borrowed until done was called or it is cancelled; never NULL: when it can't be done, done says so soon. */
 struct auth_job *auth_pool_submit(struct auth_pool *pool, const struct auth_job_spec *spec);
 /* No answer is wanted any more. */

@@ -14,6 +14,8 @@
 
 /* Unanswered at a time, in all; each has an arena of a few KiB. */
 #define AUTH_REQUESTS_MAX 16384u
+/* Of one front: one that lost its mind, or all of whose clients are one, leaves room for the others. */
+#define AUTH_FRONT_REQUESTS_MAX (AUTH_REQUESTS_MAX / 2)
 /* A client that does not answer a challenge. */
 #define AUTH_CLIENT_TIMEOUT_MS 60000u
 /* One SASL response. */
@@ -23,7 +25,8 @@
 struct auth_gen {
 	unsigned refs;
 	struct auth_dbs *dbs;
-	const struct cv_auth_settings *set;
+	const struct cv_auth_settings *set;  /* without a filter */
+	const char *const *mechs;            /* that any section names */
 	uint32_t first_valid_uid, last_valid_uid; /* last 0: no bound */
 	uint32_t first_valid_gid, last_valid_gid;
 	void (*release)(void *ctx); /* when the last reference goes: of what conf lives in */
@@ -38,6 +41,7 @@ struct auth {
 	struct auth_tickets *tickets;
 	struct auth_delays *delays;
 	struct auth_cache *cache;
+	struct auth_ids *ids;   /* NULL in tests */
 	struct cv_node requests;
 	size_t request_count;
 	uint64_t successes, failures, temporaries; /* since start */
@@ -48,7 +52,9 @@ struct auth_gen *auth_gen_new(const struct cv_registry *registry, const struct c
 	struct cv_err *err);
 struct auth_gen *auth_gen_ref(struct auth_gen *gen);
 void auth_gen_unref(struct auth_gen **gen);
-/* The mechanisms of auth_mechanisms in order: false at the end. *pos starts at 0. */
+/* The mechanism of that name, or NULL when no module provides it. */
+const struct cv_sasl_mech *auth_mech_find(const struct auth *auth, const char *name);
+/* All mechanisms that auth_mechanisms names anywhere, each once, those at the top of the settings first: false at the end. *pos starts at 0. */
 bool auth_mech_next(const struct auth *auth, size_t *pos, const struct cv_sasl_mech **mech_r);
 
 /* ---- Requests (auth-request.c) ------------------------------------------------------------------------------- */
@@ -99,6 +105,13 @@ const char *auth_request_reason(const struct auth_request *request);
 const char *auth_request_passdb(const struct auth_request *request);
 /* The payload of USER_RECORD. */
 void auth_request_put_record(const struct auth_request *request, enum cv_auth_result result, struct cv_str text, struct cv_buf *out);
+
+/* ---- Ids of names (auth-ids.c) --------------------------------------------------------------------------------- */
+
+struct auth_ids *auth_ids_new(struct cv_loop *loop);
+void auth_ids_free(struct auth_ids **ids);
+/* The numbers of the request's sysuid_name and sysgid_name. 1: there, 0: asked for, auth_userdbs_done follows, -1. */
+CV_MUST_CHECK int auth_ids_resolve(struct auth_request *request, struct cv_err *err);
 
 /* ---- All users (auth-list.c) ----------------------------------------------------------------------------------- */
 

@@ -49,7 +49,7 @@ void auth_reason(struct auth_request *request, const char *fmt, ...)
 
 bool auth_is_verbose(const struct auth_request *request, unsigned of_database)
 {
-	return of_database == CV_AUTH_VERBOSE_YES || (of_database == CV_AUTH_VERBOSE_DEFAULT && request->gen->set->auth_verbose);
+	return of_database == CV_AUTH_VERBOSE_YES || (of_database == CV_AUTH_VERBOSE_DEFAULT && request->set->auth_verbose);
 }
 
 static void free_map(void *ctx)
@@ -79,6 +79,25 @@ static struct cv_str copy(struct cv_arena *arena, struct cv_str s)
 	return s.ptr == NULL ? s : cv_arena_str(arena, s);
 }
 
+static const char *text_or_null(struct cv_arena *arena, struct cv_str s)
+{
+	return s.len > 0 ? cv_arena_cstr(arena, s) : NULL;
+}
+
+/* As [protocol], [local] and [remote] sections have them for this one. */
+static const struct cv_auth_settings *settings_for(const struct auth_request *request)
+{
+	const struct cv_auth_request *r = &request->r;
+	struct cv_conf_filter filter = { .protocol = text_or_null(r->arena, r->service), .local_name = r->local_name,
+		.local_addr = text_or_null(r->arena, r->local), .remote_addr = text_or_null(r->arena, r->remote) };
+	struct cv_err err = { 0 };
+	const void *set = NULL;
+
+	if (cv_conf_get(request->gen->dbs->conf, &cv_auth_settings_table, &filter, r->arena, &set, &err) < 0)
+		cv_fatal("settings that were checked cannot be read: %s", err.text);
+	return set;
+}
+
 static struct auth_request *request_new(struct auth *auth, const struct auth_request_spec *spec)
 {
 	struct cv_arena *arena;
@@ -105,6 +124,7 @@ static struct auth_request *request_new(struct auth *auth, const struct auth_req
 	};
 	request->auth = auth;
 	request->gen = auth_gen_ref(auth->gen);
+	request->set = settings_for(request);
 	request->answer = spec->answer;
 	request->ctx = spec->ctx;
 	request->id = spec->id;
@@ -188,7 +208,7 @@ static const char *code_word(enum cv_err_code code)
 static void fail(struct auth_request *request, enum cv_err_code code, struct cv_str text)
 {
 	bool temporary = code != CV_ERR_AUTH && code != CV_ERR_PERM && code != CV_ERR_INVALID;
-	uint64_t delay = request->gen->set->auth_failure_delay, passed = cv_loop_now_ms(request->auth->loop) - request->started_ms;
+	uint64_t delay = request->set->auth_failure_delay, passed = cv_loop_now_ms(request->auth->loop) - request->started_ms;
 
 	request->fail_code = code;
 	request->fail_text = copy(request->r.arena, text);
@@ -330,6 +350,15 @@ void auth_userdbs_done(struct auth_request *request, enum cv_auth_result result,
 		cv_error(&request->log, "%s", why.text);
 		request->result = result = CV_AUTH_TEMP;
 	}
+	if (result == CV_AUTH_OK) {
+		int ids = auth_ids_resolve(request, &why);
+		if (ids == 0)
+			return;
+		if (ids < 0) {
+			cv_error(&request->log, "fields uid and gid: %s", why.text);
+			request->result = result = CV_AUTH_TEMP;
+		}
+	}
 	if (result == CV_AUTH_OK && !ids_ok(request, &why)) {
 		cv_warn(&request->log, "%s", why.text);
 		request->result = result = CV_AUTH_DISABLED;
@@ -439,7 +468,7 @@ void auth_passdbs_done(struct auth_request *request, enum cv_auth_result result,
 static bool normalise(struct auth_request *request, struct cv_str name, struct cv_str *user_r)
 {
 	struct cv_err err = { 0 };
-	int ret = auth_user_normalise(request->gen->set, &request->r, name, user_r, &err);
+	int ret = auth_user_normalise(request->set, &request->r, name, user_r, &err);
 
 	if (ret == 1)
 		return true;
@@ -456,7 +485,7 @@ static bool set_user(struct auth_request *request)
 	struct cv_auth_request *r = &request->r;
 	struct cv_str user = r->user, master = r->master_user;
 
-	if (request->gen->set->auth_ssl_username_from_cert) {
+	if (request->set->auth_ssl_username_from_cert) {
 		if (!r->cert_valid || r->cert_user.len == 0) {
 			auth_reason(request, "the client's certificate names no user (auth_ssl_username_from_cert)");
 			fail(request, CV_ERR_AUTH, (struct cv_str){ 0 });
@@ -468,7 +497,7 @@ static bool set_user(struct auth_request *request)
 	r->orig_user = user;
 	request->log.user = user;
 	r->master_user = (struct cv_str){ 0 };
-	if (master.ptr == NULL && !auth_user_split_master(request->gen->set, user, &user, &master))
+	if (master.ptr == NULL && !auth_user_split_master(request->set, user, &user, &master))
 		return normalise(request, user, &r->user);
 	return normalise(request, user, &r->login_user) && normalise(request, master, &r->user);
 }
@@ -559,7 +588,7 @@ static void on_begin(void *ctx)
 	request->started_ms = cv_loop_now_ms(request->auth->loop);
 	if (!begin_hook(request))
 		return;
-	if (request->gen->set->auth_ssl_require_client_cert && !request->r.cert_valid) {
+	if (request->set->auth_ssl_require_client_cert && !request->r.cert_valid) {
 		auth_reason(request, "no valid client certificate (auth_ssl_require_client_cert)");
 		fail(request, CV_ERR_AUTH, (struct cv_str){ 0 });
 		return;
@@ -572,14 +601,12 @@ static void on_begin(void *ctx)
 	}
 }
 
-static const struct cv_sasl_mech *find_mech(const struct auth *auth, struct cv_str name)
+/* Of those that the settings for this login name. */
+static const struct cv_sasl_mech *find_mech(const struct auth_request *request)
 {
-	const struct cv_sasl_mech *mech;
-	size_t pos = 0;
-
-	while (auth_mech_next(auth, &pos, &mech))
-		if (cv_str_caseeq_c(name, mech->name))
-			return mech;
+	for (size_t i = 0; request->set->auth_mechanisms[i] != NULL; i++)
+		if (cv_str_caseeq_c(request->r.mech, request->set->auth_mechanisms[i]))
+			return auth_mech_find(request->auth, request->set->auth_mechanisms[i]);
 	return NULL;
 }
 
@@ -596,7 +623,7 @@ static void begin(struct auth_request *request)
 	uint64_t penalty = 0;
 
 	if (!request->no_penalty)
-		penalty = auth_delay_before(request->auth->delays, request->r.remote, request->gen->set->auth_failure_delay);
+		penalty = auth_delay_before(request->auth->delays, request->r.remote, request->set->auth_failure_delay);
 	wait_ms(request, penalty > 0 ? AUTH_PENALTY : AUTH_NEW, penalty, on_begin);
 }
 
@@ -606,7 +633,7 @@ struct auth_request *auth_login_begin(struct auth *auth, const struct auth_reque
 
 	if (request == NULL)
 		return NULL;
-	request->mech = find_mech(auth, request->r.mech);
+	request->mech = find_mech(request);
 	if (request->mech == NULL || initial.len > AUTH_RESPONSE_MAX) {
 		wait_ms(request, AUTH_NEW, 0, on_unknown_mech);
 		return request;

@@ -30,6 +30,7 @@ struct auth_request {
 	struct cv_auth_request r;
 	struct auth *auth;
 	struct auth_gen *gen;
+	const struct cv_auth_settings *set; /* for this service and these addresses */
 	struct cv_node node;
 	enum auth_state state;
 	struct cv_log_ctx log;

@@ -23,16 +23,21 @@ static const struct cv_setting auth_rows[] = {
 		"Pairs of characters: each first one is replaced by the second in user names. \"/@\" makes @ of /."),
 	CV_SETTING_STR(cv_auth_settings, auth_default_realm, "", "Domain that is appended to user names without one."),
 	CV_SETTING_LIST(cv_auth_settings, auth_realms, NULL,
-		"Realms for mechanisms that need them (DIGEST-MD5, GSSAPI). No mechanism of this version does."),
+		"Must be empty: realms are for DIGEST-MD5 and GSSAPI, and no mechanism of this version asks for one."),
 	CV_SETTING_STR(cv_auth_settings, auth_master_user_separator, "",
 		"With \"*\", the name user*master with master's password logs in as user, when a [passdb] with master = yes knows master. Empty: off."),
 	CV_SETTING_TIME(cv_auth_settings, auth_failure_delay, "2s", 0, 60000,
 		"A failed login is answered no earlier than this after it was sent."),
-	CV_SETTING_UINT(cv_auth_settings, auth_worker_max_count, "30", 1, 1000,
-		"Processes at most of each kind that ask databases which may block (PAM, NSS) and check slow password hashes."),
-	CV_SETTING_SIZE(cv_auth_settings, auth_cache_size, "0", 0, UINT64_C(4) << 30, "Memory for answers of the databases that are kept; 0: none are."),
-	CV_SETTING_TIME(cv_auth_settings, auth_cache_ttl, "1h", 0, 0, "How long a kept answer is used."),
-	CV_SETTING_TIME(cv_auth_settings, auth_cache_negative_ttl, "1h", 0, 0, "How long it is remembered that a user does not exist; 0: not at all."),
+	{ "auth_worker_max_count", CV_SET_UINT, CV_SETTING_OFF(cv_auth_settings, auth_worker_max_count, uint64_t), "30", 1, 1000, NULL,
+		"Processes at most of each kind that ask databases which may block (PAM, NSS) and check slow password hashes.", CV_SET_TOP },
+	{ "auth_worker_timeout", CV_SET_TIME, CV_SETTING_OFF(cv_auth_settings, auth_worker_timeout, uint64_t), "30s", 1000, 600000, NULL,
+		"Such a process is killed when it takes longer for one request, which is then answered as a temporary failure.", CV_SET_TOP },
+	{ "auth_cache_size", CV_SET_SIZE, CV_SETTING_OFF(cv_auth_settings, auth_cache_size, uint64_t), "0", 0, UINT64_C(4) << 30, NULL,
+		"Memory for answers of the databases that are kept; 0: none are.", CV_SET_TOP },
+	{ "auth_cache_ttl", CV_SET_TIME, CV_SETTING_OFF(cv_auth_settings, auth_cache_ttl, uint64_t), "1h", 0, 0, NULL,
+		"How long a kept answer is used.", CV_SET_TOP },
+	{ "auth_cache_negative_ttl", CV_SET_TIME, CV_SETTING_OFF(cv_auth_settings, auth_cache_negative_ttl, uint64_t), "1h", 0, 0, NULL,
+		"How long it is remembered that a user does not exist; 0: not at all.", CV_SET_TOP },
 	CV_SETTING_BOOL(cv_auth_settings, auth_ssl_require_client_cert, "no", "Logins need a valid client certificate."),
 	CV_SETTING_BOOL(cv_auth_settings, auth_ssl_username_from_cert, "no",
 		"The user name is the one in the client's certificate, whatever the client says."),
@@ -45,6 +50,9 @@ static int check_auth(const void *ptr, struct cv_err *err)
 
 	if (strlen(set->auth_username_translation) % 2 != 0)
 		return cv_err_set(err, CV_ERR_INVALID, "auth_username_translation must hold pairs of characters");
+	if (set->auth_realms != NULL && set->auth_realms[0] != NULL)
+		return cv_err_set(err, CV_ERR_INVALID, "auth_realms would have no effect: realms are for DIGEST-MD5 and GSSAPI, and no mechanism of this version asks "
+			"for one. auth_default_realm gives user names a domain");
 	if (set->auth_mechanisms == NULL || set->auth_mechanisms[0] == NULL)
 		return cv_err_set(err, CV_ERR_INVALID, "auth_mechanisms names no mechanism: nobody could log in");
 	return 0;

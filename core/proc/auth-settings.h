@@ -15,6 +15,7 @@ struct cv_auth_settings {
 	const char *auth_master_user_separator;
 	uint64_t auth_failure_delay;       /* ms */
 	uint64_t auth_worker_max_count;
+	uint64_t auth_worker_timeout;      /* ms */
 	uint64_t auth_cache_size;          /* octets; 0: off */
 	uint64_t auth_cache_ttl;           /* ms */
 	uint64_t auth_cache_negative_ttl;  /* ms; 0: unknown users are not kept */

@@ -284,7 +284,7 @@ int cv_auth_starter_main(void)
 
 	(void)cv_log_open(&(struct cv_log_config){ .target = CV_LOG_CALLBACK, .role = "auth-starter", .callback = send_log, .callback_ctx = &starter },
 		NULL);
-	cv_title_set("auth-starter");
+	cv_title_set("culver auth-starter");
 	cv_list_init(&starter.children);
 	cv_buf_init(&starter.modules, 32768);
 	starter.loop = cv_loop_new(CV_LOOP_EPOLL);

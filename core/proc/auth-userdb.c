@@ -30,6 +30,8 @@ static void put_back(struct auth_request *request)
 	request->r.sysgid = request->before.sysgid;
 	request->r.sysuid_set = request->before.sysuid_set;
 	request->r.sysgid_set = request->before.sysgid_set;
+	request->r.sysuid_name = request->before.sysuid_name;
+	request->r.sysgid_name = request->before.sysgid_name;
 	request->r.home = request->before.home;
 	request->r.mail = request->before.mail;
 	request->r.fields = request->userdb_saved;

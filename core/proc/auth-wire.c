@@ -71,6 +71,8 @@ void cv_helper_put_results(struct cv_buf *out, const struct cv_auth_request *req
 	cv_put_u32(out, request->sysuid);
 	cv_put_u8(out, request->sysgid_set);
 	cv_put_u32(out, request->sysgid);
+	cv_put_str(out, request->sysuid_name);
+	cv_put_str(out, request->sysgid_name);
 	cv_put_str(out, request->home);
 	cv_put_str(out, request->mail);
 	cv_kv_put(out, request->fields);
@@ -79,7 +81,8 @@ void cv_helper_put_results(struct cv_buf *out, const struct cv_auth_request *req
 bool cv_helper_take_results(struct cv_reader *r, struct cv_auth_request *request)
 {
 	return take_text(r, request->arena, &request->user) && take_bool(r, &request->sysuid_set) && cv_take_u32(r, &request->sysuid) &&
-		take_bool(r, &request->sysgid_set) && cv_take_u32(r, &request->sysgid) && take_text(r, request->arena, &request->home) &&
+		take_bool(r, &request->sysgid_set) && cv_take_u32(r, &request->sysgid) && take_text(r, request->arena, &request->sysuid_name) &&
+		take_text(r, request->arena, &request->sysgid_name) && take_text(r, request->arena, &request->home) &&
 		take_text(r, request->arena, &request->mail) && take_fields(r, request);
 }
 

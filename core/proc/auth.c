@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#define HELPER_JOB_MS 30000
 #define HELPER_WAIT_MS 60000
 #define HELPER_IDLE_MS 300000
 #define WAITING_MAX 2048
@@ -67,7 +66,7 @@ static void on_starter_lost(void *ctx)
 static int start_starter(struct role *role, struct cv_err *err)
 {
 	static const struct auth_pool_limits limits = {
-		.max_helpers = 1, .job_ms = HELPER_JOB_MS, .wait_ms = HELPER_WAIT_MS, .idle_ms = HELPER_IDLE_MS, .max_waiting = WAITING_MAX
+		.max_helpers = 1, .job_ms = 30000, .wait_ms = HELPER_WAIT_MS, .idle_ms = HELPER_IDLE_MS, .max_waiting = WAITING_MAX
 	};
 	int ends[2];
 	pid_t pid;
@@ -105,7 +104,7 @@ static int take_settings(struct role *role, struct cv_err *err)
 	auth_gen_unref(&role->auth.gen);
 	role->auth.gen = gen;
 	if (proc->gen->memfd >= 0)
-		auth_pool_set_conf(role->auth.pool, proc->modules, proc->gen->memfd, gen->set->auth_worker_max_count);
+		auth_pool_set_conf(role->auth.pool, proc->modules, proc->gen->memfd, gen->set->auth_worker_max_count, gen->set->auth_worker_timeout);
 	auth_cache_configure(role->auth.cache, gen->set->auth_cache_size, gen->set->auth_cache_ttl, gen->set->auth_cache_negative_ttl);
 	return 0;
 }
@@ -136,6 +135,7 @@ static int init(struct cv_role_proc *proc, struct cv_err *err)
 	role->auth.tickets = auth_tickets_new(proc->loop);
 	role->auth.delays = auth_delays_new(proc->loop);
 	role->auth.cache = auth_cache_new(proc->loop);
+	role->auth.ids = auth_ids_new(proc->loop);
 	cv_list_init(&role->auth.requests);
 	cv_list_init(&role->fronts);
 	cv_list_init(&role->listeners);
@@ -167,6 +167,7 @@ static int start(struct cv_role_proc *proc, struct cv_err *err)
 	const struct cv_core_settings *core = proc->gen->core;
 
 	(void)cv_limit_nofile();
+	cv_limit_vsz(cv_service_vsz_limit(proc->gen->conf, "auth", proc->gen->arena));
 	if (proc->privileged && drop_rights(core, err) < 0)
 		return -1;
 	return cv_sandbox_seccomp(CV_SANDBOX_AUTH, (enum cv_seccomp_mode)core->seccomp, err);
@@ -320,6 +321,7 @@ static void deinit(struct cv_role_proc *proc)
 	auth_pool_free(&role->auth.pool);
 	auth_gen_unref(&role->auth.gen);
 	auth_cache_free(&role->auth.cache);
+	auth_ids_free(&role->auth.ids);
 	auth_delays_free(&role->auth.delays);
 	auth_tickets_free(&role->auth.tickets);
 	cv_free(role);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
    Front: takes connections, speaks TLS and the login part of protocols, and hands connections to workers. It has no rights and nothing of a user's. */
+#include "core/proc/auth-settings.h"
 #include "core/proc/login-private.h"
 #include "core/proc/role.h"
 #include "core/proc/tls-conf.h"
@@ -323,13 +324,21 @@ static struct cv_tls_ctx *front_tls_ctx(struct cv_login *login)
 static bool front_mech_next(const struct cv_login *login, size_t *pos, const char **name_r, unsigned *opts_r)
 {
 	const struct front *front = of(login)->front;
+	/* Its cache of settings is all that changes. */
+	const struct cv_auth_settings *set = cv_login_conf((struct cv_login *)(uintptr_t)login, &cv_auth_settings_table);
 
-	if (*pos >= front->mechs.count)
-		return false;
-	*name_r = front->mechs.data[*pos].name;
-	*opts_r = front->mechs.data[*pos].opts;
-	(*pos)++;
-	return true;
+	/* In the order of the settings for this connection; what auth does not know yet, or no more, is passed over. */
+	while (set->auth_mechanisms != NULL && set->auth_mechanisms[*pos] != NULL) {
+		struct cv_str wanted = cv_str_c(set->auth_mechanisms[(*pos)++]);
+		for (size_t i = 0; i < front->mechs.count; i++) {
+			if (!cv_str_caseeq_c(wanted, front->mechs.data[i].name))
+				continue;
+			*name_r = front->mechs.data[i].name;
+			*opts_r = front->mechs.data[i].opts;
+			return true;
+		}
+	}
+	return false;
 }
 
 static void look_drained(struct front *front);
@@ -981,13 +990,11 @@ static int front_start(struct cv_role_proc *proc, struct cv_err *err)
 {
 	struct front *front = proc->state;
 	const struct cv_core_settings *core = proc->gen->core;
-	const struct cv_service_settings *service = cv_service_settings(proc->gen->conf, "front", proc->gen->arena);
 	struct cv_restrict to = { .sysuid = (uint32_t)geteuid(), .sysgid = (uint32_t)getegid() };
 
 	front->fd_limit = cv_limit_nofile();
 	take_limits(front);
-	if (service->vsz_limit != 0)
-		cv_limit_vsz(service->vsz_limit);
+	cv_limit_vsz(cv_service_vsz_limit(proc->gen->conf, "front", proc->gen->arena));
 	if (proc->privileged) {
 		if (cv_restrict_user(core->default_login_user, &to.sysuid, &to.sysgid, err) < 0)
 			return -1;

@@ -296,8 +296,18 @@ static void check_services(struct reading *r)
 	const char *name;
 
 	for (size_t pos = 0; cv_conf_section_next(r->mc->conf, "service", &pos, &name);) {
-		if (!among(names, name))
+		const struct cv_service_settings *service = cv_service_settings(r->mc->conf, name, r->mc->arena);
+		bool front = strcmp(name, "front") == 0, worker = strcmp(name, "worker") == 0;
+		if (!among(names, name)) {
 			problem(r, "[service %s]: there is no such process; there are front, auth, spawner and worker", name);
+			continue;
+		}
+		if (service->process_limit != 0 && !front && !worker)
+			problem(r, "[service %s]: process_limit has no effect, there is one such process (helpers of auth: auth_worker_max_count)", name);
+		if (service->client_limit != 0 && !front && !worker)
+			problem(r, "[service %s]: client_limit is for front and worker only", name);
+		if (service->idle_kill != 0 && !worker)
+			problem(r, "[service %s]: idle_kill is for worker only", name);
 	}
 }
 

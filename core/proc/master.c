@@ -433,8 +433,10 @@ static void reopen_log(struct master *m)
 	}
 	cv_list_foreach(&m->children, node, next) {
 		struct child *child = cv_container(node, struct child, node);
-		if (cv_log_fd() >= 0)
-			master_send(child, CV_MSG_REOPEN_LOG, 0, CV_STR(""), cv_log_fd());
+		int fds[CV_LOG_OUTPUTS];
+		unsigned count = cv_log_fds(fds);
+		if (count > 0 && !child->gone && cv_ipc_send(child->control, CV_MSG_REOPEN_LOG, 0, CV_STR(""), fds, count) < 0)
+			cv_warn(NULL, "%s (pid %ld): the log could not be handed over", child->ops->name, (long)child->pid);
 	}
 }
 
@@ -476,6 +478,26 @@ static bool same_names(const char *const *a, const char *const *b)
 	return a[i] == NULL && b[i] == NULL;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
+}
+
+/* Settings that a process takes once, before it gives its rights up. */
+static bool needs_another(const struct slot *slot, const struct master_conf *before, const struct master_conf *now)
+{
+	const struct cv_core_settings *a = before->core, *b = now->core;
+	char kinds_a[4], kinds_b[4];
+
+	cv_role_log_kinds(a, kinds_a);
+	cv_role_log_kinds(b, kinds_b);
+	return strcmp(kinds_a, kinds_b) != 0 || !same_text(a->syslog_facility, b->syslog_facility) ||
+		!same_text(a->default_login_user, b->default_login_user) || !same_text(a->default_internal_user, b->default_internal_user) ||
+		!same_text(a->default_internal_group, b->default_internal_group) || !same_text(a->instance_name, b->instance_name) ||
+		!same_text(a->mail_plugin_dir, b->mail_plugin_dir) || a->seccomp != b->seccomp || a->landlock != b->landlock ||
+		cv_service_vsz_limit(before->conf, slot->ops->name, before->arena) != cv_service_vsz_limit(now->conf, slot->ops->name, now->arena);
+}
+
 /* A confined process cannot open modules that it was not started with: another takes its place and the old one serves its connections to their end. */
 static void replace(struct slot *slot)
 {
@@ -505,15 +527,15 @@ static void reload_slot(struct slot *slot, const struct master_conf *before, con
 	struct master *m = slot->m;
 	struct cv_err err = { 0 };
 
-	(void)before;
 	if (child == NULL)
 		return;
 	/* One that still starts was given the old settings. */
-	if (child->state != CHILD_READY || (!same_names(modules_before, modules_now) && slot->ops->role != CV_ROLE_SPAWNER)) {
+	if (child->state != CHILD_READY ||
+		(slot->ops->role != CV_ROLE_SPAWNER && (!same_names(modules_before, modules_now) || needs_another(slot, before, m->mc)))) {
 		replace(slot);
 		return;
 	}
-	if (!same_names(modules_before, modules_now))
+	if (!same_names(modules_before, modules_now) || !same_text(before->core->mail_plugin_dir, m->mc->core->mail_plugin_dir))
 		master_send_modules(child, m->mc);
 	if (master_send_conf(child, m->mc, &err) < 0) {
 		master_reload_problem(m, slot->ops->name, err.text);

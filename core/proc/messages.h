@@ -28,7 +28,7 @@ enum cv_msg {
 	CV_MSG_START,           /* (empty) all given: drop rights, begin */
 	CV_MSG_STOP,            /* u8 graceful: stop accepting, say goodbye, exit */
 	CV_MSG_ADMIN,           /* str peer, then the payload of CV_ADMIN_REQUEST (admin.h); 1 fd: the tool's connection */
-	CV_MSG_REOPEN_LOG,      /* 0 or 1 fd: the new log file */
+	CV_MSG_REOPEN_LOG,      /* fds: the new log files, in the order of cv_log_fds */
 	CV_MSG_MODULES,         /* u16 count, str each: names of the modules to load; before the first CONF */
 	CV_MSG_LISTENER_GONE,   /* id: token of a listener to close */
 	CV_MSG_ASK_STATUS,      /* id: answered by STATUS */
@@ -75,6 +75,7 @@ enum cv_msg {
 	CV_MSG_WORKER_ADMIN,    /* as ADMIN; 1 fd */
 	CV_MSG_WORKER_KICK,     /* str session (absent: all), str reason */
 	CV_MSG_WORKER_STOP,     /* (empty) say goodbye, finish jobs, exit */
+	CV_MSG_WORKER_REOPEN_LOG, /* as REOPEN_LOG */
 	CV_MSG_WORKER_MAYEXIT,  /* u32 number of messages spawner had sent before: exit if that is what was received */
 	/* -- worker -> spawner -- */
 	CV_MSG_WORKER_READY = 176, /* (empty) user opened, confined */

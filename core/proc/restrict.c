@@ -209,8 +209,11 @@ void cv_limit_vsz(uint64_t octets)
 #else
 	struct rlimit limit;
 
-	if (octets == 0 || getrlimit(RLIMIT_AS, &limit) < 0)
+	if (getrlimit(RLIMIT_AS, &limit) < 0)
 		return;
+	/* A parent may have had one. */
+	if (octets == 0)
+		octets = limit.rlim_max;
 	if (limit.rlim_max != RLIM_INFINITY && octets > limit.rlim_max)
 		octets = limit.rlim_max;
 	limit.rlim_cur = octets;

@@ -73,33 +73,64 @@ static struct cv_gen *gen_new(int memfd, struct cv_err *err)
 
 /* ---- The log ---------------------------------------------------------------------------------------------- */
 
+/* What a value of log_path, info_log_path and debug_log_path means; false: nothing. */
+static bool log_place(const char *path, struct cv_log_place *place)
+{
+	*place = (struct cv_log_place){ .target = CV_LOG_FILE, .path = path };
+	if (strcmp(path, "syslog") == 0)
+		*place = (struct cv_log_place){ .target = CV_LOG_SYSLOG };
+	else if (strcmp(path, "journal") == 0)
+		*place = (struct cv_log_place){ .target = CV_LOG_JOURNAL };
+	else if (strcmp(path, "stderr") == 0 || strcmp(path, "/dev/stderr") == 0)
+		*place = (struct cv_log_place){ .target = CV_LOG_STDERR };
+	else
+		return path[0] == '/';
+	return true;
+}
+
+static const char *debug_words(const struct cv_core_settings *core, struct cv_buf *out)
+{
+	for (size_t i = 0; core->log_debug != NULL && core->log_debug[i] != NULL; i++) {
+		cv_buf_append_c(out, core->log_debug[i]);
+		cv_buf_append_char(out, ' ');
+	}
+	return out->len > 0 ? out->data : NULL;
+}
+
 int cv_role_log_open(const struct cv_core_settings *core, const char *role, struct cv_err *err)
 {
 	struct cv_log_config config = { .role = role, .timestamps = true, .facility = core->syslog_facility };
+	const char *keys[] = { "log_path", "info_log_path", "debug_log_path" }, *paths[] = { core->log_path, core->info_log_path, core->debug_log_path };
+	struct cv_log_place places[3];
 	struct cv_buf debug;
-	const char *path = core->log_path;
 
-	if (path == NULL || path[0] == '\0' || strcmp(path, "syslog") == 0) {
-		config.target = CV_LOG_SYSLOG;
-	} else if (strcmp(path, "journal") == 0) {
-		config.target = CV_LOG_JOURNAL;
-	} else if (strcmp(path, "stderr") == 0 || strcmp(path, "/dev/stderr") == 0) {
-		config.target = CV_LOG_STDERR;
-	} else if (path[0] == '/') {
-		config.target = CV_LOG_FILE;
-		config.path = path;
-	} else {
-		return cv_err_set(err, CV_ERR_INVALID, "log_path: \"%s\" is neither syslog, journal, /dev/stderr nor an absolute path", path);
+	if (paths[0] == NULL || paths[0][0] == '\0')
+		paths[0] = "syslog";
+	for (size_t i = 0; i < CV_COUNT_OF(places); i++) {
+		if (paths[i] != NULL && paths[i][0] != '\0' && !log_place(paths[i], &places[i]))
+			return cv_err_set(err, CV_ERR_INVALID, "%s: \"%s\" is neither syslog, journal, /dev/stderr nor an absolute path", keys[i], paths[i]);
 	}
+	config.target = places[0].target;
+	config.path = places[0].path;
+	config.info = paths[1] != NULL && paths[1][0] != '\0' ? &places[1] : NULL;
+	config.debug_place = paths[2] != NULL && paths[2][0] != '\0' ? &places[2] : NULL;
 	cv_buf_init(&debug, 4096);
-	for (size_t i = 0; core->log_debug != NULL && core->log_debug[i] != NULL; i++) {
-		cv_buf_append_c(&debug, core->log_debug[i]);
-		cv_buf_append_char(&debug, ' ');
-	}
-	config.debug = debug.len > 0 ? debug.data : NULL;
+	config.debug = debug_words(core, &debug);
 	int result = cv_log_open(&config, err);
 	cv_buf_deinit(&debug);
 	return result;
+}
+
+void cv_role_log_kinds(const struct cv_core_settings *core, char kinds[4])
+{
+	const char *paths[] = { core->log_path, core->info_log_path, core->debug_log_path };
+
+	for (size_t i = 0; i < CV_COUNT_OF(paths); i++) {
+		struct cv_log_place place = { 0 };
+		bool given = paths[i] != NULL && paths[i][0] != '\0';
+		kinds[i] = given && log_place(paths[i], &place) ? (char)('a' + (int)place.target) : '-';
+	}
+	kinds[3] = '\0';
 }
 
 /* ---- Messages ---------------------------------------------------------------------------------------------- */
@@ -197,7 +228,27 @@ static void answer_reload(struct cv_role_proc *proc, bool ok, const struct cv_er
 	cv_buf_deinit(&out);
 }
 
-/* The log's file may be another after the reload: master sends it by REOPEN_LOG, since a process without rights cannot open it. */
+/* The log's file may be another after the reload: master sends it by REOPEN_LOG, since a process without rights cannot open it. Of another kind it can be for the
+   spawner only, which opens it itself; others are replaced then. */
+static void follow_log(struct cv_role_proc *proc, const struct cv_core_settings *before)
+{
+	const struct cv_core_settings *now = proc->gen->core;
+	char kinds_before[4], kinds_now[4];
+	struct cv_err err = { 0 };
+	struct cv_buf debug;
+
+	cv_role_log_kinds(before, kinds_before);
+	cv_role_log_kinds(now, kinds_now);
+	if (strcmp(kinds_before, kinds_now) != 0 || strcmp(before->syslog_facility, now->syslog_facility) != 0) {
+		if (cv_role_log_open(now, proc->ops->name, &err) < 0)
+			cv_error(NULL, "%s", err.text);
+		return;
+	}
+	cv_buf_init(&debug, 4096);
+	cv_log_set_debug(debug_words(now, &debug));
+	cv_buf_deinit(&debug);
+}
+
 static int later_conf(struct cv_role_proc *proc, struct cv_gen *gen, struct cv_err *err)
 {
 	struct cv_gen *old = proc->gen;
@@ -230,6 +281,7 @@ static int later_conf(struct cv_role_proc *proc, struct cv_gen *gen, struct cv_e
 		cv_gen_unref(&gen);
 		return -1;
 	}
+	follow_log(proc, old->core);
 	cv_registry_free(&old_registry);
 	cv_gen_unref(&old);
 	return 0;
@@ -410,13 +462,15 @@ static int on_admin(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 
 static int on_reopen_log(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
-	(void)ctx;
+	struct cv_role_proc *proc = ctx;
+
 	(void)ipc;
 	if (!cv_reader_end(&msg->payload))
 		return -1;
-	/* The new file takes the old one's number: this works behind a chroot and a sandbox too. */
-	if (msg->nfds == 1 && cv_log_fd() >= 0 && dup3(msg->fds[0], cv_log_fd(), cv_log_fd() == STDERR_FILENO ? 0 : O_CLOEXEC) < 0)
-		cv_error(NULL, "the log could not be reopened: %s", strerror(errno));
+	/* This works behind a chroot and a sandbox too. */
+	cv_log_replace_fds(msg->fds, msg->nfds);
+	if (proc->started && proc->ops->log_reopened != NULL)
+		proc->ops->log_reopened(proc);
 	return 0;
 }
 
@@ -463,7 +517,7 @@ static const struct cv_ipc_type control_table[] = {
 	{ CV_MSG_START, "START", 0, 0, 0, STATE_SET_UP, on_start },
 	{ CV_MSG_STOP, "STOP", 1, 0, 0, 0, on_stop },
 	{ CV_MSG_ADMIN, "ADMIN", CV_IPC_MAX_PAYLOAD, 1, 1, STATE_RUNNING, on_admin },
-	{ CV_MSG_REOPEN_LOG, "REOPEN_LOG", 0, 0, 1, STATE_SET_UP | STATE_RUNNING, on_reopen_log },
+	{ CV_MSG_REOPEN_LOG, "REOPEN_LOG", 0, 0, CV_LOG_OUTPUTS, STATE_SET_UP | STATE_RUNNING, on_reopen_log },
 	{ CV_MSG_MODULES, "MODULES", CV_IPC_MAX_PAYLOAD, 0, 0, STATE_NEW | STATE_RUNNING, on_modules },
 	{ CV_MSG_LISTENER_GONE, "LISTENER_GONE", 0, 0, 0, STATE_SET_UP | STATE_RUNNING, on_listener_gone },
 	{ CV_MSG_ASK_STATUS, "ASK_STATUS", 0, 0, 0, STATE_RUNNING, on_ask_status },

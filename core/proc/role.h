@@ -65,6 +65,8 @@ struct cv_role_ops {
 	void (*listener_gone)(struct cv_role_proc *proc, uint64_t token);
 	/* Stop accepting, say goodbye, and call cv_loop_stop(proc->loop) when done; graceful false: at once. */
 	void (*stop)(struct cv_role_proc *proc, bool graceful);
+	/* The log's files were replaced: for processes of the role's own. May be NULL. */
+	void (*log_reopened)(struct cv_role_proc *proc);
 	/* Figures for `culver status`: cv_role_figure for each. May be NULL. */
 	void (*status)(struct cv_role_proc *proc, struct cv_buf *kv);
 	/* Administrators' commands of this role are run by the harness: their run halves are providers of own_module (loaded with the others; NULL: none), and
@@ -84,6 +86,8 @@ int cv_role_main(const struct cv_role_ops *ops, uint32_t index);
 
 /* Open the log that settings ask for. */
 CV_MUST_CHECK int cv_role_log_open(const struct cv_core_settings *core, const char *role, struct cv_err *err);
+/* What kind of places log_path, info_log_path and debug_log_path are, a letter each, to be compared. */
+void cv_role_log_kinds(const struct cv_core_settings *core, char kinds[4]);
 
 /* The channel to the (one) process of that role was closed. When no new one has come after a moment, master is asked for it: the process may be well, and only
    the channel broken. */

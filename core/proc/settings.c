@@ -21,7 +21,7 @@ static const struct cv_setting core_rows[] = {
 	CV_SETTING_STR(SET, base_dir, CV_RUN_DIR, "Directory of sockets and the pid file"),
 	CV_SETTING_STR(SET, instance_name, "culver", "Name of this instance, shown in process titles"),
 	CV_SETTING_STR(SET, mail_plugin_dir, CV_MODULE_DIR, "Directory of modules and plugins"),
-	CV_SETTING_LIST(SET, mail_plugins, NULL, "Plugins to load"),
+	{ "mail_plugins", CV_SET_LIST, CV_SETTING_OFF(SET, mail_plugins, const char *const *), NULL, 0, 0, NULL, "Plugins to load", CV_SET_BY_PROTOCOL },
 	CV_SETTING_STR(SET, log_path, "syslog", "Where to log: syslog, journal, /dev/stderr, or a file"),
 	CV_SETTING_STR(SET, info_log_path, NULL, "Where informational lines go; empty: as log_path"),
 	CV_SETTING_STR(SET, debug_log_path, NULL, "Where debug lines go; empty: as info_log_path"),
@@ -42,9 +42,9 @@ static const struct cv_setting core_rows[] = {
 	CV_SETTING_STR(SET, mail_gid, NULL, "Unix group (name or id) likewise"),
 	CV_SETTING_LIST(SET, mail_access_groups, NULL, "Further groups of workers, for shared mailboxes"),
 	CV_SETTING_BOOL(SET, mail_create_home, "yes", "Make a user's missing home directory, mode 0700, at first use"),
-	CV_SETTING_UINT(SET, mail_max_userip_connections, "50", 0, 100000,
-		"Most sessions of one user from one address with one protocol; 0: no limit"),
-	CV_SETTING_BOOL(SET, shutdown_clients, "yes", "End sessions when the server stops; no: sessions go on until their clients leave"),
+	{ "mail_max_userip_connections", CV_SET_UINT, CV_SETTING_OFF(SET, mail_max_userip_connections, uint64_t), "50", 0, 100000, NULL,
+		"Most sessions of one user from one address with one protocol; 0: no limit", CV_SET_BY_PROTOCOL },
+	CV_SETTING_BOOL(SET, shutdown_clients, "yes", "Must be yes: a user's sessions end with the server, since its successor owns the user's mail alone"),
 	CV_SETTING_BOOL(SET, verbose_proctitle, "no", "Show sessions and addresses in process titles"),
 	CV_SETTING_ENUM(SET, seccomp, "errno", seccomp_values,
 		"What happens to a system call that a process has no need of: errno (it fails), kill (the process ends), off"),
@@ -52,9 +52,26 @@ static const struct cv_setting core_rows[] = {
 };
 #undef SET
 
+static bool is_log_place(const char *path)
+{
+	static const char *const words[] = { "syslog", "journal", "stderr" };
+
+	for (size_t i = 0; i < CV_COUNT_OF(words); i++) {
+		if (strcmp(path, words[i]) == 0)
+			return true;
+	}
+	return path[0] == '/' || path[0] == '\0';
+}
+
 static int core_check(const void *set, struct cv_err *err)
 {
 	const struct cv_core_settings *core = set;
+	const char *keys[] = { "log_path", "info_log_path", "debug_log_path" }, *paths[] = { core->log_path, core->info_log_path, core->debug_log_path };
+
+	for (size_t i = 0; i < CV_COUNT_OF(paths); i++) {
+		if (paths[i] != NULL && !is_log_place(paths[i]))
+			return cv_err_set(err, CV_ERR_INVALID, "%s: \"%s\" is neither syslog, journal, stderr nor an absolute path", keys[i], paths[i]);
+	}
 
 	if (core->base_dir == NULL || core->base_dir[0] != '/')
 		return cv_err_set(err, CV_ERR_INVALID, "base_dir: an absolute path is needed");
@@ -64,13 +81,16 @@ static int core_check(const void *set, struct cv_err *err)
 		return cv_err_set(err, CV_ERR_INVALID, "last_valid_uid is below first_valid_uid: no user would be valid");
 	if (core->last_valid_gid != 0 && core->last_valid_gid < core->first_valid_gid)
 		return cv_err_set(err, CV_ERR_INVALID, "last_valid_gid is below first_valid_gid: no group would be valid");
+	if (!core->shutdown_clients)
+		return cv_err_set(err, CV_ERR_INVALID, "shutdown_clients = no is not possible: one process owns a user's mail, and sessions of a server that has "
+			"stopped would keep the next one from it");
 	if (core->default_vsz_limit != 0 && core->default_vsz_limit < 64 * 1024 * 1024)
 		return cv_err_set(err, CV_ERR_INVALID, "default_vsz_limit: below 64M no process would start; 0 means no limit");
 	return 0;
 }
 
 const struct cv_settings_table cv_core_settings_table =
-	CV_SETTINGS_TABLE(NULL, "Server", cv_core_settings, core_rows, core_check);
+	CV_SETTINGS_TABLE_TOP("Server", cv_core_settings, core_rows, core_check);
 
 #define SET cv_ssl_settings
 static const struct cv_setting ssl_rows[] = {
@@ -136,7 +156,7 @@ static const struct cv_setting service_rows[] = {
 		"front: how many processes (0: one a processor); worker: most at a time (0: default_process_limit)"),
 	CV_SETTING_UINT(SET, client_limit, "0", 0, 1000000,
 		"front: most connections of one process (0: default_client_limit); worker: most sessions of one user (0: no limit)"),
-	CV_SETTING_SIZE(SET, vsz_limit, "0", 0, UINT64_MAX, "Most address space of one process; 0: default_vsz_limit"),
+	CV_SETTING_SIZE(SET, vsz_limit, "0", 0, UINT64_MAX, "Most address space of one process; 0: default_vsz_limit, and no limit for front (client_limit is one)"),
 	CV_SETTING_TIME(SET, idle_kill, "0", 0, 86400000, "worker: how long it stays with nothing to do; 0: default_idle_kill"),
 };
 #undef SET
@@ -350,4 +370,14 @@ const struct cv_service_settings *cv_service_settings(const struct cv_conf *conf
 			return set;
 	}
 	return &none;
+}
+
+uint64_t cv_service_vsz_limit(const struct cv_conf *conf, const char *name, struct cv_arena *arena)
+{
+	uint64_t own = cv_service_settings(conf, name, arena)->vsz_limit;
+	const void *set;
+
+	if (own != 0 || strcmp(name, "front") == 0)
+		return own;
+	return cv_conf_get(conf, &cv_core_settings_table, NULL, arena, &set, NULL) < 0 ? 0 : ((const struct cv_core_settings *)set)->default_vsz_limit;
 }

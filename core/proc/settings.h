@@ -97,6 +97,9 @@ CV_EXPORT CV_MUST_CHECK int cv_server_modules(const struct cv_registry *reg, con
 	const char *const **names_r, struct cv_err *err);
 
 /* [service name], or defaults when there is none. In arena. */
+/* Most address space of a process of that service; 0: no limit. Fronts have one only when it is set: what they need grows with their connections, which client_limit
+   bounds. */
+CV_EXPORT uint64_t cv_service_vsz_limit(const struct cv_conf *conf, const char *name, struct cv_arena *arena);
 CV_EXPORT const struct cv_service_settings *cv_service_settings(const struct cv_conf *conf, const char *name, struct cv_arena *arena);
 
 #endif

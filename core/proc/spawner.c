@@ -407,14 +407,14 @@ CV_NORETURN static void become_worker(struct worker *w, int fd)
 		.idle_ms = sp->idle_ms,
 		.vsz_limit = sp->vsz_limit,
 	};
-	int keep[] = { fd, cv_log_fd() };
+	int keep[1 + CV_LOG_OUTPUTS] = { fd };
+	size_t logs = cv_log_fds(keep + 1);
 
 	cv_loop_abandon(&proc->loop);
 	cv_signal_unblock_all();
 	/* The system log's socket is inside the C library, which opens it anew. */
-	if (cv_log_fd() < 0)
-		closelog();
-	cv_close_from(3, keep, CV_COUNT_OF(keep));
+	closelog();
+	cv_close_from(3, keep, 1 + logs);
 	cv_log_set_role("worker");
 	_exit(sp->entry->run(&args));
 }
@@ -936,7 +936,7 @@ static int take_settings(struct spawner *sp, struct cv_err *err)
 	sp->worker_limit = service->process_limit != 0 ? service->process_limit : core->default_process_limit;
 	sp->session_limit = service->client_limit;
 	sp->idle_ms = service->idle_kill != 0 ? service->idle_kill : core->default_idle_kill;
-	sp->vsz_limit = service->vsz_limit != 0 ? service->vsz_limit : core->default_vsz_limit;
+	sp->vsz_limit = cv_service_vsz_limit(gen->conf, "worker", gen->arena);
 	return 0;
 }
 
@@ -970,6 +970,7 @@ static int spawner_start(struct cv_role_proc *proc, struct cv_err *err)
 	struct spawner *sp = proc->state;
 
 	(void)err;
+	cv_limit_vsz(cv_service_vsz_limit(proc->gen->conf, "spawner", proc->gen->arena));
 	cv_signal_add(proc->loop, SIGCHLD, on_child, sp);
 	cv_title_set("%s spawner", proc->gen->core->instance_name);
 	return 0;
@@ -979,6 +980,23 @@ static int spawner_reload(struct cv_role_proc *proc, struct cv_gen *old, struct 
 {
 	(void)old;
 	return take_settings(proc->state, err);
+}
+
+static void spawner_log_reopened(struct cv_role_proc *proc)
+{
+	struct spawner *sp = proc->state;
+	struct cv_node *node, *next;
+	int fds[CV_LOG_OUTPUTS];
+	unsigned count = cv_log_fds(fds);
+
+	cv_list_foreach(&sp->workers, node, next) {
+		struct worker *w = cv_container(node, struct worker, node);
+		if (w->ipc == NULL || count == 0)
+			continue;
+		if (cv_ipc_send(w->ipc, CV_MSG_WORKER_REOPEN_LOG, 0, CV_STR(""), fds, count) < 0)
+			cv_warn(&w->log, "the log could not be handed over");
+		w->sent++;
+	}
 }
 
 static void spawner_stop(struct cv_role_proc *proc, bool graceful)
@@ -1047,6 +1065,7 @@ const struct cv_role_ops cv_spawner_role = {
 	.start = spawner_start,
 	.reload = spawner_reload,
 	.peer = spawner_peer,
+	.log_reopened = spawner_log_reopened,
 	.stop = spawner_stop,
 	.status = spawner_status,
 	.admin_user = spawner_admin_user,

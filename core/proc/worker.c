@@ -529,6 +529,18 @@ static int on_kick(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+static int on_reopen_log(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_reader_end(&msg->payload))
+		return -1;
+	cv_log_replace_fds(msg->fds, msg->nfds);
+	return 0;
+}
+
 static int on_stop(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker_process *wp = ctx;
@@ -563,6 +575,7 @@ static const struct cv_ipc_type table[] = {
 	{ CV_MSG_WORKER_JOB, "WORKER_JOB", CV_IPC_MAX_PAYLOAD, 0, 1, 0, on_job },
 	{ CV_MSG_WORKER_ADMIN, "WORKER_ADMIN", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_admin },
 	{ CV_MSG_WORKER_KICK, "WORKER_KICK", 1024, 0, 0, 0, on_kick },
+	{ CV_MSG_WORKER_REOPEN_LOG, "WORKER_REOPEN_LOG", 0, 1, CV_LOG_OUTPUTS, 0, on_reopen_log },
 	{ CV_MSG_WORKER_STOP, "WORKER_STOP", 0, 0, 0, 0, on_stop },
 	{ CV_MSG_WORKER_MAYEXIT, "WORKER_MAYEXIT", 4, 0, 0, 0, on_mayexit },
 };

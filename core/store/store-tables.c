@@ -89,7 +89,7 @@ static int check_store(const void *set_p, struct cv_err *err)
 }
 
 static const struct cv_settings_table store_table =
-	CV_SETTINGS_TABLE(NULL, "Mail store", cv_store_settings, store_rows, check_store);
+	CV_SETTINGS_TABLE_TOP("Mail store", cv_store_settings, store_rows, check_store);
 static const struct cv_settings_table mailbox_table =
 	CV_SETTINGS_TABLE("mailbox", "Mailboxes", cv_mailbox_settings, mailbox_rows, check_mailbox);
 

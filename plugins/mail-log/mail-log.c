@@ -112,7 +112,7 @@ static int check_settings(const void *set, struct cv_err *err)
 }
 
 static const struct cv_settings_table table =
-	CV_SETTINGS_TABLE(NULL, "Plugin mail-log", mail_log_settings, rows, check_settings);
+	CV_SETTINGS_TABLE_TOP("Plugin mail-log", mail_log_settings, rows, check_settings);
 
 /* ---- What belongs to a user ---------------------------------------------------------------------------- */
 

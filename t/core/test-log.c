@@ -188,6 +188,46 @@ static struct cv_str read_all(struct cv_arena *arena, const char *path)
 	return cv_str_mem(text, (size_t)n);
 }
 
+static void levels_go_where_they_have_a_place(void **state)
+{
+	char *main_path = cv_arena_printf(*state, "%s/main", cv_test_dir(state)), *info_path = cv_arena_printf(*state, "%s/info", cv_test_dir(state));
+	char *debug_path = cv_arena_printf(*state, "%s/debug", cv_test_dir(state));
+	struct cv_log_place info = { .target = CV_LOG_FILE, .path = info_path }, debug = { .target = CV_LOG_FILE, .path = debug_path };
+	struct cv_log_config config = { .target = CV_LOG_FILE, .path = main_path, .role = "r", .debug = "all", .info = &info };
+	int fds[CV_LOG_OUTPUTS];
+
+	assert_int_equal(cv_log_open(&config, NULL), 0);
+	assert_int_equal(cv_log_fds(fds), 2);
+	cv_error(NULL, "e1");
+	cv_info(NULL, "i1");
+	cv_debug(NULL, "d1");
+	config.debug_place = &debug;
+	assert_int_equal(cv_log_open(&config, NULL), 0);
+	assert_int_equal(cv_log_fds(fds), 3);
+	cv_warn(NULL, "w2");
+	cv_info(NULL, "i2");
+	cv_debug(NULL, "d2");
+	cv_log_set_debug("other");
+	cv_debug(&(struct cv_log_ctx){ .category = "this" }, "d3");
+	cv_debug(&(struct cv_log_ctx){ .category = "other" }, "d4");
+	config.info = NULL;
+	assert_int_equal(cv_log_open(&config, NULL), 0);
+	assert_int_equal(cv_log_fds(fds), 2);
+	cv_info(NULL, "i3");
+	int pid = (int)getpid();
+	assert_str_eq(read_all(*state, main_path),
+		cv_str_c(cv_arena_printf(*state, "error r[%d] e1\nwarning r[%d] w2\ninfo r[%d] i3\n", pid, pid, pid)));
+	assert_str_eq(read_all(*state, info_path),
+		cv_str_c(cv_arena_printf(*state, "info r[%d] i1\ndebug r[%d] d1\ninfo r[%d] i2\n", pid, pid, pid)));
+	assert_str_eq(read_all(*state, debug_path),
+		cv_str_c(cv_arena_printf(*state, "debug r[%d] d2\ndebug r[%d] category=other d4\n", pid, pid)));
+	/* A place that cannot be opened leaves all as it was. */
+	info.path = "/nowhere/log";
+	config.info = &info;
+	assert_int_equal(cv_log_open(&config, NULL), -1);
+	assert_int_equal(cv_log_fds(fds), 2);
+}
+
 static void file_is_appended_private_and_reopened(void **state)
 {
 	char *path = cv_arena_printf(*state, "%s/log", cv_test_dir(state));
@@ -354,6 +394,7 @@ int main(void)
 		log_test(errno_survives_a_line),
 		log_test(clean_quotes_and_escapes),
 		log_test(clean_keeps_eight_results_and_cuts),
+		log_test(levels_go_where_they_have_a_place),
 		log_test(file_is_appended_private_and_reopened),
 		log_test(failed_open_keeps_the_old_target),
 		log_test(works_in_a_forked_child_without_its_directory),

@@ -30,6 +30,8 @@ struct cv_auth_request {
 	struct cv_str home;          /* absent: none */
 	struct cv_str mail;          /* mail_location of this user; absent: the setting */
 	struct cv_str login_user;    /* while a master passdb is asked about the master (in user): whom the master wants to be */
+	struct cv_str sysuid_name, sysgid_name; /* a system user's or group's name whose id is yet to be asked for (sysuid_set is true, sysuid not yet right);
+	                                           who sets the id makes the name absent */
 	struct cv_map *passdb_fields; /* what the passdbs gave, while the userdbs are asked (fields is the userdbs' then); may be NULL */
 };
 
@@ -138,9 +140,12 @@ CV_EXPORT bool cv_password_scheme(const struct cv_registry *reg, struct cv_str s
 CV_EXPORT void cv_auth_field_set(struct cv_auth_request *request, struct cv_str key, struct cv_str value);
 CV_EXPORT const char *cv_auth_field(const struct cv_auth_request *request, const char *key); /* NULL when absent */
 CV_EXPORT void cv_auth_field_remove(struct cv_auth_request *request, struct cv_str key);
-/* A field of a userdb: uid and gid (numbers, or names asked from NSS), home and mail go to their members, others to fields. -1: no such system user
-   or group. */
+/* A field of a userdb: uid and gid (numbers, or names, whose numbers are asked for later), home and mail go to their members, others to fields. -1: no value for
+   it. */
 CV_EXPORT CV_MUST_CHECK int cv_auth_userdb_set(struct cv_auth_request *request, struct cv_str key, struct cv_str value, struct cv_err *err);
+/* Ask the system for the ids behind sysuid_name and sysgid_name, which may take long: never in the auth process itself. -1: there is no such user or group, or it
+   could not be asked. */
+CV_EXPORT CV_MUST_CHECK int cv_auth_resolve_ids(struct cv_auth_request *request, struct cv_err *err);
 /* Call fn for each "key=value" of a list separated by spaces, value expanded by cv_auth_expand ("key" alone has the value "yes"). Ends at
    the first -1. Used for default_fields, override_fields and args. */
 CV_EXPORT CV_MUST_CHECK int cv_auth_fields_each(const struct cv_auth_request *request, const char *list,

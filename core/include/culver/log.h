@@ -20,6 +20,12 @@ struct cv_log_ctx {
 
 enum cv_log_target { CV_LOG_STDERR, CV_LOG_SYSLOG, CV_LOG_JOURNAL, CV_LOG_FILE, CV_LOG_CALLBACK };
 
+/* A place of its own for some of the lines. */
+struct cv_log_place {
+	enum cv_log_target target; /* not CV_LOG_CALLBACK */
+	const char *path;          /* as in cv_log_config */
+};
+
 struct cv_log_config {
 	enum cv_log_target target;
 	const char *path;          /* CV_LOG_FILE: opened append, mode 0600. CV_LOG_JOURNAL: its socket, NULL: the system's */
@@ -29,14 +35,25 @@ struct cv_log_config {
 	bool timestamps;           /* stderr and files: RFC 3339 UTC with milliseconds */
 	void (*callback)(void *ctx, enum cv_log_level level, struct cv_str line); /* tests */
 	void *callback_ctx;
+	const struct cv_log_place *info;        /* informational lines; NULL: where target says */
+	const struct cv_log_place *debug_place; /* debug lines; NULL: where informational ones go */
 };
 
 /* May be called again (reload, log rotation). Strings are copied. -1 when the target can't be opened; the old one stays. */
 CV_EXPORT int cv_log_open(const struct cv_log_config *config, struct cv_err *err);
 /* Change the role alone, with the target kept as it is: after a fork, when the target can't be opened any more. */
 CV_EXPORT void cv_log_set_role(const char *role);
-/* The descriptor behind the log, for sandboxes, or -1. */
+/* Other debug categories, everything else kept. */
+CV_EXPORT void cv_log_set_debug(const char *debug);
+/* The descriptor behind the log's errors and warnings, or -1. */
 CV_EXPORT int cv_log_fd(void);
+/* Descriptors behind all of the log, those of errors and warnings, informational and debug lines in this order, without those that have none or share another's;
+   how many. */
+#define CV_LOG_OUTPUTS 3
+CV_EXPORT unsigned cv_log_fds(int fds_r[CV_LOG_OUTPUTS]);
+/* Write to these files from now on, which another process has opened: they take the numbers of those of cv_log_fds, in its order; fds stay the caller's. Nothing is
+   done unless there are as many: the log is of another kind here. */
+CV_EXPORT void cv_log_replace_fds(const int *fds, unsigned count);
 
 /* Text from outside is passed with %s through cv_log_clean, never as fmt. ctx may be NULL. Lines are cut at 2,000 octets,
    control characters and invalid UTF-8 become \xNN. errno is kept. */

@@ -22,6 +22,8 @@ enum cv_setting_type {
 enum cv_setting_opts {
 	CV_SET_SECRET = 1,   /* shown as "#hidden" by `culver conf` unless asked */
 	CV_SET_REQUIRED = 2, /* must be given (no default) */
+	CV_SET_TOP = 8,      /* counts at the top of the files only: an error in [protocol], [local] and [remote] sections, where it would have no effect */
+	CV_SET_BY_PROTOCOL = 16, /* in a table that is top_only: counts in [protocol NAME] too */
 	CV_SET_READFILE = 4, /* CV_SET_STR: value is the content of a file that only the master may read; also without "<" */
 };
 
@@ -75,9 +77,11 @@ struct cv_settings_table {
 	/* Looks at a filled struct as a whole; err names the key. May be NULL. */
 	int (*check)(const void *set, struct cv_err *err);
 	bool extra; /* unknown keys are kept and given by cv_conf_section_extra (passdb fields of third parties) */
+	bool top_only; /* kind NULL: as if each row had CV_SET_TOP, because it is read without a filter */
 };
 
-#define CV_SETTINGS_TABLE(kind, title, st, rows, check) { kind, title, rows, sizeof(rows) / sizeof((rows)[0]), sizeof(struct st), check, false }
+#define CV_SETTINGS_TABLE(kind, title, st, rows, check) { kind, title, rows, sizeof(rows) / sizeof((rows)[0]), sizeof(struct st), check, false, false }
+#define CV_SETTINGS_TABLE_TOP(title, st, rows, check) { NULL, title, rows, sizeof(rows) / sizeof((rows)[0]), sizeof(struct st), check, false, true }
 
 /* ---- Reading ------------------------------------------------------------------------------------ */
 

@@ -19,7 +19,7 @@ static const struct cv_setting rows[] = {
 	CV_SETTING_STR(pam_settings, pam_confdir, NULL,
 		"Directory of the PAM service files, instead of /etc/pam.d. Needs a PAM library that has pam_start_confdir."),
 };
-static const struct cv_settings_table table = CV_SETTINGS_TABLE(NULL, "PAM", pam_settings, rows, NULL);
+static const struct cv_settings_table table = CV_SETTINGS_TABLE_TOP("PAM", pam_settings, rows, NULL);
 static const struct cv_settings_table *const tables[] = { &table, NULL };
 
 struct db {

@@ -20,7 +20,7 @@ static const struct cv_setting rows[] = {
 	CV_SETTING_UINT(passwd_settings, first_valid_uid, "500", 0, UINT32_MAX - 1, ""),
 	CV_SETTING_UINT(passwd_settings, last_valid_uid, "0", 0, UINT32_MAX - 1, ""),
 };
-static const struct cv_settings_table table = CV_SETTINGS_TABLE(NULL, NULL, passwd_settings, rows, NULL);
+static const struct cv_settings_table table = CV_SETTINGS_TABLE_TOP(NULL, passwd_settings, rows, NULL);
 
 struct db {
 	uint64_t first_uid, last_uid; /* of users that are listed; last_uid 0: no bound */
@@ -67,6 +67,7 @@ static enum cv_auth_result lookup(void *ctx, struct cv_auth_request *request, st
 
 		ret = getpwnam_r(name, &pw, buf, size, &found);
 		if (ret == 0 && found != NULL) {
+			request->sysuid_name = request->sysgid_name = (struct cv_str){ 0 };
 			request->sysuid = pw.pw_uid;
 			request->sysgid = pw.pw_gid;
 			request->sysuid_set = request->sysgid_set = true;

@@ -21,7 +21,7 @@ static const struct cv_setting rows[] = {
 		"Examine each entry that could be a folder, where the file system does not tell what is a directory; otherwise all that begin with a dot are taken for "
 		"folders there."),
 };
-static const struct cv_settings_table table = CV_SETTINGS_TABLE(NULL, "Maildir", maildir_settings, rows, NULL);
+static const struct cv_settings_table table = CV_SETTINGS_TABLE_TOP("Maildir", maildir_settings, rows, NULL);
 static const struct cv_settings_table *const tables[] = { &table, NULL };
 static const struct maildir_settings defaults = { .maildir_copy_with_hardlinks = true };
 
