@@ -617,15 +617,7 @@ static void prewarm(void)
 
 static int begin(struct worker_process *wp, struct cv_err *err)
 {
-	struct cv_hook_user_open args = { 0 };
-
-	if (become_user(wp, err) < 0 || open_user(wp, err) < 0)
-		return -1;
-	args.user = wp->host.user;
-	enum cv_hook_result result = cv_hook_run_user_open(wp->args->registry, &args, err);
-	if (result == CV_HOOK_DENY || result == CV_HOOK_ERROR)
-		return -1;
-	return 0;
+	return become_user(wp, err) < 0 || open_user(wp, err) < 0 ? -1 : 0;
 }
 
 static int run(const struct cv_worker_args *args)
@@ -664,12 +656,7 @@ static int run(const struct cv_worker_args *args)
 		cv_loop_run(wp->loop);
 	}
 	cv_buf_deinit(&nothing);
-	if (wp->host.user != NULL) {
-		struct cv_hook_user_close close_args = { .user = wp->host.user };
-		if (status == 0 && cv_hook_run_user_close(args->registry, &close_args, &err) == CV_HOOK_ERROR)
-			cv_warn(&wp->log, "user_close: %s", err.text);
-		cv_user_close(&wp->host.user);
-	}
+	cv_user_close(&wp->host.user);
 	cv_session_host_deinit(&wp->host);
 	cv_timer_remove(&wp->idle);
 	cv_timer_remove(&wp->last_words);

@@ -267,6 +267,10 @@ static void build_copy(struct build *build, struct cv_op *op)
 			.uidl = cv_columns_uidl(columns, row),
 			.keywords = cv_buf_str(&keywords),
 		};
+		if (copied->marked) {
+			entry.message.flags = copied->flags;
+			entry.message.keywords = copied->keywords;
+		}
 		if (build->parse_octets < EMBED_PARSE_MAX &&
 			cv_cache_read(op->from, *cv_col_cache(columns, row), copied->from_uid, &parse, &ignored) > 0) {
 			entry.message.parse = cv_buf_str(&parse);
@@ -356,10 +360,38 @@ static int check_op(struct cv_op *op, struct cv_err *err)
 	return 1;
 }
 
+/* What hooks have put behind the first `asked` operations is checked too, and goes before them: a copy is made before its source is expunged. */
+static int take_additions(struct cv_txn *txn, size_t asked, struct cv_err *err)
+{
+	size_t added = txn->ops.count - asked;
+	struct cv_op *moved;
+
+	if (txn->failed) {
+		if (err != NULL)
+			*err = txn->failure;
+		return -1;
+	}
+	if (!cv_list_empty(&txn->saves))
+		return cv_err_set(err, CV_ERR_INTERNAL, "a hook has left a message unfinished");
+	for (size_t i = asked; i < txn->ops.count; i++) {
+		if (check_op(&txn->ops.data[i], err) < 0)
+			return -1;
+	}
+	if (added == 0)
+		return 1;
+	moved = cv_calloc(added, sizeof(*moved));
+	memcpy(moved, &txn->ops.data[asked], added * sizeof(*moved));
+	memmove(&txn->ops.data[added], &txn->ops.data[0], asked * sizeof(*moved));
+	memcpy(&txn->ops.data[0], moved, added * sizeof(*moved));
+	cv_free(moved);
+	return 1;
+}
+
 static int check(struct cv_txn *txn, struct cv_err *err)
 {
 	struct cv_user *user = txn->user;
 	struct cv_hook_commit args = { .user = user, .txn = txn };
+	size_t asked = txn->ops.count;
 	enum cv_hook_result result;
 
 	if (user->broken)
@@ -371,14 +403,14 @@ static int check(struct cv_txn *txn, struct cv_err *err)
 	}
 	if (!cv_list_empty(&txn->saves))
 		return cv_err_set(err, CV_ERR_INTERNAL, "a message of the transaction was not saved completely");
-	for (size_t i = 0; i < txn->ops.count; i++) {
+	for (size_t i = 0; i < asked; i++) {
 		if (check_op(&txn->ops.data[i], err) < 0)
 			return -1;
 	}
 	if (txn->internal || user->registry == NULL)
 		return 1;
 	result = cv_hook_run_commit(user->registry, &args, err);
-	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
+	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? take_additions(txn, asked, err) : -1;
 }
 
 /* ---- commit ---------------------------------------------------------------------------------------------- */

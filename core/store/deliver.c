@@ -78,11 +78,24 @@ static int save(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_delive
 	return 1;
 }
 
+/* txn may be empty: then what a hook has committed is waited for. */
+static int finish(struct cv_user *user, struct cv_delivery *delivery, struct cv_txn *txn, cv_commit_fn *done, void *ctx, struct cv_err *err)
+{
+	struct delivering *delivering = cv_new0(struct delivering);
+
+	*delivering = (struct delivering){ user, delivery, done, ctx };
+	if (cv_txn_commit(&txn, on_durable, delivering, err) < 0) {
+		delivery->uid = 0;
+		cv_free(delivering);
+		return -1;
+	}
+	return 0;
+}
+
 int cv_deliver(struct cv_user *user, struct cv_delivery *delivery, cv_commit_fn *done, void *ctx, struct cv_err *err)
 {
 	struct cv_hook_delivery args = { .user = user, .delivery = delivery };
 	enum cv_hook_result result = CV_HOOK_PASS;
-	struct delivering *delivering;
 	struct cv_mailbox *mailbox;
 	struct cv_txn *txn;
 
@@ -91,12 +104,8 @@ int cv_deliver(struct cv_user *user, struct cv_delivery *delivery, cv_commit_fn 
 		result = cv_hook_run_delivery(user->registry, &args, err);
 	if (result == CV_HOOK_DENY || result == CV_HOOK_ERROR)
 		return -1;
-	if (result == CV_HOOK_DONE) {
-		run_delivered(user, delivery);
-		if (done != NULL)
-			done(ctx, 0, NULL);
-		return 0;
-	}
+	if (result == CV_HOOK_DONE)
+		return finish(user, delivery, cv_txn_begin(user), done, ctx, err);
 	if (open_target(user, delivery, &mailbox, err) < 0)
 		return -1;
 	txn = cv_txn_begin(user);
@@ -107,12 +116,5 @@ int cv_deliver(struct cv_user *user, struct cv_delivery *delivery, cv_commit_fn 
 		return -1;
 	}
 	cv_mailbox_unref(&mailbox);
-	delivering = cv_new0(struct delivering);
-	*delivering = (struct delivering){ user, delivery, done, ctx };
-	if (cv_txn_commit(&txn, on_durable, delivering, err) < 0) {
-		delivery->uid = 0;
-		cv_free(delivering);
-		return -1;
-	}
-	return 0;
+	return finish(user, delivery, txn, done, ctx, err);
 }

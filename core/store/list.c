@@ -218,6 +218,18 @@ int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *e
 	return ret;
 }
 
+/* The mailbox that was made for a change which then failed. */
+static void take_back(struct cv_user *user, struct cv_mailbox *mailbox)
+{
+	struct cv_entry entry = { .kind = CV_ENTRY_DELETE, .name = cv_mailbox_name(mailbox), .mailbox = mailbox->guid };
+	struct cv_err err = { 0 };
+
+	if (record(user, &entry, &err) < 0)
+		cv_error(&user->log_ctx, "rename failed and its new mailbox could not be taken back: %s", err.text);
+	else
+		cv_work_run(user, true);
+}
+
 /* INBOX stays; what is in it goes to the new mailbox (RFC 3501 section 6.3.5). */
 static int rename_inbox(struct cv_user *user, struct cv_str to, struct cv_err *err)
 {
@@ -241,6 +253,8 @@ static int rename_inbox(struct cv_user *user, struct cv_str to, struct cv_err *e
 		else
 			ret = cv_txn_commit_wait(&txn, err) < 0 ? -1 : 1;
 	}
+	if (ret < 0 && target != NULL)
+		take_back(user, target);
 	cv_ranges_free(&all);
 	cv_ranges_free(&old_uids);
 	cv_ranges_free(&new_uids);

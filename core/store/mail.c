@@ -17,11 +17,7 @@ struct cv_mail {
 	struct cv_buf ref, uidl;
 	struct cv_buf record;
 	bool have_record;
-	struct cv_buf octets;
-	void *map;
-	size_t map_len, map_skip;
-	struct cv_str view;
-	bool have_octets;
+	struct cv_octets octets;
 };
 
 /* One as new, with the memory of one that was closed where there is one: messages are read by the thousand. */
@@ -36,7 +32,7 @@ static struct cv_mail *new_mail(struct cv_user *user)
 	cv_buf_init(&mail->ref, CV_STORAGE_REF_MAX);
 	cv_buf_init(&mail->uidl, UIDL_MAX);
 	cv_buf_init(&mail->record, CV_PARSE_RECORD_MAX);
-	cv_buf_init(&mail->octets, READ_WHOLE_MAX);
+	cv_buf_init(&mail->octets.buf, READ_WHOLE_MAX);
 	return mail;
 }
 
@@ -45,7 +41,7 @@ static void free_mail(struct cv_mail *mail)
 	cv_buf_deinit(&mail->ref);
 	cv_buf_deinit(&mail->uidl);
 	cv_buf_deinit(&mail->record);
-	cv_buf_deinit(&mail->octets);
+	cv_octets_free(&mail->octets);
 	cv_free(mail);
 }
 
@@ -66,8 +62,9 @@ static void keep_spare(struct cv_user *user, struct cv_mail *mail)
 	empty(&mail->ref);
 	empty(&mail->uidl);
 	empty(&mail->record);
-	empty(&mail->octets);
-	*mail = (struct cv_mail){ .ref = mail->ref, .uidl = mail->uidl, .record = mail->record, .octets = mail->octets };
+	empty(&mail->octets.buf);
+	*mail = (struct cv_mail){ .ref = mail->ref, .uidl = mail->uidl, .record = mail->record,
+		.octets = { .buf = mail->octets.buf } };
 	user->spare_mail = mail;
 }
 
@@ -78,23 +75,28 @@ void cv_mail_free_spare(struct cv_user *user)
 	user->spare_mail = NULL;
 }
 
-int cv_mail_open(struct cv_view *view, uint32_t seq, struct cv_mail **mail_r, struct cv_err *err)
+struct cv_mail *cv_mail_of_row(struct cv_mailbox *mailbox, uint32_t row)
 {
-	struct cv_mailbox *mailbox = view->mailbox;
-	struct cv_mail *mail;
-	uint32_t row;
+	struct cv_mail *mail = new_mail(mailbox->user);
 
-	*mail_r = NULL;
-	if (mailbox->columns == NULL || !cv_columns_find(mailbox->columns, cv_view_uid(view, seq), seq - 1, &row))
-		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists");
-	mail = new_mail(mailbox->user);
 	mail->mailbox = mailbox;
 	cv_mailbox_ref(mailbox);
 	mailbox->open_mails++;
 	mail->uid = *cv_col_uid(mailbox->columns, row);
 	cv_buf_append(&mail->ref, cv_columns_ref(mailbox->columns, row));
 	cv_buf_append(&mail->uidl, cv_columns_uidl(mailbox->columns, row));
-	*mail_r = mail;
+	return mail;
+}
+
+int cv_mail_open(struct cv_view *view, uint32_t seq, struct cv_mail **mail_r, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+	uint32_t row;
+
+	*mail_r = NULL;
+	if (mailbox->columns == NULL || !cv_columns_find(mailbox->columns, cv_view_uid(view, seq), seq - 1, &row))
+		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists");
+	*mail_r = cv_mail_of_row(mailbox, row);
 	return 1;
 }
 
@@ -110,30 +112,34 @@ void cv_mail_close(struct cv_mail **mail_p)
 	if (--mail->mailbox->open_mails == 0)
 		cv_work_run(user, false);
 	cv_mailbox_unref(&mail->mailbox);
-	cv_file_unmap(mail->map, mail->map_len);
+	cv_file_unmap(mail->octets.map, mail->octets.map_len);
+	mail->octets.map = NULL;
+	mail->octets.map_len = 0;
 	keep_spare(user, mail);
 }
 
-static int read_octets(struct cv_mail *mail, const struct cv_storage_blob *blob, struct cv_err *err)
+int cv_octets_load(struct cv_octets *octets, const struct cv_storage_blob *blob, struct cv_err *err)
 {
 	long page = sysconf(_SC_PAGESIZE);
 	struct stat st;
-	size_t got;
+	size_t got, skip;
 	void *p;
 
 	if (blob->len == 0) {
-		mail->view = CV_STR("");
+		octets->view = CV_STR("");
+		octets->loaded = true;
 		return 1;
 	}
 	if (blob->len <= READ_WHOLE_MAX) {
-		p = cv_buf_reserve(&mail->octets, (size_t)blob->len);
+		p = cv_buf_reserve(&octets->buf, (size_t)blob->len);
 		cv_assert(p != NULL);
 		if (cv_file_pread(blob->fd, p, (size_t)blob->len, blob->offset, &got, err) < 0)
 			return -1;
 		if (got < blob->len)
 			return cv_err_set(err, CV_ERR_CORRUPT, "message file is shorter than known");
-		cv_buf_commit(&mail->octets, got);
-		mail->view = cv_buf_str(&mail->octets);
+		cv_buf_commit(&octets->buf, got);
+		octets->view = cv_buf_str(&octets->buf);
+		octets->loaded = true;
 		return 1;
 	}
 	/* A mapping of what is not there would end the process when it is read. */
@@ -141,12 +147,20 @@ static int read_octets(struct cv_mail *mail, const struct cv_storage_blob *blob,
 		return -1;
 	if ((uint64_t)st.st_size < blob->offset || (uint64_t)st.st_size - blob->offset < blob->len)
 		return cv_err_set(err, CV_ERR_CORRUPT, "message file is shorter than known");
-	mail->map_skip = (size_t)(blob->offset % (uint64_t)page);
-	mail->map_len = (size_t)blob->len + mail->map_skip;
-	if (cv_file_map(blob->fd, blob->offset - mail->map_skip, mail->map_len, false, &mail->map, err) < 0)
+	skip = (size_t)(blob->offset % (uint64_t)page);
+	octets->map_len = (size_t)blob->len + skip;
+	if (cv_file_map(blob->fd, blob->offset - skip, octets->map_len, false, &octets->map, err) < 0)
 		return -1;
-	mail->view = cv_str_mem((const char *)mail->map + mail->map_skip, (size_t)blob->len);
+	octets->view = cv_str_mem((const char *)octets->map + skip, (size_t)blob->len);
+	octets->loaded = true;
 	return 1;
+}
+
+void cv_octets_free(struct cv_octets *octets)
+{
+	cv_file_unmap(octets->map, octets->map_len);
+	cv_buf_deinit(&octets->buf);
+	*octets = (struct cv_octets){ 0 };
 }
 
 /* The storage found it under another name: the column knows it from now on. */
@@ -169,18 +183,17 @@ int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err 
 	size_t new_len = 0;
 	int ret;
 
-	if (!mail->have_octets) {
+	if (!mail->octets.loaded) {
 		if (user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), &blob, new_ref, &new_len, err) < 0)
 			return cv_err_context(err, "message %u", mail->uid);
 		if (new_len > 0)
 			set_ref(mail, cv_str_mem(new_ref, new_len));
-		ret = read_octets(mail, &blob, err);
+		ret = cv_octets_load(&mail->octets, &blob, err);
 		cv_file_close(&blob.fd);
 		if (ret < 0)
 			return cv_err_context(err, "message %u", mail->uid);
-		mail->have_octets = true;
 	}
-	*octets_r = mail->view;
+	*octets_r = mail->octets.view;
 	return 1;
 }
 

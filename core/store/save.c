@@ -18,6 +18,7 @@ void cv_save_free(struct cv_save *save)
 	cv_buf_deinit(&save->record);
 	cv_buf_deinit(&save->keywords_encoded);
 	cv_vec_free(&save->keywords);
+	cv_octets_free(&save->octets);
 	cv_mailbox_unref(&save->mailbox);
 	cv_arena_free(&save->arena);
 }
@@ -57,6 +58,7 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	save->parser = cv_mime_parser_new(arena, NULL);
 	cv_buf_init(&save->record, CV_PARSE_RECORD_MAX);
 	cv_buf_init(&save->keywords_encoded, KEYWORDS_MAX);
+	cv_buf_init(&save->octets.buf, SIZE_MAX / 2);
 	cv_random(save->message.guid.b, sizeof(save->message.guid.b));
 	save->message.flags = config->flags & CV_FLAG_ALL;
 	save->message.saved = cv_time_now_sec();
@@ -96,9 +98,10 @@ static int run_hooks(struct cv_save *save, struct cv_err *err)
 	struct cv_hook_message_save args = { .user = user, .mailbox = save->mailbox, .save = save };
 	enum cv_hook_result result;
 
-	if (user->registry == NULL)
+	if (!user->save_hook)
 		return 1;
 	result = cv_hook_run_message_save(user->registry, &args, err);
+	cv_octets_free(&save->octets);
 	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
 }
 
@@ -198,16 +201,76 @@ bool cv_save_is_delivery(const struct cv_save *save)
 	return save->delivery;
 }
 
+struct cv_mailbox *cv_save_source(const struct cv_save *save, uint32_t *uid_r)
+{
+	*uid_r = save->source != NULL ? save->message.uid : 0;
+	return save->source;
+}
+
+bool cv_save_is_move(const struct cv_save *save)
+{
+	return save->move;
+}
+
+static struct cv_mail *source_mail(struct cv_save *save)
+{
+	uint32_t row;
+
+	if (save->source_mail == NULL) {
+		bool found = cv_columns_find(save->source->columns, save->message.uid, UINT32_MAX, &row);
+
+		cv_assert(found); /* hooks run while its row is copied */
+		save->source_mail = cv_mail_of_row(save->source, row);
+	}
+	return save->source_mail;
+}
+
 int cv_save_record(struct cv_save *save, struct cv_str *record_r, struct cv_err *err)
 {
+	if (save->source != NULL)
+		return cv_mail_record(source_mail(save), record_r, err);
 	*record_r = cv_buf_str(&save->record);
 	if (record_r->len == 0)
 		return cv_err_set(err, CV_ERR_LIMIT, "the message has no parse record");
 	return 1;
 }
 
+int cv_save_octets(struct cv_save *save, struct cv_str *octets_r, struct cv_err *err)
+{
+	const struct cv_storage *storage = save->txn->user->storage;
+	struct cv_storage_blob blob;
+	int ret;
+
+	if (save->source != NULL)
+		return cv_mail_octets(source_mail(save), octets_r, err);
+	if (save->st_save == NULL || storage->save_read == NULL)
+		return cv_err_set(err, CV_ERR_UNSUPPORTED, "the octets of a message can't be read while it is saved here");
+	if (!save->octets.loaded) {
+		if (storage->save_read(save->st_save, &blob, err) < 0)
+			return -1;
+		ret = cv_octets_load(&save->octets, &blob, err);
+		cv_file_close(&blob.fd);
+		if (ret < 0)
+			return -1;
+	}
+	*octets_r = save->octets.view;
+	return 1;
+}
+
+uint16_t cv_save_flags(const struct cv_save *save)
+{
+	return save->message.flags;
+}
+
+const struct cv_str *cv_save_keywords(const struct cv_save *save, size_t *count_r)
+{
+	*count_r = save->keywords.count;
+	return save->keywords.data;
+}
+
 void cv_save_set_flags(struct cv_save *save, uint16_t flags)
 {
+	save->marked = true;
 	save->message.flags = flags & CV_FLAG_ALL;
 }
 
@@ -223,6 +286,58 @@ int cv_save_add_keyword(struct cv_save *save, struct cv_str keyword, struct cv_e
 		if (!cv_keyword_id(&save->mailbox->keywords, keyword, false, &id))
 			return cv_err_set_public(err, CV_ERR_LIMIT, "Too many different keywords in this mailbox");
 	}
+	for (size_t i = 0; i < save->keywords.count; i++) {
+		if (cv_str_caseeq(save->keywords.data[i], keyword))
+			return 1;
+	}
 	*cv_vec_push(&save->keywords) = cv_arena_str(save->arena, keyword);
+	save->marked = true;
 	return 1;
+}
+
+/* What the hooks left of flags and keywords, into the copy. */
+static void take_marks(struct cv_save *save, struct cv_txn *txn, struct cv_storage_meta *meta, struct cv_copied *copied)
+{
+	const char **names = cv_new(txn->arena, const char *, save->keywords.count + 1);
+
+	for (size_t i = 0; i < save->keywords.count; i++)
+		names[i] = cv_arena_cstr(txn->arena, save->keywords.data[i]);
+	cv_keywords_put(&save->keywords_encoded, save->keywords.data, save->keywords.count);
+	meta->flags = save->message.flags;
+	meta->keywords = names;
+	copied->marked = true;
+	copied->flags = save->message.flags;
+	copied->keywords = cv_arena_str(txn->arena, cv_buf_str(&save->keywords_encoded));
+}
+
+int cv_save_copy_hooks(struct cv_txn *txn, const struct cv_op *op, uint32_t row, struct cv_storage_meta *meta, struct cv_copied *copied,
+	struct cv_err *err)
+{
+	struct cv_columns *columns = op->from->columns;
+	struct cv_save save = { .txn = txn, .mailbox = op->mailbox, .source = op->from, .move = op->move };
+	size_t count;
+	const struct cv_str *names = cv_row_keywords(op->from, *cv_col_keyword_set(columns, row), &count);
+	int ret;
+
+	if (!txn->user->save_hook)
+		return 1;
+	save.arena = cv_arena_new("copy", txn->arena, 0);
+	cv_buf_init(&save.keywords_encoded, KEYWORDS_MAX);
+	save.message = (struct cv_entry_message){
+		.uid = *cv_col_uid(columns, row),
+		.flags = meta->flags,
+		.date = meta->internal_date,
+		.physical_size = meta->size,
+		.virtual_size = meta->virtual_size,
+	};
+	for (size_t i = 0; i < count; i++)
+		*cv_vec_push(&save.keywords) = cv_arena_str(save.arena, names[i]);
+	ret = run_hooks(&save, err);
+	if (ret > 0 && save.marked)
+		take_marks(&save, txn, meta, copied);
+	cv_mail_close(&save.source_mail);
+	cv_vec_free(&save.keywords);
+	cv_buf_deinit(&save.keywords_encoded);
+	cv_arena_free(&save.arena);
+	return ret;
 }

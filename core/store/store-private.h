@@ -181,6 +181,9 @@ struct cv_copied {
 	uint32_t from_uid, to_uid;
 	struct cv_guid guid;
 	struct cv_str ref;       /* in the transaction's arena */
+	bool marked;             /* hooks changed flags or keywords: these, not those of the source */
+	uint16_t flags;
+	struct cv_str keywords;  /* encoded, in the transaction's arena */
 };
 
 struct cv_op {
@@ -194,6 +197,7 @@ struct cv_op {
 	size_t keyword_count;
 	bool unchanged_since_set;
 	uint64_t unchanged_since;
+	struct cv_flags_change change; /* FLAGS: the whole, for hooks */
 	bool move;
 	CV_VEC(struct cv_copied) copied;
 	struct cv_save *save;
@@ -283,7 +287,7 @@ struct cv_user {
 
 	struct cv_subscription *subscriptions;
 	size_t subscription_count;
-	bool committed_hook;            /* some module wants to know */
+	bool committed_hook, save_hook; /* some module wants to know, or to look at messages */
 };
 
 /* ---- Tree (tree.c) ------------------------------------------------------------------------------------- */
@@ -371,6 +375,15 @@ void cv_view_mark(struct cv_mailbox *mailbox);
 /* Call the marked views' functions. */
 void cv_view_run_notify(struct cv_user *user);
 
+/* Octets of a message: short ones read, longer ones mapped. { 0 } is none. */
+struct cv_octets {
+	struct cv_buf buf;
+	void *map;
+	size_t map_len;
+	struct cv_str view;
+	bool loaded;
+};
+
 /* ---- Saving (save.c) -------------------------------------------------------------------------------------- */
 
 struct cv_save {
@@ -386,13 +399,26 @@ struct cv_save {
 	struct cv_buf keywords_encoded;
 	char ref[CV_STORAGE_REF_MAX];
 	bool delivery, finished, failed;
+	/* COPY and MOVE: only as long as the hooks run. */
+	struct cv_mailbox *source;   /* borrowed; NULL: a new message */
+	struct cv_mail *source_mail; /* NULL: not looked at */
+	bool move, marked;
+	struct cv_octets octets;     /* of a new message, when a hook has asked */
 };
 void cv_save_free(struct cv_save *save);
+/* The hooks for a message that is copied: save is filled from the row of its source, meta gets the flags and keywords that the hooks leave. */
+CV_MUST_CHECK int cv_save_copy_hooks(struct cv_txn *txn, const struct cv_op *op, uint32_t row, struct cv_storage_meta *meta,
+	struct cv_copied *copied, struct cv_err *err);
 
 /* ---- Reading (mail.c) ------------------------------------------------------------------------------------------- */
 
 /* Free what is kept for the next message. */
 void cv_mail_free_spare(struct cv_user *user);
+/* A message without a view; row is its place in the columns. */
+struct cv_mail *cv_mail_of_row(struct cv_mailbox *mailbox, uint32_t row);
+/* The octets of a blob (whose descriptor stays the caller's) into octets, which is empty. */
+CV_MUST_CHECK int cv_octets_load(struct cv_octets *octets, const struct cv_storage_blob *blob, struct cv_err *err);
+void cv_octets_free(struct cv_octets *octets);
 
 /* ---- Parse records (cache.c) -------------------------------------------------------------------------------- */
 
@@ -416,8 +442,8 @@ void cv_watch_stop(struct cv_mailbox *mailbox);
 
 /* ---- Hooks and subscribers (subscriber.c) --------------------------------------------------------------------- */
 
-/* Does any module have a handler of the committed hook? */
-bool cv_committed_wanted(const struct cv_registry *reg);
+/* Does any module have a handler of the hook? */
+bool cv_hook_wanted(const struct cv_registry *reg, const char *hook);
 /* A published transaction: the committed hook. */
 void cv_subscribers_committed(struct cv_user *user, const struct cv_txn *txn);
 

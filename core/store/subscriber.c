@@ -126,13 +126,13 @@ static int tell_entry(struct telling *t, const struct cv_entry *entry, uint64_t 
 	return 0;
 }
 
-bool cv_committed_wanted(const struct cv_registry *reg)
+bool cv_hook_wanted(const struct cv_registry *reg, const char *wanted)
 {
 	const char *hook, *handler;
 	enum cv_hook_stage stage;
 
 	for (size_t pos = 0; reg != NULL && cv_hook_next(reg, &pos, &hook, &handler, &stage);) {
-		if (strcmp(hook, "committed") == 0)
+		if (strcmp(hook, wanted) == 0)
 			return true;
 	}
 	return false;

@@ -153,6 +153,8 @@ int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv
 	op->keyword_count = change->keyword_count;
 	for (size_t i = 0; i < change->keyword_count; i++)
 		op->keywords[i] = cv_arena_str(txn->arena, change->keywords[i]);
+	op->change = *change;
+	op->change.keywords = op->keywords;
 	op->unchanged_since_set = change->unchanged_since_set;
 	op->unchanged_since = change->unchanged_since;
 	for (size_t i = 0; i < uids->count; i++) {
@@ -253,6 +255,11 @@ static const char **keyword_names(struct cv_arena *arena, const struct cv_mailbo
 	return list;
 }
 
+static int gone_error(struct cv_err *err)
+{
+	return cv_err_set_public(err, CV_ERR_EXPUNGED, "Some of the messages no longer exist");
+}
+
 static int copy_one(struct cv_txn *txn, struct cv_op *op, uint32_t row, struct cv_err *err)
 {
 	struct cv_mailbox *from = op->from, *to = op->mailbox;
@@ -264,15 +271,21 @@ static int copy_one(struct cv_txn *txn, struct cv_op *op, uint32_t row, struct c
 		.virtual_size = *cv_col_virtual_size(columns, row),
 		.flags = *cv_col_flags(columns, row) & CV_FLAG_ALL,
 		.keywords = keyword_names(txn->arena, from, *cv_col_keyword_set(columns, row)),
-		.pop3_uidl = cv_columns_uidl(columns, row),
-		.orig_mailbox = cv_mailbox_name(from),
+		.pop3_uidl = cv_arena_str(txn->arena, cv_columns_uidl(columns, row)),
+		.orig_mailbox = cv_arena_str(txn->arena, cv_mailbox_name(from)),
 	};
-	struct cv_copied *copied;
+	struct cv_copied *copied, made = { .from_uid = *cv_col_uid(columns, row), .guid = *cv_col_guid(columns, row) };
 	char ref[CV_STORAGE_REF_MAX];
 	size_t ref_len = 0;
 	int ret;
 
-	memcpy(meta.guid, cv_col_guid(columns, row), sizeof(meta.guid));
+	memcpy(meta.guid, made.guid.b, sizeof(meta.guid));
+	if (cv_save_copy_hooks(txn, op, row, &meta, &made, err) < 0)
+		return -1;
+	/* A hook may have made room, just here. */
+	columns = from->columns;
+	if (from->gone || to->gone || columns == NULL || !cv_columns_find(columns, made.from_uid, row, &row) || !cv_row_live(columns, row))
+		return gone_error(err);
 	do {
 		if (cv_mailbox_take_uid(to, &meta.uid, err) < 0)
 			return -1;
@@ -281,36 +294,34 @@ static int copy_one(struct cv_txn *txn, struct cv_op *op, uint32_t row, struct c
 	if (ret < 0)
 		return -1;
 	copied = cv_vec_push(&op->copied);
-	copied->from_uid = *cv_col_uid(columns, row);
+	*copied = made;
 	copied->to_uid = meta.uid;
-	copied->guid = *cv_col_guid(columns, row);
 	copied->ref = cv_arena_str(txn->arena, cv_str_mem(ref, ref_len));
 	return 1;
-}
-
-static int gone_error(struct cv_err *err)
-{
-	return cv_err_set_public(err, CV_ERR_EXPUNGED, "Some of the messages no longer exist");
 }
 
 /* Copy waits for nothing that is gone; move passes it over. */
 static int copy_range(struct cv_txn *txn, struct cv_op *op, struct cv_range range, struct cv_ranges *old_r, struct cv_ranges *new_r,
 	struct cv_err *err)
 {
-	struct cv_columns *columns = op->from->columns;
-	uint32_t count = columns->count, next = range.first; /* copies within one mailbox add rows only when they are committed */
-	uint32_t row = cv_columns_from(columns, range.first);
+	uint32_t row = cv_columns_from(op->from->columns, range.first), next = range.first;
+	uint32_t end = op->from->uidnext; /* what hooks add meanwhile is not meant */
 
-	for (; row < count && *cv_col_uid(columns, row) <= range.last; row++) {
-		uint32_t uid = *cv_col_uid(columns, row);
+	while (row < op->from->columns->count && *cv_col_uid(op->from->columns, row) <= range.last) {
+		uint32_t uid = *cv_col_uid(op->from->columns, row);
 
-		if (!cv_row_live(columns, row))
+		if (uid >= end)
+			break;
+		if (!cv_row_live(op->from->columns, row)) {
+			row++;
 			continue;
+		}
 		if (!op->move && uid != next)
 			return gone_error(err);
 		next = uid + 1;
 		if (copy_one(txn, op, row, err) < 0)
 			return -1;
+		row = txn->user->save_hook ? cv_columns_from(op->from->columns, next) : row + 1;
 		if (old_r != NULL)
 			cv_ranges_add(old_r, uid, uid);
 		if (new_r != NULL)

@@ -233,7 +233,8 @@ static struct cv_user *new_user(const struct cv_user_config *config)
 	user->sysgid = config->sysgid;
 	user->conf = config->conf;
 	user->registry = config->registry;
-	user->committed_hook = cv_committed_wanted(config->registry);
+	user->committed_hook = cv_hook_wanted(config->registry, "committed");
+	user->save_hook = cv_hook_wanted(config->registry, "message_save");
 	user->loop = config->loop;
 	user->arena = cv_arena_new("user", NULL, 0);
 	user->slot_count = config->registry != NULL ? cv_slot_count(config->registry) : 0;

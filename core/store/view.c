@@ -270,6 +270,34 @@ bool cv_view_pending(const struct cv_view *view)
 		(mailbox->gone && !view->gone_told);
 }
 
+static void fill_row(const struct cv_columns *columns, uint32_t row, struct cv_row *row_r)
+{
+	row_r->flags = *cv_col_flags(columns, row) & CV_FLAG_ALL;
+	row_r->keyword_set = *cv_col_keyword_set(columns, row);
+	row_r->modseq = *cv_col_modseq(columns, row);
+	row_r->internal_date = *cv_col_date(columns, row);
+	row_r->internal_zone = *cv_col_zone(columns, row);
+	row_r->save_date = *cv_col_saved(columns, row);
+	row_r->virtual_size = *cv_col_virtual_size(columns, row);
+	row_r->physical_size = *cv_col_physical_size(columns, row);
+	memcpy(row_r->guid, cv_col_guid(columns, row), sizeof(row_r->guid));
+}
+
+int cv_mailbox_row(struct cv_mailbox *mailbox, uint32_t uid, struct cv_row *row_r, struct cv_err *err)
+{
+	uint32_t row;
+
+	*row_r = (struct cv_row){ .uid = uid };
+	if (mailbox->gone)
+		return 0;
+	if (cv_mailbox_load(mailbox, err) < 0)
+		return -1;
+	if (!cv_columns_find(mailbox->columns, uid, UINT32_MAX, &row) || !cv_row_live(mailbox->columns, row))
+		return 0;
+	fill_row(mailbox->columns, row, row_r);
+	return 1;
+}
+
 bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)
 {
 	struct cv_mailbox *mailbox = view->mailbox;
@@ -285,16 +313,8 @@ bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)
 	}
 	if (columns == NULL || !cv_columns_find(columns, row_r->uid, seq - 1, &row))
 		return false;
-	row_r->flags = *cv_col_flags(columns, row) & CV_FLAG_ALL;
+	fill_row(columns, row, row_r);
 	row_r->recent = cv_ranges_has(&view->recent, row_r->uid);
-	row_r->keyword_set = *cv_col_keyword_set(columns, row);
-	row_r->modseq = *cv_col_modseq(columns, row);
-	row_r->internal_date = *cv_col_date(columns, row);
-	row_r->internal_zone = *cv_col_zone(columns, row);
-	row_r->save_date = *cv_col_saved(columns, row);
-	row_r->virtual_size = *cv_col_virtual_size(columns, row);
-	row_r->physical_size = *cv_col_physical_size(columns, row);
-	memcpy(row_r->guid, cv_col_guid(columns, row), sizeof(row_r->guid));
 	return cv_row_live(columns, row);
 }
 

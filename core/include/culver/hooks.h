@@ -71,14 +71,16 @@ struct cv_hook_mailbox_op {
 	struct cv_str name;
 	struct cv_str new_name; /* RENAME */
 };
-/* Before a message is saved (APPEND, delivery, COPY into): quota, size limits, virus checks. The message can be read through save.
-   May change: flags and keywords (mailbox.h: cv_save_*). */
+/* Before a message is saved (APPEND, delivery) or copied or moved into mailbox, once for each message: quota, size limits, virus checks. The message
+   can be read through save (cv_save_octets, cv_save_record); cv_save_source says where it is copied from. May change: flags and keywords
+   (cv_save_set_flags, cv_save_add_keyword). DENY: nothing of the transaction is done. */
 struct cv_hook_message_save {
 	struct cv_user *user;
 	struct cv_mailbox *mailbox;
 	struct cv_save *save;
 };
-/* Before a delivered message is filed. DONE: the handler filed (or discarded) it itself (Sieve). May change: delivery->mailbox (the target). */
+/* Before a delivered message is filed. DONE: the handler filed (or discarded) it itself (Sieve); what it committed is durable before the reply leaves,
+   and fails the delivery when it can't be made so. May change: delivery->mailbox (the target), flags, header. */
 struct cv_hook_delivery {
 	struct cv_user *user;
 	struct cv_delivery *delivery;
@@ -88,10 +90,12 @@ struct cv_hook_delivered {
 	struct cv_user *user;
 	struct cv_delivery *delivery;
 };
-/* Before a transaction's record goes to the journal: all its changes are known, none is made. GUARD. */
+/* Before a transaction's record goes to the journal: all its changes are known (cv_txn_next), none is made. Not for changes of mailboxes, which
+   mailbox_op tells. May change: more can be put into the transaction (cv_txn_copy, cv_txn_flags, cv_txn_expunge, a save): it is done before what is
+   there, in the same record (a copy of what is expunged). Handlers that have run already are not asked again for that. */
 struct cv_hook_commit {
 	struct cv_user *user;
-	const struct cv_txn *txn;
+	struct cv_txn *txn;
 };
 /* After it is durable (or, for flags under mail_fsync = optimized, in the journal). */
 struct cv_hook_committed {

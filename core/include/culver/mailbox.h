@@ -221,6 +221,20 @@ CV_EXPORT CV_MUST_CHECK int cv_txn_commit(struct cv_txn **txn, cv_commit_fn *don
 CV_EXPORT CV_MUST_CHECK int cv_txn_commit_wait(struct cv_txn **txn, struct cv_err *err);
 CV_EXPORT void cv_txn_rollback(struct cv_txn **txn);
 
+/* What a transaction is about to do with messages, for commit hooks: false at the end. *pos starts at 0. All is borrowed for the call of the hook. */
+struct cv_txn_op {
+	enum cv_txn_op_kind { CV_TXN_SAVE = 1, CV_TXN_COPY, CV_TXN_FLAGS, CV_TXN_EXPUNGE } kind;
+	struct cv_mailbox *mailbox;   /* where it happens; COPY: the target */
+	struct cv_mailbox *from;      /* COPY: the source; else NULL */
+	bool move;                    /* COPY: the messages leave from */
+	const struct cv_ranges *uids; /* FLAGS, EXPUNGE: as asked for, some may be gone; COPY: in from; SAVE: NULL */
+	const struct cv_flags_change *change; /* FLAGS; else NULL */
+	struct cv_save *save;         /* SAVE; else NULL */
+};
+CV_EXPORT bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r);
+/* A message of a mailbox by its UID, without a view: 1 with *row_r, 0 when it is not there. recent is not told. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_row(struct cv_mailbox *mailbox, uint32_t uid, struct cv_row *row_r, struct cv_err *err);
+
 enum cv_flags_op { CV_FLAGS_ADD = 1, CV_FLAGS_REMOVE, CV_FLAGS_REPLACE };
 struct cv_flags_change {
 	enum cv_flags_op op;
@@ -261,11 +275,19 @@ CV_EXPORT CV_MUST_CHECK int cv_save_write(struct cv_save *save, struct cv_str da
 CV_EXPORT CV_MUST_CHECK int cv_save_finish(struct cv_save *save, struct cv_err *err);
 CV_EXPORT void cv_save_cancel(struct cv_save **save); /* before finish */
 CV_EXPORT uint32_t cv_save_uid(const struct cv_save *save);
-/* For hooks: what is saved and where; changes flags. */
+/* For hooks: what is saved and where; changes flags. A message that is copied or moved is told in the same way: save is then the hook's for the call
+   only, and what belongs to the message (octets, record, date) is that of the source. */
 CV_EXPORT struct cv_mailbox *cv_save_mailbox(const struct cv_save *save);
 CV_EXPORT uint64_t cv_save_size(const struct cv_save *save);
 CV_EXPORT bool cv_save_is_delivery(const struct cv_save *save);
+/* COPY and MOVE: where the message comes from, and its UID there; NULL and 0 for a new one. */
+CV_EXPORT struct cv_mailbox *cv_save_source(const struct cv_save *save, uint32_t *uid_r);
+CV_EXPORT bool cv_save_is_move(const struct cv_save *save);
 CV_EXPORT CV_MUST_CHECK int cv_save_record(struct cv_save *save, struct cv_str *record_r, struct cv_err *err);
+/* The octets as they came, mapped; valid while the hook runs. UNSUPPORTED when the storage module can't read what it has not stored yet. */
+CV_EXPORT CV_MUST_CHECK int cv_save_octets(struct cv_save *save, struct cv_str *octets_r, struct cv_err *err);
+CV_EXPORT uint16_t cv_save_flags(const struct cv_save *save);
+CV_EXPORT const struct cv_str *cv_save_keywords(const struct cv_save *save, size_t *count_r);
 CV_EXPORT void cv_save_set_flags(struct cv_save *save, uint16_t flags);
 CV_EXPORT CV_MUST_CHECK int cv_save_add_keyword(struct cv_save *save, struct cv_str keyword, struct cv_err *err);
 

@@ -125,6 +125,9 @@ struct cv_storage {
 	   gives the UIDs even when the journal is lost. A derived copy: it need not be durable. May be NULL. */
 	int (*assigned)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_found *found, size_t count, struct cv_err *err);
 
+	/* What was written to a save so far, for hooks that look at a message before it is kept. blob_r->fd is the caller's to close. NULL: it can't be read. */
+	int (*save_read)(void *save, struct cv_storage_blob *blob_r, struct cv_err *err);
+
 	/* The journal's and derived files' octets (names without slash). NULL in a driver on a plain file system: the core then keeps them as files under
 	   index_root. */
 	const struct cv_storage_log *log;

@@ -325,6 +325,7 @@ int maildir_save_begin(void *st, const struct cv_mailbox_ref *mailbox, uint64_t 
 int maildir_save_write(void *save, struct cv_str data, struct cv_err *err);
 int maildir_save_finish(void *save, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
 void maildir_save_abort(void *save);
+int maildir_save_read(void *save, struct cv_storage_blob *blob_r, struct cv_err *err);
 int maildir_copy(void *st, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
 	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
 int maildir_sync(void *st, struct cv_err *err);

@@ -74,6 +74,18 @@ int maildir_save_write(void *save_p, struct cv_str data, struct cv_err *err)
 	return save->buf.len >= CHUNK ? flush(save, err) : 1;
 }
 
+int maildir_save_read(void *save_p, struct cv_storage_blob *blob_r, struct cv_err *err)
+{
+	struct maildir_save *save = save_p;
+
+	*blob_r = (struct cv_storage_blob){ .fd = -1 };
+	if (flush(save, err) < 0)
+		return -1;
+	blob_r->len = save->written;
+	blob_r->fd = fcntl(save->fd, F_DUPFD_CLOEXEC, 0);
+	return blob_r->fd >= 0 ? 1 : cv_err_sys(err, errno, "message can't be read");
+}
+
 static void free_save(struct maildir_save *save)
 {
 	cv_file_close(&save->fd);

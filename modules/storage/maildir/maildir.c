@@ -126,6 +126,7 @@ static const struct cv_storage maildir_storage = {
 	.save_write = maildir_save_write,
 	.save_finish = maildir_save_finish,
 	.save_abort = maildir_save_abort,
+	.save_read = maildir_save_read,
 	.sync = maildir_sync,
 	.recorded = maildir_recorded,
 	.open_ref = maildir_open_ref,

@@ -74,6 +74,7 @@ int sdbox_save_begin(void *st, const struct cv_mailbox_ref *mailbox, uint64_t si
 int sdbox_save_write(void *save, struct cv_str data, struct cv_err *err);
 int sdbox_save_finish(void *save, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
 void sdbox_save_abort(void *save);
+int sdbox_save_read(void *save, struct cv_storage_blob *blob_r, struct cv_err *err);
 int sdbox_copy(void *st, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
 	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
 int sdbox_sync(void *st, struct cv_err *err);

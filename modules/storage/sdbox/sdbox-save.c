@@ -5,6 +5,7 @@
 #include "modules/storage/sdbox/sdbox-private.h"
 #include <culver/time.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +85,17 @@ int sdbox_save_write(void *save_p, struct cv_str data, struct cv_err *err)
 	}
 	cv_buf_append(&save->buf, data);
 	return save->buf.len >= CHUNK ? flush(save, err) : 1;
+}
+
+int sdbox_save_read(void *save_p, struct cv_storage_blob *blob_r, struct cv_err *err)
+{
+	struct sdbox_save *save = save_p;
+
+	*blob_r = (struct cv_storage_blob){ .fd = -1, .offset = save->head_len, .len = save->size };
+	if (flush(save, err) < 0)
+		return -1;
+	blob_r->fd = fcntl(save->fd, F_DUPFD_CLOEXEC, 0);
+	return blob_r->fd >= 0 ? 1 : cv_err_sys(err, errno, "message can't be read");
 }
 
 static void free_save(struct sdbox_save *save)

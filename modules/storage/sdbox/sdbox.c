@@ -71,6 +71,7 @@ static const struct cv_storage sdbox_storage = {
 	.save_write = sdbox_save_write,
 	.save_finish = sdbox_save_finish,
 	.save_abort = sdbox_save_abort,
+	.save_read = sdbox_save_read,
 	.sync = sdbox_sync,
 	.recorded = sdbox_recorded,
 	.open_ref = sdbox_open_ref,
