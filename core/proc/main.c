@@ -2,6 +2,7 @@
    culverd: reads its options and becomes the master, or one of the roles that the master starts. */
 #include "core/proc/auth-helper.h"
 #include "core/proc/master.h"
+#include "core/proc/worker.h"
 
 #include <config.h>
 
@@ -59,6 +60,8 @@ static int run_role(const char *name, const char *index_text)
 		return 64;
 	if (strcmp(name, "auth-starter") == 0)
 		return cv_auth_starter_main();
+	if (strcmp(name, "worker") == 0)
+		return cv_worker_exec_main();
 	if (strcmp(name, "auth-helper") == 0)
 		return cv_auth_helper_main();
 	for (size_t i = 0; i < CV_COUNT_OF(roles); i++) {

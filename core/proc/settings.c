@@ -41,6 +41,9 @@ static const struct cv_setting core_rows[] = {
 	CV_SETTING_STR(SET, mail_uid, NULL, "Unix user (name or id) of all mail whose user database gives none"),
 	CV_SETTING_STR(SET, mail_gid, NULL, "Unix group (name or id) likewise"),
 	CV_SETTING_LIST(SET, mail_access_groups, NULL, "Further groups of workers, for shared mailboxes"),
+	CV_SETTING_BOOL(SET, worker_exec, "no",
+		"Start each worker as a program of its own, with an address space laid out anew, instead of as a copy of the spawner: safer, and slower by some "
+		"milliseconds and megabytes"),
 	CV_SETTING_BOOL(SET, mail_create_home, "yes", "Make a user's missing home directory, mode 0700, at first use"),
 	{ "mail_max_userip_connections", CV_SET_UINT, CV_SETTING_OFF(SET, mail_max_userip_connections, uint64_t), "50", 0, 100000, NULL,
 		"Most sessions of one user from one address with one protocol; 0: no limit", CV_SET_BY_PROTOCOL },

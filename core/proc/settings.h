@@ -30,6 +30,7 @@ struct cv_core_settings {
 	const char *mail_uid, *mail_gid;
 	const char *const *mail_access_groups;
 	bool mail_create_home;
+	bool worker_exec;
 	uint64_t mail_max_userip_connections; /* 0: no limit */
 	bool shutdown_clients;
 	bool verbose_proctitle;

@@ -5,7 +5,6 @@
 #include "core/proc/spawner.h"
 #include "core/proc/worker.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -386,7 +385,7 @@ static void on_worker_closed(void *ctx, struct cv_ipc *ipc)
 static void place(struct spawner *sp, struct request *r);
 
 /* In the child: nothing of the spawner's may be reached from here on. */
-CV_NORETURN static void become_worker(struct worker *w, int fd)
+CV_NORETURN static void become_worker(struct worker *w, int fd, int args_fd)
 {
 	struct spawner *sp = w->sp;
 	struct cv_role_proc *proc = sp->proc;
@@ -412,6 +411,8 @@ CV_NORETURN static void become_worker(struct worker *w, int fd)
 
 	cv_loop_abandon(&proc->loop);
 	cv_signal_unblock_all();
+	if (args_fd >= 0)
+		worker_exec(fd, args_fd, w->gen->memfd);
 	/* The system log's socket is inside the C library, which opens it anew. */
 	closelog();
 	cv_close_from(3, keep, 1 + logs);
@@ -422,7 +423,7 @@ CV_NORETURN static void become_worker(struct worker *w, int fd)
 static int worker_start(struct spawner *sp, struct request *r, struct cv_err *err)
 {
 	struct worker *w;
-	int pair[2];
+	int pair[2], args_fd = -1;
 
 	if (sp->worker_count >= sp->worker_limit) {
 		struct cv_node *node, *next;
@@ -459,17 +460,23 @@ static int worker_start(struct spawner *sp, struct request *r, struct cv_err *er
 	cv_list_init(&w->waiting);
 	cv_list_init(&w->running);
 	(void)fflush(NULL);
-	w->pid = fork();
+	w->pid = -1;
+	if (w->gen->core->worker_exec)
+		args_fd = worker_exec_pack(w, err);
+	if (!w->gen->core->worker_exec || args_fd >= 0)
+		w->pid = fork();
 	if (w->pid == 0)
-		become_worker(w, pair[1]);
+		become_worker(w, pair[1], args_fd);
 	int errnum = errno;
 	(void)close(pair[1]);
+	if (args_fd >= 0)
+		(void)close(args_fd);
 	sp->worker_count++;
 	cv_list_append(&sp->workers, &w->node);
 	if (w->pid < 0) {
 		(void)close(pair[0]);
 		worker_free(w);
-		return cv_err_sys(err, errnum, "starting a worker");
+		return err->code != CV_ERR_NONE ? cv_err_context(err, "starting a worker") : cv_err_sys(err, errnum, "starting a worker");
 	}
 	sp->started++;
 	w->ipc = cv_ipc_new(sp->loop, pair[0], "worker", worker_table, CV_COUNT_OF(worker_table), on_worker_closed, w);
@@ -955,12 +962,9 @@ static int spawner_init(struct cv_role_proc *proc, struct cv_err *err)
 	sp->asked = cv_map_new();
 	sp->fd_limit = cv_limit_nofile();
 	/* The one process that maps the mail library, for its workers. */
-	void *library = dlopen(CV_MAIL_LIBRARY, RTLD_NOW | RTLD_GLOBAL);
-	if (library == NULL)
-		return cv_err_set(err, CV_ERR_INTERNAL, "the mail library: %s", dlerror());
-	sp->entry = dlsym(library, "cv_worker_entry");
-	if (sp->entry == NULL || sp->entry->version != CV_WORKER_ENTRY_VERSION)
-		return cv_err_set(err, CV_ERR_INTERNAL, "the mail library %s does not belong to this server", CV_MAIL_LIBRARY);
+	sp->entry = worker_library(err);
+	if (sp->entry == NULL)
+		return -1;
 	sp->entry->prewarm();
 	return take_settings(sp, err);
 }

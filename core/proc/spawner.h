@@ -99,6 +99,15 @@ struct spawner {
 
 /* who, kick (spawner-admin.c). */
 extern const struct cv_module spawner_admin_module;
+/* ---- Workers that are programs of their own (worker-exec.c) ----------------------------------------------- */
+
+/* libculver-mail, mapped from now on; NULL with err. */
+const struct cv_worker_entry *worker_library(struct cv_err *err);
+/* Sealed memory file of what the worker is born with; -1 with err. */
+CV_MUST_CHECK int worker_exec_pack(const struct worker *w, struct cv_err *err);
+/* In the child of a fork: become the worker. conf_fd: the settings as they came from master. */
+CV_NORETURN void worker_exec(int control_fd, int args_fd, int conf_fd);
+
 /* End a session, or all of the worker's (session absent). */
 void spawner_kick(struct worker *w, struct cv_str session, struct cv_str reason);
 

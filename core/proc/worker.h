@@ -33,4 +33,8 @@ struct cv_worker_entry {
 };
 CV_EXPORT extern const struct cv_worker_entry cv_worker_entry;
 
+/* culverd --role=worker: a worker that was not forked from the spawner's image (worker_exec). Descriptors 3 to 5 are its channel, what the spawner knows of the user,
+   and the settings. The exit status. */
+int cv_worker_exec_main(void);
+
 #endif

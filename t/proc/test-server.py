@@ -277,6 +277,53 @@ class Sessions(unittest.TestCase):
             self.assertNotIn("ended with status", s.log())
 
 
+class Exec(unittest.TestCase):
+    """worker_exec: the same as ever, but for the address space."""
+
+    def maps(self, pid):
+        return {line.split()[-1]: line.split("-")[0] for line in reversed(open(f"/proc/{pid}/maps").read().splitlines()) if "libc.so" in line}
+
+    def test_workers_have_a_layout_of_their_own(self):
+        with Server("worker_exec = yes\nverbose_proctitle = yes") as s, s.session("alice") as a, s.session("bob") as b:
+            pids = [int(c.whoami()["pid"]) for c in (a, b)]
+            layouts = [tuple(self.maps(pid).values()) for pid in pids + s.pids("spawner")]
+            self.assertEqual(len(set(layouts)), 3, layouts)
+            self.assertIn("culver worker: alice (1 sessions, 0 jobs)", s.processes().values())
+            me = a.whoami()
+            if ROOT:
+                self.assertEqual(me["uid"], "%d,%d,%d" % ((pwd.getpwnam(MAIL_USER).pw_uid,) * 3))
+                self.assertEqual((me["groups"], me["nnp"], me["back"]), ("0", "1", "-1"))
+            for pid in pids:
+                fds = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+                self.assertEqual(len([fd for fd in fds if fd.startswith("socket:")]), 2, fds)
+                self.assertFalse([fd for fd in fds if "memfd" in fd], fds)
+            if "no Landlock" not in s.log():
+                self.assertEqual(a.cmd(f"WRITE {s.mail}/bob/x"), "OK Permission denied")
+            self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
+            s.proc.send_signal(signal.SIGUSR1)
+            s.wait_log("the log is reopened")
+            self.assertEqual(s.stop(), 0)
+            self.assertEqual(a.line(), "BYE shutdown")
+
+    def test_a_reload_switches_it(self):
+        with Server() as s, s.session("alice") as a:
+            s.write("worker_exec = yes")
+            s.reload()
+            with s.session("bob") as b:
+                spawner = tuple(self.maps(s.pids("spawner")[0]).values())
+                self.assertEqual(tuple(self.maps(a.whoami()["pid"]).values()), spawner)
+                self.assertNotEqual(tuple(self.maps(b.whoami()["pid"]).values()), spawner)
+
+    def test_a_worker_that_cannot_start_is_a_temporary_failure(self):
+        with Server("worker_exec = yes") as s:
+            os.rename(os.path.join(s.modules, "echo.so"), os.path.join(s.dir, "away"))
+            with s.client() as c:
+                self.assertTrue(c.login("alice").startswith("NO temp"))
+                s.wait_log("worker.*cannot start: .*echo")
+                os.rename(os.path.join(s.dir, "away"), os.path.join(s.modules, "echo.so"))
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+
+
 class Jobs(unittest.TestCase):
     def test_jobs_are_answered(self):
         with Server() as s:
