@@ -385,11 +385,8 @@ bool cv_login_is_secured(const struct cv_login *login)
 
 bool cv_login_plaintext_allowed(const struct cv_login *login)
 {
-	if (cv_login_tls_active(login))
-		return true;
-	if (login->ssl_required && !login->peer.is_unix)
-		return false;
-	return cv_login_is_secured(login) || !login->set->disable_plaintext_auth;
+	/* As Dovecot 2.3: the own machine and trusted networks count as secured, for ssl = required too. */
+	return cv_login_is_secured(login) || (!login->ssl_required && !login->set->disable_plaintext_auth);
 }
 
 bool cv_login_mech_next(const struct cv_login *login, size_t *pos, const char **name_r)
@@ -402,7 +399,7 @@ bool cv_login_mech_next(const struct cv_login *login, size_t *pos, const char **
 			continue;
 		if ((opts & CV_SASL_CERT) && !(tls != NULL && tls->client_cert_valid))
 			continue;
-		if (login->ssl_required && tls == NULL && !login->peer.is_unix)
+		if (login->ssl_required && !cv_login_is_secured(login))
 			continue;
 		return true;
 	}

@@ -97,7 +97,7 @@ const struct cv_settings_table cv_core_settings_table =
 
 #define SET cv_ssl_settings
 static const struct cv_setting ssl_rows[] = {
-	CV_SETTING_ENUM(SET, ssl, "yes", ssl_values, "TLS: no, yes (offered), required (no login without)"),
+	CV_SETTING_ENUM(SET, ssl, "yes", ssl_values, "TLS: no, yes (offered), required (no login without, but from the own machine and login_trusted_networks)"),
 	CV_SETTING_FILE(SET, ssl_cert, NULL, "File with the certificate and its chain (PEM); in [local NAME]: for that SNI name"),
 	CV_SETTING_FILE(SET, ssl_key, NULL, "File with the private key (PEM)"),
 	CV_SETTING_SECRET(SET, ssl_key_password, NULL, "Password of the private key"),

@@ -109,6 +109,44 @@ static bool same(const char *a, const char *b)
 	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
 }
 
+static bool same_list(const char *const *a, const char *const *b)
+{
+	size_t i = 0;
+
+	if (a == NULL || b == NULL)
+		return (a == NULL || a[0] == NULL) && (b == NULL || b[0] == NULL);
+	while (a[i] != NULL && b[i] != NULL && strcmp(a[i], b[i]) == 0)
+		i++;
+	return a[i] == NULL && b[i] == NULL;
+}
+
+/* The first setting but certificates and keys in which the two differ; NULL: none. `ssl` itself counts at login. */
+static const char *other_than_pair(const struct cv_ssl_settings *a, const struct cv_ssl_settings *b)
+{
+	const struct {
+		const char *key;
+		bool same;
+	} rows[] = {
+		{ "ssl_ca", same(a->ssl_ca, b->ssl_ca) },
+		{ "ssl_dh", same(a->ssl_dh, b->ssl_dh) },
+		{ "ssl_min_protocol", a->ssl_min_protocol == b->ssl_min_protocol },
+		{ "ssl_cipher_list", same(a->ssl_cipher_list, b->ssl_cipher_list) },
+		{ "ssl_cipher_suites", same(a->ssl_cipher_suites, b->ssl_cipher_suites) },
+		{ "ssl_curve_list", same(a->ssl_curve_list, b->ssl_curve_list) },
+		{ "ssl_prefer_server_ciphers", a->ssl_prefer_server_ciphers == b->ssl_prefer_server_ciphers },
+		{ "ssl_options", same_list(a->ssl_options, b->ssl_options) },
+		{ "ssl_verify_client_cert", a->ssl_verify_client_cert == b->ssl_verify_client_cert },
+		{ "ssl_require_crl", a->ssl_require_crl == b->ssl_require_crl },
+		{ "ssl_cert_username_field", same(a->ssl_cert_username_field, b->ssl_cert_username_field) },
+	};
+
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		if (!rows[i].same)
+			return rows[i].key;
+	}
+	return NULL;
+}
+
 /* [local NAME] sections with a certificate of their own. */
 static int sni_pairs(struct build *b, const char *protocol, const char *addr, const struct cv_ssl_settings *base, struct tls_profile *profile)
 {
@@ -122,12 +160,42 @@ static int sni_pairs(struct build *b, const char *protocol, const char *addr, co
 			continue;
 		if (get_ssl(b, &filter, &ssl) < 0)
 			return -1;
+		/* The name is known when all else of the handshake is settled. */
+		const char *other = other_than_pair(ssl, base);
+		if (other != NULL)
+			return cv_err_set(b->err, CV_ERR_INVALID, "%s has no effect in [local %s]: by name only certificates are chosen, use the top, [protocol] or [local ADDRESS]",
+				other, name);
 		if (same(ssl->ssl_cert, base->ssl_cert) && same(ssl->ssl_key, base->ssl_key))
 			continue;
 		struct cv_tls_pair *pair = cv_vec_push(&profile->pairs);
 		pair->name = cv_str_c(name);
 		if (get_pair(b, &filter, ssl, pair) < 0)
 			return cv_err_context(b->err, "[local %s]", name);
+	}
+	return 0;
+}
+
+/* The certificate is sent before anything else could depend on who asks. */
+static int check_remotes(struct build *b, const char *protocol)
+{
+	struct cv_conf_filter plain = { .protocol = protocol };
+	const struct cv_ssl_settings *base, *ssl;
+	const char *name;
+
+	if (get_ssl(b, &plain, &base) < 0)
+		return -1;
+	for (size_t pos = 0; cv_conf_section_next(b->mc->conf, "remote", &pos, &name);) {
+		struct cv_str addr, bits;
+		(void)cv_str_split(cv_str_c(name), '/', &addr, &bits);
+		struct cv_conf_filter filter = { .protocol = protocol, .remote_addr = cv_arena_cstr(b->arena, addr) };
+		if (get_ssl(b, &filter, &ssl) < 0)
+			return -1;
+		const char *other = other_than_pair(ssl, base);
+		if (other == NULL && !(same(ssl->ssl_cert, base->ssl_cert) && same(ssl->ssl_key, base->ssl_key) &&
+					     same(ssl->ssl_alt_cert, base->ssl_alt_cert) && same(ssl->ssl_alt_key, base->ssl_alt_key)))
+			other = "ssl_cert";
+		if (other != NULL)
+			return cv_err_set(b->err, CV_ERR_INVALID, "%s has no effect in [remote %s]: use the top, [protocol] or [local] sections", other, name);
 	}
 	return 0;
 }
@@ -225,7 +293,7 @@ static int add_protocol(struct build *b, const char *protocol, struct cv_buf *ou
 {
 	const char *name;
 	char addr[INET6_ADDRSTRLEN];
-	int result = add_profile(b, protocol, NULL, NULL, out);
+	int result = check_remotes(b, protocol) < 0 ? -1 : add_profile(b, protocol, NULL, NULL, out);
 
 	*count += result > 0;
 	for (size_t pos = 0; result >= 0 && cv_conf_section_next(b->mc->conf, "local", &pos, &name);) {

@@ -581,15 +581,6 @@ class Tls(unittest.TestCase):
             with self.assertRaises(ssl.SSLError):
                 s.tls_client(alpn="http/1.1")
 
-    def test_no_password_without_tls_when_it_is_required(self):
-        with Server("ssl = required", tls=True) as s:
-            with s.client() as c:
-                self.assertIn("LOGINDISABLED", c.cmd("CAPA"))
-                self.assertNotIn("AUTH=", c.cmd("CAPA"))
-                self.assertTrue(c.login("alice").startswith("NO"))
-            with s.tls_client() as c:
-                self.assertEqual(c.login("alice"), "OK logged in resume")
-
     def test_a_renewed_certificate_is_served_and_a_broken_one_is_not(self):
         with Server(tls=True) as s, s.tls_client() as c:
             self.assertIn("one", self.subject(s))

@@ -95,7 +95,7 @@ CV_EXPORT const struct cv_registry *cv_login_registry(const struct cv_login *log
 CV_EXPORT bool cv_login_tls_active(const struct cv_login *login);
 /* STARTTLS/STLS can be offered (ssl != no, not yet TLS, not a unix socket). */
 CV_EXPORT bool cv_login_tls_available(const struct cv_login *login);
-/* Passwords may be sent now: TLS, or loopback/own address, or disable_plaintext_auth = no; and not ssl = required without TLS. */
+/* Passwords may be sent now: TLS, or loopback, own address or a trusted network, or disable_plaintext_auth = no without ssl = required. */
 CV_EXPORT bool cv_login_plaintext_allowed(const struct cv_login *login);
 /* Mechanisms to offer now, in order: false at the end. */
 CV_EXPORT bool cv_login_mech_next(const struct cv_login *login, size_t *pos, const char **name_r);
