@@ -217,6 +217,25 @@ int cv_stream_send(struct cv_stream *s)
 	return cv_stream_unsent(s) == 0 ? 1 : 0;
 }
 
+/* Whether the peer has begun. TLS's buffers are tens of KiB, which one that only connects shall not have. */
+static bool has_begun(struct cv_stream *s)
+{
+	char octet;
+	ssize_t n;
+
+	do
+		n = recv(s->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n > 0)
+		return true;
+	s->read_wait = CV_IO_READ;
+	if (n == 0)
+		cv_stream_fail(s, "Connection closed during the TLS handshake");
+	else if (errno != EAGAIN && errno != EWOULDBLOCK)
+		fail_errno(s, errno);
+	return false;
+}
+
 bool cv_stream_handshake(struct cv_stream *s)
 {
 	struct cv_err err = { 0 };
@@ -224,8 +243,10 @@ bool cv_stream_handshake(struct cv_stream *s)
 
 	if (s->error != NULL)
 		return false;
-	if (s->state == CV_STREAM_TLS_FLUSH) {
-		s->state = CV_STREAM_TLS_HANDSHAKE;
+	s->state = CV_STREAM_TLS_HANDSHAKE;
+	if (s->tls == NULL) {
+		if (!has_begun(s))
+			return false;
 		s->tls = cv_tls_conn_new(s->tls_ctx, s->fd);
 	}
 	result = cv_tls_conn_handshake(s->tls, &err);

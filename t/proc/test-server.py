@@ -714,6 +714,35 @@ class Hostile(unittest.TestCase):
             self.assertTrue(s.can_log_in())
             self.assertNotIn("killed by", s.log())
 
+    @unittest.skipIf("sanitize" in open(os.path.join(BUILD, "config.log")).read(10000), "memory of a sanitized server says nothing")
+    def test_a_connection_before_login_costs_little(self):
+        count = 300
+        with Server("login_max_connections_per_ip = 0", sections="[service front]\nprocess_limit = 1\n", tls=True) as s:
+            front = s.pids("front")[0]
+
+            def private():
+                text = open(f"/proc/{front}/smaps_rollup").read()
+                return int(re.search(r"Private_Dirty:\s*(\d+)", text).group(1))
+
+            def cost(connect):
+                connect()  # what is made once
+                before = private()
+                held = [connect() for _ in range(count)]
+                wait_until("all to be taken", lambda: len(os.listdir(f"/proc/{front}/fd")) > count)
+                time.sleep(0.3)
+                each = (private() - before) / count
+                for c in held:
+                    c.close()
+                wait_until("all to be gone", lambda: len(os.listdir(f"/proc/{front}/fd")) < 100)
+                return each
+            plain = cost(s.client)
+            silent = cost(lambda: socket.create_connection(("127.0.0.1", s.tls_port), 10))
+            secured = cost(s.tls_client)
+            print(f"KiB: {plain:.1f} plain, {silent:.1f} TLS not begun, {secured:.1f} TLS", end=" ")
+            self.assertLess(plain, 8)
+            self.assertLess(silent, 8)
+            self.assertLess(secured, 40)
+
     def test_too_much_before_login(self):
         with Server() as s, s.client() as c:
             try:
