@@ -142,7 +142,9 @@ static void parse_params(struct cv_arena *arena, struct scan *s, size_t max, str
 			else
 				take_unquoted(s, &value);
 			param->name = cv_arena_str(arena, name);
-			param->value = cv_arena_str(arena, cv_str_trim(cv_buf_str(&value)));
+			/* A continuation may be cut at a blank. */
+			param->value = cv_arena_str(arena, cv_str_find(name, '*') != SIZE_MAX ? cv_buf_str(&value) :
+				cv_str_trim(cv_buf_str(&value)));
 		} else if (r->pos == start && cv_reader_left(r) > 0) {
 			r->pos++; /* ";", or an octet that fits nowhere */
 		}
@@ -220,6 +222,19 @@ struct cv_str cv_params_raw(const struct cv_params *params, struct cv_str name)
 			return params->items[i].value;
 	}
 	return (struct cv_str){ 0 };
+}
+
+/* "name*section" or "name*section*". False: the name is no part of a continuation. */
+static bool split_section(struct cv_str whole, struct cv_str *base_r, uint32_t *section_r, bool *extended_r)
+{
+	struct cv_str rest;
+
+	if (!cv_str_split(whole, '*', base_r, &rest) || base_r->len == 0)
+		return false;
+	*extended_r = cv_str_ends(rest, CV_STR("*"));
+	if (*extended_r)
+		rest.len--;
+	return cv_str_to_u32(rest, UINT32_MAX, section_r);
 }
 
 /* The value of "name*section" or "name*section*" (section SIZE_MAX: "name*"). RFC 2231 sections 3 and 4. */
@@ -318,4 +333,109 @@ bool cv_params_decode(const struct cv_params *params, struct cv_str name, struct
 	cv_buf_deinit(&utf8);
 	cv_buf_deinit(&octets);
 	return true;
+}
+
+/* Value octets of a section without percent encoding, as extended-other-values: all but attribute-char is encoded. */
+static void append_percent(struct cv_buf *out, struct cv_str s)
+{
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char u = (unsigned char)s.ptr[i];
+
+		if (u >= 0x80 || !is_token(s.ptr[i]) || u == '*' || u == '\'' || u == '%')
+			cv_buf_printf(out, "%%%02X", u);
+		else
+			cv_buf_append_char(out, s.ptr[i]);
+	}
+}
+
+/* The index of the first parameter that is this section of base; SIZE_MAX when there is none. */
+static size_t find_part(const struct cv_params *params, struct cv_str base, uint32_t section, bool *extended_r)
+{
+	for (size_t i = 0; i < params->count; i++) {
+		struct cv_str own;
+		uint32_t n;
+
+		if (split_section(params->items[i].name, &own, &n, extended_r) && n == section && cv_str_caseeq(own, base))
+			return i;
+	}
+	return SIZE_MAX;
+}
+
+/* What a parameter is to continuations. */
+enum role { ALONE = 0, HEAD, TAIL };
+
+/* Give the parts of the continuation that items[first] begins their roles. True when one of them is in percent encoding. */
+static bool mark(const struct cv_params *params, struct cv_str base, size_t first, enum role *roles)
+{
+	bool extended, any = false;
+	size_t i;
+
+	for (uint32_t n = 0; (i = find_part(params, base, n, &extended)) != SIZE_MAX; n++) {
+		roles[i] = i == first ? HEAD : TAIL;
+		any |= extended;
+	}
+	return any;
+}
+
+static void join(const struct cv_params *params, struct cv_str base, bool encode, struct cv_buf *value)
+{
+	bool extended;
+	size_t i;
+
+	for (uint32_t n = 0; (i = find_part(params, base, n, &extended)) != SIZE_MAX; n++) {
+		if (encode && !extended) {
+			/* Charset and language stand in section 0, which has none here. */
+			if (n == 0)
+				cv_buf_append_c(value, "''");
+			append_percent(value, params->items[i].value);
+		} else {
+			cv_buf_append(value, params->items[i].value);
+		}
+	}
+}
+
+static void tell_joined(const struct cv_params *params, struct cv_str base, bool encode,
+	void (*fn)(void *ctx, struct cv_str name, struct cv_str value), void *ctx)
+{
+	struct cv_buf name, value;
+
+	cv_buf_init(&name, SIZE_MAX / 2);
+	cv_buf_init(&value, SIZE_MAX / 2);
+	cv_buf_append(&name, base);
+	if (encode)
+		cv_buf_append_char(&name, '*');
+	join(params, base, encode, &value);
+	fn(ctx, cv_buf_str(&name), value.len > 0 ? cv_buf_str(&value) : CV_STR(""));
+	cv_buf_deinit(&value);
+	cv_buf_deinit(&name);
+}
+
+void cv_params_each_joined(const struct cv_params *params, void (*fn)(void *ctx, struct cv_str name, struct cv_str value), void *ctx)
+{
+	enum role *roles = cv_calloc(CV_MAX(params->count, (size_t)1), sizeof(*roles));
+	bool *encode = cv_calloc(CV_MAX(params->count, (size_t)1), sizeof(*encode));
+	struct cv_str base;
+	uint32_t section;
+	bool extended;
+
+	/* All roles first: a part may stand before its section 0. */
+	for (size_t i = 0; i < params->count; i++)
+		if (split_section(params->items[i].name, &base, &section, &extended) && section == 0 &&
+			find_part(params, base, 0, &extended) == i)
+			encode[i] = mark(params, base, i, roles);
+	for (size_t i = 0; i < params->count; i++) {
+		switch (roles[i]) {
+		case ALONE:
+			fn(ctx, params->items[i].name, params->items[i].value);
+			break;
+		case HEAD:
+			(void)split_section(params->items[i].name, &base, &section, &extended);
+			tell_joined(params, base, encode[i], fn, ctx);
+			break;
+		case TAIL:
+			break;
+		}
+	}
+	cv_free(encode);
+	cv_free(roles);
 }

@@ -152,7 +152,8 @@ void cv_header_subset(
 		if (!cv_str_ends(field.raw, CV_STR("\n")))
 			cv_buf_append(out, crlf ? CV_STR("\r\n") : CV_STR("\n"));
 	}
-	cv_buf_append(out, crlf ? CV_STR("\r\n") : CV_STR("\n"));
+	if ((opts & CV_HEADER_OPEN) == 0)
+		cv_buf_append(out, crlf ? CV_STR("\r\n") : CV_STR("\n"));
 }
 
 void cv_header_unfold(struct cv_buf *out, struct cv_str value)

@@ -288,6 +288,41 @@ static void rfc2231_values_are_joined_and_decoded(void **state)
 	check_value(*state, "x; f=1", "ff", NULL);
 }
 
+static void append_pair(void *ctx, struct cv_str name, struct cv_str value)
+{
+	cv_buf_append(ctx, name);
+	cv_buf_append_char(ctx, '|');
+	cv_buf_append(ctx, value);
+	cv_buf_append_char(ctx, '\n');
+}
+
+static void check_joined(struct cv_arena *arena, const char *value, const char *want)
+{
+	struct cv_str token;
+	struct cv_params params;
+	struct cv_buf out;
+
+	cv_buf_init(&out, 10000);
+	assert_true(cv_header_parse_token_params(arena, cv_str_c(value), 100, &token, &params));
+	cv_params_each_joined(&params, append_pair, &out);
+	assert_str_eq(cv_buf_str(&out), cv_str_c(want));
+	cv_buf_deinit(&out);
+}
+
+static void continuations_are_joined_as_written(void **state)
+{
+	check_joined(*state, "x; a=1; b*=utf-8''%41", "a|1\nb*|utf-8''%41\n");
+	check_joined(*state, "x; URL*0=\"ftp:// \"; z=9; url*1=\"cs.example\"", "URL|ftp:// cs.example\nz|9\n");
+	check_joined(*state, "x; t*0*=us-ascii'en'A%20; t*1*=%2A; t*2=\"isn't 5%\"", "t*|us-ascii'en'A%20%2Aisn%27t%205%25\n");
+	/* the number decides, also when section 0 comes last */
+	check_joined(*state, "x; f*1=b; g=1; f*2=c; f*0=a", "g|1\nf|abc\n");
+	/* percent encoding needs a charset's place before it */
+	check_joined(*state, "x; f*0=a; f*1*=%C3", "f*|''a%C3\n");
+	/* what belongs to nothing stays */
+	check_joined(*state, "x; f*0=a; f*2=c; f*0=again; g*1=x; *0=y; h*0*1=z", "f|a\nf*2|c\nf*0|again\ng*1|x\n*0|y\nh*0*1|z\n");
+	check_joined(*state, "x; f*0=\"\"", "f|\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +333,7 @@ int main(void)
 		cv_test(hostile_values_take_linear_time),
 		cv_test(encoding_gives_short_words_that_decode_to_the_same),
 		cv_test(parameters_are_read_as_written),
+		cv_test_fds_only(continuations_are_joined_as_written),
 		cv_test(invalid_types_are_refused),
 		cv_test(parameters_stop_at_their_bound),
 		cv_test(hostile_parameters_take_linear_time),

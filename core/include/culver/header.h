@@ -36,9 +36,10 @@ CV_EXPORT bool cv_header_find(struct cv_str header, struct cv_str name, size_t n
 enum cv_header_subset_opts {
 	CV_HEADER_NOT = 1,  /* all fields but those named */
 	CV_HEADER_CRLF = 2, /* bare LF becomes CRLF */
+	CV_HEADER_OPEN = 4, /* no empty line behind the fields */
 };
 /* Append the raw octets of the fields whose name is in names, in order of the header, and an empty line
-   (always, as RFC 3501 section 6.4.5 HEADER.FIELDS wants it). Lines that are no field go with CV_HEADER_NOT
+   (unless CV_HEADER_OPEN, also when header has none). Lines that are no field go with CV_HEADER_NOT
    only. */
 CV_EXPORT void cv_header_subset(
 	struct cv_buf *out, struct cv_str header, const struct cv_str *names, size_t count, unsigned opts);
@@ -73,6 +74,10 @@ CV_EXPORT struct cv_str cv_params_raw(const struct cv_params *params, struct cv_
    decoded; the plain form is decoded from RFC 2047 encoded words, which many programs write. The RFC 2231
    form wins over the plain one. True when there is such a parameter. */
 CV_EXPORT bool cv_params_decode(const struct cv_params *params, struct cv_str name, struct cv_buf *out);
+/* Call fn for each parameter, with continuations joined to one (RFC 2231 section 6): "a*0*", "a*1", "a*2*" come as "a*", in percent encoding as a
+   whole, "b*0", "b*1" as "b". What belongs to no continuation that begins with section 0 comes as written. Valid during the call. */
+CV_EXPORT void cv_params_each_joined(const struct cv_params *params,
+	void (*fn)(void *ctx, struct cv_str name, struct cv_str value), void *ctx);
 
 /* Parse a Content-Disposition or a similar "token *(; parameter)" value (RFC 2183). At most max parameters
    are kept. False when there is no token at the start: *token_r absent. Strings live in arena. */

@@ -69,20 +69,44 @@ void cv_imap_append_envelope(struct cv_buf *out, const struct cv_envelope *envel
 	cv_buf_append_char(out, ')');
 }
 
-/* body-fld-param = "(" string SP string *(SP string SP string) ")" / nil */
-static void append_params(struct cv_buf *out, const struct cv_params *params)
+struct param_list {
+	struct cv_buf *out;
+	size_t count;
+};
+
+static void append_param(void *ctx, struct cv_str name, struct cv_str value)
 {
-	if (params->count == 0) {
-		cv_buf_append_c(out, "NIL");
-		return;
+	struct param_list *list = ctx;
+
+	cv_buf_append_c(list->out, list->count++ == 0 ? "(" : " ");
+	cv_imap_append_string(list->out, name);
+	cv_buf_append_char(list->out, ' ');
+	cv_imap_append_string(list->out, value);
+}
+
+static bool has_continuation(const struct cv_params *params)
+{
+	for (size_t i = 0; i < params->count; i++)
+		if (cv_str_find(params->items[i].name, '*') != SIZE_MAX)
+			return true;
+	return false;
+}
+
+/* body-fld-param = "(" string SP string *(SP string SP string) ")" / nil. charset: a CHARSET that the header leaves to its default is added. RFC 2231
+   section 6: servers "SHOULD decode parameter value continuations". */
+static void append_params(struct cv_buf *out, const struct cv_params *params, bool charset)
+{
+	struct param_list list = { .out = out };
+
+	if (has_continuation(params)) {
+		cv_params_each_joined(params, append_param, &list);
+	} else {
+		for (size_t i = 0; i < params->count; i++)
+			append_param(&list, params->items[i].name, params->items[i].value);
 	}
-	for (size_t i = 0; i < params->count; i++) {
-		cv_buf_append_c(out, i == 0 ? "(" : " ");
-		cv_imap_append_string(out, params->items[i].name);
-		cv_buf_append_char(out, ' ');
-		cv_imap_append_string(out, params->items[i].value);
-	}
-	cv_buf_append_char(out, ')');
+	if (charset)
+		append_param(&list, CV_STR("CHARSET"), CV_STR("US-ASCII"));
+	cv_buf_append_c(out, list.count > 0 ? ")" : "NIL");
 }
 
 /* SP body-fld-dsp SP body-fld-lang SP body-fld-loc: the end of both kinds of extension data */
@@ -95,7 +119,7 @@ static void append_extension(struct cv_buf *out, const struct cv_mime_part *part
 		cv_buf_append_char(out, '(');
 		cv_imap_append_string(out, part->disposition);
 		cv_buf_append_char(out, ' ');
-		append_params(out, &part->disposition_params);
+		append_params(out, &part->disposition_params, false);
 		cv_buf_append_char(out, ')');
 	}
 	cv_buf_append_char(out, ' ');
@@ -120,6 +144,22 @@ static bool is_message(const struct cv_mime_part *part)
 	return part->kind == CV_MIME_MESSAGE && cv_mime_part_is(part, "message", "rfc822") && part->children->envelope != NULL;
 }
 
+/* "Defaulting various fields as necessary" (RFC 3501 section 6.4.5): text without charset is US-ASCII (RFC 2046 section 4.1.2). */
+static bool lacks_charset(const struct cv_mime_part *part)
+{
+	struct cv_str name = CV_STR("charset");
+
+	if (!cv_mime_part_is(part, "text", NULL))
+		return false;
+	for (size_t i = 0; i < part->params.count; i++) {
+		struct cv_str own = part->params.items[i].name;
+
+		if (cv_str_casestarts(own, name) && (own.len == name.len || own.ptr[name.len] == '*'))
+			return false;
+	}
+	return true;
+}
+
 /* media SP body-fields */
 static void append_fields(struct cv_buf *out, const struct cv_mime_part *part)
 {
@@ -127,10 +167,7 @@ static void append_fields(struct cv_buf *out, const struct cv_mime_part *part)
 	cv_buf_append_char(out, ' ');
 	cv_imap_append_string(out, part->subtype);
 	cv_buf_append_char(out, ' ');
-	if ((part->flags & CV_MIME_DEFAULT_TYPE) != 0 && part->params.count == 0 && cv_mime_part_is(part, "text", "plain"))
-		cv_buf_append_c(out, "(\"CHARSET\" \"US-ASCII\")");
-	else
-		append_params(out, &part->params);
+	append_params(out, &part->params, lacks_charset(part));
 	cv_buf_append_char(out, ' ');
 	cv_imap_append_nstring(out, part->id);
 	cv_buf_append_char(out, ' ');
@@ -170,7 +207,7 @@ static void close_part(struct cv_buf *out, const struct cv_mime_part *part, bool
 		cv_imap_append_string(out, part->subtype);
 		if (extended) {
 			cv_buf_append_char(out, ' ');
-			append_params(out, &part->params);
+			append_params(out, &part->params, false);
 			append_extension(out, part);
 		}
 	} else {

@@ -31,7 +31,7 @@ static void write_mailbox(struct imap_session *s, struct cv_buf *out, const stru
 	uint32_t unseen = status->first_unseen_uid != 0 ? cv_view_seq(s->view, status->first_unseen_uid) : 0;
 
 	imap_write_mailbox_flags(s, out);
-	cv_buf_printf(out, "* %u EXISTS\r\n* %u RECENT\r\n", cv_view_count(s->view), cv_view_recent(s->view));
+	imap_write_counts(s, out, cv_view_count(s->view));
 	if (unseen != 0)
 		cv_buf_printf(out, "* OK [UNSEEN %u] First unseen\r\n", unseen);
 	cv_buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n", status->uidvalidity,

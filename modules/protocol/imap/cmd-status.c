@@ -68,6 +68,9 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	if (get_status(cmd, name, &status, &err) < 0)
 		return imap_fail(cmd, &err);
+	/* What this session took as recent is so for it. */
+	if (s->view != NULL && cv_str_eq(cv_mailbox_name(cv_view_mailbox(s->view)), name))
+		status.recent += cv_view_recent(s->view);
 	if (modseq)
 		imap_enable_condstore(s, out);
 	cv_buf_append_c(out, "* STATUS ");

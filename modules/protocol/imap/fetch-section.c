@@ -9,7 +9,8 @@
 
 bool fetch_section_in_record(const struct cv_parse_record *record, const struct cv_imap_section *section)
 {
-	if (section->path_len > 0 || section->text != CV_IMAP_SECTION_FIELDS)
+	/* Without a body it must be seen whether there is an empty line. */
+	if (section->path_len > 0 || section->text != CV_IMAP_SECTION_FIELDS || record->header_size == record->size)
 		return false;
 	for (size_t i = 0; i < section->field_count; i++)
 		if (!cv_parse_record_keeps(record, section->fields[i]))
@@ -22,9 +23,18 @@ static void range(struct fetch_found *found, uint64_t offset, uint64_t size, uin
 	*found = (struct fetch_found){ .kind = FETCH_RANGE, .offset = offset, .size = size, .wire_size = wire_size };
 }
 
-static int subset(struct fetch_found *found, struct cv_str header, const struct cv_imap_section *section, struct cv_err *err)
+/* The header stops with the message's last line, before an empty one. */
+static bool is_open(struct cv_str header)
 {
-	unsigned opts = CV_HEADER_CRLF | (section->text == CV_IMAP_SECTION_FIELDS_NOT ? CV_HEADER_NOT : 0);
+	return !cv_str_eq_c(header, "\n") && !cv_str_eq_c(header, "\r\n") && !cv_str_ends(header, CV_STR("\n\n")) &&
+		!cv_str_ends(header, CV_STR("\n\r\n"));
+}
+
+/* RFC 3501 section 6.4.5: "the blank line is included in all header fetches, except in the case of a message which has no body and no blank
+   line". */
+static int subset(struct fetch_found *found, struct cv_str header, const struct cv_imap_section *section, bool open, struct cv_err *err)
+{
+	unsigned opts = CV_HEADER_CRLF | (section->text == CV_IMAP_SECTION_FIELDS_NOT ? CV_HEADER_NOT : 0) | (open ? CV_HEADER_OPEN : 0);
 
 	*found = (struct fetch_found){ .kind = FETCH_TEXT };
 	cv_buf_init(&found->text, SUBSET_MAX);
@@ -39,6 +49,7 @@ static int subset(struct fetch_found *found, struct cv_str header, const struct 
 static int find_in_message(const struct fetch *fetch, const struct cv_imap_section *section, struct fetch_found *found, struct cv_err *err)
 {
 	const struct cv_parse_record *record = &fetch->record;
+	struct cv_str header;
 
 	switch (section->text) {
 	case CV_IMAP_SECTION_ALL:
@@ -53,8 +64,9 @@ static int find_in_message(const struct fetch *fetch, const struct cv_imap_secti
 	case CV_IMAP_SECTION_FIELDS:
 	case CV_IMAP_SECTION_FIELDS_NOT:
 		if (fetch_section_in_record(record, section))
-			return subset(found, cv_parse_record_fields(record), section, err);
-		return subset(found, cv_str_sub(fetch->octets, 0, record->header_size), section, err);
+			return subset(found, cv_parse_record_fields(record), section, false, err);
+		header = cv_str_sub(fetch->octets, 0, record->header_size);
+		return subset(found, header, section, is_open(header), err);
 	case CV_IMAP_SECTION_MIME:
 		break;
 	}
@@ -67,6 +79,7 @@ static int find_in_part(const struct fetch *fetch, const struct cv_mime_part *pa
 	struct fetch_found *found, struct cv_err *err)
 {
 	const struct cv_mime_part *inner = part->kind == CV_MIME_MESSAGE ? part->children : NULL;
+	struct cv_str header;
 
 	if (section->text == CV_IMAP_SECTION_ALL) {
 		range(found, part->body_offset, part->body_size, part->body_wire_size);
@@ -78,13 +91,16 @@ static int find_in_part(const struct fetch *fetch, const struct cv_mime_part *pa
 	}
 	if (inner == NULL)
 		return 0;
-	if (section->text == CV_IMAP_SECTION_HEADER)
+	if (section->text == CV_IMAP_SECTION_HEADER) {
 		range(found, inner->header_offset, inner->header_size, inner->header_wire_size);
-	else if (section->text == CV_IMAP_SECTION_TEXT)
+		return 0;
+	}
+	if (section->text == CV_IMAP_SECTION_TEXT) {
 		range(found, inner->body_offset, inner->body_size, inner->body_wire_size);
-	else
-		return subset(found, cv_str_sub(fetch->octets, (size_t)inner->header_offset, (size_t)inner->header_size), section, err);
-	return 0;
+		return 0;
+	}
+	header = cv_str_sub(fetch->octets, (size_t)inner->header_offset, (size_t)inner->header_size);
+	return subset(found, header, section, is_open(header), err);
 }
 
 int fetch_section_find(const struct fetch *fetch, const struct cv_imap_section *section, struct fetch_found *found_r, struct cv_err *err)

@@ -58,6 +58,7 @@ struct imap_session {
 	struct cv_imap_parser *parser;
 	struct imap_cmd *cmd;       /* in progress, or NULL */
 	struct cv_view *view;       /* non-NULL in IMAP_STATE_SELECTED */
+	uint32_t recent_told;       /* number of the last RECENT response for view */
 	bool condstore;             /* a CONDSTORE enabling command was seen: MODSEQ is in every FETCH response */
 	bool in_line;            /* the output ends inside of a line or literal: no other line may be written */
 	unsigned bad_in_a_row;
@@ -156,6 +157,8 @@ bool imap_write_events(struct imap_session *s);
 void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, const struct cv_row *row, bool uid, bool flags);
 /* Append the flags of a row without parentheses. */
 void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, const struct cv_row *row);
+/* "* n EXISTS" and "* n RECENT". */
+void imap_write_counts(struct imap_session *s, struct cv_buf *out, uint32_t exists);
 /* "* FLAGS …" and "* OK [PERMANENTFLAGS …]". */
 void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out);
 /* The session becomes CONDSTORE-aware (RFC 7162 section 3.1). */

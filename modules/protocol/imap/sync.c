@@ -72,6 +72,18 @@ void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out)
 	cv_vec_free(&keywords);
 }
 
+static void write_recent(struct imap_session *s, struct cv_buf *out)
+{
+	s->recent_told = cv_view_recent(s->view);
+	cv_buf_printf(out, "* %u RECENT\r\n", s->recent_told);
+}
+
+void imap_write_counts(struct imap_session *s, struct cv_buf *out, uint32_t exists)
+{
+	cv_buf_printf(out, "* %u EXISTS\r\n", exists);
+	write_recent(s, out);
+}
+
 static void write_event(struct imap_session *s, struct cv_buf *out, const struct cv_view_event *event)
 {
 	struct cv_row row;
@@ -82,7 +94,7 @@ static void write_event(struct imap_session *s, struct cv_buf *out, const struct
 		cv_buf_printf(out, "* %u EXPUNGE\r\n", event->seq);
 		break;
 	case CV_EVENT_EXISTS:
-		cv_buf_printf(out, "* %u EXISTS\r\n* %u RECENT\r\n", event->seq, cv_view_recent(s->view));
+		imap_write_counts(s, out, event->seq);
 		break;
 	case CV_EVENT_FLAGS:
 		/* By its UID: the number in the event is that of its moment. One that was expunged meanwhile needs no flags. */
@@ -117,6 +129,9 @@ bool imap_write_events(struct imap_session *s)
 		write_event(s, out, event);
 		s->events_done++;
 	}
+	/* Expunged messages may have been recent ones. */
+	if (s->events_done > 0 && cv_view_recent(s->view) != s->recent_told)
+		write_recent(s, out);
 	cv_vec_free(&s->events);
 	s->events_done = 0;
 	return true;

@@ -389,8 +389,8 @@ static void expunge_renumbers(void **state)
 	struct cv_session *a = with_messages(w, 5);
 
 	EXPECT(a, "a1 STORE 1,3:4 +FLAGS.SILENT (\\Deleted)\r\n", "a1 OK Store completed\r\n");
-	EXPECT(a, "a2 UID EXPUNGE 4:5\r\n", "* 4 EXPUNGE\r\na2 OK Expunge completed\r\n");
-	EXPECT(a, "a3 EXPUNGE\r\n", "* 1 EXPUNGE\r\n* 2 EXPUNGE\r\na3 OK Expunge completed\r\n");
+	EXPECT(a, "a2 UID EXPUNGE 4:5\r\n", "* 4 EXPUNGE\r\n* 4 RECENT\r\na2 OK Expunge completed\r\n");
+	EXPECT(a, "a3 EXPUNGE\r\n", "* 1 EXPUNGE\r\n* 2 EXPUNGE\r\n* 2 RECENT\r\na3 OK Expunge completed\r\n");
 	EXPECT(a, "a4 UID SEARCH ALL\r\n", "* SEARCH 2 5\r\na4 OK Search completed\r\n");
 	EXPECT(a, "a5 STORE 1 +FLAGS.SILENT (\\Deleted)\r\na6 CLOSE\r\n", "a5 OK Store completed\r\na6 OK Close completed\r\n");
 	EXPECT(a, "a7 STATUS INBOX (MESSAGES UNSEEN UIDNEXT RECENT)\r\n",
@@ -412,7 +412,7 @@ static void copies_and_moves(void **state)
 	EXPECT(a, "a2 COPY 1,3 Sent\r\n", "a2 OK [COPYUID ? 1,3 1:2] Copy completed\r\n");
 	EXPECT(a, "a3 UID COPY 2:9 Sent\r\n", "a3 OK [COPYUID ? 2:4 3:5] Copy completed\r\n");
 	EXPECT(a, "a4 UID COPY 9 Sent\r\n", "a4 OK No messages to copy\r\n");
-	EXPECT(a, "a5 MOVE 2:3 Trash\r\n", "* OK [COPYUID ? 2:3 1:2] Moved\r\n* 2 EXPUNGE\r\n* 2 EXPUNGE\r\na5 OK Move completed\r\n");
+	EXPECT(a, "a5 MOVE 2:3 Trash\r\n", "* OK [COPYUID ? 2:3 1:2] Moved\r\n* 2 EXPUNGE\r\n* 2 EXPUNGE\r\n* 2 RECENT\r\na5 OK Move completed\r\n");
 	/* To the mailbox itself: "allowed when copying the message to the currently selected mailbox is allowed". */
 	EXPECT(a, "a6 UID MOVE 1 INBOX\r\n",
 		"* OK [COPYUID ? 1 5] Moved\r\n* 1 EXPUNGE\r\n* 2 EXISTS\r\n* ? RECENT\r\na6 OK Move completed\r\n");
@@ -485,7 +485,7 @@ static void numbers_stay_until_an_expunge_may_be_told(void **state)
 	struct cv_session *a = with_messages(w, 4), *b = log_in(w);
 
 	EXPECT(b, "b0 SELECT INBOX\r\n", "~b0 OK [READ-WRITE] Select completed\r\n");
-	EXPECT(a, "a1 STORE 2 +FLAGS.SILENT (\\Deleted)\r\na2 EXPUNGE\r\n", "a1 OK Store completed\r\n* 2 EXPUNGE\r\na2 OK Expunge completed\r\n");
+	EXPECT(a, "a1 STORE 2 +FLAGS.SILENT (\\Deleted)\r\na2 EXPUNGE\r\n", "a1 OK Store completed\r\n* 2 EXPUNGE\r\n* 3 RECENT\r\na2 OK Expunge completed\r\n");
 	EXPECT(b, "b1 FETCH 2:3 UID\r\n", "* 2 FETCH (UID 2)\r\n* 3 FETCH (UID 3)\r\nb1 OK Fetch completed\r\n");
 	EXPECT(b, "b2 SEARCH ALL\r\n", "* SEARCH 1 3 4\r\nb2 OK [EXPUNGEISSUED] Search completed\r\n");
 	EXPECT(b, "b3 STORE 3 +FLAGS (\\Flagged)\r\n", "* 3 FETCH (FLAGS (\\Flagged))\r\nb3 OK Store completed\r\n");
@@ -496,7 +496,7 @@ static void numbers_stay_until_an_expunge_may_be_told(void **state)
 	EXPECT(b, "b6 STORE 3 +FLAGS.SILENT (\\Deleted)\r\nb7 EXPUNGE\r\n", "b6 OK Store completed\r\n* 3 EXPUNGE\r\nb7 OK Expunge completed\r\n");
 	/* By UID they may be told: behind the answers, whose numbers are the old ones. */
 	EXPECT(a, "a4 UID FETCH 3 FLAGS\r\n",
-		"* 2 FETCH (UID 3 FLAGS (\\Flagged \\Recent))\r\n* 3 EXPUNGE\r\na4 OK Fetch completed\r\n");
+		"* 2 FETCH (UID 3 FLAGS (\\Flagged \\Recent))\r\n* 3 EXPUNGE\r\n* 2 RECENT\r\na4 OK Fetch completed\r\n");
 	fake_worker_free(&w);
 }
 
@@ -506,7 +506,7 @@ static void bodies_of_expunged_messages_are_sent_or_refused(void **state)
 	struct cv_session *a = with_messages(w, 2), *b = log_in(w);
 
 	EXPECT(b, "b0 EXAMINE INBOX\r\n", "~b0 OK [READ-ONLY] Examine completed\r\n");
-	EXPECT(a, "a1 STORE 1 +FLAGS.SILENT (\\Deleted)\r\na2 EXPUNGE\r\n", "a1 OK Store completed\r\n* 1 EXPUNGE\r\na2 OK Expunge completed\r\n");
+	EXPECT(a, "a1 STORE 1 +FLAGS.SILENT (\\Deleted)\r\na2 EXPUNGE\r\n", "a1 OK Store completed\r\n* 1 EXPUNGE\r\n* 1 RECENT\r\na2 OK Expunge completed\r\n");
 	fake_session_push(b, CV_STR("b1 FETCH 1:2 BODY.PEEK[TEXT]\r\n"));
 	{
 		struct cv_str got = fake_session_output(b);
@@ -542,7 +542,7 @@ static void idle_tells_changes_as_they_happen(void **state)
 	EXPECT(b, "", "* 2 EXISTS\r\n* ? RECENT\r\n");
 	EXPECT(a, "a1 STORE 1 +FLAGS.SILENT (\\Deleted)\r\n", "a1 OK Store completed\r\n");
 	EXPECT(b, "", "* 1 FETCH (FLAGS (\\Deleted))\r\n");
-	EXPECT(a, "a2 EXPUNGE\r\n", "* 1 EXPUNGE\r\na2 OK Expunge completed\r\n");
+	EXPECT(a, "a2 EXPUNGE\r\n", "* 1 EXPUNGE\r\n* 1 RECENT\r\na2 OK Expunge completed\r\n");
 	EXPECT(b, "", "* 1 EXPUNGE\r\n");
 	assert_int_equal(b->timeout_ms, 0);
 	cv_loop_fake_advance(w->loop, 120 * 1000);
@@ -623,7 +623,7 @@ static void renames_and_deletes(void **state)
 	EXPECT(a, "a4 RENAME zap/bar Sent\r\n", "a4 NO [ALREADYEXISTS] ~\r\n");
 	EXPECT(a, "a5 DELETE nothing\r\n", "a5 NO [NONEXISTENT] ~\r\n");
 	EXPECT(a, "a6 DELETE INBOX\r\n", "a6 NO ~\r\n");
-	EXPECT(a, "a7 RENAME INBOX old\r\n", "* 1 EXPUNGE\r\n* 1 EXPUNGE\r\na7 OK Rename completed\r\n");
+	EXPECT(a, "a7 RENAME INBOX old\r\n", "* 1 EXPUNGE\r\n* 1 EXPUNGE\r\n* 0 RECENT\r\na7 OK Rename completed\r\n");
 	EXPECT(a, "a8 STATUS old (MESSAGES)\r\n", "* STATUS old (MESSAGES 2)\r\na8 OK Status completed\r\n");
 	EXPECT(a, "a9 CREATE old\r\n", "a9 NO [ALREADYEXISTS] ~\r\n");
 	fake_worker_free(&w);
