@@ -99,6 +99,23 @@ static int count_groups(struct cv_mailbox *mailbox, const struct cv_entry *entry
 
 /* ---- rows ------------------------------------------------------------------------------------------------ */
 
+/* A message that was taken for gone is there again. */
+static void revive(struct cv_columns *columns, uint32_t row, const struct cv_new_row *new)
+{
+	*cv_col_flags(columns, row) = new->flags;
+	*cv_col_zone(columns, row) = new->zone;
+	*cv_col_keyword_set(columns, row) = new->keyword_set;
+	*cv_col_modseq(columns, row) = new->modseq;
+	*cv_col_date(columns, row) = new->date;
+	*cv_col_saved(columns, row) = new->saved;
+	*cv_col_virtual_size(columns, row) = new->virtual_size;
+	*cv_col_physical_size(columns, row) = new->physical_size;
+	*cv_col_guid(columns, row) = new->guid;
+	*cv_col_cache(columns, row) = new->cache;
+	cv_columns_set_names(columns, row, new->ref, new->uidl);
+	columns->dead--;
+}
+
 static void add_row(struct cv_mailbox *mailbox, const struct cv_record_head *head, struct cv_journal_pos pos,
 	const struct cv_entry_message *m, uint64_t parse_at)
 {
@@ -121,12 +138,16 @@ static void add_row(struct cv_mailbox *mailbox, const struct cv_record_head *hea
 
 	if (!cv_columns_find(mailbox->columns, m->uid, mailbox->columns->count, &there))
 		cv_columns_add(mailbox->columns, &row);
+	else if (!cv_row_live(mailbox->columns, there))
+		revive(mailbox->columns, there, &row);
 }
 
 static void note_vanished(struct cv_mailbox *mailbox, uint64_t modseq, struct cv_range range)
 {
 	struct cv_vanished *v;
 
+	if (mailbox->mending)
+		return;
 	/* The oldest half goes when there are too many; clients that know less get all UIDs that are not there. */
 	if (mailbox->vanished.count >= CV_VANISHED_MAX) {
 		size_t half = CV_VANISHED_MAX / 2;
@@ -317,11 +338,12 @@ static void note(struct cv_mailbox *mailbox, const struct cv_record_head *head, 
 {
 	struct cv_behind *last = mailbox->behind.count > 0 ? &mailbox->behind.data[mailbox->behind.count - 1] : NULL;
 
-	if (head->seq <= mailbox->behind_from || (last != NULL && last->seq >= head->seq))
+	if (mailbox->older_need == 0 && head->seq > mailbox->older_seq)
+		mailbox->older_need = head->seq;
+	if (head->seq <= mailbox->snapshot_seq || (last != NULL && last->seq >= head->seq))
 		return;
-	*cv_vec_push(&mailbox->behind) = (struct cv_behind){ head->seq, pos };
-	if (head->seq > mailbox->snapshot_seq)
-		mailbox->behind_octets += head->len;
+	*cv_vec_push(&mailbox->behind) = (struct cv_behind){ head->seq, pos, head->len };
+	mailbox->behind_octets += head->len;
 }
 
 int cv_apply_entry(struct cv_user *user, const struct cv_record_head *head, struct cv_journal_pos pos, const struct cv_entry *entry,
@@ -380,6 +402,18 @@ int cv_apply_rows(struct cv_mailbox *mailbox, const struct cv_record_head *head,
 			return makes_no_sense(err, head);
 	}
 	return more < 0 ? makes_no_sense(err, head) : 1;
+}
+
+bool cv_record_concerns(struct cv_str entries, const struct cv_guid *guid)
+{
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
+
+	while (cv_entry_next(&reader, &entry) > 0) {
+		if (concerns_rows(entry.kind) && memcmp(&entry.mailbox, guid, sizeof(*guid)) == 0)
+			return true;
+	}
+	return false;
 }
 
 bool cv_record_has_work(const struct cv_user *user, struct cv_str entries)

@@ -5,7 +5,6 @@
 #include "core/store/store-private.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 #define IN_JOURNAL (1ULL << 63)
@@ -29,14 +28,9 @@ uint64_t cv_cache_in_journal(struct cv_journal_pos pos)
 	return IN_JOURNAL | (uint64_t)pos.segment << OFFSET_BITS | pos.offset;
 }
 
-static void file_name(const struct cv_mailbox *mailbox, char name[48])
+bool cv_cache_is_in_journal(uint64_t where)
 {
-	struct cv_buf hex;
-
-	cv_buf_init(&hex, 33);
-	cv_buf_append_hex(&hex, cv_str_mem(mailbox->guid.b, sizeof(mailbox->guid.b)));
-	(void)snprintf(name, 48, "cache.%.*s", CV_STR_ARG(cv_buf_str(&hex)));
-	cv_buf_deinit(&hex);
+	return (where & IN_JOURNAL) != 0;
 }
 
 static int read_journal(struct cv_mailbox *mailbox, uint64_t where, struct cv_buf *buf, struct cv_err *err)
@@ -66,13 +60,13 @@ static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 	struct cv_buf head;
 	struct cv_cache cache = { .fd = -1 };
 	struct stat st;
-	char name[48], old[FILE_HEAD];
+	char name[CV_BOX_NAME_MAX], old[FILE_HEAD];
 	size_t got = 0;
 	int ret = 1;
 
 	if (mailbox->cache != NULL)
 		return 1;
-	file_name(mailbox, name);
+	cv_box_name(mailbox, "cache", "", name);
 	if (cv_file_open(user->index_dir, name, O_RDWR | (make ? O_CREAT : 0), user->storage_args.file_mode, &cache.fd, &open_err) < 0) {
 		if (open_err.code == CV_ERR_NOTFOUND)
 			return 0;

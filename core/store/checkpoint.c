@@ -1,10 +1,318 @@
 /* SPDX-License-Identifier: MIT
-   Folding the journal into snapshots and state, and dropping what is not needed any more. */
+   Folding the journal into snapshots and state, and dropping what is not needed any more.
+
+   A checkpoint begins when the segment that is written to is full: a new one is begun, mailboxes with much behind their snapshot, and those that keep
+   old segments alive, get a new snapshot, one after the other and a slice in each round of the loop; then the state is written, then segments
+   that nothing needs are dropped. A crash anywhere between leaves files that give the same: each is written under a temporary name, and what it
+   replaces stays beside it. */
 #include <config.h>
 
 #include "core/store/store-private.h"
 
+#define SLICE_MS 10
+#define RETRY_MS 60000
+#define SEGMENTS_KEPT 3         /* closed ones that a mailbox may keep alive before it is written again */
+#define ROW_OCTETS 100u         /* of a snapshot, about */
+#define WORTH_PART 8            /* of a snapshot's octets behind it make a new one worth it when the user is closed */
+
+struct cv_checkpoint {
+	CV_VEC(struct cv_guid) todo;
+	size_t done;
+	struct cv_snapshot_writer *writer;
+};
+
+/* ---- what is needed ------------------------------------------------------------------------------------------ */
+
+uint64_t cv_journal_keep_seq(const struct cv_user *user)
+{
+	uint64_t keep = user->older_state_seq, work = cv_work_first(user);
+
+	if (work <= keep)
+		keep = work - 1;
+	for (size_t i = 0; i < user->names.count; i++) {
+		const struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
+
+		if (mailbox != NULL && mailbox->older_need != 0)
+			keep = CV_MIN(keep, mailbox->older_need - 1);
+	}
+	return keep;
+}
+
+static int drop(struct cv_user *user, struct cv_err *err)
+{
+	int64_t now = cv_time_now_sec(), keep = (int64_t)(user->set->mail_journal_keep_time / 1000);
+
+	/* Without a time to keep them, a clock that was set back keeps nothing either. */
+	return cv_journal_drop(&user->journal, cv_journal_keep_seq(user), keep == 0 ? INT64_MAX : now - keep, err);
+}
+
+/* ---- what is worth it ----------------------------------------------------------------------------------------- */
+
+static bool much_is_behind(const struct cv_mailbox *mailbox)
+{
+	return mailbox->behind_octets >= mailbox->user->set->mail_snapshot_min_size;
+}
+
+/* Does it keep a segment alive that is older than the last ones? */
+static bool keeps_segments(const struct cv_mailbox *mailbox)
+{
+	const struct cv_journal *journal = &mailbox->user->journal;
+	return mailbox->older_need != 0 && journal->segments.count > SEGMENTS_KEPT &&
+		mailbox->older_need <= journal->segments.data[journal->segments.count - SEGMENTS_KEPT].before_seq;
+}
+
+/* When the user is closed: reading the records must be worth more than writing the columns. */
+static bool worth_at_close(const struct cv_mailbox *mailbox)
+{
+	uint64_t size = (uint64_t)mailbox->counts.messages * ROW_OCTETS;
+
+	if (mailbox->rewrite)
+		return true;
+	if (mailbox->behind.count == 0 && mailbox->dirty == 0)
+		return false;
+	return size <= mailbox->user->set->mail_snapshot_min_size || mailbox->behind_octets >= size / WORTH_PART ||
+		mailbox->dirty >= mailbox->counts.messages / WORTH_PART;
+}
+
+static bool has_behind(const struct cv_mailbox *mailbox)
+{
+	return mailbox->behind.count > 0 || mailbox->rewrite;
+}
+
+static bool due(const struct cv_mailbox *mailbox)
+{
+	return much_is_behind(mailbox) || keeps_segments(mailbox) || mailbox->rewrite;
+}
+
+static void choose(struct cv_user *user, struct cv_checkpoint *checkpoint, bool (*chosen)(const struct cv_mailbox *mailbox))
+{
+	for (size_t i = 0; i < user->names.count; i++) {
+		const struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
+
+		if (mailbox != NULL && chosen(mailbox))
+			*cv_vec_push(&checkpoint->todo) = mailbox->guid;
+	}
+}
+
+/* ---- doing it -------------------------------------------------------------------------------------------------- */
+
+static void stop(struct cv_user *user)
+{
+	struct cv_checkpoint *checkpoint = user->checkpoint;
+
+	if (checkpoint == NULL)
+		return;
+	cv_snapshot_end(&checkpoint->writer);
+	cv_vec_free(&checkpoint->todo);
+	cv_free(checkpoint);
+	user->checkpoint = NULL;
+	if (user->checkpoint_timer != NULL)
+		cv_timer_stop(user->checkpoint_timer);
+}
+
+static int begin_snapshot(struct cv_checkpoint *checkpoint, struct cv_mailbox *mailbox, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+
+	cv_user_flush(user);
+	if (user->broken)
+		return cv_err_set(err, CV_ERR_TEMP, "memory is not what the journal says");
+	if (mailbox->gone)
+		return 1;
+	if (cv_journal_sync(&user->journal, err) < 0 || cv_mailbox_load(mailbox, err) < 0)
+		return -1;
+	return cv_snapshot_begin(mailbox, &checkpoint->writer, err);
+}
+
+/* Memory of a mailbox that no one looks at is given back: the snapshot has it. */
+static void let_go(struct cv_mailbox *mailbox)
+{
+	if (mailbox->refs == 0 && cv_list_empty(&mailbox->views) && mailbox->open_mails == 0 && !cv_user_unpublished(mailbox->user))
+		cv_mailbox_unload(mailbox);
+}
+
+/* A piece of the mailbox at hand. 1 it is done, 0 there is more. */
+static int snapshot_slice(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
+{
+	struct cv_checkpoint *checkpoint = user->checkpoint;
+	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &checkpoint->todo.data[checkpoint->done]);
+	int ret;
+
+	if (mailbox == NULL) {
+		cv_snapshot_end(&checkpoint->writer);
+		return 1;
+	}
+	if (checkpoint->writer == NULL && begin_snapshot(checkpoint, mailbox, err) < 0)
+		return cv_err_context(err, "%s", mailbox->name->text);
+	if (checkpoint->writer == NULL) /* it went meanwhile */
+		return 1;
+	ret = cv_snapshot_step(checkpoint->writer, deadline_ms, err);
+	if (ret > 0)
+		ret = cv_snapshot_finish(checkpoint->writer, err);
+	if (ret == 0)
+		return 0;
+	cv_snapshot_end(&checkpoint->writer);
+	mailbox = cv_mailbox_by_guid(user, &checkpoint->todo.data[checkpoint->done]);
+	if (ret > 0 && mailbox != NULL) {
+		/* The older one still lacks what came before this one: once more. */
+		if (keeps_segments(mailbox))
+			*cv_vec_push(&checkpoint->todo) = mailbox->guid;
+		let_go(mailbox);
+	}
+	return ret;
+}
+
+/* 1 all is done, 0 there is more. */
+static int slice(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
+{
+	struct cv_checkpoint *checkpoint = user->checkpoint;
+
+	while (checkpoint->done < checkpoint->todo.count) {
+		int ret = snapshot_slice(user, deadline_ms, err);
+
+		if (ret < 0)
+			return -1;
+		checkpoint->done += ret > 0;
+		if (cv_time_mono_ms() >= deadline_ms)
+			return 0;
+	}
+	cv_user_flush(user);
+	if (user->broken)
+		return cv_err_set(err, CV_ERR_TEMP, "memory is not what the journal says");
+	if (cv_journal_sync(&user->journal, err) < 0 || cv_state_write(user, err) < 0)
+		return -1;
+	return drop(user, err);
+}
+
+static void run(struct cv_user *user, bool all)
+{
+	struct cv_err err = { 0 };
+	int ret;
+
+	do
+		ret = slice(user, all ? UINT64_MAX : cv_time_mono_ms() + SLICE_MS, &err);
+	while (ret == 0 && all);
+	if (ret == 0) {
+		cv_timer_set(user->checkpoint_timer, 0);
+		return;
+	}
+	stop(user);
+	if (ret < 0) {
+		cv_error(&user->log_ctx, "journal can't be folded, it grows until it can: %s", err.text);
+		user->checkpoint_retry_ms = cv_time_mono_ms() + RETRY_MS;
+	}
+}
+
+static int begin(struct cv_user *user, bool (*chosen)(const struct cv_mailbox *mailbox), struct cv_err *err)
+{
+	cv_user_flush(user);
+	if (user->broken)
+		return cv_err_set(err, CV_ERR_TEMP, "memory is not what the journal says");
+	if (cv_journal_tail_size(&user->journal) >= user->set->mail_journal_segment_size && cv_journal_rotate(&user->journal, err) < 0)
+		return -1;
+	user->checkpoint = cv_new0(struct cv_checkpoint);
+	choose(user, user->checkpoint, chosen);
+	return 1;
+}
+
+static bool is_time(const struct cv_user *user)
+{
+	return cv_journal_tail_size(&user->journal) >= user->set->mail_journal_segment_size &&
+		cv_time_mono_ms() >= user->checkpoint_retry_ms;
+}
+
 void cv_checkpoint_consider(struct cv_user *user)
 {
-	(void)user;
+	struct cv_err err = { 0 };
+
+	if (user->checkpoint != NULL || user->broken || user->recovering || !is_time(user))
+		return;
+	if (user->loop != NULL) {
+		cv_timer_set(user->checkpoint_timer, 0);
+		return;
+	}
+	if (begin(user, due, &err) > 0) {
+		run(user, true);
+	} else {
+		cv_error(&user->log_ctx, "journal can't be folded, it grows until it can: %s", err.text);
+		user->checkpoint_retry_ms = cv_time_mono_ms() + RETRY_MS;
+	}
+}
+
+/* A checkpoint goes on, or begins: the segment is full, or a snapshot was found to be damaged. */
+static void on_timer(void *ctx)
+{
+	struct cv_user *user = ctx;
+	struct cv_err err = { 0 };
+
+	if (user->broken)
+		return;
+	if (user->checkpoint == NULL && begin(user, due, &err) < 0) {
+		cv_error(&user->log_ctx, "journal can't be folded, it grows until it can: %s", err.text);
+		user->checkpoint_retry_ms = cv_time_mono_ms() + RETRY_MS;
+		return;
+	}
+	if (user->checkpoint != NULL)
+		run(user, false);
+}
+
+int cv_checkpoint_all(struct cv_user *user, struct cv_err *err)
+{
+	int ret;
+
+	stop(user);
+	if (begin(user, has_behind, err) < 0)
+		return -1;
+	do
+		ret = slice(user, UINT64_MAX, err);
+	while (ret == 0);
+	stop(user);
+	return ret;
+}
+
+void cv_checkpoint_close(struct cv_user *user)
+{
+	struct cv_err err = { 0 };
+
+	stop(user);
+	cv_user_flush(user);
+	if (user->broken)
+		return;
+	if (begin(user, worth_at_close, &err) > 0) {
+		if (user->checkpoint->todo.count > 0 || user->published_seq != user->state_seq || user->state_dirty || user->state_is_old)
+			run(user, true);
+		else
+			stop(user);
+	} else
+		cv_error(&user->log_ctx, "journal can't be folded: %s", err.text);
+}
+
+void cv_checkpoint_forget(struct cv_user *user, const struct cv_guid *guid)
+{
+	static const char *const names[][2] = { { "box", "" }, { "box", ".old" }, { "cache", "" } };
+	const struct cv_mailbox gone = { .guid = *guid };
+	char name[CV_BOX_NAME_MAX];
+
+	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
+		struct cv_err err = { 0 };
+
+		cv_box_name(&gone, names[i][0], names[i][1], name);
+		if (cv_file_unlink(user->index_dir, name, &err) < 0)
+			cv_warn(&user->log_ctx, "%s of a deleted mailbox stays: %s", name, err.text);
+	}
+}
+
+void cv_checkpoint_init(struct cv_user *user)
+{
+	if (user->loop == NULL)
+		return;
+	user->checkpoint_timer = cv_timer_add(user->loop, 0, on_timer, user);
+	cv_timer_stop(user->checkpoint_timer);
+}
+
+void cv_checkpoint_deinit(struct cv_user *user)
+{
+	stop(user);
+	if (user->loop != NULL)
+		cv_timer_remove(&user->checkpoint_timer);
 }

@@ -10,6 +10,7 @@
 
 #define POOL_MAX ((size_t)4 << 30)
 #define TAIL_MIN 64
+#define CV_POOL_ENTRY_MAX (1 + CV_STORAGE_REF_MAX + 2 + UINT16_MAX)
 
 struct cv_columns *cv_columns_new(void)
 {
@@ -79,6 +80,12 @@ static void move_to_tail(struct cv_columns *columns, uint32_t row)
 {
 	size_t moved = columns->base_count - row, tail = columns->count - columns->base_count;
 
+	for (uint32_t chunk = row >> CV_CHUNK_SHIFT; chunk <= (columns->base_count - 1) >> CV_CHUNK_SHIFT; chunk++) {
+		for (unsigned i = 0; i < CV_COLUMNS; i++) {
+			if (columns->checked[i][chunk] == 0)
+				cv_columns_check(columns, (enum cv_column)i, chunk);
+		}
+	}
 	reserve_tail(columns, moved + tail + 1);
 #define X(name, type)                                                                                         \
 	memmove(&columns->tail.name[moved], columns->tail.name, tail * sizeof(type));                         \
@@ -134,19 +141,24 @@ void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row)
 	columns->count++;
 }
 
-/* Reference and UIDL at an offset; both absent when it does not check. */
-static bool pool_entry(const struct cv_columns *columns, uint64_t offset, struct cv_str *ref_r, struct cv_str *uidl_r)
+/* Reference and UIDL of a row; both absent when they do not check. */
+static bool pool_entry(const struct cv_columns *columns, uint32_t row, struct cv_str *ref_r, struct cv_str *uidl_r)
 {
+	uint64_t offset = *cv_col_ref(columns, row);
 	struct cv_str pool = cv_str_mem(columns->base_pool, columns->base_pool_len);
 	struct cv_reader reader;
 	uint8_t ref_len;
 	uint16_t uidl_len;
 
+	if (offset < columns->base_pool_len) {
+		cv_snapshot_check_pool(columns, offset, CV_POOL_ENTRY_MAX);
+		offset = *cv_col_ref(columns, row); /* mending gives rows new places */
+	}
 	if (offset >= columns->base_pool_len) {
 		pool = cv_buf_str(&columns->pool);
 		offset -= columns->base_pool_len;
 	}
-	reader = cv_reader_init(cv_str_sub(pool, offset, 1 + CV_STORAGE_REF_MAX + 2 + UINT16_MAX));
+	reader = cv_reader_init(cv_str_sub(pool, offset, CV_POOL_ENTRY_MAX));
 	return cv_take_u8(&reader, &ref_len) && cv_take_len(&reader, ref_len, ref_r) && cv_take_u16(&reader, &uidl_len) &&
 		cv_take_len(&reader, uidl_len, uidl_r);
 }
@@ -155,14 +167,14 @@ struct cv_str cv_columns_ref(const struct cv_columns *columns, uint32_t row)
 {
 	struct cv_str ref, uidl;
 
-	return pool_entry(columns, *cv_col_ref(columns, row), &ref, &uidl) ? ref : (struct cv_str){ 0 };
+	return pool_entry(columns, row, &ref, &uidl) ? ref : (struct cv_str){ 0 };
 }
 
 struct cv_str cv_columns_uidl(const struct cv_columns *columns, uint32_t row)
 {
 	struct cv_str ref, uidl;
 
-	return pool_entry(columns, *cv_col_ref(columns, row), &ref, &uidl) && uidl.len > 0 ? uidl : (struct cv_str){ 0 };
+	return pool_entry(columns, row, &ref, &uidl) && uidl.len > 0 ? uidl : (struct cv_str){ 0 };
 }
 
 void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str ref)
@@ -173,4 +185,9 @@ void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str 
 	if (uidl.len > 0) /* the pool may move while it grows */
 		memcpy(uidl_copy, uidl.ptr, uidl.len);
 	*cv_col_ref(columns, row) = add_to_pool(columns, ref, cv_str_mem(uidl_copy, uidl.len));
+}
+
+void cv_columns_set_names(struct cv_columns *columns, uint32_t row, struct cv_str ref, struct cv_str uidl)
+{
+	*cv_col_ref(columns, row) = add_to_pool(columns, ref, uidl);
 }

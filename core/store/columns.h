@@ -37,7 +37,18 @@ struct cv_column_arrays {
 #undef X
 };
 
+enum cv_column {
+#define X(name, type) CV_COLUMN_##name,
+	CV_COLUMN_LIST(X)
+#undef X
+	CV_COLUMNS
+};
+
 struct cv_snapshot;
+
+/* Rows of a snapshot are checked when they are first touched, a column's chunk of 1 << CV_CHUNK_SHIFT rows at a time. */
+#define CV_CHUNK_SHIFT 12
+#define CV_CHUNK_ROWS (1u << CV_CHUNK_SHIFT)
 
 /* Rows 0 .. base_count - 1 are in the mapped snapshot (private pages: changes stay in memory), the others in the tail.
    Rows are never removed, only marked. Offsets in the pool below base_pool_len are in the snapshot. */
@@ -47,16 +58,24 @@ struct cv_columns {
 	uint32_t count;
 	uint32_t dead;            /* rows marked CV_ROW_EXPUNGED */
 	struct cv_column_arrays base_rows, tail;
+	uint8_t *checked[CV_COLUMNS]; /* owned by base: one for each chunk, not 0 when it was checked */
 	size_t tail_cap;
 	const char *base_pool;
 	uint64_t base_pool_len;
 	struct cv_buf pool;
 };
 
+/* A chunk of a column is touched for the first time: check it, have it mended when it does not check (snapshot.c). */
+void cv_columns_check(const struct cv_columns *columns, enum cv_column column, uint32_t chunk);
+
 #define X(name, type)                                                                                         \
 	static inline type *cv_col_##name(const struct cv_columns *c, uint32_t row)                           \
 	{                                                                                                     \
-		return row < c->base_count ? &c->base_rows.name[row] : &c->tail.name[row - c->base_count];    \
+		if (row >= c->base_count)                                                                     \
+			return &c->tail.name[row - c->base_count];                                            \
+		if (c->checked[CV_COLUMN_##name][row >> CV_CHUNK_SHIFT] == 0)                                 \
+			cv_columns_check(c, CV_COLUMN_##name, row >> CV_CHUNK_SHIFT);                         \
+		return &c->base_rows.name[row];                                                               \
 	}
 CV_COLUMN_LIST(X)
 #undef X
@@ -87,6 +106,8 @@ bool cv_columns_find(const struct cv_columns *columns, uint32_t uid, uint32_t hi
 struct cv_str cv_columns_ref(const struct cv_columns *columns, uint32_t row);
 struct cv_str cv_columns_uidl(const struct cv_columns *columns, uint32_t row);
 void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str ref);
+/* Both anew, whatever was there. */
+void cv_columns_set_names(struct cv_columns *columns, uint32_t row, struct cv_str ref, struct cv_str uidl);
 static inline bool cv_row_live(const struct cv_columns *c, uint32_t row)
 {
 	return (*cv_col_flags(c, row) & CV_ROW_EXPUNGED) == 0;

@@ -483,8 +483,14 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 		return -1;
 	}
 	txn->seq = head.seq;
-	for (size_t i = 0; i < txn->touched.count; i++)
-		txn->touched.data[i]->behind_octets += head.len / txn->touched.count;
+	for (size_t i = 0; i < txn->touched.count; i++) {
+		struct cv_mailbox *mailbox = txn->touched.data[i];
+
+		if (mailbox->behind.count > 0 && mailbox->behind.data[mailbox->behind.count - 1].seq == head.seq) {
+			mailbox->behind.data[mailbox->behind.count - 1].len = head.len;
+			mailbox->behind_octets += head.len;
+		}
+	}
 	return 1;
 }
 

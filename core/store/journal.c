@@ -83,12 +83,12 @@ static struct cv_segment *last_segment(struct cv_journal *journal)
 static int parse_head(struct cv_str octets, struct cv_segment *segment, struct cv_err *err)
 {
 	struct cv_reader reader = cv_reader_init(octets);
-	uint64_t magic, number, reserved;
+	uint64_t magic, number, before_seq, lost_seq;
 	uint32_t version, len, node, crc;
 
 	if (octets.len < CV_SEGMENT_HEAD || !cv_take_u64(&reader, &magic) || !cv_take_u32(&reader, &version) ||
-		!cv_take_u32(&reader, &len) || !cv_take_u64(&reader, &number) || !cv_take_u64(&reader, &segment->before_seq) ||
-		!cv_take_u64(&reader, &reserved) || !cv_take_u32(&reader, &node))
+		!cv_take_u32(&reader, &len) || !cv_take_u64(&reader, &number) || !cv_take_u64(&reader, &before_seq) ||
+		!cv_take_u64(&reader, &lost_seq) || !cv_take_u32(&reader, &node))
 		return 0;
 	if (magic != SEGMENT_MAGIC || !cv_take_u32(&reader, &crc) || crc != cv_crc32c(0, octets.ptr, reader.pos - 4))
 		return 0;
@@ -96,7 +96,11 @@ static int parse_head(struct cv_str octets, struct cv_segment *segment, struct c
 		return cv_err_set(err, CV_ERR_UNSUPPORTED,
 			"journal segment %u has format %u, this server knows up to %u: use the newer server again", segment->number,
 			version, CV_SEGMENT_VERSION);
-	return number == segment->number && len == CV_SEGMENT_HEAD ? 1 : 0;
+	if (number != segment->number || len != CV_SEGMENT_HEAD)
+		return 0;
+	segment->before_seq = before_seq;
+	segment->lost_seq = lost_seq;
+	return 1;
 }
 
 struct listing {
@@ -134,6 +138,8 @@ static int list_one(void *ctx, const char *name, unsigned char type, struct cv_e
 	if (ok < 0)
 		return -1;
 	segment->damaged = ok == 0;
+	if (ok > 0 && segment->lost_seq > journal->lost_seq)
+		journal->lost_seq = segment->lost_seq;
 	return 1;
 }
 
@@ -192,6 +198,7 @@ static void note_damage(struct cv_journal_damage *damage, struct cv_segment *seg
 struct scan {
 	struct cv_journal *journal;
 	uint64_t from_seq;
+	struct cv_journal_pos start;
 	bool repair;
 	cv_journal_fn *fn;
 	void *ctx;
@@ -253,10 +260,14 @@ static int bad_octets(struct scan *scan, struct cv_segment *segment, bool last, 
 static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last, struct cv_str octets, struct cv_err *err)
 {
 	struct cv_journal *journal = scan->journal;
-	uint64_t at = CV_SEGMENT_HEAD;
+	uint64_t at = scan->start.segment == segment->number ? scan->start.offset : CV_SEGMENT_HEAD;
 	struct cv_record_head head;
 	struct cv_str entries;
 
+	if (at > octets.len) {
+		note_damage(scan->damage, segment, UINT64_MAX, "it was longer, and ends", octets.len);
+		return 1;
+	}
 	while (at < octets.len) {
 		uint32_t len = check_record(cv_str_sub(octets, at, SIZE_MAX), &head, &entries);
 
@@ -275,6 +286,8 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 			journal->hlc = head.hlc;
 		if (head.epoch > journal->epoch)
 			journal->epoch = head.epoch;
+		if (head.seq > journal->written_seq)
+			journal->written_seq = head.seq;
 		segment->last_seq = head.seq;
 		if (head.seq > scan->from_seq &&
 			scan->fn(scan->ctx, &head, (struct cv_journal_pos){ segment->number, at }, entries, err) < 0)
@@ -308,7 +321,7 @@ static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last
 	void *map = NULL;
 	int fd, ret;
 
-	if (len <= CV_SEGMENT_HEAD) {
+	if (len <= CV_SEGMENT_HEAD && (scan->start.segment != segment->number || scan->start.offset <= len)) {
 		segment->scanned = true;
 		return 1;
 	}
@@ -328,10 +341,18 @@ static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last
 	return ret;
 }
 
-int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, bool repair, cv_journal_fn *fn, void *ctx,
+static int remove_segment(struct cv_journal *journal, uint32_t number, struct cv_err *err)
+{
+	char name[NAME_LEN + 1];
+
+	segment_name(name, number);
+	return cv_file_unlink(journal->dir, name, err) < 0 ? -1 : 1;
+}
+
+int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_journal_pos start, bool repair, cv_journal_fn *fn, void *ctx,
 	struct cv_journal_damage *damage, struct cv_err *err)
 {
-	struct scan scan = { journal, from_seq, repair, fn, ctx, damage };
+	struct scan scan = { journal, from_seq, start, repair, fn, ctx, damage };
 
 	*damage = (struct cv_journal_damage){ 0 };
 	for (size_t i = 0; i < journal->segments.count; i++) {
@@ -340,22 +361,67 @@ int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, bool repair, 
 
 		if (segment->damaged && segment->last_seq == 0 && segment->before_seq == 0) {
 			/* A crash while the first octets of a new segment were written leaves nothing that was acknowledged. */
-			if (last && segment->len < CV_SEGMENT_HEAD) {
+			if (last && repair && segment->len < CV_SEGMENT_HEAD && start.segment != segment->number) {
 				damage->torn = true;
-				continue;
+				if (remove_segment(journal, segment->number, err) < 0)
+					return -1;
+				journal->segments.count--;
+				break;
 			}
 			note_damage(damage, segment, segment->len, "its head does not check", 0);
 		}
-		if (before != NULL && before->number + 1 != segment->number) {
+		if (before != NULL && before->number + 1 != segment->number && segment->before_seq > CV_MAX(from_seq, segment->lost_seq)) {
 			note_damage(damage, segment, 0, "the segment before it is missing", 0);
 			damage->lost = UINT64_MAX;
 		}
 		if (!last && !segment[1].damaged && segment[1].before_seq <= from_seq)
 			continue;
-		if (scan_segment(&scan, segment, last, err) < 0)
+		if (scan_segment(&scan, segment, last && repair, err) < 0)
 			return -1;
 	}
 	return 1;
+}
+
+uint64_t cv_journal_complete_from(const struct cv_journal *journal)
+{
+	uint64_t from = 0;
+
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		const struct cv_segment *segment = &journal->segments.data[i];
+
+		if (i == 0 || segment[-1].number + 1 != segment->number)
+			from = CV_MAX(from, segment->before_seq);
+		from = CV_MAX(from, segment->lost_seq);
+		if (segment->damaged)
+			from = UINT64_MAX;
+	}
+	return journal->segments.count == 0 ? journal->written_seq : from;
+}
+
+void cv_journal_mark_damaged(struct cv_journal *journal, uint32_t number)
+{
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		if (journal->segments.data[i].number == number)
+			journal->segments.data[i].damaged = true;
+	}
+}
+
+bool cv_journal_is_damaged(const struct cv_journal *journal)
+{
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		if (journal->segments.data[i].damaged)
+			return true;
+	}
+	return false;
+}
+
+struct cv_journal_pos cv_journal_end_pos(const struct cv_journal *journal)
+{
+	size_t count = journal->segments.count;
+
+	if (count == 0)
+		return (struct cv_journal_pos){ journal->next_number, CV_SEGMENT_HEAD };
+	return (struct cv_journal_pos){ journal->segments.data[count - 1].number, journal->segments.data[count - 1].len };
 }
 
 static bool find_segment(const struct cv_journal *journal, uint32_t number)
@@ -523,27 +589,19 @@ int cv_journal_end(struct cv_journal *journal, struct cv_record_head *head_r, st
 static int new_segment(struct cv_journal *journal, struct cv_err *err)
 {
 	uint32_t number = target_number(journal);
-	uint64_t before = journal->seq;
+	uint64_t before = journal->written_seq;
 	char name[NAME_LEN + 1];
 	struct cv_segment *segment;
 	struct cv_buf head;
 	int fd, ret;
 
-	/* Records that are pending have their numbers already. */
-	if (journal->pending.len > 0) {
-		struct cv_record_head first;
-		struct cv_str entries;
-
-		if (check_record(cv_buf_str(&journal->pending), &first, &entries) > 0)
-			before = first.seq - 1;
-	}
 	cv_buf_init(&head, CV_SEGMENT_HEAD);
 	cv_put_u64(&head, SEGMENT_MAGIC);
 	cv_put_u32(&head, CV_SEGMENT_VERSION);
 	cv_put_u32(&head, CV_SEGMENT_HEAD);
 	cv_put_u64(&head, number);
 	cv_put_u64(&head, before);
-	cv_put_u64(&head, 0);
+	cv_put_u64(&head, journal->lost_seq);
 	cv_put_u32(&head, journal->node);
 	cv_put_u32(&head, cv_crc32c(0, head.data, head.len));
 	while (head.len < CV_SEGMENT_HEAD)
@@ -620,7 +678,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	journal->unsynced = true;
 	if (sync && cv_journal_sync(journal, err) < 0)
 		goto failed;
-	last_segment(journal)->last_seq = journal->seq;
+	last_segment(journal)->last_seq = journal->written_seq = journal->seq;
 	last_segment(journal)->mtime = cv_time_now_sec();
 	cv_buf_clear(&journal->pending);
 	return 1;
@@ -664,8 +722,6 @@ uint64_t cv_journal_tail_size(const struct cv_journal *journal)
 
 int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, struct cv_err *err)
 {
-	char name[NAME_LEN + 1];
-
 	forget_reads(journal);
 	while (journal->segments.count > 1) {
 		struct cv_segment *segment = &journal->segments.data[0];
@@ -673,8 +729,7 @@ int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, st
 		/* The next one's head tells where this one ends. */
 		if (segment[1].damaged || segment[1].before_seq > seq || segment->mtime >= before || segment->damaged)
 			return 1;
-		segment_name(name, segment->number);
-		if (cv_file_unlink(journal->dir, name, err) < 0)
+		if (remove_segment(journal, segment->number, err) < 0)
 			return -1;
 		journal->segments.count--;
 		memmove(&journal->segments.data[0], &journal->segments.data[1],

@@ -12,7 +12,7 @@
 /* Segments are files "journal.<16 hexadecimal digits>", numbered upwards. A segment begins with a head of
    CV_SEGMENT_HEAD octets:
      u64 magic  u32 format version  u32 length of the head  u64 number  u64 sequence number before its first record
-     u64 sequence number before the first record that must exist (what came before may have been dropped)
+     u64 sequence number up to which records may be missing, because they were damaged and set aside
      u32 node  u32 CRC-32C of what came before, and zeros. */
 #define CV_SEGMENT_HEAD 64
 #define CV_SEGMENT_VERSION 1
@@ -26,6 +26,7 @@ struct cv_journal_pos {
 struct cv_segment {
 	uint32_t number;
 	uint64_t before_seq; /* all its records have a higher sequence number */
+	uint64_t lost_seq;   /* up to this one records may be missing before it: that is known, and healed */
 	uint64_t last_seq;   /* of its last record; known after it was scanned or left */
 	uint64_t len;
 	int64_t mtime;       /* seconds since 1970 */
@@ -38,10 +39,12 @@ struct cv_journal {
 	enum cv_fsync fsync;
 	uint32_t node;
 	uint64_t seq;            /* highest given out */
+	uint64_t written_seq;    /* highest of a record that was written */
 	uint64_t hlc;
 	uint64_t epoch;
 	CV_VEC(struct cv_segment) segments; /* ascending; the last one is written to */
 	uint32_t next_number;    /* of the next new segment */
+	uint64_t lost_seq;       /* for the heads of new segments */
 	int fd;                  /* of the last one; -1 until the first write */
 	uint64_t synced;         /* octets of the last one that are durable */
 	struct cv_buf pending;   /* records not yet written */
@@ -70,10 +73,18 @@ struct cv_journal_damage {
 typedef int cv_journal_fn(void *ctx, const struct cv_record_head *head, struct cv_journal_pos pos, struct cv_str entries,
 	struct cv_err *err);
 /* fn for each record with a sequence number above from_seq, in order. A torn tail is cut off, damage is stepped over and told in *damage
-   (the segment is marked). journal->seq, hlc and epoch become at least those of what was read. expect_seq: what must be there at least, from
-   the state. -1 when fn said so, a file could not be read, or a record has a newer format than this server knows. */
-CV_MUST_CHECK int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, bool repair, cv_journal_fn *fn, void *ctx,
+   (the segment is marked). journal->seq, hlc and epoch become at least those of what was read. start: where the first such record is, when that is
+   known (segment 0: not); the octets before it are not read, and that there are fewer is damage. repair: a torn tail may be there, else everything
+   that does not check is damage. -1 when fn said so, a file could not be read, or a record has a newer format than this server knows. */
+CV_MUST_CHECK int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_journal_pos start, bool repair, cv_journal_fn *fn, void *ctx,
 	struct cv_journal_damage *damage, struct cv_err *err);
+/* All records with a sequence number above this are there, as far as is known. */
+uint64_t cv_journal_complete_from(const struct cv_journal *journal);
+/* Something in this segment turned out not to check. */
+void cv_journal_mark_damaged(struct cv_journal *journal, uint32_t segment);
+bool cv_journal_is_damaged(const struct cv_journal *journal);
+/* Where the next record goes; what is pending is not counted. */
+struct cv_journal_pos cv_journal_end_pos(const struct cv_journal *journal);
 /* Read one record again. entries_r points into buf. */
 CV_MUST_CHECK int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf,
 	struct cv_record_head *head_r, struct cv_str *entries_r, struct cv_err *err);

@@ -125,9 +125,47 @@ uint32_t cv_keyword_set_decode(struct cv_keywords *keywords, struct cv_str list)
 
 void cv_keyword_set_encode(const struct cv_keywords *keywords, uint32_t set, struct cv_buf *out)
 {
-	const struct cv_keyword_set *s = &keywords->sets.data[set];
+	const struct cv_keyword_set *s = &keywords->sets.data[set < keywords->sets.count ? set : 0];
 
 	cv_keywords_put(out, s->names, s->count);
+}
+
+uint32_t cv_keywords_adopt(struct cv_keywords *keywords, const struct cv_snapshot_head *head, uint32_t **map_r)
+{
+	uint32_t *map = cv_calloc((size_t)head->set_count + 1, sizeof(*map));
+	uint32_t *ids = cv_calloc((size_t)head->keyword_count + 1, sizeof(*ids));
+	uint32_t *set = cv_calloc((size_t)head->keyword_count + 1, sizeof(*set));
+	struct cv_reader names = cv_reader_init(head->keywords), sets = cv_reader_init(head->sets);
+	bool same = true;
+
+	*map_r = NULL;
+	for (uint32_t i = 0; i < head->keyword_count; i++) {
+		struct cv_str name;
+
+		if (!cv_take_str(&names, 255, &name) || !cv_keyword_id(keywords, name, true, &ids[i]))
+			cv_fatal("keywords of a snapshot changed after they were checked");
+	}
+	for (uint32_t i = 1; i <= head->set_count; i++) {
+		uint32_t count = 0;
+
+		if (!cv_take_u32(&sets, &count) || count > head->keyword_count)
+			cv_fatal("keywords of a snapshot changed after they were checked");
+		for (uint32_t j = 0; j < count; j++) {
+			if (!cv_take_u32(&sets, &set[j]) || set[j] >= head->keyword_count)
+				cv_fatal("keywords of a snapshot changed after they were checked");
+			set[j] = ids[set[j]];
+		}
+		map[i] = cv_keyword_set_of(keywords, set, count);
+		same = same && map[i] == i;
+	}
+	cv_free(ids);
+	cv_free(set);
+	if (!same) {
+		*map_r = map;
+		return 0;
+	}
+	cv_free(map);
+	return head->set_count + 1;
 }
 
 uint32_t cv_keyword_set_change(struct cv_keywords *keywords, uint32_t set, enum cv_flags_op op, const uint32_t *ids, size_t count)
@@ -135,6 +173,8 @@ uint32_t cv_keyword_set_change(struct cv_keywords *keywords, uint32_t set, enum 
 	CV_VEC(uint32_t) new_ids = { 0 };
 	uint32_t result;
 
+	if (set >= keywords->sets.count)
+		set = 0;
 	if (op == CV_FLAGS_REPLACE)
 		return cv_keyword_set_of(keywords, ids, count);
 	if (count == 0)

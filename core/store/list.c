@@ -379,3 +379,42 @@ int cv_user_make_mailboxes(struct cv_user *user, struct cv_err *err)
 	}
 	return 1;
 }
+
+/* ---- after damage ----------------------------------------------------------------------------------------------------- */
+
+struct folders {
+	CV_VEC(char *) names; /* owned */
+};
+
+static int note_folder(void *ctx, const struct cv_mailbox_ref *ref)
+{
+	struct folders *folders = ctx;
+	char *name = cv_malloc(ref->name.len + 1);
+
+	memcpy(name, ref->name.ptr, ref->name.len);
+	name[ref->name.len] = '\0';
+	*cv_vec_push(&folders->names) = name;
+	return 1;
+}
+
+int cv_user_adopt_folders(struct cv_user *user, struct cv_err *err)
+{
+	struct folders folders = { 0 };
+	int ret = user->storage->mailbox_list(user->st, note_folder, &folders, err);
+
+	for (size_t i = 0; i < folders.names.count; i++) {
+		struct cv_str name = cv_str_c(folders.names.data[i]);
+		const struct cv_name *there = cv_tree_find(user, name);
+		struct cv_err name_err = { 0 };
+
+		if (ret > 0 && (there == NULL || there->mailbox == NULL)) {
+			if (check_name(user, name, &name_err) < 0)
+				cv_warn(&user->log_ctx, "folder %s has no mailbox: %s", folders.names.data[i], name_err.text);
+			else
+				ret = create(user, name, 0, err);
+		}
+		cv_free(folders.names.data[i]);
+	}
+	cv_vec_free(&folders.names);
+	return ret < 0 ? -1 : 1;
+}

@@ -224,7 +224,7 @@ static int parse(struct cv_mail *mail, struct cv_err *err)
 		return 1;
 	if (cv_cache_append(mailbox, mail->uid, cv_buf_str(&mail->record), &where, &cache_err) > 0) {
 		*cv_col_cache(mailbox->columns, row) = where;
-		mailbox->dirty = true;
+		mailbox->dirty++;
 	} else {
 		cv_warn(&mailbox->log_ctx, "cache can't be written: %s", cache_err.text);
 	}

@@ -2,12 +2,9 @@
    A mailbox: its life, its columns, its status. */
 #include <config.h>
 
-#include "core/store/snapshot.h"
 #include "core/store/store-private.h"
 
 #include <string.h>
-
-#define READ_MAX ((size_t)CV_RECORD_MAX + 64)
 
 static struct cv_str guid_str(const struct cv_guid *guid)
 {
@@ -23,6 +20,7 @@ struct cv_mailbox *cv_mailbox_new(struct cv_user *user, const struct cv_guid *gu
 	mailbox->uidnext = mailbox->uid_reserved = 1;
 	mailbox->published_uidnext = 1;
 	mailbox->first_recent = 1;
+	mailbox->base.uidnext = mailbox->base.first_recent = 1;
 	mailbox->log_ctx = (struct cv_log_ctx){ .parent = &user->log_ctx };
 	cv_keywords_init(&mailbox->keywords);
 	cv_list_init(&mailbox->views);
@@ -157,37 +155,14 @@ int cv_mailbox_take_uid(struct cv_mailbox *mailbox, uint32_t *uid_r, struct cv_e
 	return 1;
 }
 
-/* Rows that the snapshot does not have yet, from the journal. */
-static int replay(struct cv_mailbox *mailbox, struct cv_err *err)
-{
-	struct cv_record_head head;
-	struct cv_str entries;
-	struct cv_buf buf;
-	int ret = 1;
-
-	cv_buf_init(&buf, READ_MAX);
-	for (size_t i = 0; ret > 0 && i < mailbox->behind.count; i++) {
-		const struct cv_behind *behind = &mailbox->behind.data[i];
-
-		if (behind->seq <= mailbox->snapshot_seq)
-			continue;
-		ret = cv_journal_read(&mailbox->user->journal, behind->pos, &buf, &head, &entries, err);
-		if (ret > 0)
-			ret = cv_apply_rows(mailbox, &head, behind->pos, entries, err);
-	}
-	cv_buf_deinit(&buf);
-	return ret;
-}
-
 int cv_mailbox_load(struct cv_mailbox *mailbox, struct cv_err *err)
 {
 	if (mailbox->columns != NULL)
 		return 1;
 	cv_assert(!mailbox->gone);
-	mailbox->columns = cv_columns_new();
-	if (replay(mailbox, err) < 0) {
+	if (cv_mailbox_load_columns(mailbox, err) < 0) {
 		cv_mailbox_unload(mailbox);
-		return cv_err_context(err, "reading the mailbox's changes");
+		return cv_err_context(err, "reading the mailbox");
 	}
 	mailbox->published_uidnext = mailbox->uidnext;
 	mailbox->published_modseq = mailbox->highest_modseq;

@@ -1,74 +1,353 @@
 /* SPDX-License-Identifier: MIT
-   From the journal to memory: at the start, and after a failed write. */
+   From state, snapshots and journal to memory: at the start, and after a failed write. */
 #include <config.h>
 
 #include "core/store/store-private.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
+/* After damage sequence numbers go on this much higher: no more records than this can have been lost, since the state is written whenever a segment
+   is full. */
+#define SEQ_JUMP (1u << 24)
+/* The least octets of a record that gives out a UID. */
+#define APPEND_MIN 128u
+
+/* What the snapshots say when the state does not: found by their names. */
+struct known {
+	uint64_t seq;
+	struct cv_snapshot *snapshot; /* owned */
+};
+struct overlay {
+	CV_VEC(struct known) known; /* by sequence number */
+	size_t next;
+};
+
 struct replay {
 	struct cv_user *user;
 	unsigned what;
+	struct overlay overlay;
 };
+
+/* ---- snapshots instead of the state ----------------------------------------------------------------------------- */
+
+static int note_snapshot(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct replay *replay = ctx;
+	struct cv_user *user = replay->user;
+	struct cv_snapshot *snapshot;
+	struct cv_err open_err = { 0 };
+	size_t len = strlen(name);
+	int ret;
+
+	(void)type;
+	if (strncmp(name, "box.", 4) != 0 || (len != 4 + 32 && (len != 4 + 32 + 4 || strcmp(name + 36, ".old") != 0)))
+		return 1;
+	ret = cv_snapshot_open(user->index_dir, name, &snapshot, &open_err);
+	if (ret > 0)
+		*cv_vec_push(&replay->overlay.known) = (struct known){ snapshot->head.seq, snapshot };
+	else if (ret < 0 && open_err.code != CV_ERR_CORRUPT) { /* set aside when the mailbox is loaded */
+		*err = open_err;
+		return -1;
+	}
+	return 1;
+}
+
+static int compare_known(const void *a, const void *b)
+{
+	const struct known *x = a, *y = b;
+
+	return x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+static int list_snapshots(struct replay *replay, struct cv_err *err)
+{
+	if (cv_file_list(replay->user->index_dir, ".", note_snapshot, replay, err) < 0)
+		return -1;
+	if (replay->overlay.known.count > 1)
+		qsort(replay->overlay.known.data, replay->overlay.known.count, sizeof(*replay->overlay.known.data), compare_known);
+	return 1;
+}
+
+static void free_snapshots(struct overlay *overlay)
+{
+	for (size_t i = 0; i < overlay->known.count; i++)
+		cv_snapshot_free(&overlay->known.data[i].snapshot);
+	cv_vec_free(&overlay->known);
+}
+
+/* A name for a mailbox that is known from its snapshot alone. */
+static struct cv_name *free_name(struct cv_user *user, struct cv_str text)
+{
+	struct cv_name *name = text.len > 0 ? cv_tree_find(user, text) : NULL;
+	struct cv_buf other;
+
+	if (text.len > 0 && (name == NULL || name->mailbox == NULL))
+		return cv_tree_add(user, text);
+	cv_buf_init(&other, text.len + 32);
+	for (unsigned i = 1; name == NULL || name->mailbox != NULL; i++) {
+		cv_buf_clear(&other);
+		cv_buf_printf(&other, "%.*s-%u", CV_STR_ARG(text.len > 0 ? text : CV_STR("lost")), i);
+		name = cv_tree_add(user, cv_buf_str(&other));
+	}
+	cv_buf_deinit(&other);
+	return name;
+}
+
+/* Numbers of a mailbox as its snapshot has them, when they are newer than what is known. */
+static void take_known(struct cv_user *user, const struct cv_snapshot_head *head)
+{
+	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &head->guid);
+
+	if (mailbox == NULL) {
+		struct cv_name *name = free_name(user, head->name);
+
+		mailbox = cv_mailbox_new(user, &head->guid);
+		mailbox->uidvalidity = head->uidvalidity;
+		mailbox->special_use = head->special_use;
+		mailbox->name = name;
+		mailbox->log_ctx.mailbox = cv_name_str(name);
+		name->mailbox = mailbox;
+		name->subscribed = name->subscribed || head->subscribed;
+		mailbox->older_need = 1;
+		user->last_uidvalidity = CV_MAX(user->last_uidvalidity, head->uidvalidity);
+	}
+	if (head->highest_modseq >= mailbox->highest_modseq) {
+		mailbox->counts = (struct cv_counts){ head->messages, head->unseen, head->deleted, head->recent, head->size,
+			head->first_unseen };
+		mailbox->first_recent = head->first_recent;
+		mailbox->highest_modseq = head->highest_modseq;
+	}
+	mailbox->uidnext = CV_MAX(mailbox->uidnext, head->uidnext);
+	mailbox->uid_reserved = CV_MAX(mailbox->uid_reserved, mailbox->uidnext);
+	if (head->seq > mailbox->snapshot_seq)
+		mailbox->snapshot_seq = head->seq;
+	user->list_valid = false;
+}
+
+static void take_known_before(struct replay *replay, uint64_t seq)
+{
+	struct overlay *overlay = &replay->overlay;
+
+	for (; overlay->next < overlay->known.count && overlay->known.data[overlay->next].seq < seq; overlay->next++)
+		take_known(replay->user, &overlay->known.data[overlay->next].snapshot->head);
+}
+
+/* ---- journal ----------------------------------------------------------------------------------------------------- */
 
 static int replay_record(void *ctx, const struct cv_record_head *head, struct cv_journal_pos pos, struct cv_str entries,
 	struct cv_err *err)
 {
 	struct replay *replay = ctx;
 	struct cv_user *user = replay->user;
-	unsigned what = replay->what;
 
-	if (head->seq <= user->state_seq)
-		what &= ~(unsigned)(CV_APPLY_TREE | CV_APPLY_COUNTS);
-	if (cv_apply_record(user, head, pos, entries, what, err) < 0)
+	if (head->seq > user->published_seq && (replay->what & CV_APPLY_TREE) == 0)
+		return 1;
+	user->replayed++;
+	take_known_before(replay, head->seq);
+	if (cv_apply_record(user, head, pos, entries, replay->what, err) < 0)
 		return -1;
 	if (head->seq > user->work_seq && (replay->what & CV_APPLY_TREE) != 0 && cv_record_has_work(user, entries))
 		cv_work_add(user, head->seq, pos);
 	return 1;
 }
 
+static bool has_segment(const struct cv_journal *journal, uint32_t number)
+{
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		if (journal->segments.data[i].number == number)
+			return true;
+	}
+	return false;
+}
+
+static void note_lost(struct cv_journal_damage *damage, uint64_t lost, const char *what)
+{
+	damage->damaged = true;
+	damage->lost = damage->lost > UINT64_MAX - lost ? UINT64_MAX : damage->lost + lost;
+	if (damage->what[0] == '\0')
+		(void)snprintf(damage->what, sizeof(damage->what), "%s", what);
+}
+
+/* The segment that the journal ended in is not there any more. */
+static bool end_is_missing(struct cv_journal *journal, struct cv_journal_pos end)
+{
+	if (end.segment == 0 || has_segment(journal, end.segment))
+		return false;
+	/* Its number is not used again: places in it are remembered elsewhere. */
+	journal->next_number = CV_MAX(journal->next_number, end.segment + 1);
+	return end.offset > CV_SEGMENT_HEAD;
+}
+
+/* ---- damage ------------------------------------------------------------------------------------------------------ */
+
+/* Higher than all that a client may have seen: UIDs and sequence numbers that were given out in what is lost. */
+static void jump(struct cv_user *user, const struct cv_journal_damage *damage)
+{
+	uint64_t lost = CV_MIN(damage->lost, 2 * user->set->mail_journal_segment_size);
+	uint32_t uids = (uint32_t)(lost / APPEND_MIN) + 1;
+	struct cv_str key;
+	size_t pos = 0;
+	void *value;
+
+	user->journal.seq += SEQ_JUMP;
+	user->published_seq = user->journal.written_seq = user->journal.seq;
+	while (cv_map_next(user->mailboxes, &pos, &key, &value)) {
+		struct cv_mailbox *mailbox = value;
+
+		mailbox->needs_scan = true;
+		mailbox->uidnext = mailbox->uidnext < UINT32_MAX - uids ? mailbox->uidnext + uids : mailbox->uidnext;
+		mailbox->uid_reserved = CV_MAX(mailbox->uid_reserved, mailbox->uidnext);
+		mailbox->highest_modseq = mailbox->vanished_from = user->journal.seq;
+	}
+}
+
+/* The same in the journal. */
+static int record_jump(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_txn *txn = cv_txn_begin(user);
+	struct cv_str key;
+	size_t pos = 0;
+	void *value;
+
+	txn->internal = true;
+	while (cv_map_next(user->mailboxes, &pos, &key, &value)) {
+		const struct cv_mailbox *mailbox = value;
+		const struct cv_entry entry = { .kind = CV_ENTRY_UIDNEXT, .mailbox = mailbox->guid, .uid = mailbox->uidnext,
+			.number = user->journal.seq };
+
+		cv_txn_add_entry(txn, &entry);
+	}
+	return cv_txn_commit_wait(&txn, err) < 0 ? -1 : 1;
+}
+
+/* All that is known goes to snapshots and a state, which ask for a scan of every mailbox; only then segments that do not check are set aside, so
+   that a crash in between finds the same damage again. */
+static int heal(struct cv_user *user, struct cv_journal_damage *damage, struct cv_err *err)
+{
+	cv_error(&user->log_ctx, "journal is damaged, changes that were confirmed may be lost: %s; what is there is kept, bad files are set aside, "
+		"and the messages of every mailbox are looked for", damage->what);
+	jump(user, damage);
+	if (cv_checkpoint_all(user, err) < 0 || cv_journal_rotate(&user->journal, err) < 0 || cv_journal_set_aside(&user->journal, err) < 0)
+		return cv_err_context(err, "after damage");
+	user->journal.lost_seq = user->published_seq;
+	if (record_jump(user, err) < 0 || cv_state_write(user, err) < 0)
+		return cv_err_context(err, "after damage");
+	user->adopt_folders = true;
+	return 1;
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------ */
+
+/* Does the journal begin behind the state? One that is damaged may or may not: scanning tells. */
+static bool is_short_of_state(const struct cv_user *user)
+{
+	return user->journal.segments.count > 0 && !cv_journal_is_damaged(&user->journal) &&
+		cv_journal_complete_from(&user->journal) > user->state_seq;
+}
+
+/* The newest state that the journal goes back to. */
+static int read_state(struct cv_user *user, struct cv_state_info *info, struct cv_err *err)
+{
+	int ret = cv_state_read(user, info, err);
+
+	if (ret > 0 && !info->older && is_short_of_state(user)) {
+		struct cv_journal_pos end = info->end;
+
+		cv_error(&user->log_ctx, "state is as of record %llu, the journal does not go back that far: it is set aside",
+			(unsigned long long)user->state_seq);
+		cv_user_set_aside(user, "state");
+		cv_state_forget(user);
+		ret = cv_state_read(user, info, err);
+		if (ret == 0)
+			info->end = end;
+	}
+	return ret;
+}
+
 int cv_user_recover(struct cv_user *user, struct cv_err *err)
 {
-	struct replay replay = { user, CV_APPLY_TREE | CV_APPLY_COUNTS | CV_APPLY_NOTE };
-	struct cv_journal_damage damage;
+	struct replay replay = { .user = user, .what = CV_APPLY_TREE | CV_APPLY_COUNTS | CV_APPLY_NOTE };
+	struct cv_journal *journal = &user->journal;
+	struct cv_journal_damage damage = { 0 };
+	struct cv_state_info info;
+	bool missing, short_of;
+	uint64_t given;
+	int ret;
 
-	if (cv_journal_list(&user->journal, err) < 0 ||
-		cv_journal_scan(&user->journal, 0, true, replay_record, &replay, &damage, err) < 0)
+	if (cv_journal_list(journal, err) < 0)
 		return cv_err_context(err, "journal");
+	if (read_state(user, &info, err) < 0)
+		return -1;
+	given = journal->seq;
+	missing = end_is_missing(journal, info.end);
+	short_of = is_short_of_state(user);
+	ret = short_of || user->state_seq == 0 ? list_snapshots(&replay, err) : 1;
+	user->recovering = true;
+	if (ret > 0)
+		ret = cv_journal_scan(journal, user->state_seq, missing ? (struct cv_journal_pos){ 0 } : info.end, true, replay_record, &replay,
+			&damage, err);
+	if (ret > 0 && missing)
+		note_lost(&damage, UINT64_MAX, "the segment that was written to is missing");
+	if (ret > 0 && short_of)
+		note_lost(&damage, UINT64_MAX, "it does not go back to the state");
+	if (ret > 0 && damage.damaged && replay.overlay.known.count == 0)
+		ret = list_snapshots(&replay, err);
+	if (replay.overlay.known.count > 0) {
+		uint64_t newest = replay.overlay.known.data[replay.overlay.known.count - 1].seq;
+
+		if (newest > journal->seq)
+			note_lost(&damage, UINT64_MAX, "it ends before the snapshots");
+		journal->seq = CV_MAX(journal->seq, newest);
+		take_known_before(&replay, UINT64_MAX);
+	}
+	free_snapshots(&replay.overlay);
+	if (ret < 0) {
+		user->recovering = false;
+		return cv_err_context(err, "journal");
+	}
 	if (damage.torn)
 		cv_info(&user->log_ctx, "journal ended in a torn record: what was never confirmed was cut off");
-	user->published_seq = user->journal.seq;
+	journal->seq = CV_MAX(journal->seq, given);
+	user->published_seq = journal->written_seq = journal->seq;
 	user->journal.epoch++;
-	return cv_journal_resume(&user->journal, user->set->mail_journal_segment_size, err);
+	ret = cv_journal_resume(journal, user->set->mail_journal_segment_size, err);
+	if (ret > 0 && damage.damaged)
+		ret = heal(user, &damage, err);
+	user->recovering = false;
+	return ret;
 }
+
+/* ---- after a failed write ------------------------------------------------------------------------------------------- */
 
 static void forget(struct cv_mailbox *mailbox)
 {
+	uint64_t published = mailbox->user->published_seq;
+
 	cv_mailbox_unload(mailbox);
 	mailbox->counts = mailbox->base.counts;
 	mailbox->uidnext = mailbox->base.uidnext;
 	mailbox->first_recent = mailbox->base.first_recent;
 	mailbox->highest_modseq = mailbox->base.highest_modseq;
 	mailbox->vanished_from = mailbox->base.vanished_from;
-	mailbox->behind.count = 0;
-	mailbox->behind_octets = 0;
+	while (mailbox->behind.count > 0 && mailbox->behind.data[mailbox->behind.count - 1].seq > published)
+		mailbox->behind_octets -= CV_MIN(mailbox->behind_octets, mailbox->behind.data[--mailbox->behind.count].len);
 	mailbox->applied_seq = 0;
 }
 
 int cv_user_reread(struct cv_user *user, struct cv_err *err)
 {
-	struct replay replay = { user, CV_APPLY_COUNTS | CV_APPLY_NOTE };
+	struct replay replay = { .user = user, .what = CV_APPLY_COUNTS | CV_APPLY_NOTE };
 	struct cv_journal_damage damage;
-	uint64_t from = user->state_seq, seq = user->journal.seq;
+	uint64_t seq = user->journal.seq;
 	struct cv_str key;
 	size_t pos = 0;
 	void *value;
 
-	while (cv_map_next(user->mailboxes, &pos, &key, &value)) {
-		struct cv_mailbox *mailbox = value;
-
-		forget(mailbox);
-		from = CV_MIN(from, mailbox->behind_from);
-	}
-	if (cv_journal_scan(&user->journal, from, false, replay_record, &replay, &damage, err) < 0)
+	user->generation++;
+	while (cv_map_next(user->mailboxes, &pos, &key, &value))
+		forget(value);
+	if (cv_journal_scan(&user->journal, user->state_seq, (struct cv_journal_pos){ 0 }, false, replay_record, &replay, &damage, err) < 0)
 		return cv_err_context(err, "journal");
 	user->journal.seq = seq; /* numbers that were given out are not given out again */
 	pos = 0;

@@ -1,11 +1,329 @@
 /* SPDX-License-Identifier: MIT
-   Snapshots: writing and mapping them. */
+   Snapshots: mapping and checking them. */
 #include <config.h>
 
 #include "core/store/snapshot.h"
-#include <culver/base.h>
+#include "core/store/store-private.h"
 
-void cv_snapshot_free(struct cv_snapshot **snapshot)
+#include <fcntl.h>
+
+#define CHECKED 1
+
+static const uint8_t widths[CV_COLUMNS] = {
+#define X(name, type) [CV_COLUMN_##name] = sizeof(type),
+	CV_COLUMN_LIST(X)
+#undef X
+};
+
+void cv_snapshot_free(struct cv_snapshot **snapshot_p)
 {
-	*snapshot = NULL;
+	struct cv_snapshot *snapshot = *snapshot_p;
+
+	*snapshot_p = NULL;
+	if (snapshot == NULL)
+		return;
+	for (unsigned i = 0; i < CV_COLUMNS; i++)
+		cv_free(snapshot->checked[i]);
+	cv_free(snapshot->pool_checked);
+	cv_file_unmap(snapshot->map, (size_t)snapshot->head.file_len);
+	cv_free(snapshot);
+}
+
+uint32_t cv_snapshot_chunks(const struct cv_snapshot *snapshot)
+{
+	return snapshot->head.rows / CV_CHUNK_ROWS + (snapshot->head.rows % CV_CHUNK_ROWS != 0);
+}
+
+uint32_t cv_snapshot_pool_blocks(const struct cv_snapshot *snapshot)
+{
+	return (uint32_t)(snapshot->head.pool_len / CV_POOL_BLOCK + (snapshot->head.pool_len % CV_POOL_BLOCK != 0));
+}
+
+static struct cv_str octets_at(const struct cv_snapshot *snapshot, uint64_t offset, uint64_t len)
+{
+	return cv_str_sub(cv_str_mem(snapshot->map, (size_t)snapshot->head.file_len), (size_t)offset, (size_t)len);
+}
+
+static bool checksum_is(const struct cv_snapshot *snapshot, uint64_t number, struct cv_str octets)
+{
+	struct cv_reader reader = cv_reader_init(octets_at(snapshot, snapshot->head.checks_offset + 4 * number, 4));
+	uint32_t crc;
+
+	return cv_take_u32(&reader, &crc) && crc == cv_crc32c(0, octets.ptr, octets.len);
+}
+
+bool cv_snapshot_chunk_ok(const struct cv_snapshot *snapshot, enum cv_column column, uint32_t chunk)
+{
+	uint32_t first = chunk * CV_CHUNK_ROWS, rows = CV_MIN(CV_CHUNK_ROWS, snapshot->head.rows - first);
+	uint64_t number = (uint64_t)column * cv_snapshot_chunks(snapshot) + chunk;
+
+	return checksum_is(snapshot, number, octets_at(snapshot, snapshot->head.column_offset[column] + (uint64_t)first * widths[column],
+						     (uint64_t)rows * widths[column]));
+}
+
+bool cv_snapshot_block_ok(const struct cv_snapshot *snapshot, uint32_t block)
+{
+	uint64_t first = (uint64_t)block * CV_POOL_BLOCK, len = CV_MIN((uint64_t)CV_POOL_BLOCK, snapshot->head.pool_len - first);
+	uint64_t number = (uint64_t)CV_COLUMNS * cv_snapshot_chunks(snapshot) + block;
+
+	return checksum_is(snapshot, number, octets_at(snapshot, snapshot->head.pool_offset + first, len));
+}
+
+bool cv_snapshot_all_ok(const struct cv_snapshot *snapshot)
+{
+	for (unsigned i = 0; i < CV_COLUMNS; i++) {
+		for (uint32_t chunk = 0; chunk < cv_snapshot_chunks(snapshot); chunk++) {
+			if (!cv_snapshot_chunk_ok(snapshot, (enum cv_column)i, chunk))
+				return false;
+		}
+	}
+	for (uint32_t block = 0; block < cv_snapshot_pool_blocks(snapshot); block++) {
+		if (!cv_snapshot_block_ok(snapshot, block))
+			return false;
+	}
+	return true;
+}
+
+void cv_snapshot_trust(struct cv_snapshot *snapshot)
+{
+	for (unsigned i = 0; i < CV_COLUMNS; i++)
+		memset(snapshot->checked[i], CHECKED, cv_snapshot_chunks(snapshot));
+	memset(snapshot->pool_checked, CHECKED, cv_snapshot_pool_blocks(snapshot));
+}
+
+void cv_columns_check(const struct cv_columns *columns, enum cv_column column, uint32_t chunk)
+{
+	struct cv_snapshot *snapshot = columns->base;
+
+	if (cv_snapshot_chunk_ok(snapshot, column, chunk))
+		snapshot->checked[column][chunk] = CHECKED;
+	else
+		cv_mailbox_mend(snapshot->owner);
+}
+
+void cv_snapshot_check_pool(const struct cv_columns *columns, uint64_t offset, size_t len)
+{
+	struct cv_snapshot *snapshot = columns->base;
+	uint64_t end = CV_MIN(offset + len, columns->base_pool_len);
+
+	for (uint64_t block = offset / CV_POOL_BLOCK; block * CV_POOL_BLOCK < end; block++) {
+		if (snapshot->pool_checked[block] != 0)
+			continue;
+		if (!cv_snapshot_block_ok(snapshot, (uint32_t)block)) {
+			cv_mailbox_mend(snapshot->owner);
+			return;
+		}
+		snapshot->pool_checked[block] = CHECKED;
+	}
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------ */
+
+static int does_not_check(struct cv_err *err, const char *name, const char *what)
+{
+	return cv_err_set(err, CV_ERR_CORRUPT, "%s: its %s", name, what);
+}
+
+/* A piece of the file behind the head. */
+static bool inside(const struct cv_snapshot_head *head, uint64_t offset, uint64_t len)
+{
+	return offset >= CV_SNAPSHOT_HEAD && offset <= head->file_len && len <= head->file_len - offset;
+}
+
+static bool take_numbers(struct cv_reader *reader, struct cv_snapshot_head *head)
+{
+	struct cv_str guid;
+	uint32_t chunk_rows;
+	uint8_t subscribed;
+
+	if (!cv_take_len(reader, sizeof(head->guid.b), &guid) || !cv_take_u64(reader, &head->seq) || !cv_take_u32(reader, &head->rows) ||
+		!cv_take_u32(reader, &chunk_rows) || chunk_rows != CV_CHUNK_ROWS || !cv_take_u32(reader, &head->uidvalidity) ||
+		!cv_take_u32(reader, &head->special_use) || !cv_take_u32(reader, &head->uidnext) ||
+		!cv_take_u32(reader, &head->first_recent) || !cv_take_u32(reader, &head->messages) ||
+		!cv_take_u32(reader, &head->unseen) || !cv_take_u32(reader, &head->deleted) || !cv_take_u32(reader, &head->recent) ||
+		!cv_take_u32(reader, &head->first_unseen) || !cv_take_u64(reader, &head->size) ||
+		!cv_take_u64(reader, &head->highest_modseq) || !cv_take_u64(reader, &head->vanished_from) ||
+		!cv_take_u8(reader, &subscribed))
+		return false;
+	memcpy(head->guid.b, guid.ptr, sizeof(head->guid.b));
+	head->subscribed = subscribed != 0;
+	return head->seq <= INT64_MAX && head->highest_modseq <= INT64_MAX && head->uidnext > 0;
+}
+
+/* Where everything is; the CRC says that it is what was written, this says that it can be used. */
+static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *words_crc, uint32_t *checks_crc)
+{
+	uint64_t chunks = (uint64_t)head->rows / CV_CHUNK_ROWS + (head->rows % CV_CHUNK_ROWS != 0), blocks;
+	uint32_t columns, width;
+
+	if (!cv_take_u32(reader, &columns) || columns != CV_COLUMNS)
+		return false;
+	for (unsigned i = 0; i < CV_COLUMNS; i++) {
+		if (!cv_take_u32(reader, &width) || width != widths[i] || !cv_take_u64(reader, &head->column_offset[i]) ||
+			head->column_offset[i] % 64 != 0 || !inside(head, head->column_offset[i], (uint64_t)head->rows * width))
+			return false;
+	}
+	if (!cv_take_u64(reader, &head->pool_offset) || !cv_take_u64(reader, &head->pool_len) ||
+		!inside(head, head->pool_offset, head->pool_len) || !cv_take_u64(reader, &head->words_offset) ||
+		!cv_take_u64(reader, &head->words_len) || !cv_take_u32(reader, words_crc) ||
+		!inside(head, head->words_offset, head->words_len) || !cv_take_u64(reader, &head->checks_offset) ||
+		!cv_take_u64(reader, &head->checks_len) || !cv_take_u32(reader, checks_crc) ||
+		!inside(head, head->checks_offset, head->checks_len))
+		return false;
+	blocks = head->pool_len / CV_POOL_BLOCK + (head->pool_len % CV_POOL_BLOCK != 0);
+	return head->checks_len == 4 * (CV_COLUMNS * chunks + blocks);
+}
+
+static bool take_names(struct cv_reader *reader, uint32_t count, struct cv_str *octets_r)
+{
+	size_t start = reader->pos;
+	struct cv_str name;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (!cv_take_str(reader, 255, &name) || name.len == 0)
+			return false;
+	}
+	*octets_r = cv_str_sub(reader->s, start, reader->pos - start);
+	return true;
+}
+
+static bool take_sets(struct cv_reader *reader, uint32_t count, uint32_t keywords, struct cv_str *octets_r)
+{
+	size_t start = reader->pos;
+	uint32_t n, id;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (!cv_take_u32(reader, &n) || n > keywords)
+			return false;
+		for (; n > 0; n--) {
+			if (!cv_take_u32(reader, &id) || id >= keywords)
+				return false;
+		}
+	}
+	*octets_r = cv_str_sub(reader->s, start, reader->pos - start);
+	return true;
+}
+
+static bool take_words(struct cv_str words, struct cv_snapshot_head *head)
+{
+	struct cv_reader reader = cv_reader_init(words);
+
+	return cv_take_str(&reader, 4096, &head->name) && cv_take_u32(&reader, &head->keyword_count) &&
+		take_names(&reader, head->keyword_count, &head->keywords) && cv_take_u32(&reader, &head->set_count) &&
+		take_sets(&reader, head->set_count, head->keyword_count, &head->sets) && cv_take_u32(&reader, &head->vanished_count) &&
+		cv_take_len(&reader, (size_t)head->vanished_count * 16, &head->vanished) && cv_reader_end(&reader);
+}
+
+static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_err *err)
+{
+	struct cv_snapshot_head *head = &snapshot->head;
+	struct cv_str octets = octets_at(snapshot, 0, CV_SNAPSHOT_HEAD), words, checks;
+	struct cv_reader reader = cv_reader_init(octets), last = cv_reader_init(cv_str_sub(octets, CV_SNAPSHOT_HEAD - 4, 4));
+	uint32_t version, order, crc, words_crc, checks_crc;
+	uint64_t magic, len;
+
+	if (!cv_take_u64(&reader, &magic) || magic != CV_SNAPSHOT_MAGIC || !cv_take_u32(&last, &crc) ||
+		crc != cv_crc32c(0, octets.ptr, CV_SNAPSHOT_HEAD - 4) || !cv_take_u32(&reader, &version))
+		return does_not_check(err, name, "head does not check");
+	if (version > CV_SNAPSHOT_VERSION)
+		return cv_err_set(err, CV_ERR_UNSUPPORTED, "%s has format %u, this server knows up to %u: use the newer server again", name,
+			version, CV_SNAPSHOT_VERSION);
+	memcpy(&order, octets.ptr + reader.pos, sizeof(order));
+	if (order != CV_SNAPSHOT_ORDER)
+		return cv_err_set(err, CV_ERR_UNSUPPORTED, "%s was written by a machine of another byte order", name);
+	reader.pos += sizeof(order);
+	if (!cv_take_u64(&reader, &len) || len != head->file_len || !take_numbers(&reader, head) ||
+		!take_places(&reader, head, &words_crc, &checks_crc))
+		return does_not_check(err, name, "head makes no sense");
+	words = octets_at(snapshot, head->words_offset, head->words_len);
+	checks = octets_at(snapshot, head->checks_offset, head->checks_len);
+	if (cv_crc32c(0, words.ptr, words.len) != words_crc || cv_crc32c(0, checks.ptr, checks.len) != checks_crc)
+		return does_not_check(err, name, "words or checksums do not check");
+	return take_words(words, head) ? 1 : does_not_check(err, name, "words make no sense");
+}
+
+/* UIDs are what everything is found by: they ascend, and they are checked at once. */
+static int check_uids(struct cv_snapshot *snapshot, const char *name, struct cv_err *err)
+{
+	const struct cv_snapshot_head *head = &snapshot->head;
+	const uint32_t *uids = (const uint32_t *)(const void *)(snapshot->map + head->column_offset[CV_COLUMN_uid]);
+	uint32_t before = 0;
+
+	for (uint32_t chunk = 0; chunk < cv_snapshot_chunks(snapshot); chunk++) {
+		if (!cv_snapshot_chunk_ok(snapshot, CV_COLUMN_uid, chunk))
+			return does_not_check(err, name, "UIDs do not check");
+		snapshot->checked[CV_COLUMN_uid][chunk] = CHECKED;
+	}
+	for (uint32_t row = 0; row < head->rows; row++) {
+		if (uids[row] <= before || uids[row] == UINT32_MAX)
+			return does_not_check(err, name, "UIDs make no sense");
+		before = uids[row];
+	}
+	return 1;
+}
+
+static int map_file(int dir, const char *name, struct cv_snapshot *snapshot, struct cv_err *err)
+{
+	struct cv_err open_err = { 0 };
+	struct stat st;
+	void *map;
+	int fd, ret;
+
+	if (cv_file_open(dir, name, O_RDONLY, 0, &fd, &open_err) < 0) {
+		if (open_err.code == CV_ERR_NOTFOUND)
+			return 0;
+		if (err != NULL)
+			*err = open_err;
+		return -1;
+	}
+	ret = cv_file_fstat(fd, &st, err);
+	if (ret > 0 && (!S_ISREG(st.st_mode) || st.st_size < CV_SNAPSHOT_HEAD))
+		ret = does_not_check(err, name, "length is too short");
+	if (ret > 0)
+		ret = cv_file_map(fd, 0, (size_t)st.st_size, true, &map, err);
+	cv_file_close(&fd);
+	if (ret > 0) {
+		snapshot->map = map;
+		snapshot->head.file_len = (uint64_t)st.st_size;
+	}
+	return ret;
+}
+
+int cv_snapshot_open(int dir, const char *name, struct cv_snapshot **snapshot_r, struct cv_err *err)
+{
+	struct cv_snapshot *snapshot = cv_new0(struct cv_snapshot);
+	int ret = map_file(dir, name, snapshot, err);
+
+	*snapshot_r = NULL;
+	if (ret > 0)
+		ret = read_head(snapshot, name, err);
+	if (ret > 0) {
+		for (unsigned i = 0; i < CV_COLUMNS; i++)
+			snapshot->checked[i] = cv_calloc((size_t)cv_snapshot_chunks(snapshot) + 1, 1);
+		snapshot->pool_checked = cv_calloc((size_t)cv_snapshot_pool_blocks(snapshot) + 1, 1);
+		ret = check_uids(snapshot, name, err);
+	}
+	if (ret <= 0) {
+		cv_snapshot_free(&snapshot);
+		return ret;
+	}
+	*snapshot_r = snapshot;
+	return 1;
+}
+
+struct cv_columns *cv_columns_on(struct cv_snapshot *snapshot)
+{
+	struct cv_columns *columns = cv_columns_new();
+	const struct cv_snapshot_head *head = &snapshot->head;
+
+	columns->base = snapshot;
+	columns->base_count = columns->count = head->rows;
+#define X(name, type)                                                                                         \
+	columns->base_rows.name = (type *)(void *)(snapshot->map + head->column_offset[CV_COLUMN_##name]);    \
+	columns->checked[CV_COLUMN_##name] = snapshot->checked[CV_COLUMN_##name];
+	CV_COLUMN_LIST(X)
+#undef X
+	columns->base_pool = snapshot->map + head->pool_offset;
+	columns->base_pool_len = head->pool_len;
+	return columns;
 }

@@ -1,10 +1,88 @@
 /* SPDX-License-Identifier: MIT
-   Snapshots: a mailbox's columns in a file that is mapped as it is. */
+   Snapshots: a mailbox's columns in a file that is mapped as it is.
+
+   The file "box.<guid>" (the one before it: "box.<guid>.old"), numbers little-endian unless said otherwise:
+
+     head, CV_SNAPSHOT_HEAD octets: u64 magic  u32 format version  u32 byte order mark, as the machine writes it  u64 length of the file
+       guid  u64 sequence number: all records up to it are in here  u32 rows  u32 rows of a chunk
+       u32 UIDVALIDITY, special use, UIDNEXT, first recent UID, messages, unseen, deleted, recent, first unseen UID
+       u64 size of all messages, highest MODSEQ, MODSEQ above which the list of expunged UIDs is complete  u8 subscribed
+       u32 number of columns, then for each u32 octets of a value, u64 offset
+       u64 offset and u64 length of the pool (references and UIDLs), then of the words, each of the latter with u32 CRC-32C,
+       u64 offset, u64 length, u32 CRC-32C of the checksums; zeros; u32 CRC-32C of all of the head before it
+     columns, in the order of CV_COLUMN_LIST, values as they lie in memory (in the machine's byte order), aligned to 64
+     pool: u8 length, reference, u16 length, UIDL
+     words: str name of the mailbox, u32 count and that many str keywords, u32 count and that many sets (u32 count, u32 number of a
+       keyword each; set 0, the empty one, is not written), u32 count and that many expunges (u64 modseq, u32 first, u32 last)
+     checksums: u32 CRC-32C of each chunk of each column (the last one shorter), then of each CV_POOL_BLOCK octets of the pool.
+
+   Opening reads head, words, checksums and the UIDs. All else is checked when it is touched first, so the time to open does not depend on what
+   else there is. Pages are private: what changes in memory never reaches the file. */
 #ifndef CV_STORE_SNAPSHOT_H
 #define CV_STORE_SNAPSHOT_H
 
-struct cv_snapshot;
+#include "core/store/columns.h"
+#include <culver/err.h>
+#include <culver/map.h>
 
+#define CV_SNAPSHOT_HEAD 4096
+#define CV_SNAPSHOT_VERSION 1
+#define CV_SNAPSHOT_MAGIC 0x3150414e53565643ULL /* "CVVSNAP1" */
+#define CV_SNAPSHOT_ORDER 0x01020304u
+#define CV_POOL_BLOCK ((size_t)64 << 10)
+
+struct cv_mailbox;
+
+/* What stands in the head and among the words. Views point into the map. */
+struct cv_snapshot_head {
+	uint64_t file_len, seq;
+	struct cv_guid guid;
+	uint32_t rows;
+	uint32_t uidvalidity, special_use, uidnext, first_recent, messages, unseen, deleted, recent, first_unseen;
+	uint64_t size, highest_modseq, vanished_from;
+	bool subscribed;
+	uint64_t column_offset[CV_COLUMNS];
+	uint64_t pool_offset, pool_len, words_offset, words_len, checks_offset, checks_len;
+	struct cv_str name;
+	uint32_t keyword_count, set_count, vanished_count;
+	struct cv_str keywords, sets, vanished; /* as they are in the words, checked */
+};
+
+struct cv_snapshot {
+	struct cv_snapshot_head head;
+	char *map;                /* owned */
+	struct cv_mailbox *owner; /* whose columns lie on it; NULL while it is read by itself */
+	uint8_t *checked[CV_COLUMNS], *pool_checked; /* owned, one for each chunk or block */
+};
+
+/* Map a file and check what every use of it needs. 1; 0 when there is none; -1: CORRUPT when it does not check, UNSUPPORTED for a newer format,
+   others when it can't be read. */
+CV_MUST_CHECK int cv_snapshot_open(int dir, const char *name, struct cv_snapshot **snapshot_r, struct cv_err *err);
 void cv_snapshot_free(struct cv_snapshot **snapshot);
+uint32_t cv_snapshot_chunks(const struct cv_snapshot *snapshot);
+/* Does it check? Nothing is remembered. */
+bool cv_snapshot_chunk_ok(const struct cv_snapshot *snapshot, enum cv_column column, uint32_t chunk);
+uint32_t cv_snapshot_pool_blocks(const struct cv_snapshot *snapshot);
+bool cv_snapshot_block_ok(const struct cv_snapshot *snapshot, uint32_t block);
+/* Every chunk and block. */
+bool cv_snapshot_all_ok(const struct cv_snapshot *snapshot);
+/* Everything counts as checked from now on. */
+void cv_snapshot_trust(struct cv_snapshot *snapshot);
+/* Octets of the pool, from offset (below base_pool_len) on, are touched; they are mended when they do not check. */
+void cv_snapshot_check_pool(const struct cv_columns *columns, uint64_t offset, size_t len);
+/* New columns on the snapshot, which they take over. */
+struct cv_columns *cv_columns_on(struct cv_snapshot *snapshot);
+
+/* Writing. A slice at a time: what changes meanwhile may be in the file or not, records above its sequence number give the same when they are
+   applied again. */
+struct cv_snapshot_writer;
+/* All of the mailbox's changes must be durable, its columns loaded. */
+CV_MUST_CHECK int cv_snapshot_begin(struct cv_mailbox *mailbox, struct cv_snapshot_writer **writer_r, struct cv_err *err);
+/* 1 all is written and durable under its temporary name, 0 there is more to do. */
+CV_MUST_CHECK int cv_snapshot_step(struct cv_snapshot_writer *writer, uint64_t deadline_ms, struct cv_err *err);
+/* Take its place; the one that was there becomes the older one. The mailbox's fields follow. The directory is not synced yet. */
+CV_MUST_CHECK int cv_snapshot_finish(struct cv_snapshot_writer *writer, struct cv_err *err);
+/* In any case; the temporary file goes when it was not finished. */
+void cv_snapshot_end(struct cv_snapshot_writer **writer);
 
 #endif

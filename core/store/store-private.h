@@ -15,13 +15,15 @@
                      same. Both lost: what the journal has, and the storage's scan; flags older than the journal are gone then.
      cache.<guid>    parse records. Lost: messages are parsed again when asked for.
    The journal lost: what was changed since the last snapshots and state (they are written when the user is closed) is gone; messages come
-   back through the storage's scan with the UIDs they had. */
+   back through the storage's scan with the UIDs they had.
+   Files that do not check are renamed to "<name>.damaged-<time>", never removed. */
 #ifndef CV_STORE_PRIVATE_H
 #define CV_STORE_PRIVATE_H
 
 #include "core/store/columns.h"
 #include "core/store/journal.h"
 #include "core/store/record.h"
+#include "core/store/snapshot.h"
 #include "core/store/store-settings.h"
 #include <culver/hooks.h>
 #include <culver/log.h>
@@ -57,6 +59,9 @@ uint32_t cv_keyword_set_names(struct cv_keywords *keywords, const struct cv_str 
 /* Set from an encoded list of names (record.h), and back. */
 uint32_t cv_keyword_set_decode(struct cv_keywords *keywords, struct cv_str list);
 void cv_keyword_set_encode(const struct cv_keywords *keywords, uint32_t set, struct cv_buf *out);
+/* Names and sets as a snapshot has them, added in their order. Count of sets (with the empty one) when their numbers are the same here, else 0:
+   then (*map_r)[i] is the number here of set i, to be freed. */
+uint32_t cv_keywords_adopt(struct cv_keywords *keywords, const struct cv_snapshot_head *head, uint32_t **map_r);
 uint32_t cv_keyword_set_change(struct cv_keywords *keywords, uint32_t set, enum cv_flags_op op, const uint32_t *ids, size_t count);
 
 /* ---- Mailboxes --------------------------------------------------------------------------------------- */
@@ -93,6 +98,7 @@ struct cv_counts {
 struct cv_behind {
 	uint64_t seq;
 	struct cv_journal_pos pos;
+	uint32_t len;            /* octets; 0 while it is being made */
 };
 
 /* UIDs that were expunged by one record. */
@@ -124,16 +130,18 @@ struct cv_mailbox {
 	int refs;
 	bool gone;               /* deleted */
 	bool needs_scan;         /* storage has to be looked through before the columns can be trusted */
-	bool dirty;              /* changed since the snapshot in what the journal does not have (cache offsets) */
+	bool rewrite;            /* the snapshot was damaged: a new one is due */
+	bool mending;            /* columns are made a second time to mend the first ones */
+	uint32_t dirty;          /* messages changed since the snapshot in what the journal does not have (cache offsets) */
 
 	struct cv_columns *columns; /* NULL: not loaded */
 	struct cv_keywords keywords;
 	uint64_t snapshot_seq;   /* the newest snapshot has all up to here; 0: none */
 	uint64_t older_seq;      /* the older one */
+	uint64_t older_need;     /* the first record that the older one does not have; 0: it has all */
 	uint64_t snapshot_size;  /* octets */
 	uint64_t behind_octets;  /* of records since the snapshot */
-	CV_VEC(struct cv_behind) behind; /* ascending; complete for records above older_seq that were scanned */
-	uint64_t behind_from;    /* records above this are in behind */
+	CV_VEC(struct cv_behind) behind; /* all records above snapshot_seq that concern rows, ascending */
 
 	/* Recent expunges, for cv_view_vanished: complete for modseq above vanished_from. */
 	CV_VEC(struct cv_vanished) vanished;
@@ -257,9 +265,16 @@ struct cv_user {
 	int lock_fd;
 	struct cv_journal journal;
 	uint64_t state_seq, older_state_seq;
+	bool state_is_old;              /* there is no good newer state: the older one, if any, is what state_seq tells */
+	bool state_dirty;               /* numbers changed that no record tells */
+	bool adopt_folders;             /* folders that no mailbox has may hold lost ones */
+	bool recovering;                /* the user is being opened: no checkpoint begins by itself */
 	uint64_t published_seq;
+	uint64_t generation;            /* counts how often memory was read anew */
+	uint64_t replayed;              /* records read when the user was opened, and mailboxes loaded */
 	uint32_t last_uidvalidity;
-	uint64_t last_checkpoint_size;
+	struct cv_checkpoint *checkpoint; /* NULL: none is running */
+	uint64_t checkpoint_retry_ms;   /* after a failure: not before this time of the monotonic clock */
 
 	CV_VEC(struct cv_name *) names; /* sorted, INBOX first */
 	struct cv_map *names_by_text;   /* struct cv_name */
@@ -283,7 +298,6 @@ struct cv_user {
 	size_t work_done;
 	bool work_running;
 	uint64_t work_seq;              /* all records up to here are done */
-	uint64_t scan_work_from;
 
 	struct cv_subscription *subscriptions;
 	size_t subscription_count;
@@ -308,6 +322,8 @@ void cv_tree_free(struct cv_user *user);
 uint32_t cv_user_new_uidvalidity(struct cv_user *user);
 /* INBOX and what settings ask for. */
 CV_MUST_CHECK int cv_user_make_mailboxes(struct cv_user *user, struct cv_err *err);
+/* A mailbox for each folder of the storage that has none: what tells its name was lost. */
+CV_MUST_CHECK int cv_user_adopt_folders(struct cv_user *user, struct cv_err *err);
 static inline struct cv_str cv_name_str(const struct cv_name *name)
 {
 	return cv_str_mem(name->text, name->len);
@@ -348,6 +364,8 @@ CV_MUST_CHECK int cv_apply_record(struct cv_user *user, const struct cv_record_h
 /* The rows of one mailbox only. */
 CV_MUST_CHECK int cv_apply_rows(struct cv_mailbox *mailbox, const struct cv_record_head *head, struct cv_journal_pos pos,
 	struct cv_str entries, struct cv_err *err);
+/* Does it change rows of the mailbox? */
+bool cv_record_concerns(struct cv_str entries, const struct cv_guid *guid);
 /* Does the record leave work for the storage module? */
 bool cv_record_has_work(const struct cv_user *user, struct cv_str entries);
 
@@ -424,6 +442,7 @@ void cv_octets_free(struct cv_octets *octets);
 
 /* Values of the cache column: 0 none, an offset in the mailbox's cache file, or a place in the journal. */
 uint64_t cv_cache_in_journal(struct cv_journal_pos pos);
+bool cv_cache_is_in_journal(uint64_t where);
 /* 1 with the record in buf, 0 when there is none that checks, -1 on trouble reading. */
 CV_MUST_CHECK int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_buf *buf, struct cv_err *err);
 CV_MUST_CHECK int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r,
@@ -447,10 +466,48 @@ bool cv_hook_wanted(const struct cv_registry *reg, const char *hook);
 /* A published transaction: the committed hook. */
 void cv_subscribers_committed(struct cv_user *user, const struct cv_txn *txn);
 
-/* ---- Snapshots and state (checkpoint.c, state.c) --------------------------------------------------------------- */
+/* ---- Snapshots and state (mend.c, state.c, checkpoint.c) -------------------------------------------------------- */
 
+/* "<kind>.<guid><suffix>" */
+#define CV_BOX_NAME_MAX 64
+void cv_box_name(const struct cv_mailbox *mailbox, const char *kind, const char *suffix, char name_r[CV_BOX_NAME_MAX]);
+/* Columns from the newest snapshot that checks and the journal. Never fails for damage: what is lost is left to a scan (needs_scan). */
+CV_MUST_CHECK int cv_mailbox_load_columns(struct cv_mailbox *mailbox, struct cv_err *err);
+/* Some of the snapshot does not check: take what the older one and the journal say, in place. What they do not say is left to a scan. */
+void cv_mailbox_mend(struct cv_mailbox *mailbox);
+/* Counts from the columns, which must be loaded. */
+void cv_mailbox_recount(struct cv_mailbox *mailbox);
+/* Rename to "<name>.damaged-<time>". */
+void cv_user_set_aside(struct cv_user *user, const char *name);
+
+/* Where the journal ended when the state was written. */
+struct cv_state_info {
+	struct cv_journal_pos end;
+	bool older;              /* the newer one was missing or damaged */
+	bool damaged;            /* it, or both, were there and did not check */
+};
+/* Tree and numbers as of user->state_seq, from the newer state that checks. 1; 0 when there is none (the tree is empty then); -1 when they can't be
+   read. */
+CV_MUST_CHECK int cv_state_read(struct cv_user *user, struct cv_state_info *info_r, struct cv_err *err);
+/* The same from the octets of one file; CORRUPT leaves the tree empty. */
+CV_MUST_CHECK int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_info *info_r, struct cv_err *err);
+/* Nothing was read: no names, no numbers. */
+void cv_state_forget(struct cv_user *user);
+/* Everything must be published. The one that was there becomes the older one. Durable on return. */
+CV_MUST_CHECK int cv_state_write(struct cv_user *user, struct cv_err *err);
+
+/* All records above it are still needed: by the older state, by the older snapshot of some mailbox, by the storage's work that is left. */
+uint64_t cv_journal_keep_seq(const struct cv_user *user);
 /* Something was written: is it time to fold the journal? */
 void cv_checkpoint_consider(struct cv_user *user);
+/* Fold what is worth it, at once. Failures are logged: the journal has everything. */
+void cv_checkpoint_close(struct cv_user *user);
+/* Snapshots of all mailboxes that have records behind them, and the state: after damage, before segments are set aside. */
+CV_MUST_CHECK int cv_checkpoint_all(struct cv_user *user, struct cv_err *err);
+void cv_checkpoint_init(struct cv_user *user);
+void cv_checkpoint_deinit(struct cv_user *user);
+/* Remove the derived files of a mailbox that is gone. */
+void cv_checkpoint_forget(struct cv_user *user, const struct cv_guid *guid);
 
 /* ---- Recovery (recovery.c) --------------------------------------------------------------------------------------- */
 
@@ -464,6 +521,8 @@ CV_MUST_CHECK int cv_user_reread(struct cv_user *user, struct cv_err *err);
 void cv_work_init(struct cv_user *user);
 void cv_work_deinit(struct cv_user *user);
 void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos);
+/* The first record that still has work, or UINT64_MAX. */
+uint64_t cv_work_first(const struct cv_user *user);
 /* Do what is due; a slice when there is a loop (and go on in later rounds), all of it when not or when all is set. */
 void cv_work_run(struct cv_user *user, bool all);
 /* Folders of mailboxes at and below `to` (as the tree has it now) move there from `from`. */

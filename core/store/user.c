@@ -201,6 +201,7 @@ static void free_user(struct cv_user *user)
 	cv_mail_free_spare(user);
 	cv_commit_deinit(user);
 	cv_work_deinit(user);
+	cv_checkpoint_deinit(user);
 	cv_tree_free(user);
 	cv_map_free(&user->mailboxes);
 	if (user->st != NULL)
@@ -246,6 +247,7 @@ static struct cv_user *new_user(const struct cv_user_config *config)
 	cv_journal_init(&user->journal, -1, CV_FSYNC_ALWAYS, 0, FILE_MODE);
 	cv_commit_init(user);
 	cv_work_init(user);
+	cv_checkpoint_init(user);
 	return user;
 }
 
@@ -285,6 +287,8 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 	if (cv_user_recover(user, err) < 0)
 		return -1;
 	cv_work_run(user, true);
+	if (user->adopt_folders && cv_user_adopt_folders(user, err) < 0)
+		return -1;
 	if (cv_user_make_mailboxes(user, err) < 0)
 		return -1;
 	return run_open_hook(user, err);
@@ -320,6 +324,7 @@ void cv_user_close(struct cv_user **user_p)
 	cv_work_run(user, true);
 	if (cv_journal_sync(&user->journal, &err) < 0)
 		cv_error(&user->log_ctx, "%s", err.text);
+	cv_checkpoint_close(user);
 	free_user(user);
 }
 

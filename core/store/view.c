@@ -145,7 +145,8 @@ int cv_view_open(struct cv_mailbox *mailbox, unsigned opts, struct cv_view **vie
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
 	if (cv_user_unpublished(user))
 		cv_user_flush(user);
-	if (cv_mailbox_refresh(mailbox, err) < 0 || cv_mailbox_load(mailbox, err) < 0)
+	/* Loading may find that the storage has to be looked through. */
+	if (cv_mailbox_load(mailbox, err) < 0 || cv_mailbox_refresh(mailbox, err) < 0 || cv_mailbox_load(mailbox, err) < 0)
 		return -1;
 	if (cv_user_unpublished(user))
 		cv_user_flush(user);

@@ -12,7 +12,12 @@
 
 void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos)
 {
-	*cv_vec_push(&user->work) = (struct cv_behind){ seq, pos };
+	*cv_vec_push(&user->work) = (struct cv_behind){ .seq = seq, .pos = pos };
+}
+
+uint64_t cv_work_first(const struct cv_user *user)
+{
+	return user->work_done < user->work.count ? user->work.data[user->work_done].seq : UINT64_MAX;
 }
 
 static bool folder_is_free(const struct cv_user *user, struct cv_str name)
@@ -65,7 +70,10 @@ static int delete_folder(struct cv_user *user, const struct cv_entry *entry, str
 	struct cv_mailbox_ref ref = { .name = entry->name };
 	struct cv_err delete_err = { 0 };
 
-	if (!folder_is_free(user, entry->name) || cv_mailbox_by_guid(user, &entry->mailbox) != NULL)
+	if (cv_mailbox_by_guid(user, &entry->mailbox) != NULL)
+		return 1;
+	cv_checkpoint_forget(user, &entry->mailbox);
+	if (!folder_is_free(user, entry->name))
 		return 1;
 	memcpy(ref.guid, entry->mailbox.b, sizeof(ref.guid));
 	if (user->storage->mailbox_delete(user->st, &ref, &delete_err) >= 0 || delete_err.code == CV_ERR_NOTFOUND)
@@ -207,6 +215,7 @@ void cv_work_run(struct cv_user *user, bool all)
 		if (ret > 0) {
 			user->work_seq = work->seq;
 			user->work_done++;
+			user->state_dirty = true;
 		}
 	}
 	cv_buf_deinit(&buf);

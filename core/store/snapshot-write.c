@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: MIT
+   Snapshots: writing them, a slice at a time. */
+#include <config.h>
+
+#include "core/store/snapshot.h"
+#include "core/store/store-private.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+
+#define COLUMN_ALIGN 64u
+#define WORDS_MAX ((size_t)1 << 30)
+#define SETTLE_AT_ONCE 64u
+
+static const uint8_t widths[CV_COLUMNS] = {
+#define X(name, type) [CV_COLUMN_##name] = sizeof(type),
+	CV_COLUMN_LIST(X)
+#undef X
+};
+
+struct checks {
+	CV_VEC(uint32_t) crcs;
+};
+
+struct cv_snapshot_writer {
+	struct cv_mailbox *mailbox;  /* counted */
+	char name[CV_BOX_NAME_MAX], temp[CV_BOX_NAME_MAX];
+	int fd;                      /* -1: none */
+	uint64_t generation;         /* the user's; another one: memory was read anew, this is not what it says */
+	struct cv_snapshot_head head;
+	uint32_t room, uid_end;      /* rows that there is place for; UIDs of this one and above came later */
+	uint32_t settle_uid, next_uid;
+	bool settled, gathered, done, finished;
+	struct cv_column_arrays chunk;
+	struct checks column_checks[CV_COLUMNS], pool_checks;
+	struct cv_buf pool;          /* not written yet */
+	struct cv_buf record;
+};
+
+void cv_box_name(const struct cv_mailbox *mailbox, const char *kind, const char *suffix, char name_r[CV_BOX_NAME_MAX])
+{
+	struct cv_buf hex;
+
+	cv_buf_init(&hex, 33);
+	cv_buf_append_hex(&hex, cv_str_mem(mailbox->guid.b, sizeof(mailbox->guid.b)));
+	(void)snprintf(name_r, CV_BOX_NAME_MAX, "%s.%.*s%s", kind, CV_STR_ARG(cv_buf_str(&hex)), suffix);
+	cv_buf_deinit(&hex);
+}
+
+static void lay_out(struct cv_snapshot_writer *w)
+{
+	uint64_t at = CV_SNAPSHOT_HEAD;
+
+	for (unsigned i = 0; i < CV_COLUMNS; i++) {
+		w->head.column_offset[i] = at;
+		at += (uint64_t)w->room * widths[i];
+		at = (at + COLUMN_ALIGN - 1) / COLUMN_ALIGN * COLUMN_ALIGN;
+	}
+	w->head.pool_offset = at;
+}
+
+int cv_snapshot_begin(struct cv_mailbox *mailbox, struct cv_snapshot_writer **writer_r, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+	struct cv_snapshot_writer *w = cv_new0(struct cv_snapshot_writer);
+	const struct cv_counts *counts = &mailbox->counts;
+
+	cv_assert(mailbox->columns != NULL && !cv_user_unpublished(user));
+	*writer_r = NULL;
+	w->mailbox = mailbox;
+	cv_mailbox_ref(mailbox);
+	w->generation = user->generation;
+	w->room = mailbox->columns->count - mailbox->columns->dead;
+	w->uid_end = mailbox->uidnext;
+	w->settle_uid = w->next_uid = 1;
+	w->head = (struct cv_snapshot_head){
+		.seq = user->published_seq,
+		.guid = mailbox->guid,
+		.uidvalidity = mailbox->uidvalidity,
+		.special_use = mailbox->special_use,
+		.uidnext = mailbox->uidnext,
+		.first_recent = mailbox->first_recent,
+		.messages = counts->messages,
+		.unseen = counts->unseen,
+		.deleted = counts->deleted,
+		.recent = counts->recent,
+		.first_unseen = counts->first_unseen,
+		.size = counts->size,
+		.highest_modseq = mailbox->highest_modseq,
+		.subscribed = mailbox->name != NULL && mailbox->name->subscribed,
+	};
+	lay_out(w);
+#define X(column, type) w->chunk.column = cv_calloc(CV_CHUNK_ROWS, sizeof(type));
+	CV_COLUMN_LIST(X)
+#undef X
+	cv_buf_init(&w->pool, WORDS_MAX);
+	cv_buf_init(&w->record, CV_PARSE_RECORD_MAX);
+	cv_box_name(mailbox, "box", "", w->name);
+	cv_box_name(mailbox, "box", ".new", w->temp);
+	if (cv_file_open(user->index_dir, w->temp, O_RDWR | O_CREAT | O_TRUNC, user->storage_args.file_mode, &w->fd, err) < 0) {
+		cv_snapshot_end(&w);
+		return -1;
+	}
+	*writer_r = w;
+	return 1;
+}
+
+/* ---- parse records ------------------------------------------------------------------------------------------- */
+
+/* Those that lie in the journal go to the cache file, since the journal will be dropped. 1 done, 0 time is over. */
+static int settle(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = w->mailbox;
+	struct cv_columns *columns = mailbox->columns;
+	uint32_t row = cv_columns_from(columns, w->settle_uid);
+
+	for (uint32_t n = 0; row < columns->count; row++, n++) {
+		uint64_t *cache = cv_col_cache(columns, row), where;
+		uint32_t uid = *cv_col_uid(columns, row);
+
+		if (n >= SETTLE_AT_ONCE && cv_time_mono_ms() >= deadline_ms)
+			return 0;
+		w->settle_uid = uid + 1;
+		if (!cv_cache_is_in_journal(*cache) || !cv_row_live(columns, row))
+			continue;
+		switch (cv_cache_read(mailbox, *cache, uid, &w->record, err)) {
+		case 1:
+			if (cv_cache_append(mailbox, uid, cv_buf_str(&w->record), &where, err) < 0)
+				return -1;
+			*cache = where;
+			break;
+		case 0: /* parsed again when it is asked for */
+			*cache = 0;
+			break;
+		default:
+			return -1;
+		}
+	}
+	return 1;
+}
+
+/* ---- columns and pool ------------------------------------------------------------------------------------------ */
+
+static void gather_row(struct cv_snapshot_writer *w, uint32_t row, uint32_t to)
+{
+	const struct cv_columns *columns = w->mailbox->columns;
+	struct cv_str ref = cv_columns_ref(columns, row), uidl = cv_columns_uidl(columns, row);
+
+#define X(name, type) w->chunk.name[to] = *cv_col_##name(columns, row);
+	CV_COLUMN_LIST(X)
+#undef X
+	w->chunk.ref[to] = w->head.pool_len + w->pool.len;
+	cv_ref_put(&w->pool, ref);
+	cv_put_u16(&w->pool, (uint16_t)uidl.len);
+	cv_buf_append(&w->pool, uidl);
+}
+
+static int write_pool(struct cv_snapshot_writer *w, bool all, struct cv_err *err)
+{
+	size_t done = 0;
+	int ret = 1;
+
+	if (!cv_buf_ok(&w->pool))
+		return cv_err_set(err, CV_ERR_LIMIT, "too many octets of references");
+	while (w->pool.len - done >= CV_POOL_BLOCK || (all && done < w->pool.len)) {
+		struct cv_str block = cv_str_sub(cv_buf_str(&w->pool), done, CV_POOL_BLOCK);
+
+		*cv_vec_push(&w->pool_checks.crcs) = cv_crc32c(0, block.ptr, block.len);
+		done += block.len;
+	}
+	if (done > 0)
+		ret = cv_file_pwrite(w->fd, cv_str_sub(cv_buf_str(&w->pool), 0, done), w->head.pool_offset + w->head.pool_len, err);
+	w->head.pool_len += done;
+	cv_buf_consume(&w->pool, done);
+	return ret;
+}
+
+static int write_column(struct cv_snapshot_writer *w, enum cv_column column, const void *values, uint32_t count, struct cv_err *err)
+{
+	struct cv_str octets = cv_str_mem(values, (size_t)count * widths[column]);
+
+	*cv_vec_push(&w->column_checks[column].crcs) = cv_crc32c(0, octets.ptr, octets.len);
+	return cv_file_pwrite(w->fd, octets, w->head.column_offset[column] + (uint64_t)w->head.rows * widths[column], err);
+}
+
+/* The next chunk. 1 when there is none, 0 when there may be more. */
+static int gather(struct cv_snapshot_writer *w, struct cv_err *err)
+{
+	const struct cv_columns *columns = w->mailbox->columns;
+	uint32_t count = 0;
+
+	for (uint32_t row = cv_columns_from(columns, w->next_uid); row < columns->count && count < CV_CHUNK_ROWS; row++) {
+		uint32_t uid = *cv_col_uid(columns, row);
+
+		if (uid >= w->uid_end)
+			break;
+		if (!cv_row_live(columns, row))
+			continue;
+		w->next_uid = uid + 1;
+		gather_row(w, row, count++);
+	}
+	if (count == 0)
+		return 1;
+	if (count > w->room - w->head.rows) /* rows were put between others meanwhile */
+		return cv_err_set(err, CV_ERR_TEMP, "mailbox changed while its snapshot was written");
+#define X(name, type)                                                                                         \
+	if (write_column(w, CV_COLUMN_##name, w->chunk.name, count, err) < 0)                                 \
+		return -1;
+	CV_COLUMN_LIST(X)
+#undef X
+	w->head.rows += count;
+	return write_pool(w, false, err) < 0 ? -1 : count < CV_CHUNK_ROWS;
+}
+
+/* ---- the rest --------------------------------------------------------------------------------------------------- */
+
+static void put_words(struct cv_snapshot_writer *w, struct cv_buf *out)
+{
+	const struct cv_mailbox *mailbox = w->mailbox;
+	const struct cv_keywords *keywords = &mailbox->keywords;
+	uint32_t vanished = 0;
+
+	cv_put_str(out, cv_mailbox_name(mailbox));
+	cv_put_u32(out, (uint32_t)keywords->names.count);
+	for (size_t i = 0; i < keywords->names.count; i++)
+		cv_put_str(out, keywords->names.data[i]);
+	cv_put_u32(out, (uint32_t)keywords->sets.count - 1);
+	for (size_t i = 1; i < keywords->sets.count; i++) {
+		const struct cv_keyword_set *set = &keywords->sets.data[i];
+
+		cv_put_u32(out, (uint32_t)set->count);
+		for (size_t j = 0; j < set->count; j++)
+			cv_put_u32(out, set->ids[j]);
+	}
+	/* Later ones are told again by the records above the snapshot. */
+	while (vanished < mailbox->vanished.count && mailbox->vanished.data[vanished].modseq <= w->head.seq)
+		vanished++;
+	cv_put_u32(out, vanished);
+	for (uint32_t i = 0; i < vanished; i++) {
+		cv_put_u64(out, mailbox->vanished.data[i].modseq);
+		cv_put_u32(out, mailbox->vanished.data[i].first);
+		cv_put_u32(out, mailbox->vanished.data[i].last);
+	}
+	w->head.vanished_from = mailbox->vanished_from;
+}
+
+static void put_checks(const struct cv_snapshot_writer *w, struct cv_buf *out)
+{
+	for (unsigned i = 0; i < CV_COLUMNS; i++) {
+		for (size_t j = 0; j < w->column_checks[i].crcs.count; j++)
+			cv_put_u32(out, w->column_checks[i].crcs.data[j]);
+	}
+	for (size_t j = 0; j < w->pool_checks.crcs.count; j++)
+		cv_put_u32(out, w->pool_checks.crcs.data[j]);
+}
+
+static void put_head(const struct cv_snapshot_writer *w, uint32_t words_crc, uint32_t checks_crc, struct cv_buf *out)
+{
+	const struct cv_snapshot_head *head = &w->head;
+	uint32_t order = CV_SNAPSHOT_ORDER;
+
+	cv_put_u64(out, CV_SNAPSHOT_MAGIC);
+	cv_put_u32(out, CV_SNAPSHOT_VERSION);
+	cv_buf_append_mem(out, &order, sizeof(order));
+	cv_put_u64(out, head->file_len);
+	cv_buf_append_mem(out, head->guid.b, sizeof(head->guid.b));
+	cv_put_u64(out, head->seq);
+	cv_put_u32(out, head->rows);
+	cv_put_u32(out, CV_CHUNK_ROWS);
+	cv_put_u32(out, head->uidvalidity);
+	cv_put_u32(out, head->special_use);
+	cv_put_u32(out, head->uidnext);
+	cv_put_u32(out, head->first_recent);
+	cv_put_u32(out, head->messages);
+	cv_put_u32(out, head->unseen);
+	cv_put_u32(out, head->deleted);
+	cv_put_u32(out, head->recent);
+	cv_put_u32(out, head->first_unseen);
+	cv_put_u64(out, head->size);
+	cv_put_u64(out, head->highest_modseq);
+	cv_put_u64(out, head->vanished_from);
+	cv_put_u8(out, head->subscribed ? 1 : 0);
+	cv_put_u32(out, CV_COLUMNS);
+	for (unsigned i = 0; i < CV_COLUMNS; i++) {
+		cv_put_u32(out, widths[i]);
+		cv_put_u64(out, head->column_offset[i]);
+	}
+	cv_put_u64(out, head->pool_offset);
+	cv_put_u64(out, head->pool_len);
+	cv_put_u64(out, head->words_offset);
+	cv_put_u64(out, head->words_len);
+	cv_put_u32(out, words_crc);
+	cv_put_u64(out, head->checks_offset);
+	cv_put_u64(out, head->checks_len);
+	cv_put_u32(out, checks_crc);
+	while (out->len < CV_SNAPSHOT_HEAD - 4)
+		cv_put_u8(out, 0);
+	cv_put_u32(out, cv_crc32c(0, out->data, CV_SNAPSHOT_HEAD - 4));
+}
+
+/* Words, checksums, and the head last. */
+static int write_rest(struct cv_snapshot_writer *w, struct cv_err *err)
+{
+	struct cv_buf words, checks, head;
+	int ret = write_pool(w, true, err);
+
+	cv_buf_init(&words, WORDS_MAX);
+	cv_buf_init(&checks, WORDS_MAX);
+	cv_buf_init(&head, CV_SNAPSHOT_HEAD);
+	put_words(w, &words);
+	put_checks(w, &checks);
+	if (ret > 0 && (!cv_buf_ok(&words) || !cv_buf_ok(&checks)))
+		ret = cv_err_set(err, CV_ERR_LIMIT, "too many keywords");
+	w->head.words_offset = w->head.pool_offset + w->head.pool_len;
+	w->head.words_len = words.len;
+	w->head.checks_offset = w->head.words_offset + words.len;
+	w->head.checks_len = checks.len;
+	w->head.file_len = w->head.checks_offset + checks.len;
+	put_head(w, cv_crc32c(0, words.data, words.len), cv_crc32c(0, checks.data, checks.len), &head);
+	if (ret > 0)
+		ret = cv_file_pwrite(w->fd, cv_buf_str(&words), w->head.words_offset, err);
+	if (ret > 0)
+		ret = cv_file_pwrite(w->fd, cv_buf_str(&checks), w->head.checks_offset, err);
+	if (ret > 0)
+		ret = cv_file_pwrite(w->fd, cv_buf_str(&head), 0, err);
+	if (ret > 0 && w->mailbox->user->storage_args.fsync != CV_FSYNC_NEVER)
+		ret = cv_file_sync(w->fd, true, err);
+	cv_buf_deinit(&words);
+	cv_buf_deinit(&checks);
+	cv_buf_deinit(&head);
+	return ret;
+}
+
+int cv_snapshot_step(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_err *err)
+{
+	int ret = 0;
+
+	if (w->mailbox->gone || w->mailbox->columns == NULL || w->generation != w->mailbox->user->generation)
+		return cv_err_set(err, CV_ERR_TEMP, "mailbox was deleted or read anew while its snapshot was written");
+	while (!w->settled) {
+		ret = settle(w, deadline_ms, err);
+		if (ret <= 0)
+			return ret;
+		w->settled = true;
+	}
+	while (!w->gathered) {
+		ret = gather(w, err);
+		if (ret < 0)
+			return -1;
+		w->gathered = ret > 0;
+		if (cv_time_mono_ms() >= deadline_ms)
+			return 0;
+	}
+	if (!w->done && write_rest(w, err) < 0)
+		return -1;
+	w->done = true;
+	return 1;
+}
+
+int cv_snapshot_finish(struct cv_snapshot_writer *w, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = w->mailbox;
+	struct cv_user *user = mailbox->user;
+	char old[CV_BOX_NAME_MAX];
+	size_t kept = 0;
+
+	cv_assert(w->done);
+	/* Rows may have what is committed but not durable yet. */
+	cv_user_flush(user);
+	if (cv_journal_sync(&user->journal, err) < 0)
+		return -1;
+	if (mailbox->gone || w->generation != user->generation)
+		return cv_err_set(err, CV_ERR_TEMP, "mailbox was deleted or read anew while its snapshot was written");
+	cv_box_name(mailbox, "box", ".old", old);
+	if (mailbox->snapshot_seq > 0) {
+		struct cv_err rename_err = { 0 };
+
+		if (cv_file_rename(user->index_dir, w->name, user->index_dir, old, true, &rename_err) > 0) {
+			mailbox->older_seq = mailbox->snapshot_seq;
+			mailbox->older_need = 0;
+			for (size_t i = 0; i < mailbox->behind.count && mailbox->older_need == 0; i++) {
+				if (mailbox->behind.data[i].seq > mailbox->snapshot_seq)
+					mailbox->older_need = mailbox->behind.data[i].seq;
+			}
+		} else if (rename_err.code != CV_ERR_NOTFOUND) {
+			if (err != NULL)
+				*err = rename_err;
+			return -1;
+		}
+	}
+	if (cv_file_rename(user->index_dir, w->temp, user->index_dir, w->name, true, err) < 0)
+		return -1;
+	w->finished = true;
+	mailbox->snapshot_seq = w->head.seq;
+	mailbox->snapshot_size = w->head.file_len;
+	mailbox->dirty = 0;
+	mailbox->rewrite = false;
+	mailbox->behind_octets = 0;
+	for (size_t i = 0; i < mailbox->behind.count; i++) {
+		if (mailbox->behind.data[i].seq <= w->head.seq)
+			continue;
+		mailbox->behind_octets += mailbox->behind.data[i].len;
+		mailbox->behind.data[kept++] = mailbox->behind.data[i];
+	}
+	mailbox->behind.count = kept;
+	return 1;
+}
+
+void cv_snapshot_end(struct cv_snapshot_writer **writer_p)
+{
+	struct cv_snapshot_writer *w = *writer_p;
+
+	*writer_p = NULL;
+	if (w == NULL)
+		return;
+	if (w->fd >= 0 && !w->finished && cv_file_unlink(w->mailbox->user->index_dir, w->temp, NULL) < 0)
+		cv_warn(&w->mailbox->log_ctx, "%s could not be removed; it is written over by the next snapshot", w->temp);
+	cv_file_close(&w->fd);
+#define X(name, type) cv_free(w->chunk.name);
+	CV_COLUMN_LIST(X)
+#undef X
+	for (unsigned i = 0; i < CV_COLUMNS; i++)
+		cv_vec_free(&w->column_checks[i].crcs);
+	cv_vec_free(&w->pool_checks.crcs);
+	cv_buf_deinit(&w->pool);
+	cv_buf_deinit(&w->record);
+	cv_mailbox_unref(&w->mailbox);
+	cv_free(w);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+   For tests of what is on disk: the index directory as a value, and all that a user's mail says as text. */
+#ifndef CV_STORE_DISK_H
+#define CV_STORE_DISK_H
+
+#include "t/store/store-helper.h"
+
+#include "core/store/store-private.h"
+
+/* Files of a directory and their octets, in the test's arena, by name. */
+struct disk_file {
+	const char *name;
+	struct cv_str octets;
+};
+struct disk {
+	CV_VEC(struct disk_file) files; /* freed by disk_free */
+};
+void disk_read(struct store *s, struct disk *disk);
+void disk_free(struct disk *disk);
+/* The directory holds these files and no others. */
+void disk_write(struct store *s, const struct disk *disk);
+const struct disk_file *disk_find(const struct disk *disk, const char *name);
+void disk_put_file(struct store *s, const char *name, struct cv_str octets);
+void disk_remove_file(struct store *s, const char *name);
+/* Octets of all journal segments; files whose name holds part. */
+uint64_t disk_journal_size(struct store *s);
+size_t disk_count(struct store *s, const char *part);
+
+/* A generator whose numbers depend on the seed alone. */
+uint32_t next_random(uint64_t *seed, uint32_t below);
+
+/* The store folds its journal after this many octets, and mailboxes after that many. To be called after each store_open. */
+void store_set_sizes(struct store *s, uint64_t segment, uint64_t snapshot_min);
+
+enum dump_opts {
+	DUMP_NUMBERS = 1, /* UIDNEXT and highest MODSEQ too */
+	DUMP_OCTETS = 2,  /* every message is read */
+	DUMP_MODSEQS = 4, /* of each message */
+};
+/* Names, subscriptions, UIDVALIDITY, counts, and of each message UID, flags, keywords, dates, sizes, GUID. In the test's arena. */
+const char *store_dump_all(struct store *s, unsigned opts);
+
+#endif

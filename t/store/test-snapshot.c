@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+   Snapshots, state and the folding of the journal, over sdbox, without an event loop. */
+#include <config.h>
+
+#include "t/store/store-disk.h"
+
+#include <stdio.h>
+
+#define MAIL "From: a@example.org\r\nSubject: one\r\n\r\nHello\r\n"
+#define ALL (DUMP_NUMBERS | DUMP_OCTETS | DUMP_MODSEQS)
+
+static const char *const words[] = { NULL, "$Work", "$Junk", "todo", "later" };
+static const char *const boxes[] = { "INBOX", "Sent", "lists/a", "lists/b" };
+
+static uint32_t uidnext(struct store *s, const char *name)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	uint32_t uid = mailbox->uidnext;
+
+	cv_mailbox_unref(&mailbox);
+	return uid;
+}
+
+static void copy(struct store *s, const char *from, uint32_t uid, const char *to, bool move)
+{
+	struct cv_mailbox *source = store_get(s, from), *target = store_get(s, to);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+
+	cv_ranges_add(&uids, uid, uid);
+	if (cv_txn_copy(txn, source, &uids, target, move, NULL, NULL, &err) < 0)
+		cv_txn_rollback(&txn);
+	else
+		assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&source);
+	cv_mailbox_unref(&target);
+}
+
+static void one_change(struct store *s, uint64_t *seed)
+{
+	const char *name = boxes[next_random(seed, CV_COUNT_OF(boxes))], *other = boxes[next_random(seed, CV_COUNT_OF(boxes))];
+	const char *word = words[next_random(seed, CV_COUNT_OF(words))];
+	uint32_t end = uidnext(s, name), first = 1 + next_random(seed, end), last = first + next_random(seed, 4);
+	struct cv_err err = { 0 };
+	char mail[200];
+
+	switch (next_random(seed, 8)) {
+	case 0:
+	case 1:
+	case 2:
+		(void)snprintf(mail, sizeof(mail), MAIL "%u\r\n", next_random(seed, 1000000));
+		store_save_keyword(s, name, mail, (uint16_t)next_random(seed, 32), word);
+		break;
+	case 3:
+		store_expunge(s, name, first, first);
+		break;
+	case 4:
+		copy(s, name, first, other, next_random(seed, 2) == 0);
+		break;
+	case 5:
+		assert_ok(cv_mailbox_subscribe(s->user, cv_str_c(other), next_random(seed, 2) == 0, &err));
+		break;
+	default:
+		store_flags(s, name, first, last, (enum cv_flags_op)next_random(seed, 3), (uint16_t)next_random(seed, 32), word);
+		break;
+	}
+}
+
+static void make_boxes(struct store *s)
+{
+	struct cv_err err = { 0 };
+
+	for (size_t i = 2; i < CV_COUNT_OF(boxes); i++)
+		assert_ok(cv_mailbox_create(s->user, cv_str_c(boxes[i]), 0, &err));
+}
+
+static void changes(struct store *s, uint64_t *seed, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		one_change(s, seed);
+}
+
+/* What was there before the user was closed is there when it is opened: with any sizes, so that all of it comes from snapshots, all of it from the
+   journal, or some from each. */
+static void whatever_was_done_is_there_after_reopen(void **state)
+{
+	const struct {
+		uint64_t segment, snapshot_min;
+	} sizes[] = { { 4 << 20, 64 << 10 }, { 8192, 1 }, { 8192, 1 << 20 }, { 65536, 2000 }, { 4 << 20, 1 } };
+	const char *before;
+
+	for (size_t row = 0; row < CV_COUNT_OF(sizes); row++) {
+		uint64_t seed = 7 + row;
+		struct store s;
+
+		store_init(&s, state);
+		s.dir = cv_arena_printf(*state, "%s/%zu", s.dir, row);
+		store_open(&s);
+		store_set_sizes(&s, sizes[row].segment, sizes[row].snapshot_min);
+		make_boxes(&s);
+		for (unsigned round = 0; round < 12; round++) {
+			changes(&s, &seed, 1 + next_random(&seed, 60));
+			before = store_dump_all(&s, ALL);
+			store_close(&s);
+			store_open(&s);
+			store_set_sizes(&s, sizes[row].segment, sizes[row].snapshot_min);
+			assert_string_equal(store_dump_all(&s, ALL), before);
+		}
+		store_deinit(&s);
+	}
+}
+
+static void only_what_is_behind_is_read(void **state)
+{
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned i = 0; i < 300; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	for (unsigned i = 0; i < 300; i++)
+		store_flags(&s, "INBOX", 1 + i, 1 + i, CV_FLAGS_ADD, CV_FLAG_SEEN, NULL);
+	store_close(&s);
+	store_open(&s);
+	assert_int_equal(s.user->replayed, 0);
+	assert_non_null(store_dump(&s, "INBOX"));
+	assert_int_equal(s.user->replayed, 0);
+	store_deinit(&s);
+}
+
+/* A process that was killed wrote no state: what it did is read again, what came before is not. */
+static void after_a_crash_only_the_last_records_are_read(void **state)
+{
+	struct store s;
+	struct disk disk;
+	const char *before;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned i = 0; i < 200; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	store_close(&s);
+	store_open(&s);
+	for (unsigned i = 0; i < 7; i++)
+		store_flags(&s, "INBOX", 1 + i, 1 + i, CV_FLAGS_ADD, CV_FLAG_SEEN, NULL);
+	before = store_dump_all(&s, ALL);
+	disk_read(&s, &disk);
+	store_close(&s);
+	disk_write(&s, &disk);
+	store_open(&s);
+	assert_int_equal(s.user->replayed, 7);
+	assert_string_equal(store_dump_all(&s, ALL), before);
+	assert_int_equal(s.user->replayed, 14); /* once for the counts, once for the rows */
+	disk_free(&disk);
+	store_deinit(&s);
+}
+
+static void the_journal_stays_short_under_changes(void **state)
+{
+	struct store s;
+	const char *before;
+	uint64_t most = 0;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_set_sizes(&s, 8192, 2048);
+	for (unsigned i = 0; i < 20; i++)
+		store_save(&s, i % 2 == 0 ? "INBOX" : "Sent", MAIL, 0);
+	store_save(&s, "Drafts", MAIL, 0); /* one record that must not keep the journal alive */
+	for (unsigned i = 0; i < 4000; i++) {
+		store_flags(&s, i / 2 % 3 == 0 ? "Sent" : "INBOX", 1 + i / 2 % 10, 1 + i / 2 % 10,
+			i % 2 == 0 ? CV_FLAGS_ADD : CV_FLAGS_REMOVE, CV_FLAG_FLAGGED, NULL);
+		if (i % 100 == 0)
+			most = CV_MAX(most, disk_journal_size(&s));
+	}
+	assert_true(s.user->journal.seq > 4000);
+	assert_true(most <= 6 * 8192);
+	before = store_dump_all(&s, ALL);
+	store_close(&s);
+	store_open(&s);
+	assert_string_equal(store_dump_all(&s, ALL), before);
+	store_deinit(&s);
+}
+
+/* Parse records lie in the journal at first: they move before it is dropped. */
+static void parse_records_outlive_the_journal(void **state)
+{
+	struct cv_mailbox *inbox;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_set_sizes(&s, 4096, 1);
+	for (unsigned i = 0; i < 200; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	store_close(&s);
+	store_open(&s);
+	inbox = store_get(&s, "INBOX");
+	assert_non_null(store_dump_all(&s, DUMP_OCTETS));
+	assert_int_equal(inbox->dirty, 0); /* nothing was parsed again */
+	assert_int_equal(disk_count(&s, "cache."), 1);
+	cv_mailbox_unref(&inbox);
+	store_deinit(&s);
+}
+
+static void a_deleted_mailbox_leaves_no_files(void **state)
+{
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	assert_ok(cv_mailbox_create(s.user, CV_STR("gone"), 0, &err));
+	store_save(&s, "gone", MAIL, 0);
+	store_close(&s);
+	store_open(&s);
+	assert_int_equal(disk_count(&s, "box."), 1);
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("gone"), &err));
+	assert_int_equal(disk_count(&s, "box."), 0);
+	assert_int_equal(disk_count(&s, "cache."), 0);
+	store_deinit(&s);
+}
+
+static void expunged_uids_are_told_after_reopen(void **state)
+{
+	struct cv_ranges uids = { 0 };
+	struct cv_mailbox *inbox;
+	struct cv_view *view;
+	struct cv_err err = { 0 };
+	struct store s;
+	uint64_t modseq;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned i = 0; i < 10; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	store_expunge(&s, "INBOX", 2, 2);
+	modseq = s.user->published_seq;
+	store_expunge(&s, "INBOX", 5, 6);
+	for (unsigned i = 0; i < 2; i++) {
+		store_close(&s);
+		store_open(&s);
+		inbox = store_get(&s, "INBOX");
+		assert_ok(cv_view_open(inbox, CV_VIEW_READONLY, &view, &err));
+		assert_true(cv_view_vanished(view, modseq, &uids));
+		assert_int_equal(uids.count, 1);
+		assert_int_equal(uids.data[0].first, 5);
+		assert_int_equal(uids.data[0].last, 6);
+		cv_ranges_free(&uids);
+		cv_view_close(&view);
+		cv_mailbox_unref(&inbox);
+		store_flags(&s, "INBOX", 1, 1, i == 0 ? CV_FLAGS_ADD : CV_FLAGS_REMOVE, CV_FLAG_SEEN, NULL);
+	}
+	store_deinit(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(whatever_was_done_is_there_after_reopen),
+		cv_test(only_what_is_behind_is_read),
+		cv_test(after_a_crash_only_the_last_records_are_read),
+		cv_test(the_journal_stays_short_under_changes),
+		cv_test(parse_records_outlive_the_journal),
+		cv_test(a_deleted_mailbox_leaves_no_files),
+		cv_test(expunged_uids_are_told_after_reopen),
+	};
+
+	return store_tests_run(tests);
+}
