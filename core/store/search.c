@@ -9,6 +9,8 @@
 #include <culver/search.h>
 #include <culver/time.h>
 
+#include <string.h>
+
 /* Octets of a message that are searched before the clock is looked at again. */
 #define BODY_SLICE ((uint64_t)256 * 1024)
 /* Messages answered from columns alone between two looks at the clock. */
@@ -23,9 +25,13 @@ struct cv_mailsearch {
 	struct cv_view *view;
 	struct cv_mailsearch_key *root;
 	struct cv_ranges candidates; /* sequence numbers that can match at all */
-	size_t range;                /* the one in progress */
-	uint32_t next;               /* sequence number within it; 0: its start */
+	uint32_t goal, done;         /* candidates, and those that were begun with */
+	size_t range;                /* the one in progress; from_end: counted from the last */
+	uint32_t next;               /* sequence number within it; 0: its start, or its end */
+	bool from_end;
+	uint32_t max;                /* messages that are wanted */
 	struct cv_ranges found;
+	uint32_t found_count;
 	uint64_t modseq;
 	bool expunged;
 	size_t failed;
@@ -113,6 +119,12 @@ static int prepare(struct cv_mailsearch *search, struct cv_mailsearch_key *key, 
 	case CV_MAILSEARCH_LARGER:
 	case CV_MAILSEARCH_SMALLER:
 	case CV_MAILSEARCH_MODSEQ:
+	case CV_MAILSEARCH_SAVEDBEFORE:
+	case CV_MAILSEARCH_SAVEDON:
+	case CV_MAILSEARCH_SAVEDSINCE:
+	case CV_MAILSEARCH_OLDER:
+	case CV_MAILSEARCH_YOUNGER:
+	case CV_MAILSEARCH_GUID:
 		return 0;
 	}
 	return cv_err_set(err, CV_ERR_INTERNAL, "unknown search key %d", (int)key->kind);
@@ -161,8 +173,17 @@ int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, stru
 	}
 	search->arena = cv_arena_new("message being searched", NULL, 0);
 	find_candidates(search);
+	search->goal = (uint32_t)cv_ranges_numbers(&search->candidates);
+	search->max = UINT32_MAX;
 	*search_r = search;
 	return 0;
+}
+
+void cv_mailsearch_limit(struct cv_mailsearch *search, uint32_t max, bool from_end)
+{
+	cv_assert(search->done == 0);
+	search->max = max;
+	search->from_end = from_end;
 }
 
 static void close_message(struct cv_mailsearch *search)
@@ -243,6 +264,18 @@ static enum answer answer_from_row(const struct cv_mailsearch *search, const str
 		return yes_or_no(row->virtual_size < key->number);
 	case CV_MAILSEARCH_MODSEQ:
 		return yes_or_no(row->modseq >= key->number);
+	case CV_MAILSEARCH_SAVEDBEFORE:
+		return yes_or_no(day_of(row->save_date, 0) < key->day);
+	case CV_MAILSEARCH_SAVEDON:
+		return yes_or_no(day_of(row->save_date, 0) == key->day);
+	case CV_MAILSEARCH_SAVEDSINCE:
+		return yes_or_no(day_of(row->save_date, 0) >= key->day);
+	case CV_MAILSEARCH_OLDER:
+		return yes_or_no(row->internal_date <= key->sec);
+	case CV_MAILSEARCH_YOUNGER:
+		return yes_or_no(row->internal_date >= key->sec);
+	case CV_MAILSEARCH_GUID:
+		return yes_or_no(memcmp(row->guid, key->guid, sizeof(key->guid)) == 0);
 	case CV_MAILSEARCH_AND:
 	case CV_MAILSEARCH_OR:
 	case CV_MAILSEARCH_SENTBEFORE:
@@ -331,6 +364,7 @@ static void answer_from_header(struct cv_mailsearch *search, struct cv_str octet
 static void note_found(struct cv_mailsearch *search)
 {
 	cv_ranges_add(&search->found, search->seq, search->seq);
+	search->found_count++;
 	search->modseq = CV_MAX(search->modseq, search->row.modseq);
 }
 
@@ -403,16 +437,22 @@ static int search_body(struct cv_mailsearch *search, enum answer *answer_r, stru
 	return 1;
 }
 
-/* The next candidate's sequence number; false behind the last. */
+/* The next candidate's sequence number; false when there is none, or no more is wanted. */
 static bool next_candidate(struct cv_mailsearch *search)
 {
+	if (search->found_count >= search->max)
+		return false;
 	while (search->range < search->candidates.count) {
-		struct cv_range range = search->candidates.data[search->range];
+		struct cv_range range = search->candidates.data[search->from_end ? search->candidates.count - 1 - search->range : search->range];
 
 		if (search->next == 0)
-			search->next = range.first;
-		if (search->next <= range.last) {
-			search->seq = search->next++;
+			search->next = search->from_end ? range.last : range.first;
+		if (search->next >= range.first && search->next <= range.last) {
+			search->seq = search->from_end ? search->next-- : search->next++;
+			search->done++;
+			/* 0 would be its end again */
+			if (search->next == 0)
+				search->range++;
 			return true;
 		}
 		search->range++;
@@ -468,6 +508,16 @@ bool cv_mailsearch_step(struct cv_mailsearch *search, uint64_t budget_us)
 		if ((costly || ++rows % ROWS_PER_LOOK == 0) && cv_time_mono_us() - start >= budget_us)
 			return false;
 	}
+}
+
+uint32_t cv_mailsearch_goal(const struct cv_mailsearch *search)
+{
+	return search->goal;
+}
+
+uint32_t cv_mailsearch_done(const struct cv_mailsearch *search)
+{
+	return search->done;
 }
 
 const struct cv_ranges *cv_mailsearch_found(const struct cv_mailsearch *search)

@@ -28,7 +28,14 @@ enum cv_mailsearch_kind {
 	CV_MAILSEARCH_HEADER,     /* text is in a field called name; empty text: there is such a field */
 	/* From the whole message. */
 	CV_MAILSEARCH_BODY,       /* text, decoded */
-	CV_MAILSEARCH_TEXT        /* the same or in the header */
+	CV_MAILSEARCH_TEXT,       /* the same or in the header */
+	/* From the mailbox's columns again. */
+	CV_MAILSEARCH_SAVEDBEFORE,/* day: the day, in UTC, on which the message came into this mailbox */
+	CV_MAILSEARCH_SAVEDON,
+	CV_MAILSEARCH_SAVEDSINCE,
+	CV_MAILSEARCH_OLDER,      /* sec: the internal date is this moment or before it */
+	CV_MAILSEARCH_YOUNGER,    /* sec: or after it */
+	CV_MAILSEARCH_GUID        /* guid */
 };
 
 /* One key. Made by the caller, in an arena; the evaluation keeps its own notes in it. */
@@ -39,6 +46,8 @@ struct cv_mailsearch_key {
 	struct cv_ranges set;
 	uint16_t flags;
 	int64_t day;              /* days since 1970-01-01 */
+	int64_t sec;              /* since 1970, UTC */
+	uint8_t guid[16];
 	uint64_t number;
 	struct cv_str name, text; /* UTF-8 */
 	/* For the evaluation. */
@@ -57,8 +66,13 @@ struct cv_mailsearch;
 CV_EXPORT CV_MUST_CHECK int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, struct cv_mailsearch **search_r,
 	struct cv_err *err);
 CV_EXPORT void cv_mailsearch_free(struct cv_mailsearch **search);
+/* Before the first step: only max messages are wanted, the first or, from_end, the last that match. The search ends when it has them. */
+CV_EXPORT void cv_mailsearch_limit(struct cv_mailsearch *search, uint32_t max, bool from_end);
 /* Go on for about budget_us microseconds. True when all messages were looked at. */
 CV_EXPORT bool cv_mailsearch_step(struct cv_mailsearch *search, uint64_t budget_us);
+/* Messages that may have to be looked at, and how many of them were. */
+CV_EXPORT uint32_t cv_mailsearch_goal(const struct cv_mailsearch *search);
+CV_EXPORT uint32_t cv_mailsearch_done(const struct cv_mailsearch *search);
 /* Sequence numbers found so far; valid until free. */
 CV_EXPORT const struct cv_ranges *cv_mailsearch_found(const struct cv_mailsearch *search);
 /* The highest modseq of those; 0 when there are none. */

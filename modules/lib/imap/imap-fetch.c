@@ -26,6 +26,9 @@ static const struct {
 	{ "BODY", CV_IMAP_FETCH_BODY },
 	{ "BODYSTRUCTURE", CV_IMAP_FETCH_BODYSTRUCTURE },
 	{ "MODSEQ", CV_IMAP_FETCH_MODSEQ },
+	{ "SAVEDATE", CV_IMAP_FETCH_SAVEDATE },
+	{ "EMAILID", CV_IMAP_FETCH_EMAILID },
+	{ "THREADID", CV_IMAP_FETCH_THREADID },
 };
 
 /* Items that are sections under another name. */

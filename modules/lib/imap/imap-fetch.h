@@ -13,7 +13,10 @@ enum cv_imap_fetch_item {
 	CV_IMAP_FETCH_ENVELOPE = 16,
 	CV_IMAP_FETCH_BODY = 32,          /* BODYSTRUCTURE without extension data */
 	CV_IMAP_FETCH_BODYSTRUCTURE = 64,
-	CV_IMAP_FETCH_MODSEQ = 128
+	CV_IMAP_FETCH_MODSEQ = 128,
+	CV_IMAP_FETCH_SAVEDATE = 1 << 16, /* RFC 8514 */
+	CV_IMAP_FETCH_EMAILID = 1 << 17,  /* RFC 8474 */
+	CV_IMAP_FETCH_THREADID = 1 << 18
 };
 
 enum cv_imap_section_text {

@@ -16,7 +16,7 @@
 struct parse {
 	struct cv_arena *arena;
 	struct cv_str charset; /* absent: none given */
-	uint32_t seq_star, uid_star;
+	const struct cv_imap_search_context *context;
 	unsigned depth;
 	size_t keys;
 	bool modseq;
@@ -135,18 +135,133 @@ static int modseq_arguments(struct parse *parse, const struct key_word *word, co
 	return number_argument(parse, word, arg, key);
 }
 
+static struct cv_mailsearch_key *new_key(struct parse *parse, enum cv_mailsearch_kind kind)
+{
+	return cv_mailsearch_key_new(parse->arena, kind);
+}
+
+static void add_saved(const struct parse *parse, struct cv_mailsearch_key *key)
+{
+	const struct cv_ranges *saved = parse->context->saved;
+
+	for (size_t i = 0; saved != NULL && i < saved->count; i++)
+		cv_ranges_add(&key->set, saved->data[i].first, saved->data[i].last);
+}
+
+/* sequence-set, of UIDs or of sequence numbers; seq-last-command = "$" (RFC 5182) may stand alone or behind the last comma. */
+static bool take_set(struct parse *parse, struct cv_str s, bool uids, struct cv_mailsearch_key **key_r)
+{
+	struct cv_mailsearch_key *key = new_key(parse, uids ? CV_MAILSEARCH_UID : CV_MAILSEARCH_SEQ), *saved;
+	uint32_t star = uids ? parse->context->uid_star : parse->context->seq_star;
+	bool with_saved = cv_imap_sequence_cut_saved(&s);
+
+	*key_r = key;
+	if ((s.len > 0 || !with_saved) && !cv_imap_sequence_parse(s, star, &key->set))
+		return false;
+	if (!with_saved)
+		return true;
+	saved = new_key(parse, CV_MAILSEARCH_UID);
+	add_saved(parse, saved);
+	if (s.len == 0) {
+		*key_r = saved;
+		return true;
+	}
+	*key_r = new_key(parse, CV_MAILSEARCH_OR);
+	(*key_r)->child = key;
+	key->next = saved;
+	return true;
+}
+
 static int uid_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
 {
+	struct cv_mailsearch_key *set;
+
 	(void)word;
-	if (*arg == NULL || (*arg)->type != CV_IMAP_ARG_ATOM || !cv_imap_sequence_parse((*arg)->str, parse->uid_star, &key->set))
+	if (*arg == NULL || (*arg)->type != CV_IMAP_ARG_ATOM || !take_set(parse, (*arg)->str, true, &set))
 		return invalid(parse, "Missing or invalid UID set in search");
+	*key = *set; /* its ranges are the arena's */
 	*arg = (*arg)->next;
 	return 0;
 }
 
-static struct cv_mailsearch_key *new_key(struct parse *parse, enum cv_mailsearch_kind kind)
+/* ( "OLDER" / "YOUNGER" ) SP nz-number (RFC 5032 section 3): "subtracting the interval, specified in seconds, from the current date and time". */
+static int interval_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
+	struct cv_mailsearch_key *key)
 {
-	return cv_mailsearch_key_new(parse->arena, kind);
+	struct cv_str s;
+	uint64_t interval;
+
+	(void)word;
+	if (!cv_imap_arg_atom(*arg, &s) || !cv_str_to_u64(s, UINT32_MAX, &interval) || interval == 0 || s.ptr[0] == '0')
+		return invalid(parse, "Missing or invalid interval in search");
+	key->sec = parse->context->now_sec - (int64_t)interval;
+	*arg = (*arg)->next;
+	return 0;
+}
+
+/* objectid = 1*255(ALPHA / DIGIT / "_" / "-") (RFC 8474 section 7) */
+static bool take_objectid(const struct cv_imap_arg **arg, struct cv_str *id_r)
+{
+	if (!cv_imap_arg_atom(*arg, id_r) || id_r->len > 255)
+		return false;
+	for (size_t i = 0; i < id_r->len; i++)
+		if (!cv_is_alnum(id_r->ptr[i]) && id_r->ptr[i] != '_' && id_r->ptr[i] != '-')
+			return false;
+	*arg = (*arg)->next;
+	return true;
+}
+
+#define EMAILID_PREFIX 'M'
+
+void cv_imap_append_emailid(struct cv_buf *out, const uint8_t guid[16])
+{
+	cv_buf_append_char(out, EMAILID_PREFIX);
+	for (size_t i = 0; i < 16; i++)
+		cv_buf_printf(out, "%02x", guid[i]);
+}
+
+static int hex_digit(char c)
+{
+	return cv_is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Identifiers are compared with case, so there is one way to write each. */
+static bool emailid_to_guid(struct cv_str id, uint8_t guid[16])
+{
+	if (id.len != 33 || id.ptr[0] != EMAILID_PREFIX)
+		return false;
+	for (size_t i = 0; i < 16; i++) {
+		int high = hex_digit(id.ptr[1 + 2 * i]), low = hex_digit(id.ptr[2 + 2 * i]);
+
+		if (high < 0 || low < 0)
+			return false;
+		guid[i] = (uint8_t)(high * 16 + low);
+	}
+	return true;
+}
+
+static int emailid_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
+	struct cv_mailsearch_key *key)
+{
+	struct cv_str id;
+
+	(void)word;
+	if (!take_objectid(arg, &id))
+		return invalid(parse, "Missing or invalid object identifier in search");
+	if (!emailid_to_guid(id, key->guid))
+		key->kind = CV_MAILSEARCH_OR; /* of nothing: none of ours */
+	return 0;
+}
+
+/* RFC 8474 section 5.2: without THREADID support "a SEARCH for THREADID MUST NOT match any messages". */
+static int threadid_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
+	struct cv_mailsearch_key *key)
+{
+	struct cv_str id;
+
+	(void)word;
+	(void)key;
+	return take_objectid(arg, &id) ? 0 : invalid(parse, "Missing or invalid object identifier in search");
 }
 
 /* NEW and OLD. */
@@ -184,6 +299,7 @@ static const struct key_word words[] = {
 	{ "CC", CV_MAILSEARCH_HEADER, 0, "Cc", text_argument, false },
 	{ "DELETED", CV_MAILSEARCH_FLAGS, CV_FLAG_DELETED, NULL, no_argument, false },
 	{ "DRAFT", CV_MAILSEARCH_FLAGS, CV_FLAG_DRAFT, NULL, no_argument, false },
+	{ "EMAILID", CV_MAILSEARCH_GUID, 0, NULL, emailid_argument, false },
 	{ "FLAGGED", CV_MAILSEARCH_FLAGS, CV_FLAG_FLAGGED, NULL, no_argument, false },
 	{ "FROM", CV_MAILSEARCH_HEADER, 0, "From", text_argument, false },
 	{ "HEADER", CV_MAILSEARCH_HEADER, 0, NULL, header_arguments, false },
@@ -193,9 +309,14 @@ static const struct key_word words[] = {
 	{ "NEW", CV_MAILSEARCH_AND, 0, NULL, new_argument, false },
 	{ "NOT", CV_MAILSEARCH_AND, 0, NULL, not_argument, true },
 	{ "OLD", CV_MAILSEARCH_RECENT, 0, NULL, no_argument, true },
+	{ "OLDER", CV_MAILSEARCH_OLDER, 0, NULL, interval_argument, false },
 	{ "ON", CV_MAILSEARCH_ON, 0, NULL, date_argument, false },
 	{ "OR", CV_MAILSEARCH_OR, 0, NULL, or_arguments, false },
 	{ "RECENT", CV_MAILSEARCH_RECENT, 0, NULL, no_argument, false },
+	{ "SAVEDATESUPPORTED", CV_MAILSEARCH_AND, 0, NULL, no_argument, false },
+	{ "SAVEDBEFORE", CV_MAILSEARCH_SAVEDBEFORE, 0, NULL, date_argument, false },
+	{ "SAVEDON", CV_MAILSEARCH_SAVEDON, 0, NULL, date_argument, false },
+	{ "SAVEDSINCE", CV_MAILSEARCH_SAVEDSINCE, 0, NULL, date_argument, false },
 	{ "SEEN", CV_MAILSEARCH_FLAGS, CV_FLAG_SEEN, NULL, no_argument, false },
 	{ "SENTBEFORE", CV_MAILSEARCH_SENTBEFORE, 0, NULL, date_argument, false },
 	{ "SENTON", CV_MAILSEARCH_SENTON, 0, NULL, date_argument, false },
@@ -204,14 +325,16 @@ static const struct key_word words[] = {
 	{ "SMALLER", CV_MAILSEARCH_SMALLER, 0, NULL, number_argument, false },
 	{ "SUBJECT", CV_MAILSEARCH_HEADER, 0, "Subject", text_argument, false },
 	{ "TEXT", CV_MAILSEARCH_TEXT, 0, NULL, text_argument, false },
+	{ "THREADID", CV_MAILSEARCH_OR, 0, NULL, threadid_argument, false },
 	{ "TO", CV_MAILSEARCH_HEADER, 0, "To", text_argument, false },
-	{ "UID", CV_MAILSEARCH_UID, 0, NULL, uid_argument, false },
+	{ "UID", CV_MAILSEARCH_AND, 0, NULL, uid_argument, false },
 	{ "UNANSWERED", CV_MAILSEARCH_FLAGS, CV_FLAG_ANSWERED, NULL, no_argument, true },
 	{ "UNDELETED", CV_MAILSEARCH_FLAGS, CV_FLAG_DELETED, NULL, no_argument, true },
 	{ "UNDRAFT", CV_MAILSEARCH_FLAGS, CV_FLAG_DRAFT, NULL, no_argument, true },
 	{ "UNFLAGGED", CV_MAILSEARCH_FLAGS, CV_FLAG_FLAGGED, NULL, no_argument, true },
 	{ "UNKEYWORD", CV_MAILSEARCH_KEYWORD, 0, NULL, keyword_argument, true },
 	{ "UNSEEN", CV_MAILSEARCH_FLAGS, CV_FLAG_SEEN, NULL, no_argument, true },
+	{ "YOUNGER", CV_MAILSEARCH_YOUNGER, 0, NULL, interval_argument, false },
 };
 
 /* search-key *(SP search-key), all of a list. */
@@ -232,8 +355,7 @@ static int parse_keys(struct parse *parse, const struct cv_imap_arg *arg, struct
 
 static int parse_sequence(struct parse *parse, const struct cv_imap_arg **arg, struct cv_mailsearch_key **key_r)
 {
-	*key_r = new_key(parse, CV_MAILSEARCH_SEQ);
-	if (!cv_imap_sequence_parse((*arg)->str, parse->seq_star, &(*key_r)->set))
+	if (!take_set(parse, (*arg)->str, false, key_r))
 		return invalid(parse, "Invalid sequence set in search");
 	*arg = (*arg)->next;
 	return 0;
@@ -278,21 +400,29 @@ static int parse_key(struct parse *parse, const struct cv_imap_arg **arg, struct
 	return result;
 }
 
-int cv_imap_search_parse(struct cv_arena *arena, const struct cv_imap_arg *arg, uint32_t seq_star, uint32_t uid_star,
-	struct cv_imap_search *search_r, struct cv_err *err)
+int cv_imap_search_parse_charset(struct cv_arena *arena, struct cv_str charset, const struct cv_imap_arg *arg,
+	const struct cv_imap_search_context *context, struct cv_imap_search *search_r, struct cv_err *err)
 {
-	struct parse parse = { .arena = arena, .seq_star = seq_star, .uid_star = uid_star, .err = err };
+	struct parse parse = { .arena = arena, .charset = charset, .context = context, .err = err };
 	struct cv_mailsearch_key *root = NULL;
 
-	if (cv_imap_arg_is(arg, "CHARSET")) {
-		if (!cv_imap_arg_astring(arg->next, &parse.charset))
-			return invalid(&parse, "Missing or invalid charset in search");
-		if (!cv_charset_known(parse.charset))
-			return cv_err_set_public(err, CV_ERR_UNSUPPORTED, "Unknown charset");
-		arg = arg->next->next;
-	}
+	if (charset.ptr != NULL && !cv_charset_known(charset))
+		return cv_err_set_public(err, CV_ERR_UNSUPPORTED, "Unknown charset");
 	if (parse_keys(&parse, arg, &root) < 0)
 		return -1;
 	*search_r = (struct cv_imap_search){ .root = root, .modseq = parse.modseq };
 	return 0;
+}
+
+int cv_imap_search_parse(struct cv_arena *arena, const struct cv_imap_arg *arg, const struct cv_imap_search_context *context,
+	struct cv_imap_search *search_r, struct cv_err *err)
+{
+	struct cv_str charset = { NULL, 0 };
+
+	if (cv_imap_arg_is(arg, "CHARSET")) {
+		if (!cv_imap_arg_astring(arg->next, &charset))
+			return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid charset in search");
+		arg = arg->next->next;
+	}
+	return cv_imap_search_parse_charset(arena, charset, arg, context, search_r, err);
 }

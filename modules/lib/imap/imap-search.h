@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   SEARCH programs to the neutral tree of culver/mailsearch.h (RFC 3501 section 6.4.4, RFC 7162 section 3.1.5). */
+   SEARCH programs to the neutral tree of culver/mailsearch.h (RFC 3501 section 6.4.4, RFC 7162 section 3.1.5, RFC 5032, RFC 5182, RFC 8474, RFC 8514). */
 #ifndef CV_IMAP_SEARCH_H
 #define CV_IMAP_SEARCH_H
 
@@ -11,9 +11,22 @@ struct cv_imap_search {
 	bool modseq;                    /* there is a MODSEQ key */
 };
 
-/* ["CHARSET" SP astring SP] search-key *(SP search-key), from arg to the end of the arguments. seq_star and uid_star are what "*" means. All in arena.
+/* What the mailbox and the moment give. */
+struct cv_imap_search_context {
+	uint32_t seq_star, uid_star;   /* what "*" means */
+	const struct cv_ranges *saved; /* UIDs that "$" stands for (RFC 5182) */
+	int64_t now_sec;               /* for OLDER and YOUNGER (RFC 5032) */
+};
+
+/* ["CHARSET" SP astring SP] search-key *(SP search-key), from arg to the end of the arguments. All in arena.
    -1 with a public err: CV_ERR_UNSUPPORTED for a charset that is not known (BADCHARSET), CV_ERR_LIMIT, or CV_ERR_INVALID for wrong syntax (BAD). */
-CV_MUST_CHECK int cv_imap_search_parse(struct cv_arena *arena, const struct cv_imap_arg *arg, uint32_t seq_star, uint32_t uid_star,
+CV_MUST_CHECK int cv_imap_search_parse(struct cv_arena *arena, const struct cv_imap_arg *arg, const struct cv_imap_search_context *context,
 	struct cv_imap_search *search_r, struct cv_err *err);
+/* The same for SORT and THREAD (RFC 5256 section 5): the charset is always there, and is charset. */
+CV_MUST_CHECK int cv_imap_search_parse_charset(struct cv_arena *arena, struct cv_str charset, const struct cv_imap_arg *arg,
+	const struct cv_imap_search_context *context, struct cv_imap_search *search_r, struct cv_err *err);
+
+/* Append an EMAILID (RFC 8474 section 4: objectid) of a message's GUID. */
+void cv_imap_append_emailid(struct cv_buf *out, const uint8_t guid[16]);
 
 #endif

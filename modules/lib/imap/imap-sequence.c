@@ -9,7 +9,15 @@
 
 bool cv_imap_is_sequence(struct cv_str s)
 {
-	return s.len > 0 && (cv_is_digit(s.ptr[0]) || s.ptr[0] == '*');
+	return s.len > 0 && (cv_is_digit(s.ptr[0]) || s.ptr[0] == '*' || s.ptr[0] == '$');
+}
+
+bool cv_imap_sequence_cut_saved(struct cv_str *s)
+{
+	if (!cv_str_ends(*s, CV_STR("$")) || (s->len > 1 && (s->len == 2 || s->ptr[s->len - 2] != ',')))
+		return false;
+	s->len -= CV_MIN(s->len, (size_t)2);
+	return true;
 }
 
 /* seq-number = nz-number / "*" */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   FETCH (RFC 3501 section 6.4.5, RFC 7162 section 3.1.4): an iterator over messages, and within one over what was asked of it. */
+   FETCH (RFC 3501 section 6.4.5, RFC 7162 section 3.1.4, RFC 9394 section 3.3): an iterator over messages, and within one over what was asked of it. */
 #include <config.h>
 
 #include "fetch.h"
@@ -9,26 +9,61 @@
 #define SEEN_BATCH_MAX 32u
 #define SEEN_BATCH_OCTETS ((uint64_t)1024 * 1024)
 
-/* fetch-modifiers: "(" "CHANGEDSINCE" SP mod-sequence-value ")". False: the reply was made. */
+/* One of "CHANGEDSINCE" SP mod-sequence-value, and for UID FETCH "PARTIAL" SP partial-range (RFC 9394 section 3.3). *arg goes behind it. */
+static bool parse_modifier(const struct cv_imap_cmd *cmd, const struct cv_imap_arg **arg, struct fetch *fetch)
+{
+	const struct cv_imap_arg *value = (*arg)->next;
+	struct cv_str number;
+
+	if (cv_imap_arg_is(*arg, "CHANGEDSINCE") && !fetch->changed_since_set) {
+		if (!cv_imap_arg_atom(value, &number) || !cv_str_to_u64(number, INT64_MAX, &fetch->changed_since))
+			return false;
+		fetch->what.items |= CV_IMAP_FETCH_MODSEQ;
+		fetch->changed_since_set = true;
+	} else if (cv_imap_arg_is(*arg, "PARTIAL") && cmd->uid && !fetch->partial_set) {
+		if (value == NULL || value->type != CV_IMAP_ARG_ATOM || !cv_imap_partial_parse(value->str, &fetch->partial))
+			return false;
+		fetch->partial_set = true;
+	} else {
+		return false;
+	}
+	*arg = value->next;
+	return true;
+}
+
+/* fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")". False: the reply was made. */
 static bool parse_modifiers(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct fetch *fetch)
 {
-	const struct cv_imap_arg *first;
-	struct cv_str number;
+	const struct cv_imap_arg *modifier;
 
 	if (arg == NULL)
 		return true;
-	if (!cv_imap_arg_list(arg, &first) || arg->next != NULL) {
+	if (!cv_imap_arg_list(arg, &modifier) || arg->next != NULL) {
 		imap_bad(cmd, "Unexpected arguments");
 		return false;
 	}
-	if (!cv_imap_arg_is(first, "CHANGEDSINCE") || !cv_imap_arg_atom(first->next, &number) ||
-		!cv_str_to_u64(number, INT64_MAX, &fetch->changed_since) || first->next->next != NULL) {
-		imap_bad(cmd, "Invalid FETCH modifier");
-		return false;
-	}
-	fetch->what.items |= CV_IMAP_FETCH_MODSEQ;
-	fetch->changed_since_set = true;
+	do {
+		if (modifier == NULL || !parse_modifier(cmd, &modifier, fetch)) {
+			imap_bad(cmd, "Invalid FETCH modifier");
+			return false;
+		}
+	} while (modifier != NULL);
 	return true;
+}
+
+/* Of the messages that the set names, those at the places that PARTIAL names. */
+static void take_partial(struct fetch *fetch)
+{
+	struct cv_ranges *some = imap_ranges(fetch->cmd);
+	struct imap_iter iter = { 0 };
+	uint32_t first, last, place = 0, seq;
+
+	if (cv_imap_partial_places(&fetch->partial, (uint32_t)cv_ranges_numbers(fetch->seqs), &first, &last)) {
+		while (place < last && imap_iter_next(fetch->seqs, &iter, &seq))
+			if (++place >= first)
+				cv_ranges_add(some, seq, seq);
+	}
+	fetch->seqs = some;
 }
 
 static void free_fetch(void *ctx)
@@ -58,6 +93,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return imap_bad_err(cmd, &err);
 	if (!parse_modifiers(cmd, arg, fetch))
 		return CV_IMAP_DONE;
+	if (fetch->partial_set)
+		take_partial(fetch);
 	if (cmd->uid)
 		fetch->what.items |= CV_IMAP_FETCH_UID;
 	if ((fetch->what.items & CV_IMAP_FETCH_MODSEQ) != 0)

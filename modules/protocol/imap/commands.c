@@ -39,7 +39,8 @@ static const struct cv_imap_command *const commands[] = {
 #define VERB_MAX 64u
 
 /* What is complete, and nothing else. */
-static const char capabilities[] = "IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE";
+static const char capabilities[] = "IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE "
+	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS";
 
 static bool has_form(const struct cv_imap_command *command, bool uid)
 {

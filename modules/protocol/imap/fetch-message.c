@@ -6,6 +6,7 @@
 
 #include "modules/lib/imap/imap-date.h"
 #include "modules/lib/imap/imap-quote.h"
+#include "modules/lib/imap/imap-search.h"
 #include "modules/lib/imap/imap-structure.h"
 
 /* Octets of a literal that are converted at once. */
@@ -137,6 +138,18 @@ static void compose_items(struct fetch *fetch)
 		begin_item(out, "INTERNALDATE ", &first);
 		cv_imap_append_datetime(out, row->internal_date, row->internal_zone);
 	}
+	if ((items & CV_IMAP_FETCH_SAVEDATE) != 0) {
+		begin_item(out, "SAVEDATE ", &first);
+		cv_imap_append_datetime(out, row->save_date, 0);
+	}
+	if ((items & CV_IMAP_FETCH_EMAILID) != 0) {
+		begin_item(out, "EMAILID (", &first);
+		cv_imap_append_emailid(out, row->guid);
+		cv_buf_append_char(out, ')');
+	}
+	/* RFC 8474 section 5.3: "when the server mailbox does not support THREADID calculation". */
+	if ((items & CV_IMAP_FETCH_THREADID) != 0)
+		begin_item(out, "THREADID NIL", &first);
 	if ((items & CV_IMAP_FETCH_SIZE) != 0) {
 		begin_item(out, "RFC822.SIZE ", &first);
 		cv_buf_append_u64(out, row->virtual_size);

@@ -6,6 +6,7 @@
 #include "imap-session.h"
 
 #include "modules/lib/imap/imap-fetch.h"
+#include "modules/lib/imap/imap-return.h"
 
 #include <culver/time.h>
 
@@ -25,6 +26,8 @@ struct fetch {
 	struct cv_imap_fetch what;
 	bool changed_since_set;
 	uint64_t changed_since;
+	bool partial_set;            /* RFC 9394 section 3.3 */
+	struct cv_imap_partial partial;
 	struct cv_ranges *seqs;
 	struct imap_iter iter;
 

@@ -14,6 +14,7 @@
 struct imap_settings {
 	const char *const *imap_client_workarounds;
 	uint64_t imap_idle_notify_interval; /* ms; 0: never */
+	uint64_t imap_progress_interval;    /* ms; 0: never */
 	uint64_t imap_max_line_length;
 	const char *imap_logout_format;
 	const char *imap_id_send;
@@ -66,6 +67,8 @@ struct imap_session {
 	CV_VEC(struct cv_view_event) events;
 	size_t events_done;
 	struct imap_stats stats;
+	/* UIDs that "$" stands for in the selected mailbox (RFC 5182). Those that are gone stay: a UID is never used again. */
+	struct cv_ranges saved;
 };
 
 /* ---- The command in progress ------------------------------------------------------------------------- */
@@ -96,6 +99,7 @@ struct imap_cmd {
 	int commit_result;
 	struct cv_err commit_err;
 	uint64_t commit_id;         /* cv_txn_id of the last one */
+	uint64_t progress_us;       /* when the client last heard of it */
 };
 
 /* Every handler gets a cv_imap_cmd; ours are all the first member of an imap_cmd. */
@@ -124,6 +128,8 @@ void imap_resume(struct cv_imap_cmd *cmd);
 enum cv_imap_result imap_commit(struct cv_imap_cmd *cmd, struct cv_txn **txn);
 /* The same without a reply: DONE, with commit_result -1 and commit_err set, when it cannot begin. */
 enum cv_imap_result imap_begin_commit(struct cv_imap_cmd *cmd, struct cv_txn **txn);
+/* A long command is at item done of goal: tell the client when imap_progress_interval is over (RFC 9585). Not in a line. */
+void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal);
 /* "* BYE [code] text" unless in a literal, and the end. reason: for the log. */
 void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason);
 void imap_close(struct imap_session *s, const char *reason);

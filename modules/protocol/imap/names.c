@@ -133,22 +133,30 @@ int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, st
 	struct imap_session *s = imap_cmd_session(cmd);
 	uint32_t count = cv_view_count(s->view), star = UINT32_MAX;
 	struct cv_ranges uids = { 0 };
+	struct cv_str set;
+	bool saved;
 
 	if (arg == NULL || arg->type != CV_IMAP_ARG_ATOM)
 		return cv_err_set_public(err, CV_ERR_INVALID, "%s", set_name(cmd));
+	set = arg->str;
+	saved = cv_imap_sequence_cut_saved(&set);
 	if (count > 0)
 		star = cmd->uid ? cv_view_uid(s->view, count) : count;
-	if (!cv_imap_sequence_parse(arg->str, star, cmd->uid ? &uids : seqs_r))
+	if ((set.len > 0 || !saved) && !cv_imap_sequence_parse(set, star, cmd->uid ? &uids : seqs_r))
 		return cv_err_set_public(err, CV_ERR_INVALID, "%s", set_name(cmd));
 	if (cmd->uid) {
 		uids_to_seqs(s, &uids, seqs_r);
 		cv_ranges_free(&uids);
+		if (saved)
+			uids_to_seqs(s, &s->saved, seqs_r);
 		return 0;
 	}
 	/* RFC 3501 section 9, seq-number: a number above the number of messages is BAD, "*" in an empty mailbox too. */
 	if (seqs_r->count > 0 && seqs_r->data[seqs_r->count - 1].last > count)
 		return cv_err_set_public(err, CV_ERR_INVALID,
 			count == 0 ? "There are no messages in the mailbox" : "Sequence number is higher than the number of messages");
+	if (saved)
+		uids_to_seqs(s, &s->saved, seqs_r);
 	return 0;
 }
 

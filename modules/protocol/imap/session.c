@@ -147,6 +147,25 @@ bool imap_no_args(struct cv_imap_cmd *cmd)
 	return false;
 }
 
+void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal)
+{
+	struct imap_cmd *own = imap_cmd(cmd);
+	uint64_t now = cv_time_mono_us();
+	struct cv_buf *out = imap_out(cmd);
+
+	cv_assert(!own->s->in_line);
+	if (own->s->set->imap_progress_interval == 0 || now - own->progress_us < own->s->set->imap_progress_interval * 1000 || done >= goal)
+		return;
+	own->progress_us = now;
+	/* RFC 9585 section 4: "if it contains the "]" character, it MUST be set to NIL". */
+	cv_buf_append_c(out, "* OK [INPROGRESS (");
+	if (cv_str_find(cmd->tag, ']') == SIZE_MAX)
+		cv_imap_append_string(out, cmd->tag);
+	else
+		cv_buf_append_c(out, "NIL");
+	cv_buf_printf(out, " %u %u)] Still working on it\r\n", done, goal);
+}
+
 /* ---- Waiting ---------------------------------------------------------------------------------------- */
 
 void imap_resume(struct cv_imap_cmd *cmd)
@@ -250,6 +269,7 @@ struct imap_cmd *imap_cmd_new(struct imap_session *s, const struct cv_imap_comma
 	cv_assert(s->cmd == NULL);
 	cmd->s = s;
 	cmd->phase = IMAP_PHASE_RUN;
+	cmd->progress_us = cv_time_mono_us();
 	cmd->pub = (struct cv_imap_cmd){
 		.api = &api,
 		.command = command,

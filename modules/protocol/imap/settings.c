@@ -56,6 +56,8 @@ static const struct cv_setting rows[] = {
 		"Figures in the log line of a session's end"),
 	CV_SETTING_SIZE(imap_settings, imap_max_line_length, "64k", 1024, 16777216,
 		"Longest command line, literals not counted"),
+	CV_SETTING_TIME(imap_settings, imap_progress_interval, "10s", 0, 86400000,
+		"How often the client is told about the progress of a long command; 0: never"),
 };
 
 const struct cv_settings_table imap_settings_table = CV_SETTINGS_TABLE(NULL, "IMAP", imap_settings, rows, check);

@@ -169,6 +169,7 @@ void imap_unselect(struct imap_session *s)
 	cv_mailbox_unref(&mailbox);
 	cv_vec_free(&s->events);
 	s->events_done = 0;
+	cv_ranges_free(&s->saved);
 	if (s->state == IMAP_STATE_SELECTED)
 		s->state = IMAP_STATE_AUTHENTICATED;
 	if (s->cmd != NULL)

@@ -11,7 +11,8 @@
 extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 
 #define CAPABILITIES                                                                                          \
-	"IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE"
+	"IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE " \
+	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS"
 
 static struct fake_worker *worker(void **state)
 {
@@ -642,6 +643,14 @@ static void status_checks_its_items(void **state)
 	fake_worker_free(&w);
 }
 
+static struct imap_settings settings = {
+	.imap_idle_notify_interval = 120000,
+	.imap_max_line_length = 65536,
+	.imap_logout_format = "out=%o %{appended}",
+	.imap_id_send = "name Post version * os *",
+	.imap_capability = "",
+};
+
 /* ---- SEARCH ------------------------------------------------------------------------------------------- */
 
 static void searches(void **state)
@@ -694,7 +703,36 @@ static void searches(void **state)
 	EXPECT(a, "b5 SEARCH NOT\r\n", "b5 BAD Search key is missing\r\n");
 	EXPECT(a, "b6 SEARCH 0\r\n", "b6 BAD Invalid sequence set in search\r\n");
 	EXPECT(a, "b7 SEARCH ()\r\n", "b7 BAD Search keys are missing\r\n");
+	EXPECT(a, "b9 SEARCH OLDER 0\r\n", "b9 BAD Missing or invalid interval in search\r\n");
+	EXPECT(a, "c1 SEARCH EMAILID a.b\r\n", "c1 BAD Missing or invalid object identifier in search\r\n");
+	EXPECT(a, "c2 SEARCH OR EMAILID M0123 THREADID T1\r\n", "* SEARCH\r\nc2 OK Search completed\r\n");
+	EXPECT(a, "c3 SEARCH RETURN (MAX) RETURN (MIN) ALL\r\n", "c3 BAD Unknown search key\r\n");
 	EXPECT(a, "b8 SEARCH MODSEQ x\r\n", "b8 BAD Missing or invalid number in search\r\n");
+	fake_worker_free(&w);
+}
+
+/* RFC 9585 section 4: PROGRESS and GOAL while the command works; "if it contains the "]" character, it MUST be set to NIL". */
+static void long_searches_tell_their_progress(void **state)
+{
+	struct fake_worker *w = worker(state);
+	struct imap_settings set = settings;
+	struct cv_session *a;
+	struct cv_buf message;
+
+	set.imap_progress_interval = 1;
+	fake_worker_set_conf(w, &imap_settings_table, &set);
+	a = fake_session_start(w, CV_STR("\1\1\0\0\0L"));
+	EXPECT(a, "", "~");
+	cv_buf_init(&message, SIZE_MAX);
+	cv_buf_append_c(&message, "Subject: long\r\n\r\n");
+	for (int i = 0; i < 400000; i++)
+		cv_buf_append_c(&message, "f\xc3\xbcr immer und ewig\r\n");
+	append(a, "INBOX", "", message.data);
+	append(a, "INBOX", "", "Subject: short\r\n\r\nx\r\n");
+	cv_buf_deinit(&message);
+	EXPECT(a, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
+	EXPECT(a, "p1 SEARCH BODY nothing\r\n", "* OK [INPROGRESS (\"p1\" 1 2)] Still working on it\r\n~* SEARCH\r\np1 OK Search completed\r\n");
+	EXPECT(a, "p]2 SEARCH BODY nothing\r\n", "* OK [INPROGRESS (NIL 1 2)] Still working on it\r\n~* SEARCH\r\np]2 OK Search completed\r\n");
 	fake_worker_free(&w);
 }
 
@@ -722,14 +760,6 @@ static void deep_search_programs_are_refused(void **state)
 
 /* ---- Settings ----------------------------------------------------------------------------------------- */
 
-static struct imap_settings settings = {
-	.imap_idle_notify_interval = 120000,
-	.imap_max_line_length = 65536,
-	.imap_logout_format = "out=%o %{appended}",
-	.imap_id_send = "name Post version * os *",
-	.imap_capability = "",
-};
-
 static void settings_are_followed(void **state)
 {
 	static const char *const words[] = { "delay-newmail", "tb-extra-mailbox-sep", "tb-lsub-flags", NULL };
@@ -743,7 +773,8 @@ static void settings_are_followed(void **state)
 	fake_worker_set_conf(w, &imap_settings_table, &set);
 	a = fake_session_start(w, resume);
 	EXPECT(a, "",
-		"L OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ SPECIAL-USE CONDSTORE XFOO] "
+		"L OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ SPECIAL-USE CONDSTORE "
+		"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS XFOO] "
 		"Logged in\r\n");
 	EXPECT(a, "a1 ID NIL\r\n", "* ID (\"name\" \"Post\" \"version\" \"~\" \"os\" \"Linux\")\r\na1 OK ID completed\r\n");
 	EXPECT(a, "a2 SELECT INBOX\r\n", "~a2 OK [READ-WRITE] Select completed\r\n");
@@ -799,6 +830,7 @@ int main(void)
 		cv_test(status_checks_its_items),
 		cv_test(searches),
 		cv_test(deep_search_programs_are_refused),
+		cv_test(long_searches_tell_their_progress),
 		cv_test(settings_are_followed),
 		cv_test(a_session_without_a_tag_is_refused),
 	};

@@ -7,6 +7,8 @@
 #include "modules/lib/imap/imap-flags.h"
 #include "modules/lib/imap/imap-match.h"
 #include "modules/lib/imap/imap-quote.h"
+#include "modules/lib/imap/imap-return.h"
+#include "modules/lib/imap/imap-sequence.h"
 #include "modules/lib/imap/imap-utf7.h"
 #include "t/lib/test.h"
 
@@ -261,6 +263,52 @@ static void flags_that_are_none_are_refused(void **state)
 
 		assert_int_equal(cv_imap_flags_parse(*state, atoms(state, rows[i]), &flags, &err), -1);
 		assert_true(err.public_text);
+	}
+}
+
+/* ---- Result options ------------------------------------------------------------------------------------ */
+
+static void partial_ranges_name_places(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t count, first, last; /* first 0: none */
+	} rows[] = {
+		{ "1:3", 5, 1, 3 }, { "3:1", 5, 1, 3 }, { "4:9", 5, 4, 5 }, { "6:9", 5, 0, 0 }, { "1:1", 0, 0, 0 }, { "-1:-1", 5, 5, 5 },
+		{ "-1:-3", 5, 3, 5 }, { "-3:-1", 5, 3, 5 }, { "-4:-9", 5, 1, 2 }, { "-6:-9", 5, 0, 0 }, { "1:4294967295", 5, 1, 5 },
+		{ "-1:-4294967295", 5, 1, 5 },
+	};
+	static const char *const wrong[] = { "", "1", "1:", ":1", "0:1", "1:0", "-1:1", "1:-1", "1:*", "1:2,3", "1:4294967296", "-:-1", "1:2 ", "-0:-1" };
+	struct cv_imap_partial partial;
+	uint32_t first, last;
+
+	(void)state;
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		assert_true(cv_imap_partial_parse(cv_str_c(rows[i].text), &partial));
+		assert_int_equal(cv_imap_partial_places(&partial, rows[i].count, &first, &last), rows[i].first != 0);
+		if (rows[i].first != 0) {
+			assert_int_equal(first, rows[i].first);
+			assert_int_equal(last, rows[i].last);
+		}
+	}
+	for (size_t i = 0; i < CV_COUNT_OF(wrong); i++)
+		assert_false(cv_imap_partial_parse(cv_str_c(wrong[i]), &partial));
+}
+
+static void saved_results_are_cut_off_sets(void **state)
+{
+	static const struct {
+		const char *set, *rest;
+		bool saved;
+	} rows[] = { { "$", "", true }, { "1,$", "1", true }, { "1:2,*,$", "1:2,*", true }, { "$,1", "$,1", false }, { "1$", "1$", false },
+		{ ",$", ",$", false }, { "", "", false }, { "12", "12", false } };
+
+	(void)state;
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		struct cv_str set = cv_str_c(rows[i].set);
+
+		assert_int_equal(cv_imap_sequence_cut_saved(&set), rows[i].saved);
+		assert_true(cv_str_eq_c(set, rows[i].rest));
 	}
 }
 

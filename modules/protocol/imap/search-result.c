@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT
+   Results of SEARCH and SORT on the wire: numbers, or ESEARCH data with sets (RFC 3501 section 7.2.5, RFC 4731 section 3, RFC 5182 section 2.4,
+   RFC 5267 section 3.1, RFC 9394 section 3). */
+#include <config.h>
+
+#include "search.h"
+
+#include "modules/lib/imap/imap-quote.h"
+
+/* ---- messages of a result ---------------------------------------------------------------------------- */
+
+size_t imap_result_count(const struct imap_result *result)
+{
+	return result->order != NULL ? result->count : (size_t)cv_ranges_numbers(result->ranges);
+}
+
+static bool next_seq(const struct imap_result *result, struct imap_iter *iter, size_t *next, uint32_t *seq_r)
+{
+	if (result->order == NULL)
+		return imap_iter_next(result->ranges, iter, seq_r);
+	if (*next >= result->count)
+		return false;
+	*seq_r = result->order[(*next)++];
+	return true;
+}
+
+static uint32_t first_seq(const struct imap_result *result)
+{
+	return result->order != NULL ? result->order[0] : result->ranges->data[0].first;
+}
+
+static uint32_t last_seq(const struct imap_result *result)
+{
+	return result->order != NULL ? result->order[result->count - 1] : result->ranges->data[result->ranges->count - 1].last;
+}
+
+static uint32_t number(const struct cv_imap_cmd *cmd, uint32_t seq)
+{
+	return cmd->uid ? cv_view_uid(cmd->view, seq) : seq;
+}
+
+static uint64_t modseq_of(const struct cv_imap_cmd *cmd, uint32_t seq)
+{
+	struct cv_row row;
+
+	(void)cv_view_row(cmd->view, seq, &row); /* of an expunged one: as last known */
+	return row.modseq;
+}
+
+static uint64_t highest_modseq(const struct cv_imap_cmd *cmd, const struct imap_result *result)
+{
+	struct imap_iter iter = { 0 };
+	size_t next = 0;
+	uint64_t modseq = 0;
+	uint32_t seq;
+
+	while (next_seq(result, &iter, &next, &seq))
+		modseq = CV_MAX(modseq, modseq_of(cmd, seq));
+	return modseq;
+}
+
+/* ---- the line ---------------------------------------------------------------------------------------- */
+
+void imap_result_begin_plain(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const char *name, const struct imap_result *result,
+	uint64_t modseq)
+{
+	*writer = (struct imap_result_writer){ .wanted = *result, .end = "" };
+	if (modseq > 0)
+		writer->end = imap_code_printf(cmd, " (MODSEQ %llu)", (unsigned long long)modseq);
+	cv_buf_printf(imap_out(cmd), "* %s", name);
+	imap_cmd_session(cmd)->in_line = true;
+}
+
+/* Which messages PARTIAL means: places of the result. */
+static void take_partial(struct imap_result_writer *writer, const struct cv_imap_partial *partial, const struct imap_result *result)
+{
+	struct imap_iter iter = { 0 };
+	size_t next = 0;
+	uint32_t first, last, seq;
+
+	writer->wanted = (struct imap_result){ .ranges = &writer->partial };
+	if (!cv_imap_partial_places(partial, (uint32_t)imap_result_count(result), &first, &last))
+		return;
+	if (result->order != NULL) {
+		writer->wanted = (struct imap_result){ .order = result->order + (first - 1), .count = last - first + 1 };
+		return;
+	}
+	for (uint32_t place = 1; place <= last && next_seq(result, &iter, &next, &seq); place++)
+		if (place >= first)
+			cv_ranges_add(&writer->partial, seq, seq);
+}
+
+static void add_all(struct cv_ranges *to, const struct imap_result *result)
+{
+	struct imap_iter iter = { 0 };
+	size_t next = 0;
+	uint32_t seq;
+
+	if (result->order == NULL) {
+		for (size_t i = 0; i < result->ranges->count; i++)
+			cv_ranges_add(to, result->ranges->data[i].first, result->ranges->data[i].last);
+		return;
+	}
+	while (next_seq(result, &iter, &next, &seq))
+		cv_ranges_add(to, seq, seq);
+}
+
+/* The tables of RFC 5182 section 2.4 and RFC 9394 section 3.2. */
+static void save(const struct imap_result_writer *writer, unsigned opts, const struct imap_result *result, struct cv_ranges *saved)
+{
+	if (imap_result_count(result) == 0)
+		return;
+	if ((opts & (CV_IMAP_RETURN_ALL | CV_IMAP_RETURN_COUNT)) != 0 ||
+		(opts & (CV_IMAP_RETURN_MIN | CV_IMAP_RETURN_MAX | CV_IMAP_RETURN_PARTIAL)) == 0) {
+		add_all(saved, result);
+		return;
+	}
+	if ((opts & CV_IMAP_RETURN_PARTIAL) != 0)
+		add_all(saved, &writer->wanted);
+	if ((opts & CV_IMAP_RETURN_MIN) != 0)
+		cv_ranges_add(saved, first_seq(result), first_seq(result));
+	if ((opts & CV_IMAP_RETURN_MAX) != 0)
+		cv_ranges_add(saved, last_seq(result), last_seq(result));
+}
+
+/* RFC 4731 section 3.2: of the messages that MIN and MAX name when nothing else is asked for, else "the highest mod-sequence for all messages being
+   returned". */
+static uint64_t result_modseq(const struct imap_result_writer *writer, const struct cv_imap_cmd *cmd, unsigned opts,
+	const struct imap_result *result)
+{
+	uint64_t modseq = 0;
+
+	if ((opts & (CV_IMAP_RETURN_ALL | CV_IMAP_RETURN_COUNT)) != 0 ||
+		(opts & (CV_IMAP_RETURN_MIN | CV_IMAP_RETURN_MAX | CV_IMAP_RETURN_PARTIAL)) == 0)
+		return highest_modseq(cmd, result);
+	if ((opts & CV_IMAP_RETURN_PARTIAL) != 0)
+		modseq = highest_modseq(cmd, &writer->wanted);
+	if ((opts & CV_IMAP_RETURN_MIN) != 0)
+		modseq = CV_MAX(modseq, modseq_of(cmd, first_seq(result)));
+	if ((opts & CV_IMAP_RETURN_MAX) != 0)
+		modseq = CV_MAX(modseq, modseq_of(cmd, last_seq(result)));
+	return modseq;
+}
+
+void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_imap_return *ret,
+	const struct imap_result *result, bool with_modseq, struct cv_ranges *saved_r)
+{
+	struct cv_buf *out = imap_out(cmd);
+	size_t count = imap_result_count(result);
+
+	*writer = (struct imap_result_writer){ .wanted = *result, .set = true, .end = "" };
+	if ((ret->opts & CV_IMAP_RETURN_PARTIAL) != 0)
+		take_partial(writer, &ret->partial, result);
+	if ((ret->opts & CV_IMAP_RETURN_SAVE) != 0)
+		save(writer, ret->opts, result, saved_r);
+	/* RFC 5182 section 1: alone, "the SAVE result option also suppresses any SEARCH response". */
+	if (ret->opts == CV_IMAP_RETURN_SAVE) {
+		writer->end = NULL;
+		return;
+	}
+	cv_buf_append_c(out, "* ESEARCH (TAG ");
+	cv_imap_append_string(out, cmd->tag);
+	cv_buf_append_c(out, cmd->uid ? ") UID" : ")");
+	/* RFC 4731 section 3.1: without matches MIN, MAX and ALL "MUST NOT" be there, COUNT must. */
+	if ((ret->opts & CV_IMAP_RETURN_MIN) != 0 && count > 0)
+		cv_buf_printf(out, " MIN %u", number(cmd, first_seq(result)));
+	if ((ret->opts & CV_IMAP_RETURN_MAX) != 0 && count > 0)
+		cv_buf_printf(out, " MAX %u", number(cmd, last_seq(result)));
+	if ((ret->opts & CV_IMAP_RETURN_COUNT) != 0)
+		cv_buf_printf(out, " COUNT %zu", count);
+	if (with_modseq && count > 0) {
+		uint64_t modseq = result_modseq(writer, cmd, ret->opts, result);
+
+		if (modseq > 0)
+			cv_buf_printf(out, " MODSEQ %llu", (unsigned long long)modseq);
+	}
+	imap_cmd_session(cmd)->in_line = true;
+	if ((ret->opts & CV_IMAP_RETURN_PARTIAL) != 0) {
+		cv_buf_append_c(out, " PARTIAL (");
+		cv_buf_append(out, ret->partial.text);
+		writer->end = imap_result_count(&writer->wanted) > 0 ? ")" : " NIL)";
+	} else if ((ret->opts & CV_IMAP_RETURN_ALL) != 0 && count > 0) {
+		cv_buf_append_c(out, " ALL");
+	} else {
+		writer->wanted = (struct imap_result){ .ranges = &writer->partial };
+	}
+}
+
+static void end_run(struct imap_result_writer *writer, struct cv_buf *out)
+{
+	if (!writer->run_open)
+		return;
+	cv_buf_append_char(out, writer->wrote ? ',' : ' ');
+	cv_buf_append_u64(out, writer->run_first);
+	if (writer->run_last != writer->run_first) {
+		cv_buf_append_char(out, ':');
+		cv_buf_append_u64(out, writer->run_last);
+	}
+	writer->wrote = true;
+	writer->run_open = false;
+}
+
+/* Numbers that follow each other become one range: sorted results keep their order. */
+static void put(struct imap_result_writer *writer, struct cv_buf *out, uint32_t n)
+{
+	if (!writer->set) {
+		cv_buf_append_char(out, ' ');
+		cv_buf_append_u64(out, n);
+		return;
+	}
+	if (writer->run_open && n == writer->run_last + 1) {
+		writer->run_last = n;
+		return;
+	}
+	end_run(writer, out);
+	writer->run_open = true;
+	writer->run_first = writer->run_last = n;
+}
+
+bool imap_result_write(struct imap_result_writer *writer, struct cv_imap_cmd *cmd)
+{
+	struct cv_buf *out = imap_out(cmd);
+	uint32_t seq;
+
+	if (writer->end == NULL)
+		return true;
+	while (imap_room(cmd) > 0) {
+		if (next_seq(&writer->wanted, &writer->iter, &writer->next, &seq)) {
+			put(writer, out, number(cmd, seq));
+			continue;
+		}
+		end_run(writer, out);
+		cv_buf_append_c(out, writer->end);
+		cv_buf_append_c(out, "\r\n");
+		imap_cmd_session(cmd)->in_line = false;
+		return true;
+	}
+	return false;
+}
+
+void imap_result_deinit(struct imap_result_writer *writer)
+{
+	cv_ranges_free(&writer->partial);
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+   The search program of a command and its evaluation in slices. */
+#include <config.h>
+
+#include "search.h"
+
+#include <culver/time.h>
+
+/* Messages that are looked for from the mailbox's end at most: their ranges are collected backwards. */
+#define FROM_END_MAX 1000u
+
+static void free_evaluation(void *ctx)
+{
+	struct imap_search *search = ctx;
+
+	cv_mailsearch_free(&search->evaluation);
+}
+
+/* RFC 5182 section 2.1: a NO with SAVE "sets the value of the search result variable to the empty sequence", a BAD does not. */
+static void nothing_saved(struct cv_imap_cmd *cmd, const struct imap_search *search)
+{
+	if ((search->ret.opts & CV_IMAP_RETURN_SAVE) != 0)
+		cv_ranges_free(&imap_cmd_session(cmd)->saved);
+}
+
+static void wrong(struct cv_imap_cmd *cmd, const struct imap_search *search, const struct cv_err *err)
+{
+	if (err->code != CV_ERR_INVALID)
+		nothing_saved(cmd, search);
+	if (err->code == CV_ERR_UNSUPPORTED)
+		imap_no(cmd, "BADCHARSET (US-ASCII UTF-8)", cv_err_public(err));
+	else
+		imap_bad_err(cmd, err);
+}
+
+/* When a few messages at one end are all that is asked for, the rest need not be looked at. */
+static void limit(struct imap_search *search)
+{
+	unsigned opts = search->ret.opts & ~(unsigned)CV_IMAP_RETURN_SAVE;
+
+	if (!search->ret.given)
+		return;
+	if (opts == CV_IMAP_RETURN_MIN)
+		cv_mailsearch_limit(search->evaluation, 1, false);
+	else if (opts == CV_IMAP_RETURN_MAX)
+		cv_mailsearch_limit(search->evaluation, 1, true);
+	else if (opts == CV_IMAP_RETURN_PARTIAL && (!search->ret.partial.from_end || search->ret.partial.last <= FROM_END_MAX))
+		cv_mailsearch_limit(search->evaluation, search->ret.partial.last, search->ret.partial.from_end);
+}
+
+bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_imap_arg *arg, bool charset_given,
+	struct cv_str charset)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	uint32_t count = cv_view_count(s->view);
+	/* Numbers that no message has find nothing here, also "*" in an empty mailbox: clients ask that all the time. */
+	const struct cv_imap_search_context context = {
+		.seq_star = count > 0 ? count : UINT32_MAX,
+		.uid_star = count > 0 ? cv_view_uid(s->view, count) : UINT32_MAX,
+		.saved = &s->saved,
+		.now_sec = cv_time_now_sec(),
+	};
+	struct cv_err err = { 0 };
+	int result = charset_given ? cv_imap_search_parse_charset(cmd->arena, charset, arg, &context, &search->program, &err) :
+				     cv_imap_search_parse(cmd->arena, arg, &context, &search->program, &err);
+
+	if (result < 0) {
+		wrong(cmd, search, &err);
+		return false;
+	}
+	if (search->program.modseq)
+		imap_enable_condstore(s, imap_out(cmd));
+	if (cv_mailsearch_new(s->view, search->program.root, &search->evaluation, &err) < 0) {
+		nothing_saved(cmd, search);
+		imap_fail(cmd, &err);
+		return false;
+	}
+	cv_arena_cleanup(cmd->arena, free_evaluation, search);
+	return true;
+}
+
+bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search)
+{
+	if (cv_mailsearch_done(search->evaluation) == 0)
+		limit(search);
+	if (cv_mailsearch_step(search->evaluation, IMAP_SLICE_US))
+		return true;
+	imap_progress(cmd, cv_mailsearch_done(search->evaluation), cv_mailsearch_goal(search->evaluation));
+	return false;
+}
+
+enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_ranges *saved)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct cv_err err = { 0 };
+	size_t failed = cv_mailsearch_failed(search->evaluation, &err);
+
+	if (failed > 0) {
+		nothing_saved(cmd, search);
+		cv_err_context(&err, "%zu messages could not be searched, the first", failed);
+		return imap_fail(cmd, &err);
+	}
+	if ((search->ret.opts & CV_IMAP_RETURN_SAVE) != 0) {
+		cv_ranges_free(&s->saved);
+		imap_uids_of(s, saved, false, &s->saved);
+	}
+	return imap_ok(cmd, cv_mailsearch_expunged(search->evaluation) ? "EXPUNGEISSUED" : NULL, "Search completed");
+}

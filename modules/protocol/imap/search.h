@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+   What SEARCH, SORT, THREAD and ESEARCH share: the search program of a command, its evaluation, and results on the wire. Private to the module. */
+#ifndef CV_IMAP_PROTOCOL_SEARCH_H
+#define CV_IMAP_PROTOCOL_SEARCH_H
+
+#include "imap-session.h"
+
+#include "modules/lib/imap/imap-return.h"
+#include "modules/lib/imap/imap-search.h"
+
+/* ---- search.c: from arguments to messages ------------------------------------------------------------ */
+
+/* Result options of SEARCH. */
+#define IMAP_SEARCH_RETURN                                                                                                                   \
+	(CV_IMAP_RETURN_MIN | CV_IMAP_RETURN_MAX | CV_IMAP_RETURN_ALL | CV_IMAP_RETURN_COUNT | CV_IMAP_RETURN_SAVE | CV_IMAP_RETURN_PARTIAL)
+
+struct imap_search {
+	struct cv_imap_return ret;
+	struct cv_imap_search program;
+	struct cv_mailsearch *evaluation; /* freed with the command */
+};
+
+/* Begin with the program in arg (and the charset, NULL ptr: as the program says) over the selected mailbox. False: the reply was made, and "$" is empty
+   when SAVE asked for that. */
+CV_MUST_CHECK bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_imap_arg *arg, bool charset_given,
+	struct cv_str charset);
+/* A slice. True when all messages were looked at; else tells the client about the progress when it is time. */
+bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search);
+/* The tagged reply behind the results. saved: sequence numbers for "$" when SAVE was asked for. */
+enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_ranges *saved);
+
+/* ---- search-result.c: results on the wire ------------------------------------------------------------- */
+
+/* Sequence numbers in the order of the result: those in order, or, when that is NULL, those in ranges. Borrowed. */
+struct imap_result {
+	const struct cv_ranges *ranges;
+	const uint32_t *order;
+	size_t count; /* of order */
+};
+size_t imap_result_count(const struct imap_result *result);
+
+/* An untagged response with a result, written while there is room. */
+struct imap_result_writer {
+	struct imap_result wanted;  /* what is still to be written, as numbers or as a set */
+	struct cv_ranges partial;   /* owned: what wanted borrows */
+	struct imap_iter iter;
+	size_t next;
+	bool set;                   /* in set syntax */
+	bool wrote;                 /* something of the set */
+	bool run_open;
+	uint32_t run_first, run_last;
+	const char *end;            /* what comes behind */
+};
+/* "* SEARCH", or what else name says, and all numbers; modseq 0: none. */
+void imap_result_begin_plain(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const char *name, const struct imap_result *result,
+	uint64_t modseq);
+/* "* ESEARCH (TAG …)" with the data that ret asks for. with_modseq: RFC 4731 section 3.2. saved_r, when SAVE is asked for, gets what "$" shall be. */
+void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_imap_return *ret,
+	const struct imap_result *result, bool with_modseq, struct cv_ranges *saved_r);
+/* Go on. True when the line is complete. */
+bool imap_result_write(struct imap_result_writer *writer, struct cv_imap_cmd *cmd);
+void imap_result_deinit(struct imap_result_writer *writer);
+
+#endif
