@@ -69,6 +69,33 @@ static void base_subjects_are_those_of_rfc5256(void **state CV_UNUSED)
 		{ "reply: x", "reply: x", false },
 		{ "Re: =?utf-8?q?Re=3A_gr=C3=BCn?=", "gr\u00FCn", true },
 		{ "Fwd: Fw: Re: (fwd)", "", true },
+		/* (2) repeats; what only looks like a trailer stays */
+		{ "a (fwd) b", "a (fwd) b", false },
+		{ "(fwd)", "", true },
+		{ "a(fwd)", "a", true },
+		/* (3) subj-refwd: no space between "re" and its letters, a blob may follow, ":" must */
+		{ "R e: a", "R e: a", false },
+		{ "fwd[a] : b", "b", true },
+		{ "fwdd: b", "fwdd: b", false },
+		{ "Re [a][b]: c", "Re [a][b]: c", false },
+		{ "Re [a]b: c", "Re [a]b: c", false },
+		{ "[a] [b] re: c", "c", true },
+		{ "[a] b re: c", "b re: c", false },
+		/* (4) a blob goes only when something is left: "last subj-blob is subj-base if subj-base would otherwise be empty" */
+		{ "[a]", "[a]", false },
+		{ "[]", "[]", false },
+		{ "[a] [b]", "[b]", false },
+		{ "[a] re: [b] [c]", "[c]", true },
+		{ "[a]b", "b", false },
+		{ "[a]]b", "]b", false },
+		/* (5), (6) and again from (2) */
+		{ "[a] [fwd: [b] re: c (fwd) ] (fwd)", "c", true },
+		{ "[fwd: a] b", "b", false },
+		{ "[fwd:]", "", true },
+		{ "[fwd: [a]]", "[a]", true },
+		{ "re: [fwd: re: [fwd: x] (fwd)]", "x", true },
+		/* decoded text takes part, with its spaces */
+		{ "=?us-ascii?q?Re=3A?= =?us-ascii?q?_=5Ba=5D_b?=", "b", true },
 	};
 	struct cv_buf out;
 

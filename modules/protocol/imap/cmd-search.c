@@ -26,6 +26,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 
 	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN, &search->search.ret, &err) < 0)
 		return imap_bad_err(cmd, &err);
+	search->search.completed = "Search completed";
+	search->search.mailbox_order = true;
 	if (!imap_search_begin(cmd, &search->search, arg, false, (struct cv_str){ NULL, 0 }))
 		return CV_IMAP_DONE;
 	search->saved = imap_ranges(cmd);

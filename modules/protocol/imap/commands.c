@@ -28,6 +28,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_rename,
 	&imap_cmd_search,
 	&imap_cmd_select,
+	&imap_cmd_sort,
 	&imap_cmd_status,
 	&imap_cmd_store,
 	&imap_cmd_subscribe,
@@ -40,7 +41,7 @@ static const struct cv_imap_command *const commands[] = {
 
 /* What is complete, and nothing else. */
 static const char capabilities[] = "IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE "
-	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS";
+	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS SORT SORT=DISPLAY ESORT";
 
 static bool has_form(const struct cv_imap_command *command, bool uid)
 {

@@ -38,7 +38,7 @@ static void limit(struct imap_search *search)
 {
 	unsigned opts = search->ret.opts & ~(unsigned)CV_IMAP_RETURN_SAVE;
 
-	if (!search->ret.given)
+	if (!search->ret.given || !search->mailbox_order)
 		return;
 	if (opts == CV_IMAP_RETURN_MIN)
 		cv_mailsearch_limit(search->evaluation, 1, false);
@@ -89,20 +89,24 @@ bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search)
 	return false;
 }
 
+enum cv_imap_result imap_search_failed(struct cv_imap_cmd *cmd, const struct imap_search *search, size_t count, struct cv_err *err)
+{
+	nothing_saved(cmd, search);
+	cv_err_context(err, "%zu messages could not be searched, the first", count);
+	return imap_fail(cmd, err);
+}
+
 enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_ranges *saved)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
 	struct cv_err err = { 0 };
 	size_t failed = cv_mailsearch_failed(search->evaluation, &err);
 
-	if (failed > 0) {
-		nothing_saved(cmd, search);
-		cv_err_context(&err, "%zu messages could not be searched, the first", failed);
-		return imap_fail(cmd, &err);
-	}
+	if (failed > 0)
+		return imap_search_failed(cmd, search, failed, &err);
 	if ((search->ret.opts & CV_IMAP_RETURN_SAVE) != 0) {
 		cv_ranges_free(&s->saved);
 		imap_uids_of(s, saved, false, &s->saved);
 	}
-	return imap_ok(cmd, cv_mailsearch_expunged(search->evaluation) ? "EXPUNGEISSUED" : NULL, "Search completed");
+	return imap_ok(cmd, cv_mailsearch_expunged(search->evaluation) ? "EXPUNGEISSUED" : NULL, search->completed);
 }

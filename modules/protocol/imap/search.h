@@ -15,8 +15,10 @@
 	(CV_IMAP_RETURN_MIN | CV_IMAP_RETURN_MAX | CV_IMAP_RETURN_ALL | CV_IMAP_RETURN_COUNT | CV_IMAP_RETURN_SAVE | CV_IMAP_RETURN_PARTIAL)
 
 struct imap_search {
+	const char *completed;            /* text of the OK */
 	struct cv_imap_return ret;
 	struct cv_imap_search program;
+	bool mailbox_order;               /* of the result: it may end when ret's messages are found */
 	struct cv_mailsearch *evaluation; /* freed with the command */
 };
 
@@ -28,6 +30,8 @@ CV_MUST_CHECK bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search
 bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search);
 /* The tagged reply behind the results. saved: sequence numbers for "$" when SAVE was asked for. */
 enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_ranges *saved);
+/* The NO when count messages could not be read, the first with err. */
+enum cv_imap_result imap_search_failed(struct cv_imap_cmd *cmd, const struct imap_search *search, size_t count, struct cv_err *err);
 
 /* ---- search-result.c: results on the wire ------------------------------------------------------------- */
 

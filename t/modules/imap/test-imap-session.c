@@ -12,7 +12,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 
 #define CAPABILITIES                                                                                          \
 	"IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE " \
-	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS"
+	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS SORT SORT=DISPLAY ESORT"
 
 static struct fake_worker *worker(void **state)
 {
@@ -711,6 +711,31 @@ static void searches(void **state)
 	fake_worker_free(&w);
 }
 
+/* Of long texts the beginning is kept; where that does not decide, all of it does. */
+static void long_subjects_are_sorted_to_their_end(void **state)
+{
+	static const char ends[] = { 'c', 'a', 'b', 'a' };
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = log_in(w);
+
+	for (size_t i = 0; i < CV_COUNT_OF(ends); i++) {
+		struct cv_buf message;
+
+		cv_buf_init(&message, SIZE_MAX);
+		cv_buf_append_c(&message, "Subject: ");
+		for (int n = 0; n < 20; n++)
+			cv_buf_append_c(&message, "forty octets of a subject, and some more\r\n ");
+		cv_buf_append_char(&message, ends[i]);
+		cv_buf_append_c(&message, "\r\n\r\n");
+		append(a, "INBOX", "", message.data);
+		cv_buf_deinit(&message);
+	}
+	EXPECT(a, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
+	EXPECT(a, "s1 SORT (SUBJECT) UTF-8 ALL\r\n", "* SORT 2 4 3 1\r\ns1 OK Sort completed\r\n");
+	EXPECT(a, "s2 SORT (REVERSE SUBJECT) UTF-8 ALL\r\n", "* SORT 1 3 2 4\r\ns2 OK Sort completed\r\n");
+	fake_worker_free(&w);
+}
+
 /* RFC 9585 section 4: PROGRESS and GOAL while the command works; "if it contains the "]" character, it MUST be set to NIL". */
 static void long_searches_tell_their_progress(void **state)
 {
@@ -774,7 +799,7 @@ static void settings_are_followed(void **state)
 	a = fake_session_start(w, resume);
 	EXPECT(a, "",
 		"L OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ SPECIAL-USE CONDSTORE "
-		"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS XFOO] "
+		"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS SORT SORT=DISPLAY ESORT XFOO] "
 		"Logged in\r\n");
 	EXPECT(a, "a1 ID NIL\r\n", "* ID (\"name\" \"Post\" \"version\" \"~\" \"os\" \"Linux\")\r\na1 OK ID completed\r\n");
 	EXPECT(a, "a2 SELECT INBOX\r\n", "~a2 OK [READ-WRITE] Select completed\r\n");
@@ -831,6 +856,7 @@ int main(void)
 		cv_test(searches),
 		cv_test(deep_search_programs_are_refused),
 		cv_test(long_searches_tell_their_progress),
+		cv_test(long_subjects_are_sorted_to_their_end),
 		cv_test(settings_are_followed),
 		cv_test(a_session_without_a_tag_is_refused),
 	};

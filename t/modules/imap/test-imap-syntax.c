@@ -333,6 +333,8 @@ int main(void)
 		test(date_times_come_back_the_same),
 		test(flags_and_keywords_are_told_apart),
 		test(flags_that_are_none_are_refused),
+		test(partial_ranges_name_places),
+		test(saved_results_are_cut_off_sets),
 		test(every_error_of_a_login_has_a_code),
 	};
 

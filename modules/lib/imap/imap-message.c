@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+   Header data of one message after another. */
+#include <config.h>
+
+#include "imap-message.h"
+
+int cv_imap_message_open(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, struct cv_err *err)
+{
+	struct cv_str record;
+
+	if (message->arena == NULL)
+		message->arena = cv_arena_new("message being sorted", NULL, 0);
+	if (cv_mail_open(view, seq, &message->mail, err) < 0 || cv_mail_record(message->mail, &record, err) < 0)
+		return -1;
+	return cv_parse_record_open(record, &message->record, err) < 0 ? -1 : 0;
+}
+
+void cv_imap_message_close(struct cv_imap_message *message)
+{
+	cv_mail_close(&message->mail);
+	message->octets = (struct cv_str){ NULL, 0 };
+	message->envelope = NULL;
+	if (message->arena != NULL)
+		cv_arena_reset(message->arena);
+}
+
+void cv_imap_message_deinit(struct cv_imap_message *message)
+{
+	cv_imap_message_close(message);
+	cv_arena_free(&message->arena);
+}
+
+static int get_octets(struct cv_imap_message *message, struct cv_err *err)
+{
+	return message->octets.ptr != NULL ? 0 : cv_mail_octets(message->mail, &message->octets, err);
+}
+
+/* The record had no room for it. */
+static int parse_again(struct cv_imap_message *message, struct cv_err *err)
+{
+	struct cv_message_reader *reader;
+	struct cv_message *parsed;
+	int result;
+
+	if (get_octets(message, err) < 0)
+		return -1;
+	reader = cv_message_reader_new_mem(cv_str_sub(message->octets, 0, cv_header_size(message->octets)));
+	result = cv_message_parse(message->arena, NULL, reader, &parsed, err);
+	cv_message_reader_free(&reader);
+	if (result < 0)
+		return -1;
+	message->envelope = parsed->root->envelope;
+	return 0;
+}
+
+int cv_imap_message_envelope(struct cv_imap_message *message, const struct cv_envelope **envelope_r, struct cv_err *err)
+{
+	int result = 1;
+
+	if (message->envelope == NULL) {
+		message->envelope = cv_new(message->arena, struct cv_envelope, 1);
+		result = cv_parse_record_envelope(&message->record, message->arena, message->envelope, err);
+		if (result == 0)
+			result = parse_again(message, err);
+	}
+	*envelope_r = message->envelope;
+	return result < 0 ? -1 : 0;
+}
+
+int cv_imap_message_field(struct cv_imap_message *message, const char *name, struct cv_buf *out, struct cv_err *err)
+{
+	struct cv_header_field field;
+	int result = cv_parse_record_field(&message->record, cv_str_c(name), out);
+
+	if (result >= 0)
+		return result;
+	if (get_octets(message, err) < 0)
+		return -1;
+	if (!cv_header_find(cv_str_sub(message->octets, 0, cv_header_size(message->octets)), cv_str_c(name), 0, &field))
+		return 0;
+	cv_header_unfold(out, field.value);
+	return 1;
+}
+
+int64_t cv_imap_message_sent(const struct cv_imap_message *message, int64_t internal_date)
+{
+	return message->record.date_valid ? message->record.date.sec : internal_date;
+}

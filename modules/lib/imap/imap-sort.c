@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT
+   Sorting messages: keys are read once for each message, then merged. */
+#include <config.h>
+
+#include "imap-sort.h"
+
+#include "imap-merge.h"
+#include "imap-message.h"
+
+#include <culver/search.h>
+#include <culver/time.h>
+
+/* Octets of a text that are kept in memory. */
+#define TEXT_KEPT 256u
+/* Comparisons of kept keys between two looks at the clock. */
+#define COMPARISONS_PER_LOOK 512u
+
+/* ---- the program ------------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *word;
+	enum cv_imap_sort_key key;
+} words[] = {
+	{ "ARRIVAL", CV_IMAP_SORT_ARRIVAL },
+	{ "CC", CV_IMAP_SORT_CC },
+	{ "DATE", CV_IMAP_SORT_DATE },
+	{ "DISPLAYFROM", CV_IMAP_SORT_DISPLAYFROM },
+	{ "DISPLAYTO", CV_IMAP_SORT_DISPLAYTO },
+	{ "FROM", CV_IMAP_SORT_FROM },
+	{ "SIZE", CV_IMAP_SORT_SIZE },
+	{ "SUBJECT", CV_IMAP_SORT_SUBJECT },
+	{ "TO", CV_IMAP_SORT_TO },
+};
+
+static bool find_key(const struct cv_imap_arg *arg, enum cv_imap_sort_key *key_r)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(words); i++) {
+		if (cv_imap_arg_is(arg, words[i].word)) {
+			*key_r = words[i].key;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void add_criterion(struct cv_imap_sort_program *program, enum cv_imap_sort_key key, bool reverse)
+{
+	for (size_t i = 0; i < program->count; i++)
+		if (program->criteria[i].key == key)
+			return;
+	program->criteria[program->count].key = key;
+	program->criteria[program->count].reverse = reverse;
+	program->count++;
+}
+
+int cv_imap_sort_parse(const struct cv_imap_arg *arg, struct cv_imap_sort_program *program_r, struct cv_err *err)
+{
+	enum cv_imap_sort_key key;
+
+	*program_r = (struct cv_imap_sort_program){ 0 };
+	if (!cv_imap_arg_list(arg, &arg) || arg == NULL)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Sort criteria are missing");
+	for (; arg != NULL; arg = arg->next) {
+		/* sort-criterion = ["REVERSE" SP] sort-key */
+		bool reverse = cv_imap_arg_is(arg, "REVERSE");
+
+		if (reverse)
+			arg = arg->next;
+		if (!find_key(arg, &key))
+			return cv_err_set_public(err, CV_ERR_INVALID, arg == NULL ? "Sort key is missing" : "Unknown sort key");
+		add_criterion(program_r, key, reverse);
+	}
+	return 0;
+}
+
+/* ---- keys -------------------------------------------------------------------------------------------- */
+
+void cv_imap_sort_address(struct cv_buf *out, const struct cv_address_list *list, bool display)
+{
+	const struct cv_address *address = list->count > 0 ? &list->items[0] : NULL;
+	size_t before = out->len;
+
+	if (address == NULL || address->kind == CV_ADDRESS_GROUP_END)
+		return;
+	/* RFC 5957 section 3: the decoded name, unless "the resulting octet string" is empty; then addr-mailbox@addr-host, of which a group's start has
+	   the mailbox only. */
+	if (display && address->name.ptr != NULL)
+		cv_header_decode(out, address->name);
+	if (out->len > before)
+		return;
+	cv_buf_append(out, address->mailbox);
+	if (display && address->host.ptr != NULL) {
+		cv_buf_append_char(out, '@');
+		cv_buf_append(out, address->host);
+	}
+}
+
+static bool is_text(enum cv_imap_sort_key key)
+{
+	return key != CV_IMAP_SORT_ARRIVAL && key != CV_IMAP_SORT_DATE && key != CV_IMAP_SORT_SIZE;
+}
+
+/* Append the text of a key as it is compared: by i;unicode-casemap (RFC 5256 section 7). */
+static int text_key(struct cv_imap_message *message, enum cv_imap_sort_key key, struct cv_buf *scratch, struct cv_buf *out, struct cv_err *err)
+{
+	const struct cv_envelope *envelope;
+	struct cv_buf value;
+	int result;
+
+	cv_buf_clear(scratch);
+	if (key == CV_IMAP_SORT_SUBJECT) {
+		cv_buf_init(&value, SIZE_MAX);
+		result = cv_imap_message_field(message, "Subject", &value, err);
+		if (result > 0)
+			(void)cv_subject_base(scratch, cv_buf_str(&value));
+		cv_buf_deinit(&value);
+		if (result < 0)
+			return -1;
+	} else {
+		bool display = key == CV_IMAP_SORT_DISPLAYFROM || key == CV_IMAP_SORT_DISPLAYTO;
+
+		if (cv_imap_message_envelope(message, &envelope, err) < 0)
+			return -1;
+		if (key == CV_IMAP_SORT_FROM || key == CV_IMAP_SORT_DISPLAYFROM)
+			cv_imap_sort_address(scratch, &envelope->from, display);
+		else
+			cv_imap_sort_address(scratch, key == CV_IMAP_SORT_CC ? &envelope->cc : &envelope->to, display);
+	}
+	cv_casemap(out, cv_buf_str(scratch));
+	return 0;
+}
+
+/* ---- the sorter -------------------------------------------------------------------------------------- */
+
+/* Of a message and a text criterion. */
+struct text {
+	size_t offset; /* in the pool */
+	uint32_t len;
+	bool cut;      /* there is more in the message */
+};
+
+union value {
+	int64_t number;
+	struct text text;
+};
+
+struct cv_imap_sorter {
+	struct cv_view *view;
+	struct cv_imap_sort_program program;
+	struct cv_ranges seqs;       /* owned */
+	uint32_t goal, done;         /* messages, and those whose keys were read */
+	size_t range;
+	uint32_t next;               /* 0: the range's start */
+	bool reads_messages;         /* a key that is not in the columns */
+	uint32_t *seq;               /* of row i: goal of them, rows are used */
+	uint32_t *order;             /* rows while it sorts, then sequence numbers */
+	union value *values;         /* of row i: program.count from i * program.count on */
+	uint32_t rows;
+	struct cv_buf pool;
+	bool merging, sorted;
+	struct cv_imap_merge merge;
+	uint64_t slow;               /* texts that were read again */
+	struct cv_imap_message message;
+	struct cv_buf scratch, first, second;
+	size_t failed;
+	struct cv_err first_error;
+};
+
+struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_ranges *seqs, const struct cv_imap_sort_program *program)
+{
+	struct cv_imap_sorter *sorter = cv_new0(struct cv_imap_sorter);
+
+	sorter->view = view;
+	sorter->program = *program;
+	for (size_t i = 0; i < seqs->count; i++)
+		cv_ranges_add(&sorter->seqs, seqs->data[i].first, seqs->data[i].last);
+	sorter->goal = (uint32_t)cv_ranges_numbers(seqs);
+	for (size_t i = 0; i < program->count; i++)
+		if (program->criteria[i].key != CV_IMAP_SORT_ARRIVAL && program->criteria[i].key != CV_IMAP_SORT_SIZE)
+			sorter->reads_messages = true;
+	if (sorter->goal > 0) {
+		sorter->seq = cv_calloc(sorter->goal, sizeof(*sorter->seq));
+		sorter->order = cv_calloc(sorter->goal, sizeof(*sorter->order));
+		sorter->values = cv_calloc((size_t)sorter->goal * program->count, sizeof(*sorter->values));
+	}
+	cv_buf_init(&sorter->pool, SIZE_MAX);
+	cv_buf_init(&sorter->scratch, SIZE_MAX);
+	cv_buf_init(&sorter->first, SIZE_MAX);
+	cv_buf_init(&sorter->second, SIZE_MAX);
+	return sorter;
+}
+
+void cv_imap_sorter_free(struct cv_imap_sorter **sorter_p)
+{
+	struct cv_imap_sorter *sorter = *sorter_p;
+
+	*sorter_p = NULL;
+	if (sorter == NULL)
+		return;
+	cv_imap_message_deinit(&sorter->message);
+	cv_imap_merge_deinit(&sorter->merge);
+	cv_ranges_free(&sorter->seqs);
+	cv_free(sorter->seq);
+	cv_free(sorter->order);
+	cv_free(sorter->values);
+	cv_buf_deinit(&sorter->pool);
+	cv_buf_deinit(&sorter->scratch);
+	cv_buf_deinit(&sorter->first);
+	cv_buf_deinit(&sorter->second);
+	cv_free(sorter);
+}
+
+static int keep_text(struct cv_imap_sorter *sorter, enum cv_imap_sort_key key, struct text *text, struct cv_err *err)
+{
+	struct cv_str kept;
+
+	cv_buf_clear(&sorter->first);
+	if (text_key(&sorter->message, key, &sorter->scratch, &sorter->first, err) < 0)
+		return -1;
+	kept = cv_str_sub(cv_buf_str(&sorter->first), 0, TEXT_KEPT);
+	text->offset = sorter->pool.len;
+	text->len = (uint32_t)kept.len;
+	text->cut = sorter->first.len > kept.len;
+	cv_buf_append(&sorter->pool, kept);
+	return 0;
+}
+
+static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, const struct cv_row *row, union value *values, struct cv_err *err)
+{
+	if (sorter->reads_messages && cv_imap_message_open(&sorter->message, sorter->view, seq, err) < 0)
+		return -1;
+	for (size_t i = 0; i < sorter->program.count; i++) {
+		enum cv_imap_sort_key key = sorter->program.criteria[i].key;
+
+		if (is_text(key)) {
+			if (keep_text(sorter, key, &values[i].text, err) < 0)
+				return -1;
+		} else if (key == CV_IMAP_SORT_SIZE) {
+			values[i].number = (int64_t)row->virtual_size;
+		} else if (key == CV_IMAP_SORT_ARRIVAL) {
+			values[i].number = row->internal_date;
+		} else {
+			values[i].number = cv_imap_message_sent(&sorter->message, row->internal_date);
+		}
+	}
+	return 0;
+}
+
+static void add_message(struct cv_imap_sorter *sorter, uint32_t seq)
+{
+	struct cv_err err = { 0 };
+	struct cv_row row;
+	int result;
+
+	if (!cv_view_row(sorter->view, seq, &row))
+		return;
+	result = read_keys(sorter, seq, &row, &sorter->values[(size_t)sorter->rows * sorter->program.count], &err);
+	cv_imap_message_close(&sorter->message);
+	if (result == 0) {
+		sorter->order[sorter->rows] = sorter->rows;
+		sorter->seq[sorter->rows++] = seq;
+	} else if (err.code != CV_ERR_EXPUNGED && sorter->failed++ == 0) {
+		sorter->first_error = err;
+	}
+}
+
+static bool next_seq(struct cv_imap_sorter *sorter, uint32_t *seq_r)
+{
+	while (sorter->range < sorter->seqs.count) {
+		const struct cv_range *range = &sorter->seqs.data[sorter->range];
+
+		if (sorter->next == 0)
+			sorter->next = range->first;
+		if (sorter->next <= range->last) {
+			*seq_r = sorter->next++;
+			return true;
+		}
+		sorter->range++;
+		sorter->next = 0;
+	}
+	return false;
+}
+
+/* ---- comparison -------------------------------------------------------------------------------------- */
+
+static struct cv_str kept_text(const struct cv_imap_sorter *sorter, const struct text *text)
+{
+	return cv_str_sub(cv_buf_str(&sorter->pool), text->offset, text->len);
+}
+
+/* All of a text whose kept beginning did not decide. One that can't be read any more is as long as what was kept. */
+static struct cv_str whole_text(struct cv_imap_sorter *sorter, uint32_t row, enum cv_imap_sort_key key, const struct text *text, struct cv_buf *to)
+{
+	struct cv_err err = { 0 };
+
+	sorter->slow++;
+	cv_buf_clear(to);
+	if (cv_imap_message_open(&sorter->message, sorter->view, sorter->seq[row], &err) < 0 ||
+		text_key(&sorter->message, key, &sorter->scratch, to, &err) < 0) {
+		cv_buf_clear(to);
+		cv_buf_append(to, kept_text(sorter, text));
+	}
+	cv_imap_message_close(&sorter->message);
+	return cv_buf_str(to);
+}
+
+static int compare_texts(struct cv_imap_sorter *sorter, uint32_t a, uint32_t b, size_t criterion)
+{
+	const struct text *x = &sorter->values[(size_t)a * sorter->program.count + criterion].text;
+	const struct text *y = &sorter->values[(size_t)b * sorter->program.count + criterion].text;
+	enum cv_imap_sort_key key = sorter->program.criteria[criterion].key;
+	int result = cv_str_cmp(kept_text(sorter, x), kept_text(sorter, y));
+
+	if (result != 0 || (!x->cut && !y->cut))
+		return result;
+	return cv_str_cmp(whole_text(sorter, a, key, x, &sorter->first), whole_text(sorter, b, key, y, &sorter->second));
+}
+
+static int compare(void *ctx, uint32_t a, uint32_t b)
+{
+	struct cv_imap_sorter *sorter = ctx;
+
+	for (size_t i = 0; i < sorter->program.count; i++) {
+		int result;
+
+		if (is_text(sorter->program.criteria[i].key)) {
+			result = compare_texts(sorter, a, b, i);
+		} else {
+			int64_t x = sorter->values[(size_t)a * sorter->program.count + i].number;
+			int64_t y = sorter->values[(size_t)b * sorter->program.count + i].number;
+
+			result = (x > y) - (x < y);
+		}
+		if (result != 0)
+			return sorter->program.criteria[i].reverse ? -result : result;
+	}
+	/* "an implicit sort criterion of "sequence number"": the sort is stable, and rows are in that order. */
+	return 0;
+}
+
+bool cv_imap_sorter_step(struct cv_imap_sorter *sorter, uint64_t budget_us)
+{
+	uint64_t start = cv_time_mono_us();
+	unsigned looks = 0;
+	uint32_t seq;
+
+	while (!sorter->merging) {
+		if (!next_seq(sorter, &seq)) {
+			cv_imap_merge_init(&sorter->merge, sorter->order, sorter->rows, compare, sorter);
+			sorter->merging = true;
+			break;
+		}
+		add_message(sorter, seq);
+		sorter->done++;
+		if (++looks % 16 == 0 && cv_time_mono_us() - start >= budget_us)
+			return false;
+	}
+	while (!sorter->sorted) {
+		uint64_t slow = sorter->slow;
+		size_t steps = COMPARISONS_PER_LOOK;
+
+		while (steps > 0 && !sorter->sorted && sorter->slow - slow < 16) {
+			size_t some = CV_MIN(steps, (size_t)32);
+
+			sorter->sorted = cv_imap_merge_step(&sorter->merge, some);
+			steps -= some;
+		}
+		if (!sorter->sorted && cv_time_mono_us() - start >= budget_us)
+			return false;
+	}
+	if (sorter->merge.compare != NULL) {
+		for (uint32_t i = 0; i < sorter->rows; i++)
+			sorter->order[i] = sorter->seq[sorter->order[i]];
+		cv_imap_merge_deinit(&sorter->merge);
+	}
+	return true;
+}
+
+const uint32_t *cv_imap_sorter_order(const struct cv_imap_sorter *sorter, size_t *count_r)
+{
+	cv_assert(sorter->sorted);
+	*count_r = sorter->rows;
+	return sorter->order;
+}
+
+size_t cv_imap_sorter_failed(const struct cv_imap_sorter *sorter, struct cv_err *err_r)
+{
+	if (sorter->failed > 0)
+		*err_r = sorter->first_error;
+	return sorter->failed;
+}
+
+uint32_t cv_imap_sorter_done(const struct cv_imap_sorter *sorter)
+{
+	return sorter->done;
+}
+
+uint32_t cv_imap_sorter_goal(const struct cv_imap_sorter *sorter)
+{
+	return sorter->goal;
+}
