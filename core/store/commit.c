@@ -529,9 +529,9 @@ int cv_txn_commit_wait(struct cv_txn **txn_p, struct cv_err *err)
 
 	txn->result_r = &result;
 	txn->err_r = err;
+	user->queue_needs_sync = true; /* before: without a loop the commit flushes by itself */
 	if (cv_txn_commit(txn_p, NULL, NULL, err) < 0)
 		return -1;
-	user->queue_needs_sync = true;
 	if (!cv_list_empty(&user->queue))
 		cv_user_flush(user);
 	return result;

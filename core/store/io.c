@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -27,6 +28,23 @@ void cv_file_set_fault(cv_file_fault_fn *fn, void *ctx)
 {
 	the_fault.fn = fn;
 	the_fault.ctx = ctx;
+}
+
+static struct {
+	cv_file_watch_fn *fn;
+	void *ctx;
+} the_watch;
+
+void cv_file_set_watch(cv_file_watch_fn *fn, void *ctx)
+{
+	the_watch.fn = fn;
+	the_watch.ctx = ctx;
+}
+
+static void tell(const struct cv_file_event *event)
+{
+	if (the_watch.fn != NULL)
+		the_watch.fn(the_watch.ctx, event);
 }
 
 static int fault(enum cv_file_op op, const char *name, size_t *len)
@@ -68,6 +86,25 @@ int cv_file_root(const char *path, int *fd_r, struct cv_err *err)
 	return cv_err_sys(err, e, "directory %s can't be opened", path);
 }
 
+/* The name of a directory that was made just now outlives a power cut. */
+static int sync_parent(const char *path)
+{
+	char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	int fd, e = 0;
+
+	(void)snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1 : (int)(slash - path), path);
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == EACCES ? 0 : errno; /* one that may be written to and not read: nothing more can be done */
+	if (fsync(fd) < 0)
+		e = errno;
+	else
+		tell(&(struct cv_file_event){ .op = CV_FILE_SYNC, .fd = fd });
+	(void)close(fd);
+	return e;
+}
+
 int cv_file_make_root(const char *path, unsigned mode, struct cv_err *err)
 {
 	char part[PATH_MAX];
@@ -81,7 +118,10 @@ int cv_file_make_root(const char *path, unsigned mode, struct cv_err *err)
 			continue;
 		memcpy(part, path, i);
 		part[i] = '\0';
-		if (mkdir(part, mode) < 0 && errno != EEXIST)
+		if (mkdir(part, mode) == 0) {
+			tell(&(struct cv_file_event){ .op = CV_FILE_MKDIR, .dir = AT_FDCWD, .name = part });
+			e = sync_parent(part);
+		} else if (errno != EEXIST)
 			e = errno;
 		/* A parent that may not be written to but is there is fine. */
 		if ((e == EACCES || e == EROFS) && access(part, F_OK) == 0)
@@ -96,8 +136,11 @@ int cv_file_open(int dir, const char *path, int flags, unsigned mode, int *fd_r,
 
 	if (e == 0) {
 		*fd_r = open_beneath(dir, path, flags, mode);
-		if (*fd_r >= 0)
+		if (*fd_r >= 0) {
+			if ((flags & O_CREAT) != 0)
+				tell(&(struct cv_file_event){ .op = CV_FILE_OPEN, .dir = dir, .name = path, .fd = *fd_r });
 			return 1;
+		}
 		e = errno;
 	}
 	*fd_r = -1;
@@ -154,8 +197,10 @@ int cv_file_mkdir(int dir, const char *path, unsigned mode, struct cv_err *err)
 		return -1;
 	e = mkdirat(parent, name, mode) == 0 ? 0 : errno;
 	release_parent(dir, parent);
-	if (e == 0)
+	if (e == 0) {
+		tell(&(struct cv_file_event){ .op = CV_FILE_MKDIR, .dir = dir, .name = path });
 		return 1;
+	}
 	return e == EEXIST ? 0 : cv_err_sys(err, e, "directory %s can't be made", path);
 }
 
@@ -181,6 +226,20 @@ int cv_file_mkdirs(int dir, const char *path, unsigned mode, struct cv_err *err)
 	return result;
 }
 
+/* For a watcher: a write at the descriptor's position, of what is before it now. */
+static void tell_write(int fd, struct cv_str written, bool at, uint64_t offset)
+{
+	off_t pos;
+
+	if (the_watch.fn == NULL || written.len == 0)
+		return;
+	if (!at) {
+		pos = lseek(fd, 0, SEEK_CUR);
+		offset = pos >= (off_t)written.len ? (uint64_t)pos - written.len : 0;
+	}
+	tell(&(struct cv_file_event){ .op = CV_FILE_WRITE, .fd = fd, .offset = offset, .data = written });
+}
+
 static int write_all(int fd, struct cv_str data, bool at, uint64_t offset, struct cv_err *err)
 {
 	size_t len = data.len, done = 0;
@@ -194,10 +253,13 @@ static int write_all(int fd, struct cv_str data, bool at, uint64_t offset, struc
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
-			return cv_err_sys(err, n < 0 ? errno : ENOSPC, "write of %zu octets failed", len);
+		if (n <= 0) {
+			e = n < 0 ? errno : ENOSPC;
+			break;
+		}
 		done += (size_t)n;
 	}
+	tell_write(fd, cv_str_sub(data, 0, done), at, offset);
 	return e == 0 ? 1 : cv_err_sys(err, e, "write of %zu octets failed", data.len);
 }
 
@@ -242,8 +304,10 @@ int cv_file_sync(int fd, bool whole, struct cv_err *err)
 		do
 			ret = whole ? fsync(fd) : fdatasync(fd);
 		while (ret < 0 && errno == EINTR);
-		if (ret == 0)
+		if (ret == 0) {
+			tell(&(struct cv_file_event){ .op = CV_FILE_SYNC, .fd = fd, .data_only = !whole });
 			return 1;
+		}
 		e = errno;
 	}
 	return cv_err_sys(err, e, "file can't be synced to disk");
@@ -257,8 +321,10 @@ int cv_file_truncate(int fd, uint64_t len, struct cv_err *err)
 		do
 			ret = ftruncate(fd, (off_t)len);
 		while (ret < 0 && errno == EINTR);
-		if (ret == 0)
+		if (ret == 0) {
+			tell(&(struct cv_file_event){ .op = CV_FILE_TRUNCATE, .fd = fd, .offset = len });
 			return 1;
+		}
 		e = errno;
 	}
 	return cv_err_sys(err, e, "file can't be cut");
@@ -287,6 +353,8 @@ static int two_names(int from_dir, const char *from, int to_dir, const char *to,
 		e = renameat2(from_parent, from_name, to_parent, to_name, flags) == 0 ? 0 : errno;
 	release_parent(from_dir, from_parent);
 	release_parent(to_dir, to_parent);
+	if (e == 0)
+		tell(&(struct cv_file_event){ .op = op, .dir = from_dir, .name = from, .to_dir = to_dir, .to_name = to });
 	return e == 0 ? 1 : cv_err_sys(err, e, "%s can't be %s to %s", from, verb, to);
 }
 
@@ -317,8 +385,10 @@ static int remove_name(int dir, const char *path, int flags, struct cv_err *err)
 	}
 	e = unlinkat(parent, name, flags) == 0 ? 0 : errno;
 	release_parent(dir, parent);
-	if (e == 0)
+	if (e == 0) {
+		tell(&(struct cv_file_event){ .op = CV_FILE_UNLINK, .dir = dir, .name = path });
 		return 1;
+	}
 	if (e == ENOENT || ((flags & AT_REMOVEDIR) != 0 && (e == ENOTEMPTY || e == EEXIST)))
 		return 0;
 	return cv_err_sys(err, e, "%s can't be removed", path);
@@ -385,6 +455,23 @@ void cv_file_unmap(void *map, size_t len)
 		(void)munmap(map, len);
 }
 
+/* For a watcher: what the kernel copied is read back. */
+static void tell_copied(int to, size_t len)
+{
+	off_t end = lseek(to, 0, SEEK_CUR);
+	char chunk[COPY_CHUNK];
+
+	while (the_watch.fn != NULL && len > 0 && end >= (off_t)len) {
+		off_t at = end - (off_t)len;
+		ssize_t n = pread(to, chunk, CV_MIN(len, sizeof(chunk)), at);
+
+		if (n <= 0)
+			return;
+		tell(&(struct cv_file_event){ .op = CV_FILE_WRITE, .fd = to, .offset = (uint64_t)at, .data = cv_str_mem(chunk, (size_t)n) });
+		len -= (size_t)n;
+	}
+}
+
 int cv_file_copy(int from, uint64_t offset, uint64_t len, int to, struct cv_err *err)
 {
 	off_t pos = (off_t)offset;
@@ -402,6 +489,7 @@ int cv_file_copy(int from, uint64_t offset, uint64_t len, int to, struct cv_err 
 		if (n <= 0)
 			break; /* other file system, old kernel, or the file is shorter: the loop below tells */
 		len -= (uint64_t)n;
+		tell_copied(to, (size_t)n);
 	}
 	while (len > 0) {
 		size_t n;

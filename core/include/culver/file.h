@@ -15,7 +15,7 @@
 
 /* An absolute directory, links followed: the mail root and the like, whose path the administrator set. */
 CV_EXPORT CV_MUST_CHECK int cv_file_root(const char *path, int *fd_r, struct cv_err *err);
-/* Makes it and its missing parents. */
+/* Makes it and its missing parents, durably. */
 CV_EXPORT CV_MUST_CHECK int cv_file_make_root(const char *path, unsigned mode, struct cv_err *err);
 /* flags as open(2); O_CLOEXEC and O_NOFOLLOW are added. */
 CV_EXPORT CV_MUST_CHECK int cv_file_open(int dir, const char *path, int flags, unsigned mode, int *fd_r, struct cv_err *err);
@@ -67,5 +67,20 @@ enum cv_file_op {
 typedef int cv_file_fault_fn(void *ctx, enum cv_file_op op, const char *name, size_t *len);
 /* NULL: none (as at start). */
 CV_EXPORT void cv_file_set_fault(cv_file_fault_fn *fn, void *ctx);
+
+/* What was done: every call that changes files or makes changes durable, once it has succeeded (a write that failed in its middle tells what was
+   written). What a power cut may leave follows from the sequence. */
+struct cv_file_event {
+	enum cv_file_op op;     /* OPEN (with O_CREAT only), MKDIR, WRITE, SYNC, TRUNCATE, RENAME, LINK, UNLINK (also of directories) */
+	int dir, to_dir;        /* of name and to_name; AT_FDCWD with an absolute name */
+	const char *name, *to_name;
+	int fd;                 /* OPEN: the new one; WRITE, SYNC, TRUNCATE */
+	bool data_only;         /* SYNC: fdatasync */
+	uint64_t offset;        /* WRITE; TRUNCATE: the new length */
+	struct cv_str data;     /* WRITE */
+};
+typedef void cv_file_watch_fn(void *ctx, const struct cv_file_event *event);
+/* NULL: none (as at start). */
+CV_EXPORT void cv_file_set_watch(cv_file_watch_fn *fn, void *ctx);
 
 #endif

@@ -211,6 +211,41 @@ static int move_control(struct maildir *st, const char *from, const char *to, st
 	return ret;
 }
 
+/* UIDVALIDITY and GUID as the UID list has them. */
+static void take_header(struct maildir *st, const char *path, struct cv_mailbox_ref *ref)
+{
+	struct cv_err ignored = { 0 };
+	struct maildir_uidlist list;
+	int root = -1, dir, top = strcmp(path, ".") == 0 && st->inbox >= 0 ? st->inbox : st->root;
+
+	if (st->own_control) {
+		if (cv_file_root(st->args->control_root, &root, &ignored) < 0)
+			return;
+		top = root;
+	}
+	if (cv_file_open(top, path, O_RDONLY | O_DIRECTORY, 0, &dir, &ignored) > 0 && maildir_uidlist_header(dir, &list, &ignored) > 0) {
+		ref->uidvalidity = list.uidvalidity;
+		memcpy(ref->guid, list.guid, sizeof(ref->guid));
+	}
+	cv_file_close(&dir);
+	cv_file_close(&root);
+}
+
+/* The folder is that of this mailbox, not of another one that got the name later or had it before: what is done again after a crash must not touch
+   those. One whose UID list names no mailbox is anyone's. */
+static int is_of(struct maildir *st, const char *path, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+{
+	static const uint8_t none[sizeof(mailbox->guid)];
+	struct cv_mailbox_ref there = { .uidvalidity = 0 };
+
+	if (memcmp(mailbox->guid, none, sizeof(none)) == 0)
+		return 1;
+	take_header(st, path, &there);
+	if (memcmp(there.guid, none, sizeof(none)) == 0 || memcmp(there.guid, mailbox->guid, sizeof(none)) == 0)
+		return 1;
+	return cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is another mailbox's", path);
+}
+
 static int not_inbox(const char *path, struct cv_err *err)
 {
 	return strcmp(path, ".") != 0 ? 1 : cv_err_set_public(err, CV_ERR_PERM, "INBOX can't be deleted or moved");
@@ -228,6 +263,8 @@ int maildir_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	ret = not_inbox(path, err);
 	if (ret > 0 && (ret = has_mailbox(st->root, path, err)) == 0)
 		ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", path);
+	if (ret > 0)
+		ret = is_of(st, path, mailbox, err);
 	cv_buf_init(&trash, MAILDIR_NAME_MAX);
 	if (ret > 0) {
 		/* Out of the way first: who delivers meanwhile then finds no folder, rather than one that empties under its hands. */
@@ -263,6 +300,8 @@ int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		ret = has_mailbox(st->root, from, err);
 	if (ret == 0)
 		ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
+	if (ret > 0)
+		ret = is_of(st, from, mailbox, err);
 	if (ret > 0) {
 		maildir_box_drop(st, from);
 		maildir_box_drop(st, to);
@@ -341,26 +380,6 @@ static int walk_one(void *ctx, const char *name, unsigned char type, struct cv_e
 	}
 	cv_buf_deinit(&path);
 	return 1;
-}
-
-/* UIDVALIDITY and GUID as the UID list has them. */
-static void take_header(struct maildir *st, const char *path, struct cv_mailbox_ref *ref)
-{
-	struct cv_err ignored = { 0 };
-	struct maildir_uidlist list;
-	int root = -1, dir, top = strcmp(path, ".") == 0 && st->inbox >= 0 ? st->inbox : st->root;
-
-	if (st->own_control) {
-		if (cv_file_root(st->args->control_root, &root, &ignored) < 0)
-			return;
-		top = root;
-	}
-	if (cv_file_open(top, path, O_RDONLY | O_DIRECTORY, 0, &dir, &ignored) > 0 && maildir_uidlist_header(dir, &list, &ignored) > 0) {
-		ref->uidvalidity = list.uidvalidity;
-		memcpy(ref->guid, list.guid, sizeof(ref->guid));
-	}
-	cv_file_close(&dir);
-	cv_file_close(&root);
 }
 
 static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx,

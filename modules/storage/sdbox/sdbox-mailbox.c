@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 
 #define DEPTH_MAX 100
@@ -73,16 +74,79 @@ static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 	return ret;
 }
 
+struct look {
+	bool has_messages;
+};
+
+static int look_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct look *look = ctx;
+
+	(void)err;
+	if (type != DT_DIR && strncmp(name, "u.", 2) == 0)
+		look->has_messages = true;
+	return 1;
+}
+
+static int has_messages(struct sdbox *st, const char *path, bool *has_r, struct cv_err *err)
+{
+	struct look look = { false };
+	int ret = cv_file_list(st->mailboxes, path, look_one, &look, err);
+
+	*has_r = look.has_messages;
+	return ret;
+}
+
+/* A folder that is another mailbox's, which is gone or was never recorded: its messages are not ours to show, and not ours to remove either. */
+static int put_aside(struct sdbox *st, const char *path, const struct cv_mailbox_ref *owner, struct cv_err *err)
+{
+	struct cv_buf aside;
+	bool has;
+	int ret = has_messages(st, path, &has, err);
+
+	if (ret < 0 || !has)
+		return ret;
+	cv_buf_init(&aside, PATH_MAX);
+	cv_buf_printf(&aside, "%s.of-", path);
+	cv_buf_append_hex(&aside, cv_str_mem(owner->guid, sizeof(owner->guid)));
+	ret = cv_buf_ok(&aside) ? cv_file_rename(st->mailboxes, path, st->mailboxes, aside.data, false, err) :
+				  cv_err_set(err, CV_ERR_LIMIT, "path of the folder is too long");
+	if (ret > 0)
+		cv_warn(NULL, "folder %s has messages of a mailbox that is not known any more; they are kept as %s",
+			cv_log_clean(cv_str_c(path)), cv_log_clean(cv_buf_str(&aside)));
+	cv_buf_deinit(&aside);
+	return ret;
+}
+
+/* The folder says whose it is now; one that was there before and says nothing (another program's) is taken. */
+static int own(struct sdbox *st, const char *path, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+{
+	int dir, ret;
+
+	if (cv_file_open(st->mailboxes, path, O_RDONLY | O_DIRECTORY, 0, &dir, err) < 0)
+		return -1;
+	ret = sdbox_owner_write(st, dir, mailbox, err);
+	if (ret > 0 && st->args->fsync != CV_FSYNC_NEVER)
+		ret = cv_file_sync(dir, true, err);
+	cv_file_close(&dir);
+	return ret;
+}
+
 int sdbox_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
 {
 	struct sdbox *st = st_p;
+	struct cv_mailbox_ref there;
 	char *path;
-	int made;
+	int made, ret;
 
 	if (sdbox_path(st, mailbox->name, &path, err) < 0)
 		return -1;
-	made = cv_file_mkdirs(st->mailboxes, path, st->args->dir_mode, err);
-	if (made > 0 && sync_path(st, path, err) < 0)
+	sdbox_dirs_close(st);
+	ret = sdbox_owner_read(st, path, &there, err);
+	if (ret > 0 && memcmp(there.guid, mailbox->guid, sizeof(there.guid)) != 0 && put_aside(st, path, &there, err) < 0)
+		ret = -1;
+	made = ret < 0 ? -1 : cv_file_mkdirs(st->mailboxes, path, st->args->dir_mode, err);
+	if (made >= 0 && (own(st, path, mailbox, err) < 0 || (made > 0 && sync_path(st, path, err) < 0)))
 		made = -1;
 	cv_free(path);
 	return made < 0 ? -1 : made > 0 ? 0 : 1;
@@ -111,7 +175,7 @@ static int remove_one(void *ctx, const char *name, unsigned char type, struct cv
 {
 	struct removing *removing = ctx;
 
-	return type == DT_DIR ? 1 : cv_file_unlink(removing->dir, name, err);
+	return type == DT_DIR || strcmp(name, SDBOX_OWNER) == 0 ? 1 : cv_file_unlink(removing->dir, name, err);
 }
 
 int sdbox_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
@@ -123,9 +187,17 @@ int sdbox_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 
 	if (sdbox_path(st, mailbox->name, &path, err) < 0)
 		return -1;
-	ret = sdbox_dir(st, path, &removing.dir, err);
+	sdbox_dirs_close(st);
+	ret = sdbox_owner_check(st, path, mailbox, err);
+	if (ret > 0)
+		ret = sdbox_dir(st, path, &removing.dir, err);
 	if (ret > 0)
 		ret = cv_file_list(removing.dir, ".", remove_one, &removing, err);
+	/* Last: as long as a message is there the folder says whose it is, after a power cut too. */
+	if (ret > 0 && st->args->fsync != CV_FSYNC_NEVER)
+		ret = cv_file_sync(removing.dir, true, err);
+	if (ret > 0 && cv_file_unlink(removing.dir, SDBOX_OWNER, err) < 0)
+		ret = -1;
 	sdbox_dirs_close(st);
 	if (ret > 0)
 		ret = remove_empty(st, path, err);
@@ -142,6 +214,28 @@ static void cut_last(char *path)
 	*slash = '\0';
 }
 
+/* A folder in the way that has no messages makes room. */
+static int make_room(struct sdbox *st, const char *path, struct cv_err *err)
+{
+	struct cv_err look_err = { 0 };
+	bool has;
+	int dir, ret;
+
+	if (has_messages(st, path, &has, &look_err) < 0) {
+		if (look_err.code == CV_ERR_NOTFOUND)
+			return 1;
+		*err = look_err;
+		return -1;
+	}
+	if (has)
+		return cv_err_set(err, CV_ERR_EXISTS, "mailbox folder %s is there and has messages", path);
+	if (cv_file_open(st->mailboxes, path, O_RDONLY | O_DIRECTORY, 0, &dir, err) < 0)
+		return -1;
+	ret = cv_file_unlink(dir, SDBOX_OWNER, err) < 0 ? -1 : 1;
+	cv_file_close(&dir);
+	return ret;
+}
+
 int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err)
 {
 	struct sdbox *st = st_p;
@@ -155,10 +249,17 @@ int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 		if (ret == 0)
 			ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
 	}
+	if (ret > 0)
+		ret = sdbox_owner_check(st, from, mailbox, err);
+	if (ret > 0)
+		ret = make_room(st, to, err);
 	if (ret > 0) {
 		to_parent = cv_strdup(to);
 		cut_last(to_parent);
 		ret = cv_file_mkdirs(st->mailboxes, to_parent, st->args->dir_mode, err);
+		/* Before the messages move there: their new name must not be durable in a directory that is not. */
+		if (ret > 0 && sync_path(st, to, err) < 0)
+			ret = -1;
 		cv_free(to_parent);
 	}
 	/* An empty folder in the way is replaced; one with messages makes it fail. */
@@ -223,6 +324,20 @@ static int walk_one(void *ctx, const char *entry, unsigned char type, struct cv_
 	return 1;
 }
 
+static int tell_mailbox(struct walk *walk, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err)
+{
+	struct cv_mailbox_ref ref = { .uidvalidity = 0 };
+	char *path;
+	int ret;
+
+	if (sdbox_path(walk->st, cv_str_c(walk->current.name), &path, err) < 0)
+		return -1;
+	ret = sdbox_owner_read(walk->st, path, &ref, err);
+	cv_free(path);
+	ref.name = cv_str_c(walk->current.name);
+	return ret < 0 || fn(ctx, &ref) < 0 ? -1 : 1;
+}
+
 int sdbox_mailbox_list(void *st_p, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err)
 {
 	struct walk walk = { .st = st_p };
@@ -233,9 +348,7 @@ int sdbox_mailbox_list(void *st_p, int (*fn)(void *ctx, const struct cv_mailbox_
 		walk.has_messages = false;
 		ret = cv_file_list(walk.st->mailboxes, walk.current.path, walk_one, &walk, err);
 		if (ret > 0 && walk.has_messages) {
-			const struct cv_mailbox_ref ref = { .name = cv_str_c(walk.current.name) };
-
-			ret = fn(ctx, &ref) < 0 ? -1 : 1;
+			ret = tell_mailbox(&walk, fn, ctx, err);
 		}
 		cv_free(walk.current.path);
 		cv_free(walk.current.name);

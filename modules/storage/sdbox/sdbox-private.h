@@ -4,7 +4,10 @@
    Under the root: "mailboxes/<name>/dbox-Mails/u.<uid>". Levels of the name are directories, in modified UTF-7. A message that is
    being saved is ".temp.…"; once it has a UID and its octets are complete it is ".culver.<uid>"; when the journal has it, it becomes
    "u.<uid>". Other programs look at "u." files only, so they never see what was not confirmed; a ".culver." file that was not
-   confirmed is replaced by the next message with that UID. */
+   confirmed is replaced by the next message with that UID.
+
+   Beside the messages, "culver-mailbox" says whose folder it is: what is done again after a crash must not touch one that got the name later. It is one
+   line: "culver-mailbox 1 <GUID in hexadecimal> <UIDVALIDITY>". Folders without it (other programs') are anyone's. */
 #ifndef CV_SDBOX_PRIVATE_H
 #define CV_SDBOX_PRIVATE_H
 
@@ -54,6 +57,15 @@ int sdbox_mailbox_delete(void *st, const struct cv_mailbox_ref *mailbox, struct 
 int sdbox_mailbox_rename(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err);
 int sdbox_mailbox_list(void *st, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err);
 int sdbox_sweep(void *st, struct cv_err *err);
+
+/* ---- whose folder it is (sdbox-owner.c) */
+#define SDBOX_OWNER "culver-mailbox"
+/* Write it into the directory of messages, durably but for its name. */
+CV_MUST_CHECK int sdbox_owner_write(const struct sdbox *st, int dir, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
+/* 1 with GUID and UIDVALIDITY in *mailbox_r, 0 when there is none that makes sense. */
+CV_MUST_CHECK int sdbox_owner_read(const struct sdbox *st, const char *path, struct cv_mailbox_ref *mailbox_r, struct cv_err *err);
+/* 1 when the folder is this mailbox's or anyone's; NOTFOUND when it is another's. */
+CV_MUST_CHECK int sdbox_owner_check(const struct sdbox *st, const char *path, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
 
 /* ---- file format (sdbox-file.c) */
 struct sdbox_head {
