@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+   sdbox: folders say whose they are, so that what is done again after a crash touches no other mailbox. */
+#include <config.h>
+
+#include "t/store/store-helper.h"
+#include <culver/file.h>
+
+#include <string.h>
+
+#define MAIL "Subject: x\r\n\r\nx\r\n"
+
+CV_EXPORT extern const struct cv_module sdbox_LTX_cv_module;
+
+struct folders {
+	struct cv_registry *registry;
+	const struct cv_storage *storage;
+	struct cv_storage_args args;
+	char root[600];
+	void *st;
+};
+
+static void folders_open(struct folders *f, void **state)
+{
+	struct cv_err err = { 0 };
+	size_t len;
+
+	*f = (struct folders){ .args = { .fsync = CV_FSYNC_OPTIMIZED, .dir_mode = 0700, .file_mode = 0600, .hostname = "test" } };
+	len = strlen(cv_test_dir(state));
+	assert_true(len < sizeof(f->root));
+	memcpy(f->root, cv_test_dir(state), len + 1);
+	f->args.root = f->args.index_root = f->args.control_root = f->root;
+	f->registry = cv_registry_new();
+	assert_ok(cv_module_add_static(f->registry, &sdbox_LTX_cv_module, &err));
+	assert_ok(cv_modules_load(f->registry, CV_ROLE_WORKER, &err));
+	f->storage = cv_provider_get(f->registry, CV_CAP_STORAGE, "sdbox");
+	assert_non_null(f->storage);
+	assert_ok(f->storage->open(&f->args, true, &f->st, &err));
+}
+
+static void folders_close(struct folders *f)
+{
+	f->storage->close(f->st);
+	cv_registry_free(&f->registry);
+}
+
+static struct cv_mailbox_ref mailbox(const char *name, uint8_t guid)
+{
+	struct cv_mailbox_ref ref = { .name = cv_str_c(name), .uidvalidity = 1000u + guid };
+
+	memset(ref.guid, guid, sizeof(ref.guid));
+	return ref;
+}
+
+static void save(struct folders *f, const struct cv_mailbox_ref *ref, uint32_t uid)
+{
+	const struct cv_storage_meta meta = { .uid = uid };
+	char text[CV_STORAGE_REF_MAX];
+	struct cv_err err = { 0 };
+	struct cv_str reference;
+	size_t len;
+	void *saving;
+
+	assert_ok(f->storage->save_begin(f->st, ref, 0, &saving, &err));
+	assert_ok(f->storage->save_write(saving, CV_STR(MAIL), &err));
+	assert_ok(f->storage->save_finish(saving, &meta, text, &len, &err));
+	assert_ok(f->storage->sync(f->st, &err));
+	reference = cv_str_mem(text, len);
+	assert_ok(f->storage->recorded(f->st, ref, &reference, 1, &err));
+}
+
+static void expect_message(struct folders *f, const struct cv_mailbox_ref *ref, const char *uid, bool there)
+{
+	struct cv_storage_blob blob;
+	char new_ref[CV_STORAGE_REF_MAX];
+	struct cv_err err = { 0 };
+	size_t len;
+	int ret = f->storage->open_ref(f->st, ref, cv_str_c(uid), &blob, new_ref, &len, &err);
+
+	assert_int_equal(ret, there ? 1 : -1);
+	if (there)
+		cv_file_close(&blob.fd);
+}
+
+static int find_ref(void *ctx, const struct cv_mailbox_ref *ref)
+{
+	struct cv_mailbox_ref *want = ctx;
+
+	if (cv_str_eq(ref->name, want->name)) {
+		memcpy(want->guid, ref->guid, sizeof(want->guid));
+		want->uidvalidity = ref->uidvalidity;
+	}
+	return 1;
+}
+
+static void the_list_tells_whose_folders_are(void **state)
+{
+	struct cv_mailbox_ref a = mailbox("A/B", 7), found = { .name = CV_STR("A/B") };
+	struct cv_err err = { 0 };
+	struct folders f;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &a, &err));
+	assert_ok(f.storage->mailbox_list(f.st, find_ref, &found, &err));
+	assert_memory_equal(found.guid, a.guid, sizeof(a.guid));
+	assert_int_equal(found.uidvalidity, 1007);
+	folders_close(&f);
+}
+
+static void another_mailboxs_folder_is_not_deleted(void **state)
+{
+	struct cv_mailbox_ref old = mailbox("A", 1), new = mailbox("A", 2);
+	struct cv_err err = { 0 };
+	struct folders f;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &new, &err));
+	save(&f, &new, 1);
+	assert_int_equal(f.storage->mailbox_delete(f.st, &old, &err), -1);
+	assert_int_equal(err.code, CV_ERR_NOTFOUND);
+	expect_message(&f, &new, "1", true);
+	assert_ok(f.storage->mailbox_delete(f.st, &new, &err));
+	expect_message(&f, &new, "1", false);
+	folders_close(&f);
+}
+
+static void another_mailboxs_folder_is_not_renamed(void **state)
+{
+	struct cv_mailbox_ref old = mailbox("A", 1), new = mailbox("A", 2), moved = mailbox("B", 2);
+	struct cv_err err = { 0 };
+	struct folders f;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &new, &err));
+	save(&f, &new, 1);
+	assert_int_equal(f.storage->mailbox_rename(f.st, &old, CV_STR("B"), &err), -1);
+	assert_int_equal(err.code, CV_ERR_NOTFOUND);
+	assert_ok(f.storage->mailbox_rename(f.st, &new, CV_STR("B"), &err));
+	expect_message(&f, &moved, "1", true);
+	folders_close(&f);
+}
+
+static void an_empty_folder_makes_room_for_a_rename_and_one_with_messages_does_not(void **state)
+{
+	struct cv_mailbox_ref a = mailbox("A", 1), b = mailbox("B", 2), c = mailbox("C", 3), moved = mailbox("B", 1);
+	struct cv_err err = { 0 };
+	struct folders f;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &a, &err));
+	assert_ok(f.storage->mailbox_create(f.st, &b, &err));
+	assert_ok(f.storage->mailbox_create(f.st, &c, &err));
+	save(&f, &a, 1);
+	save(&f, &c, 9);
+	assert_int_equal(f.storage->mailbox_rename(f.st, &a, CV_STR("C"), &err), -1);
+	assert_int_equal(err.code, CV_ERR_EXISTS);
+	assert_ok(f.storage->mailbox_rename(f.st, &a, CV_STR("B"), &err));
+	expect_message(&f, &moved, "1", true);
+	expect_message(&f, &c, "9", true);
+	folders_close(&f);
+}
+
+static void messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken(void **state)
+{
+	struct cv_mailbox_ref old = mailbox("A", 1), new = mailbox("A", 2);
+	struct cv_err err = { 0 };
+	struct folders f;
+	struct stat st;
+	int root;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &old, &err));
+	save(&f, &old, 1);
+	assert_ok(f.storage->mailbox_create(f.st, &new, &err));
+	expect_message(&f, &new, "1", false);
+	assert_ok(cv_file_root(f.root, &root, &err));
+	assert_int_equal(
+		cv_file_stat(root, "mailboxes/A/dbox-Mails.of-01010101010101010101010101010101/u.1", &st, &err), 1);
+	cv_file_close(&root);
+	folders_close(&f);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(the_list_tells_whose_folders_are),
+		cv_test(another_mailboxs_folder_is_not_deleted),
+		cv_test(another_mailboxs_folder_is_not_renamed),
+		cv_test(an_empty_folder_makes_room_for_a_rename_and_one_with_messages_does_not),
+		cv_test(messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken),
+	};
+
+	return store_tests_run(tests);
+}
