@@ -22,6 +22,7 @@
 /* The user's files may still be held by a worker whose spawner died: it is ending. */
 #define INUSE_RETRY_MS 100
 #define INUSE_TRIES 100
+#define BUSY_MS 1000
 #define LAST_WORDS_MS 200
 #define GROUPS_MAX 256
 #define KEPT_MEMORY (1 << 20)
@@ -348,6 +349,10 @@ static void on_idle(void *ctx)
 
 	if (busy(wp) || wp->stopping)
 		return;
+	if (cv_user_busy(wp->host.user)) {
+		cv_timer_set(wp->idle, BUSY_MS);
+		return;
+	}
 	cv_buf_init(&out, 16);
 	cv_put_u32(&out, wp->received);
 	tell(wp, CV_MSG_WORKER_IDLE, 0, &out);

@@ -41,9 +41,10 @@ uint64_t cv_journal_keep_seq(const struct cv_user *user)
 static int drop(struct cv_user *user, struct cv_err *err)
 {
 	int64_t now = cv_time_now_sec(), keep = (int64_t)(user->set->mail_journal_keep_time / 1000);
+	uint64_t seq = CV_MIN(cv_journal_keep_seq(user), cv_subscribers_keep_seq(user));
 
 	/* Without a time to keep them, a clock that was set back keeps nothing either. */
-	return cv_journal_drop(&user->journal, cv_journal_keep_seq(user), keep == 0 ? INT64_MAX : now - keep, err);
+	return cv_journal_drop(&user->journal, seq, keep == 0 ? INT64_MAX : now - keep, err);
 }
 
 /* ---- what is worth it ----------------------------------------------------------------------------------------- */

@@ -693,6 +693,7 @@ void cv_user_flush(struct cv_user *user)
 		cv_view_run_notify(user);
 	else
 		cv_timer_set(user->notify_timer, 0);
+	cv_subscribers_kick(user);
 	cv_checkpoint_consider(user);
 }
 

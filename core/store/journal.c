@@ -506,6 +506,22 @@ int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struc
 	return 1;
 }
 
+int cv_journal_next(struct cv_journal *journal, struct cv_journal_pos *pos, struct cv_buf *buf, struct cv_record_head *head_r,
+	struct cv_str *entries_r, struct cv_err *err)
+{
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		const struct cv_segment *segment = &journal->segments.data[i];
+
+		if (segment->number < pos->segment)
+			continue;
+		if (segment->number != pos->segment)
+			*pos = (struct cv_journal_pos){ segment->number, CV_SEGMENT_HEAD };
+		if (pos->offset < segment->len)
+			return cv_journal_read(journal, *pos, buf, head_r, entries_r, err);
+	}
+	return 0;
+}
+
 uint64_t cv_journal_tick(struct cv_journal *journal)
 {
 	uint64_t now = (uint64_t)(cv_time_now_us() / 1000) << 16;

@@ -88,6 +88,9 @@ struct cv_journal_pos cv_journal_end_pos(const struct cv_journal *journal);
 /* Read one record again. entries_r points into buf. */
 CV_MUST_CHECK int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf,
 	struct cv_record_head *head_r, struct cv_str *entries_r, struct cv_err *err);
+/* The record at *pos, or the first one behind it when a segment ends there (*pos is moved to it; segment 0: the first of all). 0: there is none yet. */
+CV_MUST_CHECK int cv_journal_next(struct cv_journal *journal, struct cv_journal_pos *pos, struct cv_buf *buf, struct cv_record_head *head_r,
+	struct cv_str *entries_r, struct cv_err *err);
 /* len octets of a segment. CORRUPT when there are fewer, NOTFOUND when the segment was dropped. */
 CV_MUST_CHECK int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, size_t len,
 	struct cv_err *err);

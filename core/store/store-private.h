@@ -301,6 +301,10 @@ struct cv_user {
 
 	struct cv_subscription *subscriptions;
 	size_t subscription_count;
+	bool subscribers_started, subscribers_running, subscribers_kicked;
+	bool subscribers_pending;       /* one has more to be told at once */
+	bool subscribers_uncertain;     /* one waits for flag changes that are not on disk */
+	uint64_t subscribers_synced_ms;
 	bool committed_hook, save_hook; /* some module wants to know, or to look at messages */
 };
 
@@ -465,6 +469,22 @@ void cv_watch_stop(struct cv_mailbox *mailbox);
 bool cv_hook_wanted(const struct cv_registry *reg, const char *hook);
 /* A published transaction: the committed hook. */
 void cv_subscribers_committed(struct cv_user *user, const struct cv_txn *txn);
+/* What a record changed but for the first `skip` changes, some hundred at a time. fn: 1 go on, 0 enough, -1 failed; the last of its answers. */
+typedef int cv_changes_fn(void *ctx, const struct cv_change *changes, size_t count);
+CV_MUST_CHECK int cv_changes_tell(struct cv_user *user, const struct cv_record_head *head, struct cv_str entries, uint64_t skip,
+	cv_changes_fn *fn, void *ctx);
+
+/* Subscribers with cursors (subscription.c). A failure of one is its own: it is logged and tried again. */
+void cv_subscribers_init(struct cv_user *user); /* before the journal is read: what they need stays */
+void cv_subscribers_start(struct cv_user *user);
+/* Something was published. */
+void cv_subscribers_kick(struct cv_user *user);
+/* A last slice, cursors to disk. */
+void cv_subscribers_close(struct cv_user *user);
+void cv_subscribers_free(struct cv_user *user);
+/* All records above this are still needed by a subscriber, within what mail_journal_subscriber_keep allows; UINT64_MAX: none is. Segments with such
+   records are not dropped. */
+uint64_t cv_subscribers_keep_seq(const struct cv_user *user);
 
 /* ---- Snapshots and state (mend.c, state.c, checkpoint.c) -------------------------------------------------------- */
 

@@ -14,6 +14,7 @@ struct cv_store_settings {
 	unsigned namespace_separator;  /* 0 '/', 1 '.' */
 	uint64_t mail_undelete_time, mail_journal_keep_time; /* ms */
 	uint64_t mail_journal_segment_size;                  /* octets */
+	uint64_t mail_journal_subscriber_keep;               /* octets */
 	uint64_t mail_snapshot_min_size;                     /* octets */
 	uint64_t mail_max_keyword_length;
 	uint64_t mail_max_keywords;

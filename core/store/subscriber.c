@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   The committed hook: what a transaction changed, read from its record once it is durable. */
+   What a record changed, as modules see it; the committed hook. */
 #include <config.h>
 
 #include "core/store/store-private.h"
@@ -12,24 +12,29 @@
 
 struct telling {
 	struct cv_user *user;
-	struct cv_change *changes;
+	struct cv_change *changes, scratch;
 	size_t count;
+	uint64_t skip; /* changes that were told already */
+	cv_changes_fn *fn;
+	void *ctx;
+	int result;    /* of fn: 1 while it takes more */
 };
 
 static void tell_now(struct telling *t)
 {
-	struct cv_hook_committed args = { .user = t->user, .changes = t->changes, .count = t->count };
-	struct cv_err err = { 0 };
-
-	if (t->count == 0)
-		return;
-	/* NOTIFY: a handler's failure is logged by the dispatcher and stops nobody. */
-	(void)cv_hook_run_committed(t->user->registry, &args, &err);
+	if (t->count > 0 && t->result > 0)
+		t->result = t->fn(t->ctx, t->changes, t->count);
 	t->count = 0;
 }
 
+/* The next one to be filled in. */
 static struct cv_change *next_change(struct telling *t)
 {
+	if (t->skip > 0) {
+		t->skip--;
+		t->scratch = (struct cv_change){ 0 };
+		return &t->scratch;
+	}
 	if (t->count == CHANGES_AT_ONCE)
 		tell_now(t);
 	t->changes[t->count] = (struct cv_change){ 0 };
@@ -83,7 +88,7 @@ static int tell_groups(struct telling *t, const struct cv_entry *entry, uint64_t
 
 	while ((more = cv_group_next(&groups, entry->kind, &group)) > 0) {
 		while ((more = cv_range_next(&group, &range)) > 0) {
-			for (uint64_t uid = range.first; uid <= range.last; uid++) {
+			for (uint64_t uid = range.first; uid <= range.last && t->result > 0; uid++) {
 				struct cv_change *change = next_change(t);
 
 				change->kind = kind_of(entry->kind);
@@ -138,28 +143,43 @@ bool cv_hook_wanted(const struct cv_registry *reg, const char *wanted)
 	return false;
 }
 
+int cv_changes_tell(struct cv_user *user, const struct cv_record_head *head, struct cv_str entries, uint64_t skip, cv_changes_fn *fn, void *ctx)
+{
+	struct telling t = { .user = user, .skip = skip, .fn = fn, .ctx = ctx, .result = 1 };
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
+
+	t.changes = cv_calloc(CHANGES_AT_ONCE, sizeof(*t.changes));
+	while (t.result > 0 && cv_entry_next(&reader, &entry) > 0 && tell_entry(&t, &entry, head->seq) == 0)
+		;
+	tell_now(&t);
+	cv_free(t.changes);
+	return t.result;
+}
+
+static int tell_committed(void *ctx, const struct cv_change *changes, size_t count)
+{
+	struct cv_user *user = ctx;
+	struct cv_hook_committed args = { .user = user, .changes = changes, .count = count };
+	struct cv_err err = { 0 };
+
+	/* NOTIFY: a handler's failure is logged by the dispatcher and stops nobody. */
+	(void)cv_hook_run_committed(user->registry, &args, &err);
+	return 1;
+}
+
 void cv_subscribers_committed(struct cv_user *user, const struct cv_txn *txn)
 {
-	struct telling t = { .user = user };
 	struct cv_record_head head;
 	struct cv_str entries;
-	struct cv_entry entry;
 	struct cv_err err = { 0 };
 	struct cv_buf buf;
 
 	if (!user->committed_hook)
 		return;
 	cv_buf_init(&buf, CV_RECORD_MAX);
-	if (cv_journal_read(&user->journal, txn->pos, &buf, &head, &entries, &err) < 0) {
+	if (cv_journal_read(&user->journal, txn->pos, &buf, &head, &entries, &err) < 0 ||
+		cv_changes_tell(user, &head, entries, 0, tell_committed, user) < 0)
 		cv_error(&user->log_ctx, "modules are not told of a change: %s", err.text);
-	} else {
-		struct cv_reader reader = cv_reader_init(entries);
-
-		t.changes = cv_calloc(CHANGES_AT_ONCE, sizeof(*t.changes));
-		while (cv_entry_next(&reader, &entry) > 0 && tell_entry(&t, &entry, head.seq) == 0)
-			;
-		tell_now(&t);
-		cv_free(t.changes);
-	}
 	cv_buf_deinit(&buf);
 }

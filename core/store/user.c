@@ -199,6 +199,7 @@ static int open_storage(struct cv_user *user, const struct cv_location *location
 static void free_user(struct cv_user *user)
 {
 	cv_mail_free_spare(user);
+	cv_subscribers_free(user);
 	cv_commit_deinit(user);
 	cv_work_deinit(user);
 	cv_checkpoint_deinit(user);
@@ -255,14 +256,9 @@ static int run_open_hook(struct cv_user *user, struct cv_err *err)
 {
 	struct cv_hook_user_open args = { .user = user };
 	enum cv_hook_result result;
-	const char *name = NULL;
-	size_t pos = 0;
 
 	if (user->registry == NULL)
 		return 1;
-	if (cv_provider_next(user->registry, CV_CAP_SUBSCRIBER, &pos, &name) != NULL)
-		return cv_err_set(err, CV_ERR_UNSUPPORTED,
-			"module \"%s\" wants journal records from a cursor of its own, which this version does not give: use the committed hook", name);
 	result = cv_hook_run_user_open(user->registry, &args, err);
 	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
 }
@@ -284,6 +280,7 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 		return cv_err_context(err, "%s", location.root);
 	cv_journal_deinit(&user->journal);
 	cv_journal_init(&user->journal, user->index_dir, user->storage_args.fsync, (uint32_t)user->set->mail_node_id, FILE_MODE);
+	cv_subscribers_init(user);
 	if (cv_user_recover(user, err) < 0)
 		return -1;
 	cv_work_run(user, true);
@@ -291,7 +288,10 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 		return -1;
 	if (cv_user_make_mailboxes(user, err) < 0)
 		return -1;
-	return run_open_hook(user, err);
+	if (run_open_hook(user, err) < 0)
+		return -1;
+	cv_subscribers_start(user);
+	return 1;
 }
 
 int cv_user_open(const struct cv_user_config *config, struct cv_user **user_r, struct cv_err *err)
@@ -318,6 +318,8 @@ void cv_user_close(struct cv_user **user_p)
 		return;
 	cv_assert(user->views.count == 0);
 	cv_user_flush(user);
+	cv_subscribers_close(user);
+	user->closing = true;
 	if (user->registry != NULL)
 		(void)cv_hook_run_user_close(user->registry, &args, &err);
 	cv_user_flush(user);
@@ -338,6 +340,11 @@ void cv_user_quiet(struct cv_user *user)
 	cv_window_deinit(&user->journal.window);
 	while (cv_map_next(user->mailboxes, &pos, &key, &value))
 		cv_cache_quiet(value);
+}
+
+bool cv_user_busy(const struct cv_user *user)
+{
+	return user->subscribers_pending;
 }
 
 const char *cv_user_name(const struct cv_user *user)

@@ -65,6 +65,8 @@ struct cv_user_config {
 CV_EXPORT CV_MUST_CHECK int cv_user_open(const struct cv_user_config *config, struct cv_user **user_r, struct cv_err *err);
 /* Syncs, writes snapshots when worth it, frees. All views, mails, transactions must be gone. */
 CV_EXPORT void cv_user_close(struct cv_user **user);
+/* The loop still has work of this user's that nobody waits for (journal subscribers): closing now puts it off to the next opening. */
+CV_EXPORT bool cv_user_busy(const struct cv_user *user);
 /* Nothing happens at the moment: gives back memory that only makes the next command faster. */
 CV_EXPORT void cv_user_quiet(struct cv_user *user);
 CV_EXPORT const char *cv_user_name(const struct cv_user *user);
@@ -325,13 +327,30 @@ struct cv_change {
 	uint8_t guid[16];             /* of the message */
 	uint16_t old_flags;           /* FLAGS, EXPUNGE: before the change */
 };
-/* Gets every record in order from its own durable cursor, a bounded slice a loop round; after a crash it goes on where it was (at least once). record
-   returning -1 is retried later. */
+/* Gets every record in order, at least once, from its own durable cursor: after a crash it goes on where it was, and may get the last records again.
+   It is never behind what a client was told, but may be later: a slice is told each time the loop comes round, and only what can't be taken back by a
+   failing disk. name (letters, digits, dash) is the cursor's file too: a new name is a new subscriber. What a handler keeps should be on disk when
+   it returns, or be made again after a crash: the cursor may be. */
+enum cv_subscriber_reset {
+	CV_SUBSCRIBER_NEW = 1, /* it has no cursor yet */
+	CV_SUBSCRIBER_LOST     /* records it has not seen were dropped (mail_journal_subscriber_keep) or damaged, or the cursor was */
+};
 struct cv_subscriber {
 	const char *name;
+	/* Once for each opening of the user, after the user_open hooks; -1 is tried again, later and later. May be NULL. */
 	int (*open)(struct cv_user *user, void **ctx_r, struct cv_err *err);
+	/* The changes of one record, or some of them when it has many: then the next ones come in the next call. modseq tells records apart. Names of
+	   mailboxes are those of now, absent when the mailbox is gone. -1: these are told again, later and later (1 s to 5 min). */
 	int (*record)(void *ctx, const struct cv_change *changes, size_t count, struct cv_err *err);
+	/* Before the user_close hooks. May be NULL. */
 	void (*close)(void *ctx);
+	/* What the subscriber has derived so far is not the whole: it has to look at the mailboxes as they are, now or step by step. Records follow from
+	   the oldest that is still there, so some will be of changes that it has found already. -1 is tried again. May be NULL. */
+	int (*reset)(void *ctx, enum cv_subscriber_reset why, struct cv_err *err);
 };
+static inline int cv_provide_subscriber(struct cv_registry *reg, const struct cv_subscriber *subscriber, struct cv_err *err)
+{
+	return cv_provide(reg, CV_CAP_SUBSCRIBER, subscriber->name, subscriber, sizeof(*subscriber), err);
+}
 
 #endif
