@@ -119,6 +119,8 @@ static void compose_items(struct fetch *fetch)
 		items |= CV_IMAP_FETCH_FLAGS;
 	if ((items & CV_IMAP_FETCH_FLAGS) != 0 && fetch->s->condstore)
 		items |= CV_IMAP_FETCH_MODSEQ;
+	if ((items & CV_IMAP_FETCH_FLAGS) != 0)
+		imap_write_new_keywords(fetch->s, out);
 	cv_buf_printf(out, "* %u FETCH (", fetch->seq);
 	if ((items & CV_IMAP_FETCH_UID) != 0) {
 		begin_item(out, "UID ", &first);

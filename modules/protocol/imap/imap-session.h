@@ -60,6 +60,7 @@ struct imap_session {
 	struct imap_cmd *cmd;       /* in progress, or NULL */
 	struct cv_view *view;       /* non-NULL in IMAP_STATE_SELECTED */
 	uint32_t recent_told;       /* number of the last RECENT response for view */
+	size_t keywords_told;       /* keywords of the mailbox in the last FLAGS response for view */
 	bool condstore;             /* a CONDSTORE enabling command was seen: MODSEQ is in every FETCH response */
 	bool in_line;            /* the output ends inside of a line or literal: no other line may be written */
 	unsigned bad_in_a_row;
@@ -167,6 +168,8 @@ void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, con
 void imap_write_counts(struct imap_session *s, struct cv_buf *out, uint32_t exists);
 /* "* FLAGS …" and "* OK [PERMANENTFLAGS …]". */
 void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out);
+/* The same if the mailbox has keywords that were not told yet: they must not come in a FETCH response before. */
+void imap_write_new_keywords(struct imap_session *s, struct cv_buf *out);
 /* The session becomes CONDSTORE-aware (RFC 7162 section 3.1). */
 void imap_enable_condstore(struct imap_session *s, struct cv_buf *out);
 void imap_select(struct imap_session *s, struct cv_view *view);

@@ -33,10 +33,18 @@ void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, con
 	cv_imap_append_flags(out, row->flags, row->recent, keywords, count);
 }
 
+void imap_write_new_keywords(struct imap_session *s, struct cv_buf *out)
+{
+	if (cv_mailbox_keyword(cv_view_mailbox(s->view), s->keywords_told).ptr != NULL)
+		imap_write_mailbox_flags(s, out);
+}
+
 void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, const struct cv_row *row, bool uid, bool flags)
 {
 	const char *space = "";
 
+	if (flags)
+		imap_write_new_keywords(s, out);
 	cv_buf_printf(out, "* %u FETCH (", seq);
 	if (uid) {
 		cv_buf_printf(out, "UID %u", row->uid);
@@ -61,6 +69,7 @@ void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out)
 
 	for (size_t i = 0; (name = cv_mailbox_keyword(mailbox, i)).ptr != NULL; i++)
 		*cv_vec_push(&keywords) = name;
+	s->keywords_told = keywords.count;
 	cv_buf_append_c(out, "* FLAGS (");
 	cv_imap_append_flags(out, CV_FLAG_ALL, false, keywords.data, keywords.count);
 	cv_buf_append_c(out, ")\r\n* OK [PERMANENTFLAGS (");
@@ -105,7 +114,7 @@ static void write_event(struct imap_session *s, struct cv_buf *out, const struct
 		}
 		break;
 	case CV_EVENT_KEYWORDS:
-		imap_write_mailbox_flags(s, out);
+		imap_write_new_keywords(s, out);
 		break;
 	case CV_EVENT_GONE:
 		break;
