@@ -11,6 +11,7 @@
 #include <culver/buf.h>
 #include <culver/log.h>
 #include <culver/mailbox.h>
+#include <culver/settings.h>
 #include <culver/map.h>
 #include <culver/time.h>
 
@@ -87,7 +88,10 @@ struct state {
 };
 
 struct program {
-	const char *driver, *fsync;
+	const char *driver;
+	bool always;          /* mail_fsync = always */
+	struct cv_arena *arena;
+	struct cv_conf *conf;
 	char dir[PATH_MAX];
 	struct cv_registry *registry;
 	struct cv_user *user;
@@ -160,7 +164,7 @@ static void stop_test(const struct program *p, const char *what, const struct cv
 static int open_user(struct program *p, const char *dir, struct cv_user **user_r, struct cv_err *err)
 {
 	char location[PATH_MAX + 32];
-	struct cv_user_config config = { .name = "alice", .mail_location = location, .registry = p->registry };
+	struct cv_user_config config = { .name = "alice", .mail_location = location, .registry = p->registry, .conf = p->conf };
 
 	(void)snprintf(location, sizeof(location), "%s:%s/home/mail", p->driver, dir);
 	return cv_user_open(&config, user_r, err);
@@ -390,7 +394,7 @@ static bool step_flags(struct program *p)
 	}
 	cv_ranges_free(&uids);
 	cv_mailbox_unref(&mailbox);
-	return wait || strcmp(p->fsync, "always") == 0;
+	return wait || p->always;
 }
 
 static void remove_chosen(struct box *box, const bool *chosen)
@@ -614,12 +618,44 @@ static void make_dir(char dir[PATH_MAX], const char *base)
 
 /* ---- programs and cuts ------------------------------------------------------------------------------------------------ */
 
+/* Settings that make snapshots and new journal segments often, or never. */
+static void choose_settings(struct program *p, const char *base)
+{
+	static const char *const small[] = { "mail_journal_segment_size = 65536", "mail_snapshot_min_size = 4096" };
+	const struct cv_settings_table *tables[8];
+	const struct cv_conf_problem *problems;
+	char path[PATH_MAX];
+	size_t count = 0, problem_count;
+	FILE *file;
+	int fd;
+
+	while (cv_mail_settings_tables[count] != NULL && count < CV_COUNT_OF(tables)) {
+		tables[count] = cv_mail_settings_tables[count];
+		count++;
+	}
+	(void)snprintf(path, sizeof(path), "%s/culver-cut.XXXXXX", base);
+	fd = mkstemp(path);
+	file = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (file == NULL)
+		stop_test(p, "settings file", NULL);
+	p->always = below(4) == 0;
+	fprintf(file, "mail_fsync = %s\n", p->always ? "always" : "optimized");
+	if (below(3) != 0)
+		fprintf(file, "%s\n%s\n", small[0], small[1]);
+	(void)fclose(file);
+	p->arena = cv_arena_new("settings", NULL, 0);
+	if (cv_conf_load(path, NULL, tables, count, p->arena, &p->conf, &problems, &problem_count) < 0)
+		stop_test(p, problems[0].text, NULL);
+	(void)unlink(path);
+}
+
 static void begin(struct program *p, const char *base)
 {
 	struct cv_mailbox_info info;
 	struct cv_err err = { 0 };
 	size_t pos = 0;
 
+	choose_settings(p, base);
 	make_dir(p->dir, base);
 	p->disk = disk_new(p->dir);
 	p->given = cv_map_new();
@@ -651,6 +687,7 @@ static void end(struct program *p)
 	cv_map_free(&p->given);
 	disk_free(&p->disk);
 	remove_tree(p->dir);
+	cv_arena_free(&p->arena);
 }
 
 /* The model's last state against the store itself: a mistake of the model or of the store without any cut. */
@@ -790,6 +827,43 @@ static void forget_later(struct program *p, size_t state)
 	}
 }
 
+/* The power fails again, while the first cut is being recovered from or just after. */
+static void check_second_cut(struct program *p, size_t at, const char *dir, const char *base, struct verdict *v)
+{
+	struct cv_user *user = NULL;
+	struct disk *disk = disk_new(dir);
+	struct cv_err err = { 0 };
+	struct cv_buf before, after;
+	size_t first = disk_calls(disk), second;
+	enum disk_luck luck = (enum disk_luck)below(DISK_LUCKS);
+	char again[PATH_MAX];
+	bool opened;
+
+	cv_buf_init(&before, SIZE_MAX);
+	cv_buf_init(&after, SIZE_MAX);
+	make_dir(again, base);
+	disk_record(disk, true);
+	opened = open_user(p, dir, &user, &err) > 0 && store_text(user, &before, &err) > 0;
+	disk_record(NULL, false);
+	cv_user_close(&user);
+	if (opened) {
+		second = first + below((uint32_t)(disk_calls(disk) - first) + 1);
+		disk_cut(disk, second, luck, random_u64(), again);
+		if (open_user(p, again, &user, &err) < 0 || store_text(user, &after, &err) < 0)
+			refuse(v, "after a second cut before call %zu of %zu (%s survives): %s", second, disk_calls(disk), disk_luck_name(luck),
+				err.text);
+		else if (match(p, at, after.data, v) == SIZE_MAX)
+			refuse(v, "after a second cut before call %zu of %zu, %s survives", second, disk_calls(disk), disk_luck_name(luck));
+		cv_user_close(&user);
+	} else {
+		refuse(v, "before a second cut: %s", err.text);
+	}
+	cv_buf_deinit(&before);
+	cv_buf_deinit(&after);
+	disk_free(&disk);
+	remove_tree(again);
+}
+
 static void check_cut(struct program *p, size_t at, enum disk_luck luck, uint64_t seed, const char *base, struct verdict *v)
 {
 	struct cv_user *user = NULL;
@@ -802,6 +876,10 @@ static void check_cut(struct program *p, size_t at, enum disk_luck luck, uint64_
 	cv_buf_init(&first, SIZE_MAX);
 	cv_buf_init(&again, SIZE_MAX);
 	disk_cut(p->disk, at, luck, seed, dir);
+	if (below(4) == 0) {
+		check_second_cut(p, at, dir, base, v);
+		goto out;
+	}
 	if (open_user(p, dir, &user, &err) < 0) {
 		refuse(v, "does not open: %s", err.text);
 		goto out;
@@ -927,7 +1005,7 @@ int main(int argc, char **argv)
 		return 2;
 	printf("campaign: %s, seed %llu\n", driver, (unsigned long long)seed);
 	while (totals.cuts < cuts) {
-		struct program p = { .driver = driver, .fsync = "optimized", .registry = load_modules() };
+		struct program p = { .driver = driver, .registry = load_modules() };
 
 		the_random = seed;
 		begin(&p, base);

@@ -6,6 +6,7 @@
 #include <culver/buf.h>
 #include <culver/map.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -274,6 +275,50 @@ static void watch(void *ctx, const struct cv_file_event *event)
 	errno = saved;
 }
 
+/* What is there at the beginning, as if it had been made and synced. */
+static void take_file(struct disk *disk, const char *path, uint32_t object)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct call *call;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		fatal(path);
+	call = add(disk, CALL_WRITE, object);
+	call->len = (size_t)st.st_size;
+	call->data = cv_malloc(call->len + 1);
+	if (read(fd, call->data, call->len) != (ssize_t)call->len || close(fd) < 0)
+		fatal(path);
+}
+
+static void take_tree(struct disk *disk, const char *path, uint32_t object)
+{
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	if (dir == NULL)
+		fatal(path);
+	while ((entry = readdir(dir)) != NULL) {
+		char child[PATH_MAX];
+		struct stat st;
+		uint32_t made;
+
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (snprintf(child, sizeof(child), "%s/%s", path, entry->d_name) >= (int)sizeof(child) || lstat(child, &st) < 0)
+			fatal(child);
+		made = new_object(disk, S_ISDIR(st.st_mode));
+		bind_name(disk, child + disk->root_len + 1, made);
+		if (S_ISDIR(st.st_mode))
+			take_tree(disk, child, made);
+		else
+			take_file(disk, child, made);
+		(void)add(disk, CALL_SYNC, made);
+	}
+	(void)closedir(dir);
+	(void)add(disk, CALL_SYNC, object);
+}
+
 struct disk *disk_new(const char *root)
 {
 	struct disk *disk = cv_new0(struct disk);
@@ -283,6 +328,7 @@ struct disk *disk_new(const char *root)
 	disk->root_len = strlen(disk->root);
 	disk->live = cv_map_new();
 	(void)new_object(disk, true);
+	take_tree(disk, disk->root, 0);
 	return disk;
 }
 

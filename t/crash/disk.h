@@ -8,7 +8,8 @@
 
 struct disk;
 
-/* Record what happens below root (absolute, empty, no link in it), whose own existence is taken for durable. */
+/* Record what happens below root (absolute, no link in it), whose own existence is taken for durable, as is all that is there already (the first calls
+   of the record make it). */
 struct disk *disk_new(const char *root);
 void disk_free(struct disk **disk);
 /* Begin or stop to observe this process's calls; one disk at a time. */
