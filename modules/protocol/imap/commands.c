@@ -32,6 +32,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_status,
 	&imap_cmd_store,
 	&imap_cmd_subscribe,
+	&imap_cmd_thread,
 	&imap_cmd_uid_expunge,
 	&imap_cmd_unselect,
 	&imap_cmd_unsubscribe,
@@ -41,7 +42,7 @@ static const struct cv_imap_command *const commands[] = {
 
 /* What is complete, and nothing else. */
 static const char capabilities[] = "IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE "
-	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS SORT SORT=DISPLAY ESORT";
+	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS";
 
 static bool has_form(const struct cv_imap_command *command, bool uid)
 {

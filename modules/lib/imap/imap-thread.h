@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+   Threading messages: ORDEREDSUBJECT and REFERENCES (RFC 5256 section 3), and REFS (draft-ietf-morg-inthread-01 section 4). Knows no mailbox: messages
+   are given one by one. */
+#ifndef CV_IMAP_THREAD_H
+#define CV_IMAP_THREAD_H
+
+#include <culver/buf.h>
+#include <culver/err.h>
+
+enum cv_imap_thread_algorithm {
+	CV_IMAP_THREAD_ORDEREDSUBJECT = 1,
+	CV_IMAP_THREAD_REFERENCES,
+	CV_IMAP_THREAD_REFS /* as REFERENCES, but subjects play no part, and threads are in the order of their latest internal dates */
+};
+
+/* False: unknown. */
+CV_MUST_CHECK bool cv_imap_thread_algorithm(struct cv_str name, enum cv_imap_thread_algorithm *algorithm_r);
+
+struct cv_imap_threads;
+struct cv_imap_threads *cv_imap_threads_new(enum cv_imap_thread_algorithm algorithm);
+void cv_imap_threads_free(struct cv_imap_threads **threads);
+
+/* What a message is threaded by: raw, unfolded values of its fields, absent where it has none. */
+struct cv_imap_thread_message {
+	uint32_t number;       /* what the result calls it */
+	int64_t sent, arrived; /* seconds since 1970 */
+	struct cv_str message_id, in_reply_to, references, subject;
+};
+/* Add the next message, in mailbox order. -1 with CV_ERR_LIMIT when the messages name too many others for the memory that their count allows. */
+CV_MUST_CHECK int cv_imap_threads_add(struct cv_imap_threads *threads, const struct cv_imap_thread_message *message, struct cv_err *err);
+/* After the last message: go on for about steps steps. True when all is threaded. */
+bool cv_imap_threads_step(struct cv_imap_threads *threads, size_t steps);
+/* After that: append "(…)(…)", about max octets at once. False at the end, when all was appended. */
+bool cv_imap_threads_write(struct cv_imap_threads *threads, struct cv_buf *out, size_t max);
+
+/* Append the normal form of the first message-id of *value, which goes behind it: without brackets, quotes and the space around its atoms, so that two
+   ways to write one are equal. False when there is none (msg-id = "<" id-left "@" id-right ">"); what has brackets and is none is passed over. */
+CV_MUST_CHECK bool cv_imap_thread_next_id(struct cv_str *value, struct cv_buf *out);
+
+#endif
