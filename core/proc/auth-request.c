@@ -479,6 +479,27 @@ static bool normalise(struct auth_request *request, struct cv_str name, struct c
 	return false;
 }
 
+/* True when the login may go on. */
+static bool begin_hook(struct auth_request *request)
+{
+	struct cv_hook_auth_begin args = { .request = &request->r };
+	struct cv_err err = { 0 };
+
+	switch (cv_hook_run_auth_begin(request->auth->registry, &args, &err)) {
+	case CV_HOOK_DENY:
+		fail_err(request, CV_ERR_PERM, &err);
+		return false;
+	case CV_HOOK_ERROR:
+		cv_error(&request->log, "hook auth_begin: %s", err.text);
+		fail(request, CV_ERR_TEMP, (struct cv_str){ 0 });
+		return false;
+	case CV_HOOK_PASS:
+	case CV_HOOK_DONE:
+		break;
+	}
+	return true;
+}
+
 /* What the mechanism said: user, and master_user when it was told two names. After it, user is who is authenticated, and login_user whom a master wants to be. */
 static bool set_user(struct auth_request *request)
 {
@@ -497,9 +518,14 @@ static bool set_user(struct auth_request *request)
 	r->orig_user = user;
 	request->log.user = user;
 	r->master_user = (struct cv_str){ 0 };
-	if (master.ptr == NULL && !auth_user_split_master(request->set, user, &user, &master))
-		return normalise(request, user, &r->user);
-	return normalise(request, user, &r->login_user) && normalise(request, master, &r->user);
+	if (master.ptr == NULL && !auth_user_split_master(request->set, user, &user, &master)) {
+		if (!normalise(request, user, &r->user))
+			return false;
+	} else if (!normalise(request, user, &r->login_user) || !normalise(request, master, &r->user)) {
+		return false;
+	}
+	/* Now that hooks can see who it is, and before any database is asked. */
+	return begin_hook(request);
 }
 
 /* ---- Mechanism ------------------------------------------------------------------------------------------------------ */
@@ -559,35 +585,12 @@ static void step(struct auth_request *request, struct cv_str response)
 	}
 }
 
-/* True when the login may go on. */
-static bool begin_hook(struct auth_request *request)
-{
-	struct cv_hook_auth_begin args = { .request = &request->r };
-	struct cv_err err = { 0 };
-
-	switch (cv_hook_run_auth_begin(request->auth->registry, &args, &err)) {
-	case CV_HOOK_DENY:
-		fail_err(request, CV_ERR_PERM, &err);
-		return false;
-	case CV_HOOK_ERROR:
-		cv_error(&request->log, "hook auth_begin: %s", err.text);
-		fail(request, CV_ERR_TEMP, (struct cv_str){ 0 });
-		return false;
-	case CV_HOOK_PASS:
-	case CV_HOOK_DONE:
-		break;
-	}
-	return true;
-}
-
 static void on_begin(void *ctx)
 {
 	struct auth_request *request = ctx;
 
 	/* From here on, so that the penalty comes on top. */
 	request->started_ms = cv_loop_now_ms(request->auth->loop);
-	if (!begin_hook(request))
-		return;
 	if (request->set->auth_ssl_require_client_cert && !request->r.cert_valid) {
 		auth_reason(request, "no valid client certificate (auth_ssl_require_client_cert)");
 		fail(request, CV_ERR_AUTH, (struct cv_str){ 0 });

@@ -301,7 +301,8 @@ int cv_user_open(const struct cv_user_config *config, struct cv_user **user_r, s
 	*user_r = NULL;
 	if (open_all(user, config, err) < 0) {
 		free_user(user);
-		return cv_err_context(err, "mail of %s", cv_log_clean(cv_str_c(config->name)));
+		/* A plugin's own words stay as they are. */
+		return err != NULL && err->public_text ? -1 : cv_err_context(err, "mail of %s", cv_log_clean(cv_str_c(config->name)));
 	}
 	*user_r = user;
 	return 1;

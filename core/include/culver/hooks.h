@@ -36,7 +36,7 @@ struct cv_hook_opts {
 
 /* ---- Arguments. Borrowed for the call; "may change" says what a handler may set. ------------------ */
 
-/* Before credentials are checked (auth). DENY refuses the login. */
+/* Before credentials are checked (auth): who wants to log in is known, and no database was asked yet. DENY refuses the login. */
 struct cv_hook_auth_begin {
 	const struct cv_auth_request *request;
 };

@@ -329,6 +329,14 @@ static void goodbye(void *state, const char *reason)
 	cv_pop3_set_state(client, CV_POP3_CLOSED);
 }
 
+/* A plugin wants no session: the login's reply says so. */
+static void refuse(struct cv_session *session, CV_UNUSED struct cv_str resume, const struct cv_err *err)
+{
+	struct cv_pop3_session client = { .session = session, .stream = cv_session_stream(session) };
+
+	cv_pop3_reply(&client, "-ERR %s%s", cv_pop3_response_code(err->code, true), cv_err_public(err));
+}
+
 static const struct cv_session_protocol protocol = {
 	.name = "pop3",
 	.max_input = CV_POP3_INPUT_MAX,
@@ -340,6 +348,7 @@ static const struct cv_session_protocol protocol = {
 	.timeout = timeout,
 	.goodbye = goodbye,
 	.end = end,
+	.refuse = refuse,
 };
 
 static int load(struct cv_registry *reg, CV_UNUSED enum cv_role role, struct cv_err *err)

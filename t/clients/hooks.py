@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Every hook runs where its comment says, a refusal reaches the client or MTA with its words and the right code, and nothing is half done;
+a journal subscriber gets every record, over kill -9 of its worker. With the test plugins in t/plugins/recorder."""
+import imaplib
+import os
+import poplib
+import re
+import shutil
+import signal
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from client import culver, fail, mail, need, run, same  # noqa: E402
+
+need("make", "pkg-config", "cc")
+here = os.path.dirname(os.path.abspath(__file__))
+
+
+def build(s):
+    env = dict(os.environ)
+    pc = [os.path.join(s.prefix, d, "pkgconfig") for d in ("lib", "lib64", "lib/x86_64-linux-gnu")]
+    env["PKG_CONFIG_PATH"] = ":".join(pc)
+    installed = run("pkg-config", "--variable=moduledir", "culver", env=env).stdout.strip()
+    work, modules = os.path.join(s.dir, "plugin"), os.path.join(s.dir, "modules")
+    shutil.copytree(os.path.join(here, "..", "plugins", "recorder"), work)
+    shutil.copytree(installed, modules)
+    if b"__asan" in open(s.binary("culverd"), "rb").read():
+        env["LDFLAGS"] = "-Wl,-z,nodefs -Wl,--unresolved-symbols=ignore-all"
+    run("make", "-C", work, "CFLAGS=-O1 -g -Werror", env=env)
+    run("make", "-C", work, "install", f"MODULE_DIR={modules}", env=env)
+    with open(s.conf) as f:
+        text = f.read()
+    with open(s.conf, "w") as f:
+        f.write(f"mail_plugin_dir = {modules}\n" + text)
+
+
+class Log:
+    """What the recorder wrote since the last look."""
+
+    def __init__(self, s):
+        self.s, self.at = s, 0
+
+    def lines(self):
+        with open(self.s.log, errors="replace") as f:
+            f.seek(self.at)
+            text = f.read()
+            self.at = f.tell()
+        return [m.group(1).strip() for m in re.finditer(r"\] ((?:hook|journal user=).*)", text)]
+
+    def wait(self, *wanted):
+        """The wanted lines in this order, others between them are fine; returns all."""
+        got, end = [], time.monotonic() + 10
+        while True:
+            got += self.lines()
+            rest = iter(got)
+            missing = [w for w in wanted if not any(w in line for line in rest)]
+            if not missing:
+                return got
+            if time.monotonic() > end:
+                fail(f"no line {missing[0]!r} in this order in:\n" + "\n".join(got) + "\n" + self.s.output()[-3000:])
+            time.sleep(0.02)
+
+
+class Imap:
+    """Tagged commands, answers as they come."""
+
+    def __init__(self, s, user=None):
+        self.sock = socket.create_connection(("127.0.0.1", s.ports["imap"]), 20)
+        self.file = self.sock.makefile("rb")
+        self.n = 0
+        self.file.readline()
+        if user:
+            same(self.cmd(f"LOGIN {user} {culver.PASSWORD}")[:2], "OK")
+
+    def cmd(self, text, literal=None):
+        self.n += 1
+        tag = f"t{self.n}"
+        self.untagged = []
+        self.sock.sendall(f"{tag} {text}".encode() + (f" {{{len(literal)}+}}\r\n".encode() + literal if literal is not None else b"") + b"\r\n")
+        while True:
+            line = self.file.readline().decode(errors="replace").rstrip("\r\n")
+            if not line:
+                return "closed"
+            if line.startswith(tag + " "):
+                return line[len(tag) + 1:]
+            self.untagged.append(line)
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+def crlf(text):
+    return text.replace("\n", "\r\n").encode()
+
+
+def logins(s, log):
+    m = Imap(s, "anna")
+    log.wait("hook auth_begin user=anna service=imap", "hook auth_success user=anna", "hook auth_result user=anna success=1 temporary=0",
+             "hook user_open user=anna", "hook session_start user=anna")
+    m.cmd("LOGOUT")
+    m.close()
+    log.wait("hook session_end user=anna")
+
+    m = Imap(s)
+    answer = m.cmd("LOGIN anna wrong")
+    same(answer[:27], "NO [AUTHENTICATIONFAILED] "[:27].ljust(26) + answer[26:27])
+    got = log.wait("hook auth_begin user=anna", "hook auth_result user=anna success=0 temporary=0")
+    if any("auth_success" in line for line in got):
+        fail("auth_success ran for a wrong password")
+    # GUARD: the words of who refuses reach the client, before and after the password was looked at.
+    for user, words in (("nobegin", "Closed on Sundays"), ("nosuccess", "Account is locked")):
+        answer = m.cmd(f"LOGIN {user} {culver.PASSWORD}")
+        if not re.match(r"NO \[(CONTACTADMIN|NOPERM|AUTHORIZATIONFAILED|AUTHENTICATIONFAILED)\] .*" + words, answer):
+            fail(f"{user}: {answer}")
+        log.wait(f"hook auth_begin user={user}", f"hook auth_result user={user} success=0 temporary=0")
+    answer = m.cmd(f"LOGIN broken {culver.PASSWORD}")
+    same(answer.startswith("NO [UNAVAILABLE]"), True, answer)
+    log.wait("hook auth_result user=broken success=0 temporary=1")
+    m.close()
+    for user, words in (("noopen", "Mail is closed"), ("nosession", "No sessions now")):
+        m = Imap(s)
+        answer = m.cmd(f"LOGIN {user} {culver.PASSWORD}")
+        if words not in answer + " ".join(m.untagged) or answer.startswith("OK"):
+            fail(f"{user}: {answer} {m.untagged}")
+        m.close()
+    for user, answer in (("nobegin", "[AUTH] Closed on Sundays"), ("nosession", "[AUTH] No sessions now"), ("noopen", "[SYS/PERM] Mail is closed")):
+        p = poplib.POP3("127.0.0.1", s.ports["pop3"], timeout=20)
+        try:
+            p.user(user)
+            p.pass_(culver.PASSWORD)
+            fail(f"POP3 {user} was let in")
+        except poplib.error_proto as e:
+            same(e.args[0], f"-ERR {answer}".encode())
+        p.close()
+    log.lines()
+
+
+def mailboxes(s, log):
+    m = Imap(s, "anna")
+    same(m.cmd("CREATE Work")[:2], "OK")
+    log.wait("hook mailbox_op create Work", "hook mailbox_op_done create Work", "journal user=anna")
+    same(m.cmd("SUBSCRIBE Work")[:2], "OK")
+    log.wait("hook mailbox_op subscribe Work", "hook mailbox_op_done subscribe Work")
+    same(m.cmd("RENAME Work Play")[:2], "OK")
+    log.wait("hook mailbox_op rename Work Play", "hook mailbox_op_done rename Work Play")
+    same(m.cmd("UNSUBSCRIBE Work")[:2], "OK")
+    log.wait("hook mailbox_op unsubscribe Work", "hook mailbox_op_done unsubscribe Work")
+    for command in ("CREATE forbidden", "RENAME Play forbidden", "SUBSCRIBE forbidden"):
+        same(m.cmd(command), "NO [NOPERM] This name is taboo", command)
+    got = log.lines()
+    same([line for line in got if "done" in line or "journal" in line], [], "nothing of what was refused")
+    m.cmd('LIST "" "*"')
+    same([line for line in m.untagged if "forbidden" in line], [])
+    same(m.cmd("DELETE Play")[:2], "OK")
+    log.wait("hook mailbox_op delete Play", "hook mailbox_op_done delete Play", "journal user=anna")
+    m.close()
+
+
+def saving(s, log):
+    m = Imap(s, "bert")
+    log.lines()
+    same(m.cmd("APPEND INBOX", crlf(mail("one")))[:2], "OK")
+    log.wait("hook message_save new to=INBOX", "hook commit save INBOX", "hook committed append INBOX uid=1")
+    for header, code in (("refuse", "NO [NOPERM] This message is not wanted"), ("quota", "NO [OVERQUOTA] Mailbox is full")):
+        same(m.cmd("APPEND INBOX", crlf(f"X-Save: {header}\n" + mail(header))), code)
+    answer = m.cmd("APPEND INBOX", crlf("X-Save: error\n" + mail("error")))
+    same(answer.startswith("NO [UNAVAILABLE]") and "secret" not in answer, True, answer)
+    same(m.cmd("APPEND INBOX", crlf("X-Save: no-copies\n" + mail("two")))[:2], "OK")
+    same(m.cmd("APPEND INBOX", crlf("X-Save: mark\n" + mail("three")))[:2], "OK")
+    m.cmd("SELECT INBOX")
+    m.cmd("FETCH 1:* (FLAGS)")
+    same([line for line in m.untagged if "FETCH" in line][-1].endswith("FLAGS (\\Flagged $Marked))") or
+         "$Marked" in m.untagged[-1], True, m.untagged)
+    log.lines()
+    same(m.cmd("COPY 1 Sent")[:2], "OK")
+    log.wait("hook message_save copy to=Sent", "hook commit copy Sent", "hook committed copy Sent uid=1")
+    same(m.cmd("COPY 1:3 Sent"), "NO [NOPERM] This message is not wanted")
+    same(m.cmd("MOVE 1:3 Sent"), "NO [NOPERM] This message is not wanted")
+    same(m.cmd("UID MOVE 1:* Sent"), "NO [NOPERM] This message is not wanted")
+    m.cmd("STATUS Sent (MESSAGES)")
+    same(m.untagged[-1], "* STATUS Sent (MESSAGES 1)", "nothing half done")
+    m.cmd("NOOP")
+    same([line for line in m.untagged if "EXPUNGE" in line], [])
+    log.lines()
+    same(m.cmd("STORE 1 +FLAGS ($Forbidden)"), "NO [NOPERM] This keyword is taboo")
+    same(m.cmd("STORE 1 +FLAGS (\\Seen)")[:2], "OK")
+    log.wait("hook commit flags INBOX", "hook commit flags INBOX", "hook committed flags INBOX uid=1")
+    same(m.cmd("MOVE 1 Trash")[:2], "OK")
+    log.wait("hook message_save move to=Trash", "hook commit copy Trash", "hook committed copy Trash uid=1", "hook committed expunge INBOX uid=1")
+    same(m.cmd("STORE 1 +FLAGS (\\Deleted)")[:2], "OK")
+    same(m.cmd("EXPUNGE")[:2], "OK")
+    log.wait("hook commit expunge INBOX", "hook committed expunge INBOX uid=2")
+    m.cmd("LOGOUT")
+    m.close()
+
+
+def delivery(s, log):
+    same(s.deliver("carl", mail("plain"))[0], 250)
+    log.wait("hook delivery recipient=carl from=sender@example.org", "hook message_save new to=INBOX", "hook commit save INBOX",
+             "hook committed append INBOX uid=1", "hook delivered mailbox=INBOX uid=1")
+    same(s.deliver("carl", "X-Deliver: junk\n" + mail("junk"))[0], 250)
+    log.wait("hook delivery", "hook message_save new to=Junk", "hook delivered mailbox=Junk uid=1")
+    same(s.deliver("carl", "X-Deliver: discard\n" + mail("discard"))[0], 250)
+    got = log.wait("hook delivery", "hook delivered mailbox=INBOX uid=0")
+    same([line for line in got if "message_save" in line or "committed" in line], [], "nothing is saved of what was discarded")
+    # A rule's no is permanent, with its words; what could not be told is not.
+    for header, code, words in (("X-Deliver: refuse", 550, "5.7.1 <carl> Not for this recipient"), ("X-Deliver: error", 451, "4.3.0 <carl> "),
+                                ("X-Save: refuse", 550, "5.7.1 <carl> This message is not wanted"), ("X-Save: error", 451, "4.3.0 <carl> "),
+                                ("X-Save: quota", 452, "4.2.2 <carl> Mailbox is full")):
+        got = s.deliver("carl", header + "\n" + mail("no"))
+        same((got[0], got[1][:len(words)]), (code, words), header)
+        same("secret" in got[1], False, got)
+    code, text = s.deliver("noopen", mail("no"))
+    same((code, "Mail is closed" in text), (550, True), text)
+    m = Imap(s, "carl")
+    m.cmd("STATUS INBOX (MESSAGES)")
+    same(m.untagged[-1], "* STATUS INBOX (MESSAGES 1)")
+    m.cmd("SELECT Junk")
+    m.cmd("FETCH 1 (FLAGS)")
+    same("\\Seen" in m.untagged[-1], True, m.untagged)
+    m.close()
+
+
+def workers(s):
+    out = {}
+    for d in os.listdir("/proc"):
+        if d.isdigit():
+            try:
+                title = open(f"/proc/{d}/cmdline", "rb").read().decode(errors="replace")
+            except OSError:
+                continue
+            found = re.search(r"worker: (\S+)", title.replace("\0", " "))
+            if found and open(f"/proc/{d}/status").read().find(f"\nUid:\t{s.run_as.pw_uid if s.run_as else os.getuid()}\t") >= 0:
+                out.setdefault(found.group(1), []).append(int(d))
+    return out
+
+
+def journal(s, log):
+    """Each change is told at least once, in the order of the modseqs but for what is told again after a crash."""
+    user = f"journal{os.getpid()}"
+    sent = []
+    log.lines()
+    for i in range(40):
+        if s.deliver(user, mail(f"j{i}"))[0] == 250:
+            sent.append(i)
+        if i % 8 == 5:
+            for pid in workers(s).get(user, []):
+                os.kill(pid, signal.SIGKILL)
+    same(len(sent) >= 30, True, len(sent))
+    m = Imap(s, user)
+    m.cmd("SELECT INBOX")
+    m.cmd("FETCH 1:* (UID)")
+    uids = [int(re.search(r"UID (\d+)", line).group(1)) for line in m.untagged if "FETCH" in line]
+    m.close()
+    told, end = [], time.monotonic() + 15
+    while time.monotonic() < end:
+        told += [line for line in log.lines() if line.startswith(f"journal user={user} ")]
+        have = {int(x.group(1)) for x in (re.search(r"append INBOX uid=(\d+)", line) for line in told) if x}
+        if have >= set(uids):
+            break
+        time.sleep(0.1)
+    missing = set(uids) - have
+    if missing:
+        fail(f"the subscriber was not told of UIDs {sorted(missing)}:\n" + "\n".join(told))
+    same(sum("reset=new" in line for line in told), 1, told[:3])
+    same(sum("reset=lost" in line for line in told), 0)
+    appends = [int(x.group(1)) for x in (re.search(r"append INBOX uid=(\d+)", line) for line in told) if x]
+    repeated = len(appends) - len(set(appends))
+    for a, b in zip(appends, appends[1:]):
+        if b > a + 1 and b not in uids[uids.index(a) + 1:uids.index(a) + 2]:
+            fail(f"UID {b} was told after {a}: {appends}")
+    print(f"journal: {len(uids)} messages told, {repeated} of them again after a crash")
+
+
+if not culver.storages():
+    fail("no storage module is installed")
+for storage in culver.storages():
+    s = culver.Server(storage=storage, settings="mail_plugins = recorder recorder-auth\n")
+    try:
+        build(s)
+        s.start()
+        log = Log(s)
+        for test in (logins, mailboxes, saving, delivery, journal):
+            test(s, log)
+            print(storage, test.__name__, "ok", flush=True)
+        s.stop()
+        log.wait("hook user_close user=")
+        same([line for line in s.complaints() if "killed by signal 9" not in line], [])
+    finally:
+        s.close()
