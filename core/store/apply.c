@@ -235,7 +235,16 @@ static int rows(struct cv_mailbox *mailbox, const struct cv_record_head *head, s
 
 /* ---- tree ------------------------------------------------------------------------------------------------- */
 
-static void create(struct cv_user *user, const struct cv_entry *entry)
+/* Name and subscription stand in the snapshots too, for when both states are lost: a snapshot that has them as they were needs the record. */
+static void needs_record(struct cv_name *name, const struct cv_record_head *head)
+{
+	struct cv_mailbox *mailbox = name != NULL ? name->mailbox : NULL;
+
+	if (mailbox != NULL && mailbox->older_need == 0 && head->seq > mailbox->older_seq)
+		mailbox->older_need = head->seq;
+}
+
+static void create(struct cv_user *user, const struct cv_record_head *head, const struct cv_entry *entry)
 {
 	struct cv_name *name = cv_tree_add(user, entry->name);
 	struct cv_mailbox *mailbox;
@@ -251,6 +260,7 @@ static void create(struct cv_user *user, const struct cv_entry *entry)
 	if (entry->uidvalidity > user->last_uidvalidity)
 		user->last_uidvalidity = entry->uidvalidity;
 	user->list_valid = false;
+	needs_record(name, head);
 }
 
 static void delete(struct cv_user *user, const struct cv_entry *entry)
@@ -261,12 +271,24 @@ static void delete(struct cv_user *user, const struct cv_entry *entry)
 		cv_mailbox_detach(mailbox);
 }
 
-static void subscribe(struct cv_user *user, const struct cv_entry *entry)
+static void subscribe(struct cv_user *user, const struct cv_record_head *head, const struct cv_entry *entry)
 {
 	struct cv_name *name = cv_tree_add(user, entry->name);
 
 	name->subscribed = entry->on;
+	needs_record(name, head);
 	cv_tree_prune(user, name);
+}
+
+static void rename_all(struct cv_user *user, const struct cv_record_head *head, const struct cv_entry *entry)
+{
+	size_t first, end;
+
+	cv_tree_rename(user, entry->name, entry->new_name);
+	needs_record(cv_tree_find(user, entry->new_name), head);
+	cv_tree_below(user, entry->new_name, &first, &end);
+	for (; first < end; first++)
+		needs_record(user->names.data[first], head);
 }
 
 static bool rename_is_possible(const struct cv_user *user, const struct cv_entry *entry)
@@ -282,17 +304,17 @@ static int tree_or_counts(struct cv_user *user, const struct cv_record_head *hea
 
 	switch (entry->kind) {
 	case CV_ENTRY_CREATE:
-		create(user, entry);
+		create(user, head, entry);
 		return 1;
 	case CV_ENTRY_RENAME:
 		if (rename_is_possible(user, entry))
-			cv_tree_rename(user, entry->name, entry->new_name);
+			rename_all(user, head, entry);
 		return 1;
 	case CV_ENTRY_DELETE:
 		delete(user, entry);
 		return 1;
 	case CV_ENTRY_SUBSCRIBE:
-		subscribe(user, entry);
+		subscribe(user, head, entry);
 		return 1;
 	case CV_ENTRY_ANNOTATE:
 		return 1;

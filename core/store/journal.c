@@ -321,7 +321,9 @@ static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last
 	void *map = NULL;
 	int fd, ret;
 
-	if (len <= CV_SEGMENT_HEAD && (scan->start.segment != segment->number || scan->start.offset <= len)) {
+	if (len <= CV_SEGMENT_HEAD) {
+		if (scan->start.segment == segment->number && scan->start.offset > len)
+			note_damage(scan->damage, segment, UINT64_MAX, "it was longer, and ends", len);
 		segment->scanned = true;
 		return 1;
 	}

@@ -169,13 +169,19 @@ static void note_lost(struct cv_journal_damage *damage, uint64_t lost, const cha
 		(void)snprintf(damage->what, sizeof(damage->what), "%s", what);
 }
 
-/* The segment that the journal ended in is not there any more. */
-static bool end_is_missing(struct cv_journal *journal, struct cv_journal_pos end)
+/* The segment that the journal ended in when the state was written is not there, and was not dropped because all in it was folded. */
+static bool end_is_missing(struct cv_journal *journal, struct cv_journal_pos end, uint64_t state_seq)
 {
 	if (end.segment == 0 || has_segment(journal, end.segment))
 		return false;
 	/* Its number is not used again: places in it are remembered elsewhere. */
 	journal->next_number = CV_MAX(journal->next_number, end.segment + 1);
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		const struct cv_segment *segment = &journal->segments.data[i];
+
+		if (segment->number > end.segment)
+			return !segment->damaged && segment->before_seq > state_seq;
+	}
 	return end.offset > CV_SEGMENT_HEAD;
 }
 
@@ -280,7 +286,7 @@ int cv_user_recover(struct cv_user *user, struct cv_err *err)
 	if (read_state(user, &info, err) < 0)
 		return -1;
 	given = journal->seq;
-	missing = end_is_missing(journal, info.end);
+	missing = end_is_missing(journal, info.end, user->state_seq);
 	short_of = is_short_of_state(user);
 	ret = short_of || user->state_seq == 0 ? list_snapshots(&replay, err) : 1;
 	user->recovering = true;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
    The state: tree and numbers of all mailboxes as of a sequence number, in one small file.
 
-   "state" (the one before it: "state.old"), numbers little-endian: u64 magic  u32 format version  u32 CRC-32C of what follows  u64 length of what
-   follows; then u64 sequence number  u64 highest one given out  u64 hybrid logical clock  u64 owner's epoch  u32 highest UIDVALIDITY
+   "state" (the one before it: "state.old"), numbers little-endian: u64 magic  u32 format version  u32 CRC-32C of the version and what follows  u64 length
+   of what follows; then u64 sequence number  u64 highest one given out  u64 hybrid logical clock  u64 owner's epoch  u32 highest UIDVALIDITY
    u32 segment and u64 offset where the journal ended  u64 sequence number up to which the storage's work is done, u32 count and that many records
    with work left (u64 sequence number, u32 segment, u64 offset, u32 length)  u32 count of names, and for each: str name, u8 bits (1 subscribed, 2
    has a mailbox), and for a mailbox: guid  u32 UIDVALIDITY, special use, UIDNEXT, first recent UID, messages, unseen, deleted, recent, first
@@ -113,6 +113,7 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 {
 	struct cv_err rename_err = { 0 };
 	struct cv_buf body, file;
+	uint32_t crc;
 	int ret;
 
 	cv_assert(!cv_user_unpublished(user));
@@ -121,7 +122,8 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 	put_state(&body, user);
 	cv_put_u64(&file, STATE_MAGIC);
 	cv_put_u32(&file, STATE_VERSION);
-	cv_put_u32(&file, cv_crc32c(0, body.data, body.len));
+	crc = cv_crc32c(0, file.data + 8, 4);
+	cv_put_u32(&file, cv_crc32c(crc, body.data, body.len));
 	cv_put_u64(&file, body.len);
 	cv_buf_append(&file, cv_buf_str(&body));
 	if (cv_buf_ok(&body) && cv_buf_ok(&file))
@@ -272,12 +274,12 @@ int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_i
 	*info_r = (struct cv_state_info){ 0 };
 	if (!cv_take_u64(&r, &magic) || magic != STATE_MAGIC || !cv_take_u32(&r, &version))
 		return cv_err_set(err, CV_ERR_CORRUPT, "it has no head");
+	if (!cv_take_u32(&r, &crc) || !cv_take_u64(&r, &len) || len != cv_reader_left(&r) ||
+		crc != cv_crc32c(cv_crc32c(0, octets.ptr + 8, 4), cv_reader_rest(&r).ptr, (size_t)len))
+		return cv_err_set(err, CV_ERR_CORRUPT, "it does not check");
 	if (version > STATE_VERSION)
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "state has format %u, this server knows up to %u: use the newer server again", version,
 			STATE_VERSION);
-	if (!cv_take_u32(&r, &crc) || !cv_take_u64(&r, &len) || len != cv_reader_left(&r) ||
-		crc != cv_crc32c(0, cv_reader_rest(&r).ptr, (size_t)len))
-		return cv_err_set(err, CV_ERR_CORRUPT, "it does not check");
 	if (!take_state(&r, user, info_r)) {
 		cv_state_forget(user);
 		return cv_err_set(err, CV_ERR_CORRUPT, "it makes no sense");

@@ -231,3 +231,20 @@ const char *store_dump_all(struct store *s, unsigned opts)
 	cv_buf_deinit(&out);
 	return text;
 }
+
+static struct cv_str line_of(const char *text)
+{
+	return cv_str_mem(text, strcspn(text, "\n"));
+}
+
+void store_assert_same_dump(const char *got, const char *want, const char *file, int line)
+{
+	if (strcmp(got, want) == 0)
+		return;
+	while (cv_str_eq(line_of(got), line_of(want))) {
+		got += line_of(got).len + 1;
+		want += line_of(want).len + 1;
+	}
+	print_error("got:  %.*s\nwant: %.*s\n", CV_STR_ARG(line_of(got)), CV_STR_ARG(line_of(want)));
+	_fail(file, line);
+}

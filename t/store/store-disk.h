@@ -39,5 +39,8 @@ enum dump_opts {
 };
 /* Names, subscriptions, UIDVALIDITY, counts, and of each message UID, flags, keywords, dates, sizes, GUID. In the test's arena. */
 const char *store_dump_all(struct store *s, unsigned opts);
+/* Two dumps are equal; else the first line that differs is printed. */
+#define assert_same_dump(got, want) store_assert_same_dump((got), (want), __FILE__, __LINE__)
+void store_assert_same_dump(const char *got, const char *want, const char *file, int line);
 
 #endif

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT
+   Files of the index directory that are lost, cut, changed or old: what comes back when the user is opened. And a disk that fails at every step of
+   folding the journal. */
+#include <config.h>
+
+#include "t/store/store-disk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAIL "From: a@example.org\r\nSubject: one\r\n\r\nHello\r\n"
+#define ALL (DUMP_NUMBERS | DUMP_OCTETS | DUMP_MODSEQS)
+#define SEGMENT 8192
+#define SNAPSHOT_MIN 2048
+#define BOXES 4
+
+static const char *const boxes[BOXES] = { "INBOX", "Sent", "lists/a", "lists/b" };
+static const char *const words[] = { NULL, "$Work", "$Junk", "todo" };
+
+static void open_small(struct store *s)
+{
+	store_open(s);
+	store_set_sizes(s, SEGMENT, SNAPSHOT_MIN);
+}
+
+static void changes(struct store *s, uint64_t *seed, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		const char *name = boxes[next_random(seed, BOXES)], *word = words[next_random(seed, CV_COUNT_OF(words))];
+		struct cv_mailbox *mailbox = store_get(s, name);
+		uint32_t first = 1 + next_random(seed, mailbox->uidnext);
+		char mail[200];
+
+		cv_mailbox_unref(&mailbox);
+		switch (next_random(seed, 5)) {
+		case 0:
+		case 1:
+			(void)snprintf(mail, sizeof(mail), MAIL "%u\r\n", next_random(seed, 1000000));
+			store_save_keyword(s, name, mail, (uint16_t)next_random(seed, 32), word);
+			break;
+		case 2:
+			store_expunge(s, name, first, first);
+			break;
+		default:
+			store_flags(s, name, first, first + next_random(seed, 3), (enum cv_flags_op)next_random(seed, 3),
+				(uint16_t)next_random(seed, 32), word);
+			break;
+		}
+	}
+}
+
+/* What was on disk at some times, and what the mail was then. */
+struct history {
+	struct disk old, before, now; /* now: the user was closed */
+	struct disk killed;           /* the same without closing: the last changes are in the journal alone */
+	const char *all, *mail;       /* dumps of now, with and without the numbers that may go on after damage */
+	uint32_t uidnext[BOXES];
+	uint64_t modseq[BOXES];
+};
+
+static void make_history(struct store *s, struct history *h, unsigned count)
+{
+	struct cv_err err = { 0 };
+	uint64_t seed = 3;
+
+	open_small(s);
+	for (size_t i = 2; i < BOXES; i++)
+		assert_ok(cv_mailbox_create(s->user, cv_str_c(boxes[i]), 0, &err));
+	assert_ok(cv_mailbox_subscribe(s->user, cv_str_c(boxes[2]), true, &err));
+	changes(s, &seed, count);
+	store_close(s);
+	disk_read(s, &h->old);
+	open_small(s);
+	changes(s, &seed, count);
+	store_close(s);
+	disk_read(s, &h->before);
+	open_small(s);
+	changes(s, &seed, count);
+	store_set_sizes(s, SEGMENT, 1 << 20); /* small enough for each mailbox to be folded when the user is closed */
+	disk_read(s, &h->killed);
+	h->all = store_dump_all(s, ALL);
+	h->mail = store_dump_all(s, DUMP_OCTETS);
+	for (size_t i = 0; i < BOXES; i++) {
+		struct cv_mailbox *mailbox = store_get(s, boxes[i]);
+
+		h->uidnext[i] = mailbox->uidnext;
+		h->modseq[i] = mailbox->highest_modseq;
+		cv_mailbox_unref(&mailbox);
+	}
+	store_close(s);
+	disk_read(s, &h->now);
+}
+
+static void free_history(struct history *h)
+{
+	disk_free(&h->old);
+	disk_free(&h->before);
+	disk_free(&h->now);
+	disk_free(&h->killed);
+}
+
+/* No UID and no MODSEQ that a client may have seen is given to something else. */
+static void nothing_goes_back(struct store *s, const struct history *h)
+{
+	for (size_t i = 0; i < BOXES; i++) {
+		struct cv_mailbox *mailbox = store_get(s, boxes[i]);
+		struct cv_mailbox_status status;
+		struct cv_err err = { 0 };
+
+		assert_ok(cv_mailbox_get_status(mailbox, &status, &err));
+		assert_true(status.uidnext >= h->uidnext[i]);
+		assert_true(status.highest_modseq >= h->modseq[i]);
+		assert_true(store_save(s, boxes[i], MAIL, 0) >= h->uidnext[i]);
+		assert_ok(cv_mailbox_get_status(mailbox, &status, &err));
+		assert_true(status.highest_modseq > h->modseq[i]);
+		cv_mailbox_unref(&mailbox);
+	}
+}
+
+/* Once is enough: what was healed stays, and nothing more is set aside. */
+static void healed_for_good(struct store *s)
+{
+	const char *before = store_dump_all(s, ALL & ~(unsigned)DUMP_OCTETS);
+	size_t aside;
+
+	store_close(s);
+	aside = disk_count(s, ".damaged-");
+	open_small(s);
+	assert_same_dump(store_dump_all(s, ALL & ~(unsigned)DUMP_OCTETS), before);
+	store_close(s);
+	assert_int_equal(disk_count(s, ".damaged-"), aside);
+}
+
+/* ---- one file ------------------------------------------------------------------------------------------------- */
+
+enum harm { HARM_DELETE, HARM_CUT, HARM_EMPTY, HARM_FLIP, HARM_MANY_FLIPS, HARM_GARBAGE, HARM_OLD, HARM_BEFORE, HARMS };
+
+static struct cv_str changed_copy(struct store *s, struct cv_str octets, uint64_t *seed, unsigned flips)
+{
+	char *copy = cv_arena_alloc(*s->state, octets.len + 1);
+
+	memcpy(copy, octets.ptr, octets.len);
+	for (; flips > 0 && octets.len > 0; flips--) {
+		uint32_t at = next_random(seed, (uint32_t)octets.len);
+
+		copy[at] = (char)(copy[at] ^ (char)(1u << next_random(seed, 8)));
+	}
+	return cv_str_mem(copy, octets.len);
+}
+
+/* False when this cannot be done to the file. */
+static bool do_harm(struct store *s, const struct history *h, const struct disk_file *file, enum harm harm, uint64_t *seed)
+{
+	const struct disk_file *other = disk_find(harm == HARM_OLD ? &h->old : &h->before, file->name);
+	struct cv_str octets = file->octets;
+
+	switch (harm) {
+	case HARM_DELETE:
+		disk_remove_file(s, file->name);
+		return true;
+	case HARM_CUT:
+		disk_put_file(s, file->name, cv_str_sub(octets, 0, next_random(seed, (uint32_t)octets.len)));
+		return true;
+	case HARM_EMPTY:
+		disk_put_file(s, file->name, CV_STR(""));
+		return true;
+	case HARM_FLIP:
+		disk_put_file(s, file->name, changed_copy(s, octets, seed, 1));
+		return true;
+	case HARM_MANY_FLIPS:
+		disk_put_file(s, file->name, changed_copy(s, octets, seed, 200));
+		return true;
+	case HARM_GARBAGE:
+		disk_put_file(s, file->name, changed_copy(s, octets, seed, (unsigned)octets.len * 8));
+		return true;
+	case HARM_OLD:
+	case HARM_BEFORE:
+		if (other == NULL)
+			return false;
+		disk_put_file(s, file->name, other->octets);
+		return true;
+	case HARMS:
+		break;
+	}
+	return false;
+}
+
+static bool is_journal(const char *name)
+{
+	return strncmp(name, "journal.", 8) == 0;
+}
+
+/* All files but the journal can be lost one at a time, and nothing is. */
+static void harm_each(struct store *s, const struct history *h, const struct disk *disk, bool journal, unsigned times)
+{
+	uint64_t seed = 11;
+
+	for (size_t i = 0; i < disk->files.count; i++) {
+		const struct disk_file *file = &disk->files.data[i];
+
+		if (is_journal(file->name) != journal)
+			continue;
+		for (unsigned harm = 0; harm < HARMS * times; harm++) {
+			disk_write(s, disk);
+			if (!do_harm(s, h, file, (enum harm)(harm % HARMS), &seed))
+				continue;
+			if (getenv("STORE_TEST_LOG") != NULL)
+				print_message("%s, harm %u\n", file->name, harm);
+			open_small(s);
+			if (!journal)
+				assert_same_dump(store_dump_all(s, ALL), h->all);
+			else if (disk == &h->now)
+				assert_same_dump(store_dump_all(s, DUMP_OCTETS), h->mail);
+			if (!journal || disk == &h->now)
+				nothing_goes_back(s, h);
+			healed_for_good(s);
+		}
+	}
+}
+
+static void any_derived_file_may_be_lost(void **state)
+{
+	struct history h;
+	struct store s;
+
+	store_init(&s, state);
+	make_history(&s, &h, 150);
+	harm_each(&s, &h, &h.now, false, 3);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+static void any_derived_file_may_be_lost_after_a_crash(void **state)
+{
+	struct history h;
+	struct store s;
+
+	store_init(&s, state);
+	make_history(&s, &h, 90);
+	harm_each(&s, &h, &h.killed, false, 2);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+static void a_lost_journal_loses_nothing_that_was_folded(void **state)
+{
+	struct history h;
+	struct store s;
+
+	store_init(&s, state);
+	make_history(&s, &h, 150);
+	harm_each(&s, &h, &h.now, true, 3);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+static void a_damaged_journal_after_a_crash_does_not_stop_anything(void **state)
+{
+	struct history h;
+	struct store s;
+
+	store_init(&s, state);
+	make_history(&s, &h, 60);
+	harm_each(&s, &h, &h.killed, true, 3);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+/* Each part of a snapshot is mended when it is touched, whatever it holds. */
+static void any_octet_of_a_snapshot_may_change(void **state)
+{
+	struct history h;
+	struct store s;
+	size_t tried = 0;
+
+	store_init(&s, state);
+	make_history(&s, &h, 60);
+	for (size_t i = 0; i < h.now.files.count; i++) {
+		const struct disk_file *file = &h.now.files.data[i];
+
+		if (strncmp(file->name, "box.", 4) != 0)
+			continue;
+		for (size_t at = CV_SNAPSHOT_HEAD + i; at < file->octets.len; at += 29) {
+			char *octets = cv_arena_alloc(*state, file->octets.len + 1);
+
+			memcpy(octets, file->octets.ptr, file->octets.len);
+			octets[at] = (char)(octets[at] ^ 0x55);
+			disk_write(&s, &h.now);
+			disk_put_file(&s, file->name, cv_str_mem(octets, file->octets.len));
+			open_small(&s);
+			assert_same_dump(store_dump_all(&s, ALL), h.all);
+			store_close(&s);
+			open_small(&s);
+			assert_same_dump(store_dump_all(&s, ALL), h.all);
+			store_close(&s);
+			tried++;
+		}
+	}
+	assert_true(tried > 100);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+/* ---- several files ---------------------------------------------------------------------------------------------- */
+
+static void remove_matching(struct store *s, const struct disk *disk, const char *start, const char *start2)
+{
+	for (size_t i = 0; i < disk->files.count; i++) {
+		const char *name = disk->files.data[i].name;
+
+		if (strncmp(name, start, strlen(start)) == 0 || (start2 != NULL && strncmp(name, start2, strlen(start2)) == 0))
+			disk_remove_file(s, name);
+	}
+}
+
+static void without_states_the_snapshots_tell(void **state)
+{
+	struct history h;
+	struct store s;
+
+	store_init(&s, state);
+	make_history(&s, &h, 150);
+	remove_matching(&s, &h.now, "state", NULL);
+	open_small(&s);
+	assert_same_dump(store_dump_all(&s, DUMP_OCTETS), h.mail);
+	nothing_goes_back(&s, &h);
+	healed_for_good(&s);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+static void without_states_and_journal_the_snapshots_tell(void **state)
+{
+	struct history h;
+	struct store s;
+
+	store_init(&s, state);
+	make_history(&s, &h, 150);
+	remove_matching(&s, &h.now, "state", "journal.");
+	open_small(&s);
+	assert_same_dump(store_dump_all(&s, DUMP_OCTETS), h.mail);
+	nothing_goes_back(&s, &h);
+	healed_for_good(&s);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+/* The journal was never dropped: it has everything. */
+static void the_journal_alone_tells(void **state)
+{
+	struct history h;
+	struct store s;
+
+	store_init(&s, state);
+	make_history(&s, &h, 10);
+	remove_matching(&s, &h.now, "state", "box.");
+	open_small(&s);
+	assert_same_dump(store_dump_all(&s, ALL), h.all);
+	nothing_goes_back(&s, &h);
+	healed_for_good(&s);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+/* ---- a disk that fails ------------------------------------------------------------------------------------------- */
+
+struct failing {
+	unsigned left;
+	bool cut; /* the write at hand is half done */
+};
+
+/* After so many calls nothing works any more: what is on disk is what a crash at that point leaves. */
+static int fail_after(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct failing *failing = ctx;
+
+	(void)name;
+	if (failing->left > 0) {
+		failing->left--;
+		return 0;
+	}
+	if (op == CV_FILE_WRITE && !failing->cut) {
+		failing->cut = true;
+		*len /= 2;
+	} else {
+		*len = 0;
+	}
+	return EIO;
+}
+
+static void folding_may_stop_anywhere(void **state)
+{
+	struct failing failing;
+	struct history h;
+	struct store s;
+	unsigned calls = 0;
+
+	store_init(&s, state);
+	make_history(&s, &h, 90);
+	do {
+		disk_write(&s, &h.killed);
+		open_small(&s);
+		assert_same_dump(store_dump_all(&s, ALL), h.all);
+		failing = (struct failing){ .left = calls++ };
+		cv_file_set_fault(fail_after, &failing);
+		store_close(&s);
+		cv_file_set_fault(NULL, NULL);
+		open_small(&s);
+		assert_same_dump(store_dump_all(&s, ALL), h.all);
+		store_close(&s);
+		assert_int_equal(disk_count(&s, ".damaged-"), 0);
+	} while (failing.left == 0);
+	assert_true(calls > 30);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(any_derived_file_may_be_lost),
+		cv_test(any_derived_file_may_be_lost_after_a_crash),
+		cv_test(a_lost_journal_loses_nothing_that_was_folded),
+		cv_test(a_damaged_journal_after_a_crash_does_not_stop_anything),
+		cv_test(any_octet_of_a_snapshot_may_change),
+		cv_test(without_states_the_snapshots_tell),
+		cv_test(without_states_and_journal_the_snapshots_tell),
+		cv_test(the_journal_alone_tells),
+		cv_test(folding_may_stop_anywhere),
+	};
+
+	return store_tests_run(tests);
+}
