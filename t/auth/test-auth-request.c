@@ -484,6 +484,21 @@ static void lookup_tells_unknown_from_unable(void **state)
 	end(f);
 }
 
+/* A line of two fields is of a file for passwords: the next userdb is asked. */
+static void line_without_user_fields_is_no_user(void **state)
+{
+	char *path = cv_arena_printf(*state, "%s/users", cv_test_dir(state));
+	struct fixture *f;
+
+	write_file(path, "short:{PLAIN}x\nlong:{PLAIN}x::::::\n");
+	f = begin(state, cv_arena_printf(*state, "%s[passdb p]\ndriver = passwd-file\nargs = %s\n[userdb u]\ndriver = passwd-file\nargs = %s\n", TOP, path, path));
+	lookup(f, "short");
+	assert_int_equal(f->answer.result, CV_AUTH_NOUSER);
+	lookup(f, "long");
+	assert_int_equal(f->answer.result, CV_AUTH_OK);
+	end(f);
+}
+
 /* A userdb that answers for every name must not take mail for users who do not exist. */
 static void static_userdb_asks_the_passdbs(void **state)
 {
@@ -727,6 +742,7 @@ int main(void)
 		cv_test_fds_only(system_accounts_are_refused),
 		cv_test_fds_only(user_without_userdb_entry_is_a_temporary_failure),
 		cv_test_fds_only(lookup_tells_unknown_from_unable),
+		cv_test_fds_only(line_without_user_fields_is_no_user),
 		cv_test_fds_only(static_userdb_asks_the_passdbs),
 		cv_test_fds_only(master_logs_in_as_another),
 		cv_test_fds_only(denied_users_are_refused),

@@ -8,11 +8,13 @@ import os
 import pwd
 import re
 import resource
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
@@ -132,6 +134,37 @@ class StartAndStop(unittest.TestCase):
                 wait_until("STOPPING", lambda: notify.recv(4096).startswith(b"STOPPING=1"))
             finally:
                 s.close()
+
+    @unittest.skipUnless(shutil.which("systemd-socket-activate"), "no systemd-socket-activate")
+    def test_started_by_the_first_connection(self):
+        s = Server()
+        command = ["systemd-socket-activate", "-l", f"127.0.0.1:{s.port}", "--fdname=echo", "-E", "ASAN_OPTIONS"] + s.command("-F")
+        s.err = open(os.path.join(s.dir, "stderr"), "ab")
+        s.proc = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=s.err, stderr=s.err, env=s.env, cwd="/", start_new_session=True)
+        try:
+            wait_until("the socket", lambda: "Listening on" in s.stderr())
+            self.assertEqual(s.log(), "")
+            with s.client(timeout=30) as c:
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+            self.assertEqual(s.stop(), 0)
+        finally:
+            s.close()
+
+    @unittest.skipUnless(shutil.which("systemd-analyze"), "no systemd-analyze")
+    def test_unit_files_are_sound_and_tight(self):
+        units = [os.path.join(BUILD, name) for name in ("culver.service", "culver.socket")]
+        with tempfile.TemporaryDirectory(prefix="culver-units.") as d:
+            for unit in units:
+                # What they name need not be installed.
+                text = re.sub(r"(?m)^(Exec\w+=)\S+", r"\1/bin/true", open(unit).read())
+                with open(os.path.join(d, os.path.basename(unit)), "w") as f:
+                    f.write(text)
+            paths = [os.path.join(d, name) for name in ("culver.service", "culver.socket")]
+            r = subprocess.run(["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, text=True)
+            self.assertEqual((r.returncode, r.stderr), (0, ""))
+            r = subprocess.run(["systemd-analyze", "security", "--offline=true", paths[0]], capture_output=True, text=True)
+            level = float(re.search(r"Overall exposure level.*?: ([0-9.]+)", r.stdout).group(1))
+            self.assertLessEqual(level, 4.0, r.stdout)
 
     def test_the_log_is_reopened_on_sigusr1(self):
         with Server() as s:

@@ -334,6 +334,11 @@ static enum cv_auth_result userdb_lookup(void *ctx, struct cv_auth_request *requ
 
 	if (result != CV_AUTH_OK)
 		return result;
+	/* "user:password" and no more is of a file for passwords, as Dovecot has it. */
+	if (entry->uid.ptr == NULL) {
+		(void)cv_err_set(err, CV_ERR_NOTFOUND, "the line of %s has no fields of a user database", cv_log_clean(request->user));
+		return CV_AUTH_NOUSER;
+	}
 	if (set_column(request, "uid", entry->uid, err) < 0 || set_column(request, "gid", entry->gid, err) < 0 ||
 		set_column(request, "home", entry->home, err) < 0 ||
 		cv_auth_fields_each(request, extra_of(request, entry), set_userdb_field, request, err) < 0)
