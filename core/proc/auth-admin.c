@@ -8,6 +8,7 @@
 #include <culver/map.h>
 
 #define DEFAULT_SERVICE "imap"
+#define STATUS_NOUSER 67 /* EX_NOUSER of sysexits.h */
 
 static struct cv_err err_of(const struct auth_answer *answer, const struct auth_request *request)
 {
@@ -24,7 +25,7 @@ static struct cv_err err_of(const struct auth_answer *answer, const struct auth_
 		break;
 	case CV_AUTH_OK:
 	case CV_AUTH_TEMP:
-		(void)cv_err_set_public(&err, CV_ERR_UNAVAILABLE, "the user databases cannot tell%s%s", reason[0] != '\0' ? ": " : "", reason);
+		(void)cv_err_set_public(&err, CV_ERR_TEMP, "the user databases cannot tell%s%s", reason[0] != '\0' ? ": " : "", reason);
 		break;
 	}
 	return err;
@@ -55,6 +56,7 @@ struct user_command {
 	struct auth_request *request;
 	struct auth_list *list;
 	bool gone;
+	bool other_failure; /* than a user who does not exist */
 };
 
 static void user_next(struct user_command *command);
@@ -95,6 +97,10 @@ static void on_user(void *ctx, struct auth_request *request, const struct auth_a
 		struct cv_err err = err_of(answer, request);
 
 		(void)cv_err_context(&err, "%s", cv_log_clean(data->orig_user));
+		/* One that does not exist; what could not be told counts more. */
+		if (err.code != CV_ERR_NOTFOUND)
+			command->other_failure = true;
+		cv_admin_set_status(admin, command->other_failure ? 0 : STATUS_NOUSER);
 		cv_admin_complain(admin, &err);
 	}
 	user_next(command);
@@ -203,7 +209,7 @@ static void on_tested(void *ctx, struct auth_request *request, const struct auth
 			break;
 		default:
 			result = "temporary failure";
-			(void)cv_err_set_public(&err, CV_ERR_UNAVAILABLE, "the login could not be checked");
+			(void)cv_err_set_public(&err, CV_ERR_TEMP, "the login could not be checked");
 			break;
 		}
 	} else {
