@@ -175,6 +175,7 @@ struct cv_view {
 	size_t seen_keywords;
 	uint64_t highest_modseq;
 	struct cv_ranges pending_expunges;
+	uint64_t pending_modseq; /* the lowest modseq of these */
 	bool gone_told;
 	void (*notify)(void *ctx);
 	void *notify_ctx;

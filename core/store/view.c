@@ -246,7 +246,14 @@ uint32_t cv_view_seq(const struct cv_view *view, uint32_t uid)
 
 uint64_t cv_view_highest_modseq(const struct cv_view *view)
 {
+	if (view->pending_expunges.count > 0)
+		return CV_MIN(view->highest_modseq, view->pending_modseq - 1);
 	return view->highest_modseq;
+}
+
+bool cv_view_expunges_pending(const struct cv_view *view)
+{
+	return view->pending_expunges.count > 0;
 }
 
 void cv_view_set_notify(struct cv_view *view, void (*fn)(void *ctx), void *ctx)
@@ -379,6 +386,8 @@ static void take_events(struct cv_view *view, uint64_t own, struct cv_ranges *ch
 
 		if (event->kind == CV_EVENT_FLAGS && event->txn == own && own != 0)
 			continue;
+		if (event->kind == CV_EVENT_EXPUNGE && view->pending_expunges.count == 0)
+			view->pending_modseq = event->modseq;
 		for (size_t i = 0; i < event->uids.count; i++) {
 			if (event->uids.data[i].first <= view->last_uid)
 				cv_ranges_add(set, event->uids.data[i].first, CV_MIN(event->uids.data[i].last, view->last_uid));

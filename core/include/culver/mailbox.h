@@ -161,7 +161,10 @@ CV_EXPORT uint32_t cv_view_uid(const struct cv_view *view, uint32_t seq);
 CV_EXPORT uint32_t cv_view_seq(const struct cv_view *view, uint32_t uid);
 /* First seq with a UID >= uid; count + 1 when none. */
 CV_EXPORT uint32_t cv_view_seq_from(const struct cv_view *view, uint32_t uid);
+/* A client that knows all changes up to this one misses none: it is lower than the modseq of what stays pending (RFC 7162 section 3.2). */
 CV_EXPORT uint64_t cv_view_highest_modseq(const struct cv_view *view);
+/* Messages are gone that the last sync did not tell of. */
+CV_EXPORT bool cv_view_expunges_pending(const struct cv_view *view);
 /* fn is called from the loop when sync would give events (once until the next sync). NULL: no more. */
 CV_EXPORT void cv_view_set_notify(struct cv_view *view, void (*fn)(void *ctx), void *ctx);
 CV_EXPORT bool cv_view_pending(const struct cv_view *view);

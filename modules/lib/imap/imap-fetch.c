@@ -29,6 +29,7 @@ static const struct {
 	{ "SAVEDATE", CV_IMAP_FETCH_SAVEDATE },
 	{ "EMAILID", CV_IMAP_FETCH_EMAILID },
 	{ "THREADID", CV_IMAP_FETCH_THREADID },
+	{ "PREVIEW", CV_IMAP_FETCH_PREVIEW },
 };
 
 /* Items that are sections under another name. */
@@ -229,7 +230,24 @@ static int parse_body(struct parse *parse, struct cv_reader *in, const struct cv
 	return add_section(parse, &section, err);
 }
 
-static int parse_item(struct parse *parse, const struct cv_imap_arg **arg, struct cv_err *err)
+/* "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"] (RFC 8970 section 6). LAZY changes nothing: there is no preview that is not there already.
+   *arg is behind the name. alone: what follows may also be the command's own modifiers. */
+static int skip_preview_modifiers(const struct cv_imap_arg **arg, bool alone, struct cv_err *err)
+{
+	const struct cv_imap_arg *modifier;
+
+	if (!cv_imap_arg_list(*arg, &modifier) || (*arg)->glued || (alone && !cv_imap_arg_is(modifier, "LAZY")))
+		return 0;
+	if (modifier == NULL)
+		return invalid(err, "Empty list of PREVIEW modifiers");
+	for (; modifier != NULL; modifier = modifier->next)
+		if (!cv_imap_arg_is(modifier, "LAZY"))
+			return invalid(err, "Unknown PREVIEW modifier");
+	*arg = (*arg)->next;
+	return 0;
+}
+
+static int parse_item(struct parse *parse, const struct cv_imap_arg **arg, bool alone, struct cv_err *err)
 {
 	struct cv_reader in;
 
@@ -239,7 +257,7 @@ static int parse_item(struct parse *parse, const struct cv_imap_arg **arg, struc
 		if (cv_imap_arg_is(*arg, simple_items[i].name)) {
 			parse->items |= simple_items[i].items;
 			*arg = (*arg)->next;
-			return 0;
+			return simple_items[i].items == CV_IMAP_FETCH_PREVIEW ? skip_preview_modifiers(arg, alone, err) : 0;
 		}
 	}
 	for (size_t i = 0; i < CV_COUNT_OF(rfc822_items); i++) {
@@ -268,7 +286,7 @@ static int parse_items(struct parse *parse, const struct cv_imap_arg **arg, stru
 		if (item == NULL)
 			return invalid(err, "Empty list of FETCH items");
 		while (item != NULL)
-			if (parse_item(parse, &item, err) < 0)
+			if (parse_item(parse, &item, false, err) < 0)
 				return -1;
 		*arg = (*arg)->next;
 		return 0;
@@ -280,7 +298,7 @@ static int parse_items(struct parse *parse, const struct cv_imap_arg **arg, stru
 			return 0;
 		}
 	}
-	return parse_item(parse, arg, err);
+	return parse_item(parse, arg, true, err);
 }
 
 int cv_imap_fetch_parse(struct cv_arena *arena, const struct cv_imap_arg **arg, struct cv_imap_fetch *fetch_r, struct cv_err *err)

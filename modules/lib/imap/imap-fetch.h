@@ -16,7 +16,8 @@ enum cv_imap_fetch_item {
 	CV_IMAP_FETCH_MODSEQ = 128,
 	CV_IMAP_FETCH_SAVEDATE = 1 << 16, /* RFC 8514 */
 	CV_IMAP_FETCH_EMAILID = 1 << 17,  /* RFC 8474 */
-	CV_IMAP_FETCH_THREADID = 1 << 18
+	CV_IMAP_FETCH_THREADID = 1 << 18,
+	CV_IMAP_FETCH_PREVIEW = 1 << 19   /* RFC 8970 */
 };
 
 enum cv_imap_section_text {

@@ -1,26 +1,49 @@
 /* SPDX-License-Identifier: MIT
-   ENABLE (RFC 5161): CONDSTORE is what can be enabled. */
+   ENABLE (RFC 5161). */
 #include <config.h>
 
 #include "imap-session.h"
 
+static void enable_qresync(struct imap_session *s, struct cv_buf *out)
+{
+	s->qresync = true;
+	/* RFC 7162 section 3.2.3: it is a CONDSTORE enabling command. */
+	imap_enable_condstore(s, out);
+}
+
+static const struct {
+	const char *name;
+	void (*enable)(struct imap_session *s, struct cv_buf *out);
+} extensions[] = {
+	{ "CONDSTORE", imap_enable_condstore },
+	{ "QRESYNC", enable_qresync },
+};
+
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
-	bool condstore = false;
+	struct cv_buf *out = imap_out(cmd);
 	struct cv_str word;
+	unsigned wanted = 0;
 
 	if (cmd->args == NULL)
 		return imap_bad(cmd, "ENABLE needs a capability");
+	/* RFC 5161 section 3.1: what is not known, or not to be enabled, is ignored. */
 	for (const struct cv_imap_arg *arg = cmd->args; arg != NULL; arg = arg->next) {
 		if (!cv_imap_arg_atom(arg, &word))
 			return imap_bad(cmd, "Capabilities are atoms");
-		condstore |= cv_str_caseeq_c(word, "CONDSTORE");
+		for (size_t i = 0; i < CV_COUNT_OF(extensions); i++)
+			if (cv_str_caseeq_c(word, extensions[i].name))
+				wanted |= 1u << i;
 	}
-	/* RFC 5161 section 3.1: what is not known, or not to be enabled, is ignored. */
-	cv_buf_append_c(imap_out(cmd), condstore ? "* ENABLED CONDSTORE\r\n" : "* ENABLED\r\n");
-	if (condstore)
-		imap_enable_condstore(s, imap_out(cmd));
+	cv_buf_append_c(out, "* ENABLED");
+	for (size_t i = 0; i < CV_COUNT_OF(extensions); i++)
+		if ((wanted & 1u << i) != 0)
+			cv_buf_printf(out, " %s", extensions[i].name);
+	cv_buf_append_c(out, "\r\n");
+	for (size_t i = 0; i < CV_COUNT_OF(extensions); i++)
+		if ((wanted & 1u << i) != 0)
+			extensions[i].enable(s, out);
 	return imap_ok(cmd, NULL, "Enabled");
 }
 

@@ -9,45 +9,92 @@
 #define SEEN_BATCH_MAX 32u
 #define SEEN_BATCH_OCTETS ((uint64_t)1024 * 1024)
 
-/* One of "CHANGEDSINCE" SP mod-sequence-value, and for UID FETCH "PARTIAL" SP partial-range (RFC 9394 section 3.3). *arg goes behind it. */
-static bool parse_modifier(const struct cv_imap_cmd *cmd, const struct cv_imap_arg **arg, struct fetch *fetch)
+static bool parse_changed_since(struct fetch *fetch, const struct cv_imap_arg **arg)
 {
-	const struct cv_imap_arg *value = (*arg)->next;
 	struct cv_str number;
 
-	if (cv_imap_arg_is(*arg, "CHANGEDSINCE") && !fetch->changed_since_set) {
-		if (!cv_imap_arg_atom(value, &number) || !cv_str_to_u64(number, INT64_MAX, &fetch->changed_since))
-			return false;
-		fetch->what.items |= CV_IMAP_FETCH_MODSEQ;
-		fetch->changed_since_set = true;
-	} else if (cv_imap_arg_is(*arg, "PARTIAL") && cmd->uid && !fetch->partial_set) {
-		if (value == NULL || value->type != CV_IMAP_ARG_ATOM || !cv_imap_partial_parse(value->str, &fetch->partial))
-			return false;
-		fetch->partial_set = true;
-	} else {
+	*arg = (*arg)->next;
+	if (fetch->changed_since_set || !cv_imap_arg_atom(*arg, &number) || !cv_str_to_u64(number, INT64_MAX, &fetch->changed_since))
 		return false;
-	}
-	*arg = value->next;
+	fetch->what.items |= CV_IMAP_FETCH_MODSEQ;
+	fetch->changed_since_set = true;
 	return true;
 }
 
-/* fetch-modifiers = SP "(" fetch-modifier *(SP fetch-modifier) ")". False: the reply was made. */
+/* RFC 9394 section 3.3: only in UID FETCH. */
+static bool parse_partial(struct fetch *fetch, const struct cv_imap_arg **arg)
+{
+	*arg = (*arg)->next;
+	if (!fetch->cmd->uid || fetch->partial_set || *arg == NULL || (*arg)->type != CV_IMAP_ARG_ATOM ||
+		!cv_imap_partial_parse((*arg)->str, &fetch->partial))
+		return false;
+	fetch->partial_set = true;
+	return true;
+}
+
+/* RFC 7162 section 3.2.6: only in UID FETCH, only when QRESYNC was enabled. */
+static bool parse_vanished(struct fetch *fetch, const struct cv_imap_arg **arg)
+{
+	(void)arg;
+	fetch->vanished = imap_ranges(fetch->cmd);
+	return fetch->cmd->uid && fetch->s->qresync;
+}
+
+static const struct {
+	const char *name;
+	bool (*parse)(struct fetch *fetch, const struct cv_imap_arg **arg); /* *arg: the last one that belongs to it */
+} modifiers[] = {
+	{ "CHANGEDSINCE", parse_changed_since },
+	{ "PARTIAL", parse_partial },
+	{ "VANISHED", parse_vanished },
+};
+
+static bool parse_modifier(struct fetch *fetch, const struct cv_imap_arg **arg)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(modifiers); i++)
+		if (cv_imap_arg_is(*arg, modifiers[i].name))
+			return modifiers[i].parse(fetch, arg);
+	return false;
+}
+
+/* fetch-modifiers: "(" fetch-modifier *(SP fetch-modifier) ")" (RFC 4466 section 2.4). False: the reply was made. */
 static bool parse_modifiers(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct fetch *fetch)
 {
 	const struct cv_imap_arg *modifier;
 
 	if (arg == NULL)
 		return true;
-	if (!cv_imap_arg_list(arg, &modifier) || arg->next != NULL) {
+	if (!cv_imap_arg_list(arg, &modifier) || modifier == NULL || arg->next != NULL) {
 		imap_bad(cmd, "Unexpected arguments");
 		return false;
 	}
-	do {
-		if (modifier == NULL || !parse_modifier(cmd, &modifier, fetch)) {
+	for (; modifier != NULL; modifier = modifier->next) {
+		if (!parse_modifier(fetch, &modifier)) {
 			imap_bad(cmd, "Invalid FETCH modifier");
 			return false;
 		}
-	} while (modifier != NULL);
+	}
+	if (fetch->vanished != NULL && !fetch->changed_since_set) {
+		imap_bad(cmd, "VANISHED needs CHANGEDSINCE");
+		return false;
+	}
+	return true;
+}
+
+/* UIDs of the command's set that were expunged since. False: the reply was made. */
+static bool find_vanished(struct cv_imap_cmd *cmd, struct fetch *fetch)
+{
+	struct cv_ranges *asked = imap_ranges(cmd), *all = imap_ranges(cmd);
+	struct cv_err err = { 0 };
+
+	if (fetch->vanished == NULL)
+		return true;
+	if (imap_uid_set(cmd, cmd->args, asked, &err) < 0) {
+		imap_bad_err(cmd, &err);
+		return false;
+	}
+	(void)cv_view_vanished(fetch->s->view, fetch->changed_since, all);
+	imap_ranges_common(asked, all, fetch->vanished);
 	return true;
 }
 
@@ -91,7 +138,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	arg = cmd->args->next;
 	if (cv_imap_fetch_parse(cmd->arena, &arg, &fetch->what, &err) < 0)
 		return imap_bad_err(cmd, &err);
-	if (!parse_modifiers(cmd, arg, fetch))
+	if (!parse_modifiers(cmd, arg, fetch) || !find_vanished(cmd, fetch))
 		return CV_IMAP_DONE;
 	if (fetch->partial_set)
 		take_partial(fetch);
@@ -259,6 +306,9 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	if (fetch->seen_pending)
 		return seen_is_set(fetch);
 	if (!imap_write_events(fetch->s))
+		return CV_IMAP_STEP;
+	/* "Any VANISHED (EARLIER) responses MUST be returned before any FETCH responses". */
+	if (fetch->vanished != NULL && !imap_write_vanished(fetch->s, fetch->vanished, &fetch->vanished_done, true))
 		return CV_IMAP_STEP;
 	while (imap_room(cmd) > 0) {
 		enum cv_imap_result result = fetch->open ? go_on(fetch) : begin_next(fetch);

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT
-   LIST with the SPECIAL-USE options, and LSUB (RFC 3501 sections 6.3.8 and 6.3.9, RFC 3348, RFC 6154). */
+   LIST and LSUB (RFC 3501 sections 6.3.8 and 6.3.9, RFC 3348, RFC 5258, RFC 5819, RFC 6154). */
 #include <config.h>
 
-#include "imap-session.h"
+#include "status.h"
 
 #include "modules/lib/imap/imap-match.h"
 #include "modules/lib/imap/imap-quote.h"
 #include "modules/lib/imap/imap-utf7.h"
+
+#include <culver/time.h>
+
+/* Patterns of one command: each name is matched with all of them. */
+#define PATTERNS_MAX 100u
 
 static const struct {
 	unsigned use;
@@ -22,21 +27,65 @@ static const struct {
 	{ CV_USE_TRASH, "\\Trash" },
 };
 
+/* Selection and return options. */
+enum list_opts {
+	SELECT_SUBSCRIBED = 1,
+	SELECT_SPECIAL_USE = 2,
+	SELECT_RECURSIVE = 4,
+	SELECT_REMOTE = 8,       /* there are no remote mailboxes: nothing is added */
+	RETURN_SUBSCRIBED = 16,
+	RETURN_ALWAYS = 32,      /* CHILDREN, SPECIAL-USE: told anyway */
+	RETURN_STATUS = 64
+};
+/* Those that RECURSIVEMATCH can go with (RFC 5258 section 6: list-select-base-opt); the others are about no mailbox of their own or, as SPECIAL-USE,
+   independent ones. */
+#define SELECT_BASE SELECT_SUBSCRIBED
+
+struct option {
+	const char *name;
+	unsigned opt;
+	bool with_items; /* status-att list behind it */
+};
+static const struct option select_options[] = {
+	{ "SUBSCRIBED", SELECT_SUBSCRIBED | RETURN_SUBSCRIBED, false },
+	{ "REMOTE", SELECT_REMOTE, false },
+	{ "RECURSIVEMATCH", SELECT_RECURSIVE, false },
+	{ "SPECIAL-USE", SELECT_SPECIAL_USE, false },
+	{ NULL, 0, false },
+};
+static const struct option return_options[] = {
+	{ "SUBSCRIBED", RETURN_SUBSCRIBED, false },
+	{ "CHILDREN", RETURN_ALWAYS, false },
+	{ "SPECIAL-USE", RETURN_ALWAYS, false },
+	{ "STATUS", RETURN_STATUS, true },
+	{ NULL, 0, false },
+};
+
 /* Names are matched and kept as they go over the wire: a pattern may end in the middle of a shift of modified UTF-7. */
 struct entry {
 	struct cv_str wire;
+	struct cv_str name;      /* absent: no STATUS */
 	const char *attributes;
+	bool child_info;
+};
+
+/* What is known of a name because of those below it. */
+enum above {
+	ABOVE_MAILBOX = 1,   /* a mailbox is there */
+	ABOVE_SELECTED = 2,  /* one that satisfies the selection options */
+	ABOVE_UNTOLD = 4,    /* such a one that does not match the patterns, so that only its parent can tell of it */
+	ABOVE_DONE = 8       /* the name was looked at */
 };
 
 struct list {
 	const char *verb;
-	bool lsub;
-	bool special_use;  /* only those with a special use */
+	bool lsub, extended;
+	unsigned opts;
+	struct status_items status;
 	CV_VEC(struct cv_imap_pattern *) patterns;
 	CV_VEC(struct entry) entries;
 	size_t done;
-	/* LIST: names above a mailbox that exists; what is only subscribed makes no parent. LSUB: parents that are listed already. */
-	struct cv_map *parents;
+	struct cv_map *above; /* name to unsigned, enum above */
 };
 
 static void free_list(void *ctx)
@@ -45,7 +94,7 @@ static void free_list(void *ctx)
 
 	cv_vec_free(&list->patterns);
 	cv_vec_free(&list->entries);
-	cv_map_free(&list->parents);
+	cv_map_free(&list->above);
 }
 
 static struct list *new_list(struct cv_imap_cmd *cmd, const char *verb)
@@ -53,10 +102,21 @@ static struct list *new_list(struct cv_imap_cmd *cmd, const char *verb)
 	struct list *list = cv_new(cmd->arena, struct list, 1);
 
 	list->verb = verb;
+	list->above = cv_map_new();
 	cv_arena_cleanup(cmd->arena, free_list, list);
 	cmd->data = list;
 	return list;
 }
+
+unsigned imap_special_use(struct cv_str name)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(uses); i++)
+		if (cv_str_caseeq_c(name, uses[i].name))
+			return uses[i].use;
+	return 0;
+}
+
+/* ---- Names ------------------------------------------------------------------------------------------ */
 
 static bool matches(const struct list *list, struct cv_str wire)
 {
@@ -95,22 +155,47 @@ static void add_pattern(struct cv_imap_cmd *cmd, struct list *list, struct cv_st
 	cv_buf_deinit(&whole);
 }
 
-static void add_entry(struct list *list, struct cv_str wire, const char *attributes)
+static unsigned *above_of(struct cv_imap_cmd *cmd, struct list *list, struct cv_str name)
 {
-	*cv_vec_push(&list->entries) = (struct entry){ .wire = wire, .attributes = attributes };
+	unsigned *above = cv_map_get(list->above, name);
+
+	if (above == NULL) {
+		above = cv_new(cmd->arena, unsigned, 1);
+		cv_map_set(list->above, name, above);
+	}
+	return above;
 }
 
-static const char *attributes_of(struct cv_imap_cmd *cmd, const struct cv_mailbox_info *info, bool parent)
+/* Note in all names above name what is known of it. */
+static void mark_above(struct cv_imap_cmd *cmd, struct list *list, struct cv_str name, unsigned marks)
+{
+	for (size_t i = name.len; i-- > 1;) {
+		unsigned *above;
+
+		if (name.ptr[i] != '/')
+			continue;
+		above = above_of(cmd, list, cv_str_sub(name, 0, i));
+		if ((*above & marks) == marks)
+			return; /* those above it have it already */
+		*above |= marks;
+	}
+}
+
+/* ---- LIST ------------------------------------------------------------------------------------------- */
+
+static const char *attributes_of(struct cv_imap_cmd *cmd, const struct list *list, const struct cv_mailbox_info *info, bool parent)
 {
 	struct cv_buf text;
 	const char *copy;
 
 	cv_buf_init(&text, 1024);
 	if (!info->exists)
-		cv_buf_append_c(&text, "\\Noselect ");
+		cv_buf_append_c(&text, list->extended ? "\\NonExistent " : "\\Noselect ");
 	if (info->noinferiors)
 		cv_buf_append_c(&text, "\\Noinferiors ");
 	cv_buf_append_c(&text, parent ? "\\HasChildren" : "\\HasNoChildren");
+	if ((list->opts & RETURN_SUBSCRIBED) != 0 && info->subscribed)
+		cv_buf_append_c(&text, " \\Subscribed");
 	for (size_t i = 0; i < CV_COUNT_OF(uses) && info->exists; i++) {
 		if ((info->special_use & uses[i].use) != 0) {
 			cv_buf_append_char(&text, ' ');
@@ -122,19 +207,64 @@ static const char *attributes_of(struct cv_imap_cmd *cmd, const struct cv_mailbo
 	return copy;
 }
 
-static void find_parents(struct cv_imap_cmd *cmd, struct list *list)
+/* "the server MUST return information about mailbox names that satisfy every selection option". */
+static bool is_selected(const struct list *list, const struct cv_mailbox_info *info, bool parent)
+{
+	if ((list->opts & SELECT_SPECIAL_USE) != 0 && (info->special_use == 0 || !info->exists))
+		return false;
+	if ((list->opts & SELECT_SUBSCRIBED) != 0)
+		return info->subscribed;
+	return info->exists || parent;
+}
+
+static void look_below(struct cv_imap_cmd *cmd, struct list *list)
 {
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
-	list->parents = cv_map_new();
 	while (cv_mailbox_next(cmd->user, &pos, &info)) {
-		for (size_t i = info.exists ? info.name.len : 0; i-- > 1;) {
-			struct cv_str parent = cv_str_sub(info.name, 0, i);
+		unsigned marks = info.exists ? ABOVE_MAILBOX : 0;
 
-			if (info.name.ptr[i] == '/' && cv_map_set(list->parents, parent, list) != NULL)
-				break; /* it and those above it are there already */
-		}
+		/* Parents were not looked at yet: what is only one is selected by no option. */
+		if ((list->opts & SELECT_RECURSIVE) != 0 && is_selected(list, &info, false))
+			marks |= ABOVE_SELECTED | (matches(list, wire_name(cmd, info.name)) ? 0u : (unsigned)ABOVE_UNTOLD);
+		if (marks != 0)
+			mark_above(cmd, list, info.name, marks);
+	}
+}
+
+static void add_name(struct cv_imap_cmd *cmd, struct list *list, const struct cv_mailbox_info *info)
+{
+	unsigned *above = above_of(cmd, list, info->name);
+	bool parent = (*above & ABOVE_MAILBOX) != 0, selected = is_selected(list, info, parent);
+	struct entry *entry;
+	struct cv_str wire;
+
+	if ((*above & ABOVE_DONE) != 0)
+		return;
+	*above |= ABOVE_DONE;
+	/* "servers SHOULD suppress redundant CHILDINFO responses" */
+	if (!selected && (*above & ABOVE_UNTOLD) == 0)
+		return;
+	wire = wire_name(cmd, info->name);
+	if (!matches(list, wire))
+		return;
+	entry = cv_vec_push(&list->entries);
+	*entry = (struct entry){ .wire = wire, .attributes = attributes_of(cmd, list, info, parent) };
+	entry->child_info = (*above & ABOVE_SELECTED) != 0;
+	/* RFC 5819 section 2: for "each selectable mailbox matching the list pattern and selection options". */
+	if ((list->opts & RETURN_STATUS) != 0 && selected && info->exists)
+		entry->name = cv_arena_str(cmd->arena, info->name);
+}
+
+/* Names above one that is only subscribed may be in no list of the store. */
+static void add_parents(struct cv_imap_cmd *cmd, struct list *list, struct cv_str name)
+{
+	for (size_t i = 1; i < name.len; i++) {
+		struct cv_mailbox_info info, none = { .name = cv_str_sub(name, 0, i) };
+
+		if (name.ptr[i] == '/' && cv_mailbox_lookup(cmd->user, none.name, &info) == 0)
+			add_name(cmd, list, &none);
 	}
 }
 
@@ -143,37 +273,41 @@ static void collect_list(struct cv_imap_cmd *cmd, struct list *list)
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
-	find_parents(cmd, list);
+	look_below(cmd, list);
 	while (cv_mailbox_next(cmd->user, &pos, &info)) {
-		bool parent = cv_map_get(list->parents, info.name) != NULL;
-		struct cv_str wire;
-
-		if ((!info.exists && !parent) || (list->special_use && (info.special_use == 0 || !info.exists)))
-			continue;
-		wire = wire_name(cmd, info.name);
-		if (matches(list, wire))
-			add_entry(list, wire, attributes_of(cmd, &info, parent));
+		if ((list->opts & SELECT_RECURSIVE) != 0)
+			add_parents(cmd, list, info.name);
+		add_name(cmd, list, &info);
 	}
+}
+
+/* ---- LSUB ------------------------------------------------------------------------------------------- */
+
+static void add_lsub(struct list *list, struct cv_str wire, const char *attributes)
+{
+	*cv_vec_push(&list->entries) = (struct entry){ .wire = wire, .attributes = attributes };
 }
 
 /* RFC 3501 section 6.3.9: "if "foo/bar" is subscribed but "foo" is not, a "%" wildcard to LSUB must return foo, not foo/bar, … flagged with the
    \Noselect attribute". */
-static void add_parents(struct cv_imap_cmd *cmd, struct list *list, struct cv_str name)
+static void add_lsub_parents(struct cv_imap_cmd *cmd, struct list *list, struct cv_str name)
 {
 	struct cv_mailbox_info info;
 
 	for (size_t i = name.len; i-- > 1;) {
 		struct cv_str parent = cv_str_sub(name, 0, i), wire;
+		unsigned *above;
 
 		if (name.ptr[i] != '/')
 			continue;
 		if (cv_mailbox_lookup(cmd->user, parent, &info) > 0 && info.subscribed)
 			continue; /* it is listed as itself */
+		above = above_of(cmd, list, parent);
 		wire = wire_name(cmd, parent);
-		if (!matches(list, wire) || cv_map_get(list->parents, wire) != NULL)
+		if (!matches(list, wire) || (*above & ABOVE_DONE) != 0)
 			continue;
-		cv_map_set(list->parents, wire, list);
-		add_entry(list, wire, "\\Noselect");
+		*above |= ABOVE_DONE;
+		add_lsub(list, wire, "\\Noselect");
 	}
 }
 
@@ -183,7 +317,6 @@ static void collect_lsub(struct cv_imap_cmd *cmd, struct list *list)
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
-	list->parents = cv_map_new();
 	while (cv_mailbox_next(cmd->user, &pos, &info)) {
 		struct cv_str wire;
 
@@ -191,58 +324,99 @@ static void collect_lsub(struct cv_imap_cmd *cmd, struct list *list)
 			continue;
 		wire = wire_name(cmd, info.name);
 		if (matches(list, wire))
-			add_entry(list, wire, info.exists || hide ? "" : "\\Noselect");
+			add_lsub(list, wire, info.exists || hide ? "" : "\\Noselect");
 		else if (cv_imap_pattern_ends_with_percent(list->patterns.data[0]))
-			add_parents(cmd, list, info.name);
+			add_lsub_parents(cmd, list, info.name);
 	}
 }
+
+/* ---- Answers ---------------------------------------------------------------------------------------- */
 
 static void append_separator(struct cv_buf *out, char separator)
 {
 	cv_buf_printf(out, "\"%s%c\"", separator == '\\' || separator == '"' ? "\\" : "", separator);
 }
 
+/* RFC 5819 section 2: when the mailbox is gone meanwhile, "the STATUS response MUST NOT be returned and the LIST response MUST include the \NoSelect
+   attribute". */
+static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const struct entry *entry)
+{
+	struct cv_buf *out = imap_out(cmd), status;
+	struct cv_err err = { 0 };
+	bool gone = false;
+
+	cv_buf_init(&status, (size_t)64 * 1024);
+	if (entry->name.ptr != NULL && status_write(cmd, &status, entry->name, &list->status, &err) < 0) {
+		gone = err.code == CV_ERR_NOTFOUND;
+		if (!gone)
+			cv_error(imap_cmd_session(cmd)->log, "LIST: status of mailbox %s: %s", cv_log_clean(entry->name), err.text);
+	}
+	cv_buf_printf(out, "* %s (%s%s) ", list->verb, entry->attributes, gone ? " \\Noselect" : "");
+	append_separator(out, imap_cmd_session(cmd)->separator);
+	cv_buf_append_char(out, ' ');
+	cv_imap_append_astring(out, entry->wire);
+	if (entry->child_info)
+		cv_buf_append_c(out, " (CHILDINFO (\"SUBSCRIBED\"))");
+	cv_buf_append_c(out, "\r\n");
+	cv_buf_append(out, cv_buf_str(&status));
+	cv_buf_deinit(&status);
+}
+
 static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 {
-	struct imap_session *s = imap_cmd_session(cmd);
 	struct list *list = cmd->data;
-	struct cv_buf *out = imap_out(cmd);
+	uint64_t start = cv_time_mono_us();
 
 	while (list->done < list->entries.count) {
-		const struct entry *entry = &list->entries.data[list->done];
-
-		if (imap_room(cmd) == 0)
+		if (imap_room(cmd) == 0 || cv_time_mono_us() - start > IMAP_SLICE_US)
 			return CV_IMAP_STEP;
-		cv_buf_printf(out, "* %s (%s) ", list->verb, entry->attributes);
-		append_separator(out, s->separator);
-		cv_buf_append_char(out, ' ');
-		cv_imap_append_astring(out, entry->wire);
-		cv_buf_append_c(out, "\r\n");
-		list->done++;
+		write_entry(cmd, list, &list->entries.data[list->done++]);
 	}
 	return imap_ok(cmd, NULL, list->lsub ? "Lsub completed" : "List completed");
 }
 
-/* "(" [option *(SP option)] ")" where SPECIAL-USE is the only option known. */
-static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, bool *special_use_r)
-{
-	const struct cv_imap_arg *option;
+/* ---- Arguments -------------------------------------------------------------------------------------- */
 
-	if (!cv_imap_arg_list(arg, &option)) {
+/* "(" [option *(SP option)] ")"; "A server MUST respond to options it does not recognize with a BAD response." */
+static bool parse_options(struct cv_imap_cmd *cmd, struct list *list, const struct cv_imap_arg *arg, const struct option *known)
+{
+	const struct cv_imap_arg *word;
+	const struct option *option;
+
+	if (!cv_imap_arg_list(arg, &word)) {
 		imap_bad(cmd, "LIST options must be a list");
 		return false;
 	}
-	for (; option != NULL; option = option->next) {
-		if (!cv_imap_arg_is(option, "SPECIAL-USE")) {
+	for (; word != NULL; word = word->next) {
+		for (option = known; option->name != NULL && !cv_imap_arg_is(word, option->name); option++)
+			;
+		if (option->name == NULL) {
 			imap_bad(cmd, "Unknown LIST option");
 			return false;
 		}
-		*special_use_r = true;
+		list->opts |= option->opt;
+		if (!option->with_items)
+			continue;
+		word = word->next;
+		if (!status_parse(cmd, word, &list->status))
+			return false;
 	}
 	return true;
 }
 
-/* mbox-or-pat = list-mailbox / patterns */
+static bool parse_select_options(struct cv_imap_cmd *cmd, struct list *list, const struct cv_imap_arg *arg)
+{
+	if (!parse_options(cmd, list, arg, select_options))
+		return false;
+	/* "it only makes sense when other selection options are also used. The server MUST return BAD tagged response in such case." */
+	if ((list->opts & SELECT_RECURSIVE) != 0 && (list->opts & SELECT_BASE) == 0) {
+		imap_bad(cmd, "RECURSIVEMATCH needs SUBSCRIBED");
+		return false;
+	}
+	return true;
+}
+
+/* mbox-or-pat = list-mailbox / patterns. In an extended LIST "the empty string MUST be ignored for the purpose of matching". */
 static bool parse_patterns(struct cv_imap_cmd *cmd, struct list *list, struct cv_str reference, const struct cv_imap_arg *arg)
 {
 	const struct cv_imap_arg *first;
@@ -252,14 +426,24 @@ static bool parse_patterns(struct cv_imap_cmd *cmd, struct list *list, struct cv
 		add_pattern(cmd, list, reference, name);
 		return true;
 	}
-	if (!list->lsub && cv_imap_arg_list(arg, &first) && first != NULL) {
-		for (; first != NULL && cv_imap_arg_list_mailbox(first, &name); first = first->next)
-			add_pattern(cmd, list, reference, name);
-		if (first == NULL)
-			return true;
+	if (list->lsub || !cv_imap_arg_list(arg, &first) || first == NULL) {
+		imap_bad(cmd, "Missing or invalid mailbox pattern");
+		return false;
 	}
-	imap_bad(cmd, "Missing or invalid mailbox pattern");
-	return false;
+	list->extended = true;
+	for (; first != NULL; first = first->next) {
+		if (!cv_imap_arg_list_mailbox(first, &name)) {
+			imap_bad(cmd, "Missing or invalid mailbox pattern");
+			return false;
+		}
+		if (list->patterns.count == PATTERNS_MAX) {
+			imap_no(cmd, "LIMIT", "Too many mailbox patterns");
+			return false;
+		}
+		if (name.len > 0)
+			add_pattern(cmd, list, reference, name);
+	}
+	return true;
 }
 
 /* An empty name asks for the delimiter and the root, which has no name here. */
@@ -277,11 +461,11 @@ static enum cv_imap_result run_list(struct cv_imap_cmd *cmd)
 {
 	const struct cv_imap_arg *arg = cmd->args, *list_arg;
 	struct list *list = new_list(cmd, "LIST");
-	bool extended = cv_imap_arg_list(arg, &list_arg), returned = false;
 	struct cv_str reference, name;
 
-	if (extended) {
-		if (!parse_options(cmd, arg, &list->special_use))
+	if (cv_imap_arg_list(arg, &list_arg)) {
+		list->extended = true;
+		if (!parse_select_options(cmd, list, arg))
 			return CV_IMAP_DONE;
 		arg = arg->next;
 	}
@@ -291,15 +475,16 @@ static enum cv_imap_result run_list(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	arg = arg->next;
 	if (arg->next != NULL) {
-		/* Special uses are told anyway: the return option changes nothing. */
+		list->extended = true;
 		if (!cv_imap_arg_is(arg->next, "RETURN") || arg->next->next == NULL || arg->next->next->next != NULL)
 			return imap_bad(cmd, "Unexpected arguments");
-		if (!parse_options(cmd, arg->next->next, &returned))
+		if (!parse_options(cmd, list, arg->next->next, return_options))
 			return CV_IMAP_DONE;
-		extended = true;
 	}
-	if (!extended && cv_imap_arg_list_mailbox(arg, &name) && name.len == 0)
+	if (!list->extended && cv_imap_arg_list_mailbox(arg, &name) && name.len == 0)
 		return show_root(cmd, "LIST");
+	if (list->status.modseq)
+		imap_enable_condstore(imap_cmd_session(cmd), imap_out(cmd));
 	collect_list(cmd, list);
 	return step(cmd);
 }

@@ -1,15 +1,75 @@
 /* SPDX-License-Identifier: MIT
-   SELECT and EXAMINE (RFC 3501 sections 6.3.1 and 6.3.2, RFC 7162 section 3.1.8). */
+   SELECT and EXAMINE (RFC 3501 sections 6.3.1 and 6.3.2, RFC 7162 sections 3.1.8 and 3.2.5, RFC 8474 section 4.2). */
 #include <config.h>
 
 #include "imap-session.h"
 
-/* select-params: CONDSTORE is the only one. */
-static bool parse_params(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, bool *condstore_r)
+#include "modules/lib/imap/imap-sequence.h"
+
+#include <culver/time.h>
+
+/* RFC 7162 section 3.2.5: what the client knows of the mailbox. */
+struct qresync {
+	bool set, known_set;
+	uint32_t uidvalidity;
+	uint64_t modseq;
+	struct cv_ranges *known;                /* UIDs */
+	struct cv_ranges *match_seqs, *match_uids; /* numbers that belong to each other, in order */
+};
+
+/* Changes since then, on their way. */
+struct select {
+	struct qresync qresync;
+	bool condstore;
+	bool examine;
+	struct cv_ranges *vanished;
+	size_t vanished_done;
+	struct cv_ranges *seqs; /* of known messages */
+	struct imap_iter iter;
+};
+
+/* known-uids, known-sequence-set and known-uid-set are sequence sets where "*" is not allowed. */
+static bool parse_known(const struct cv_imap_arg *arg, struct cv_ranges *set)
+{
+	return arg != NULL && arg->type == CV_IMAP_ARG_ATOM && cv_str_find(arg->str, '*') == SIZE_MAX &&
+		cv_imap_sequence_parse(arg->str, 0, set);
+}
+
+/* "(" uidvalidity SP mod-sequence-value [SP known-uids] [SP "(" known-sequence-set SP known-uid-set ")"] ")" */
+static bool parse_qresync(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct qresync *qresync)
+{
+	const struct cv_imap_arg *item, *match;
+	struct cv_str number;
+
+	qresync->set = true;
+	qresync->known = imap_ranges(cmd);
+	qresync->match_seqs = imap_ranges(cmd);
+	qresync->match_uids = imap_ranges(cmd);
+	if (!cv_imap_arg_list(arg, &item) || !cv_imap_arg_atom(item, &number) ||
+		!cv_str_to_u32(number, UINT32_MAX, &qresync->uidvalidity) || qresync->uidvalidity == 0)
+		return false;
+	item = item->next;
+	if (!cv_imap_arg_atom(item, &number) || !cv_str_to_u64(number, INT64_MAX, &qresync->modseq) || qresync->modseq == 0)
+		return false;
+	item = item->next;
+	if (item != NULL && item->type == CV_IMAP_ARG_ATOM) {
+		qresync->known_set = true;
+		if (!parse_known(item, qresync->known))
+			return false;
+		item = item->next;
+	}
+	if (item == NULL)
+		return true;
+	return cv_imap_arg_list(item, &match) && parse_known(match, qresync->match_seqs) && parse_known(match->next, qresync->match_uids) &&
+		match->next->next == NULL && item->next == NULL &&
+		cv_ranges_numbers(qresync->match_seqs) == cv_ranges_numbers(qresync->match_uids);
+}
+
+/* select-params. False: the reply was made. */
+static bool parse_params(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct select *select)
 {
 	const struct cv_imap_arg *param;
 
-	*condstore_r = false;
 	if (arg == NULL)
 		return true;
 	if (!cv_imap_arg_list(arg, &param) || param == NULL || arg->next != NULL) {
@@ -17,13 +77,32 @@ static bool parse_params(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg,
 		return false;
 	}
 	for (; param != NULL; param = param->next) {
-		if (!cv_imap_arg_is(param, "CONDSTORE")) {
+		if (cv_imap_arg_is(param, "CONDSTORE")) {
+			select->condstore = true;
+		} else if (cv_imap_arg_is(param, "QRESYNC") && !select->qresync.set) {
+			/* "A server MUST respond with a tagged BAD response if … the client hasn't issued "ENABLE QRESYNC"". */
+			if (!imap_cmd_session(cmd)->qresync) {
+				imap_bad(cmd, "QRESYNC is not enabled");
+				return false;
+			}
+			param = param->next;
+			if (!parse_qresync(cmd, param, &select->qresync)) {
+				imap_bad(cmd, "Invalid QRESYNC parameter");
+				return false;
+			}
+		} else {
 			imap_bad(cmd, "Unknown SELECT parameter");
 			return false;
 		}
-		*condstore_r = true;
 	}
 	return true;
+}
+
+static void write_mailboxid(struct imap_session *s, struct cv_buf *out)
+{
+	cv_buf_append_c(out, "* OK [MAILBOXID (");
+	imap_append_mailboxid(out, cv_mailbox_guid(cv_view_mailbox(s->view)));
+	cv_buf_append_c(out, ")] Mailbox id\r\n");
 }
 
 static void write_mailbox(struct imap_session *s, struct cv_buf *out, const struct cv_mailbox_status *status)
@@ -60,26 +139,88 @@ static int open_view(struct cv_imap_cmd *cmd, struct cv_str name, bool readonly,
 	return 0;
 }
 
+/* RFC 7162 section 3.2.5.2: up to the last pair that is still true the client knows of all expunges. Returns that UID, 0: none. */
+static uint32_t last_match(const struct imap_session *s, const struct qresync *qresync)
+{
+	struct imap_iter seqs = { 0 }, uids = { 0 };
+	uint32_t seq, uid, match = 0;
+
+	while (imap_iter_next(qresync->match_seqs, &seqs, &seq) && imap_iter_next(qresync->match_uids, &uids, &uid) &&
+		seq <= cv_view_count(s->view))
+		if (cv_view_uid(s->view, seq) == uid)
+			match = uid;
+	return match;
+}
+
+/* What is to be told: as "UID FETCH known-uids (FLAGS) (CHANGEDSINCE mod-sequence-value VANISHED)" would. */
+static void find_changes(struct cv_imap_cmd *cmd, struct select *select, const struct cv_mailbox_status *status)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct qresync *qresync = &select->qresync;
+	struct cv_ranges *all = imap_ranges(cmd);
+	uint32_t match;
+
+	/* "If the provided UIDVALIDITY doesn't match … the server MUST ignore the remaining parameters". */
+	if (!qresync->set || qresync->uidvalidity != status->uidvalidity)
+		return;
+	if (!qresync->known_set && status->uidnext > 1)
+		cv_ranges_add(qresync->known, 1, status->uidnext - 1);
+	(void)cv_view_vanished(s->view, qresync->modseq, all);
+	match = last_match(s, qresync);
+	if (match > 0)
+		cv_ranges_remove(all, 1, match);
+	imap_ranges_common(all, qresync->known, select->vanished);
+	imap_uids_to_seqs(s, qresync->known, select->seqs);
+}
+
+static enum cv_imap_result step(struct cv_imap_cmd *cmd)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct select *select = cmd->data;
+	uint64_t start = cv_time_mono_us();
+	uint32_t seq;
+
+	if (!imap_write_vanished(s, select->vanished, &select->vanished_done, true))
+		return CV_IMAP_STEP;
+	while (imap_room(cmd) > 0 && cv_time_mono_us() - start < IMAP_SLICE_US) {
+		struct cv_row row;
+
+		if (!imap_iter_next(select->seqs, &select->iter, &seq))
+			return imap_ok(cmd, cv_view_readonly(s->view) ? "READ-ONLY" : "READ-WRITE",
+				select->examine ? "Examine completed" : "Select completed");
+		if (cv_view_row(s->view, seq, &row) && row.modseq > select->qresync.modseq)
+			imap_write_flags(s, imap_out(cmd), seq, &row, true, true);
+	}
+	return CV_IMAP_STEP;
+}
+
 static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool examine)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
+	struct select *select = cv_new(cmd->arena, struct select, 1);
 	struct cv_mailbox_status status;
 	struct cv_err err = { 0 };
 	struct cv_str name;
-	bool condstore;
 
-	if (!imap_mailbox_arg(cmd, cmd->args, 0, &name) || !parse_params(cmd, cmd->args->next, &condstore))
+	cmd->data = select;
+	select->examine = examine;
+	select->vanished = imap_ranges(cmd);
+	select->seqs = imap_ranges(cmd);
+	if (!imap_mailbox_arg(cmd, cmd->args, 0, &name) || !parse_params(cmd, cmd->args->next, select))
 		return CV_IMAP_DONE;
-	/* "The SELECT command automatically deselects any currently selected mailbox before attempting the new selection." */
+	/* "The SELECT command automatically deselects any currently selected mailbox before attempting the new selection." RFC 7162 section 3.2.11:
+	   the CLOSED response code stands between what is told of the one and of the other. */
+	if (s->view != NULL)
+		cv_buf_append_c(imap_out(cmd), "* OK [CLOSED] Previous mailbox closed\r\n");
 	imap_unselect(s);
-	if (condstore)
+	if (select->condstore)
 		s->condstore = true; /* HIGHESTMODSEQ is told in any case */
 	if (open_view(cmd, name, examine, &status, &err) < 0)
 		return imap_fail(cmd, &err);
 	write_mailbox(s, imap_out(cmd), &status);
-	if (cv_view_readonly(s->view))
-		return imap_ok(cmd, "READ-ONLY", examine ? "Examine completed" : "Select completed");
-	return imap_ok(cmd, "READ-WRITE", "Select completed");
+	write_mailboxid(s, imap_out(cmd));
+	find_changes(cmd, select, &status);
+	return step(cmd);
 }
 
 static enum cv_imap_result run_select(struct cv_imap_cmd *cmd)
@@ -92,5 +233,5 @@ static enum cv_imap_result run_examine(struct cv_imap_cmd *cmd)
 	return run(cmd, true);
 }
 
-const struct cv_imap_command imap_cmd_select = { .verb = "SELECT", .opts = CV_IMAP_LOGGED_IN | CV_IMAP_NO_SYNC, .run = run_select };
-const struct cv_imap_command imap_cmd_examine = { .verb = "EXAMINE", .opts = CV_IMAP_LOGGED_IN | CV_IMAP_NO_SYNC, .run = run_examine };
+const struct cv_imap_command imap_cmd_select = { .verb = "SELECT", .opts = CV_IMAP_LOGGED_IN | CV_IMAP_NO_SYNC, .run = run_select, .step = step };
+const struct cv_imap_command imap_cmd_examine = { .verb = "EXAMINE", .opts = CV_IMAP_LOGGED_IN | CV_IMAP_NO_SYNC, .run = run_examine, .step = step };

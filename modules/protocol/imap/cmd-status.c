@@ -1,84 +1,151 @@
 /* SPDX-License-Identifier: MIT
-   STATUS (RFC 3501 section 6.3.10, RFC 7162 section 3.1.7). */
+   STATUS (RFC 3501 section 6.3.10, RFC 7162 section 3.1.7, RFC 8438, RFC 8474 section 4.3, RFC 9051 section 6.3.11). */
 #include <config.h>
 
-#include "imap-session.h"
+#include "status.h"
 
-enum { ITEMS_MAX = 6 };
+struct answer {
+	struct cv_mailbox_status status;
+	const uint8_t *guid;
+};
 
-static const char *const item_names[ITEMS_MAX] = { "MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ" };
-
-static uint64_t value_of(const struct cv_mailbox_status *status, size_t item)
+static void put_messages(struct cv_buf *out, const struct answer *answer)
 {
-	const uint64_t values[ITEMS_MAX] = { status->messages, status->recent, status->uidnext, status->uidvalidity, status->unseen,
-		CV_MAX(status->highest_modseq, (uint64_t)1) };
-
-	return values[item];
+	cv_buf_append_u64(out, answer->status.messages);
 }
 
-/* "(" status-att *(SP status-att) ")"; each once, in the client's order. */
-static bool parse_items(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, size_t *items, size_t *count_r, bool *modseq_r)
+static void put_recent(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_u64(out, answer->status.recent);
+}
+
+static void put_uidnext(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_u64(out, answer->status.uidnext);
+}
+
+static void put_uidvalidity(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_u64(out, answer->status.uidvalidity);
+}
+
+static void put_unseen(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_u64(out, answer->status.unseen);
+}
+
+static void put_deleted(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_u64(out, answer->status.deleted);
+}
+
+static void put_size(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_u64(out, answer->status.size);
+}
+
+static void put_modseq(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_u64(out, CV_MAX(answer->status.highest_modseq, (uint64_t)1));
+}
+
+static void put_mailboxid(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_char(out, '(');
+	imap_append_mailboxid(out, answer->guid);
+	cv_buf_append_char(out, ')');
+}
+
+static const struct {
+	const char *name;
+	void (*put)(struct cv_buf *out, const struct answer *answer);
+} all[] = {
+	{ "MESSAGES", put_messages },
+	{ "RECENT", put_recent },
+	{ "UIDNEXT", put_uidnext },
+	{ "UIDVALIDITY", put_uidvalidity },
+	{ "UNSEEN", put_unseen },
+	{ "HIGHESTMODSEQ", put_modseq },
+	{ "SIZE", put_size },
+	{ "DELETED", put_deleted },
+	{ "MAILBOXID", put_mailboxid },
+};
+_Static_assert(CV_COUNT_OF(all) <= STATUS_ITEMS_MAX, "each item is kept once");
+
+bool status_parse(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct status_items *items_r)
 {
 	const struct cv_imap_arg *word;
 	unsigned seen = 0;
 	size_t i;
 
-	if (!cv_imap_arg_list(arg, &word) || word == NULL || arg->next != NULL) {
+	*items_r = (struct status_items){ 0 };
+	if (!cv_imap_arg_list(arg, &word) || word == NULL) {
 		imap_bad(cmd, "STATUS needs a list of items");
 		return false;
 	}
-	for (*count_r = 0; word != NULL; word = word->next) {
-		for (i = 0; i < ITEMS_MAX && !cv_imap_arg_is(word, item_names[i]); i++)
+	for (; word != NULL; word = word->next) {
+		for (i = 0; i < CV_COUNT_OF(all) && !cv_imap_arg_is(word, all[i].name); i++)
 			;
-		if (i == ITEMS_MAX) {
+		if (i == CV_COUNT_OF(all)) {
 			imap_bad(cmd, "Unknown STATUS item");
 			return false;
 		}
 		if ((seen & 1u << i) == 0)
-			items[(*count_r)++] = i;
+			items_r->items[items_r->count++] = i;
 		seen |= 1u << i;
+		items_r->modseq |= all[i].put == put_modseq;
 	}
-	*modseq_r = (seen & 1u << (ITEMS_MAX - 1)) != 0;
 	return true;
 }
 
-static int get_status(struct cv_imap_cmd *cmd, struct cv_str name, struct cv_mailbox_status *status_r, struct cv_err *err)
+int status_write(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, const struct status_items *items, struct cv_err *err)
 {
+	const struct imap_session *s = imap_cmd_session(cmd);
 	struct cv_mailbox *mailbox;
+	struct answer answer;
 	int result;
 
 	if (cv_mailbox_get(cmd->user, name, &mailbox, err) < 0)
 		return -1;
-	result = cv_mailbox_refresh(mailbox, err) < 0 ? -1 : cv_mailbox_get_status(mailbox, status_r, err);
+	result = cv_mailbox_refresh(mailbox, err) < 0 ? -1 : cv_mailbox_get_status(mailbox, &answer.status, err);
+	if (result >= 0) {
+		/* What this session took as recent is so for it. */
+		if (s->view != NULL && cv_view_mailbox(s->view) == mailbox)
+			answer.status.recent += cv_view_recent(s->view);
+		answer.guid = cv_mailbox_guid(mailbox);
+		cv_buf_append_c(out, "* STATUS ");
+		imap_append_mailbox(s, out, name);
+		for (size_t i = 0; i < items->count; i++) {
+			cv_buf_printf(out, "%s%s ", i == 0 ? " (" : " ", all[items->items[i]].name);
+			all[items->items[i]].put(out, &answer);
+		}
+		cv_buf_append_c(out, ")\r\n");
+	}
 	cv_mailbox_unref(&mailbox);
-	return result;
+	return result < 0 ? -1 : 0;
 }
 
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
-	struct cv_buf *out = imap_out(cmd);
-	struct cv_mailbox_status status;
+	struct status_items items;
 	struct cv_err err = { 0 };
-	size_t items[ITEMS_MAX], count;
 	struct cv_str name;
-	bool modseq;
+	struct cv_buf line;
 
-	if (!imap_mailbox_arg(cmd, cmd->args, 0, &name) || !parse_items(cmd, cmd->args->next, items, &count, &modseq))
+	if (!imap_mailbox_arg(cmd, cmd->args, 0, &name) || !status_parse(cmd, cmd->args->next, &items))
 		return CV_IMAP_DONE;
-	if (get_status(cmd, name, &status, &err) < 0)
+	if (cmd->args->next->next != NULL)
+		return imap_bad(cmd, "Unexpected arguments");
+	cv_buf_init(&line, (size_t)64 * 1024);
+	if (status_write(cmd, &line, name, &items, &err) < 0) {
+		cv_buf_deinit(&line);
 		return imap_fail(cmd, &err);
-	/* What this session took as recent is so for it. */
-	if (s->view != NULL && cv_str_eq(cv_mailbox_name(cv_view_mailbox(s->view)), name))
-		status.recent += cv_view_recent(s->view);
-	if (modseq)
-		imap_enable_condstore(s, out);
-	cv_buf_append_c(out, "* STATUS ");
-	imap_append_mailbox(s, out, name);
-	for (size_t i = 0; i < count; i++)
-		cv_buf_printf(out, "%s%s %llu", i == 0 ? " (" : " ", item_names[items[i]],
-			(unsigned long long)value_of(&status, items[i]));
-	cv_buf_append_c(out, ")\r\n");
+	}
+	if (items.modseq)
+		imap_enable_condstore(s, imap_out(cmd));
+	cv_buf_append(imap_out(cmd), cv_buf_str(&line));
+	cv_buf_deinit(&line);
 	return imap_ok(cmd, NULL, "Status completed");
 }
 

@@ -41,8 +41,40 @@ static const struct cv_imap_command *const commands[] = {
 #define VERB_MAX 64u
 
 /* What is complete, and nothing else. */
-static const char capabilities[] = "IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE "
-	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS";
+static const char *const capabilities[] = {
+	"IMAP4rev1",
+	"SASL-IR",
+	"ID",
+	"ENABLE",
+	"IDLE",
+	"NAMESPACE",
+	"CHILDREN",
+	"UIDPLUS",
+	"UNSELECT",
+	"LITERAL+",
+	"MOVE",
+	"SPECIAL-USE",
+	"CREATE-SPECIAL-USE",
+	"LIST-EXTENDED",
+	"LIST-STATUS",
+	"STATUS=SIZE",
+	"CONDSTORE",
+	"QRESYNC",
+	"PREVIEW",
+	"OBJECTID",
+	"ESEARCH",
+	"SEARCHRES",
+	"WITHIN",
+	"PARTIAL",
+	"SAVEDATE",
+	"INPROGRESS",
+	"SORT",
+	"SORT=DISPLAY",
+	"ESORT",
+	"THREAD=ORDEREDSUBJECT",
+	"THREAD=REFERENCES",
+	"THREAD=REFS",
+};
 
 static bool has_form(const struct cv_imap_command *command, bool uid)
 {
@@ -102,7 +134,8 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 		cv_buf_append(&list, change);
 	} else {
 		change = cv_str_sub(change, 1, SIZE_MAX);
-		append_words(&list, cv_str_c(capabilities), change);
+		for (size_t i = 0; i < CV_COUNT_OF(capabilities); i++)
+			append_words(&list, cv_str_c(capabilities[i]), change);
 		while ((added = cv_provider_next(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, &pos, NULL)) != NULL)
 			if (added->capability != NULL)
 				append_words(&list, cv_str_c(added->capability), change);

@@ -55,6 +55,7 @@ static int parse_again(struct fetch *fetch, struct cv_err *err)
 		return -1;
 	fetch->tree = message->root;
 	fetch->envelope = message->root->envelope;
+	fetch->preview = message->preview;
 	return 0;
 }
 
@@ -80,6 +81,13 @@ static int get_envelope(struct fetch *fetch, struct cv_err *err)
 	return result < 0 ? -1 : 0;
 }
 
+static int get_preview(struct fetch *fetch, struct cv_err *err)
+{
+	if (fetch->preview.ptr != NULL || cv_parse_record_preview(&fetch->record, &fetch->preview) > 0)
+		return 0;
+	return parse_again(fetch, err);
+}
+
 static int get_all(struct fetch *fetch, struct cv_err *err)
 {
 	struct cv_str record;
@@ -92,6 +100,8 @@ static int get_all(struct fetch *fetch, struct cv_err *err)
 	if (needs_tree(fetch) && get_tree(fetch, err) < 0)
 		return -1;
 	if ((fetch->what.items & CV_IMAP_FETCH_ENVELOPE) != 0 && get_envelope(fetch, err) < 0)
+		return -1;
+	if ((fetch->what.items & CV_IMAP_FETCH_PREVIEW) != 0 && get_preview(fetch, err) < 0)
 		return -1;
 	return 0;
 }
@@ -119,6 +129,9 @@ static void compose_items(struct fetch *fetch)
 		items |= CV_IMAP_FETCH_FLAGS;
 	if ((items & CV_IMAP_FETCH_FLAGS) != 0 && fetch->s->condstore)
 		items |= CV_IMAP_FETCH_MODSEQ;
+	/* RFC 7162 section 3.2.4: "whether they were caused by … a FETCH/UID FETCH that implicitly set the \Seen flag". */
+	if (fetch->s->condstore && cv_ranges_has(fetch->newly_seen, row->uid))
+		items |= CV_IMAP_FETCH_UID;
 	if ((items & CV_IMAP_FETCH_FLAGS) != 0)
 		imap_write_new_keywords(fetch->s, out);
 	cv_buf_printf(out, "* %u FETCH (", fetch->seq);
@@ -168,13 +181,19 @@ static void compose_items(struct fetch *fetch)
 		begin_item(out, "BODYSTRUCTURE ", &first);
 		cv_imap_append_body(out, fetch->tree, true);
 	}
+	if ((items & CV_IMAP_FETCH_THREADID) != 0)
+		begin_item(out, "THREADID NIL", &first);
+	if ((items & CV_IMAP_FETCH_PREVIEW) != 0) {
+		begin_item(out, "PREVIEW ", &first);
+		cv_imap_append_string(out, fetch->preview);
+	}
 	if (fetch->what.section_count > 0 && !first)
 		cv_buf_append_char(out, ' ');
 }
 
 int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 {
-	unsigned parsed = CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE;
+	unsigned parsed = CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE | CV_IMAP_FETCH_PREVIEW;
 
 	cv_buf_clear(&fetch->text);
 	fetch->text_done = 0;
@@ -203,6 +222,7 @@ void fetch_message_close(struct fetch *fetch)
 	fetch->octets = (struct cv_str){ NULL, 0 };
 	fetch->tree = NULL;
 	fetch->envelope = NULL;
+	fetch->preview = (struct cv_str){ NULL, 0 };
 	if (fetch->arena != NULL)
 		cv_arena_reset(fetch->arena);
 	/* One large structure is no reason to keep its memory for all that follow. */

@@ -28,6 +28,8 @@ struct fetch {
 	uint64_t changed_since;
 	bool partial_set;            /* RFC 9394 section 3.3 */
 	struct cv_imap_partial partial;
+	struct cv_ranges *vanished;  /* UIDs to tell; NULL: not asked for */
+	size_t vanished_done;
 	struct cv_ranges *seqs;
 	struct imap_iter iter;
 
@@ -52,6 +54,7 @@ struct fetch {
 	struct cv_message_reader *reader;
 	struct cv_mime_part *tree;   /* NULL: not needed */
 	struct cv_envelope *envelope; /* NULL: not needed */
+	struct cv_str preview;
 	struct cv_buf text;          /* composed and not yet written: text_done octets are */
 	size_t text_done;
 	size_t section;              /* next one to write */

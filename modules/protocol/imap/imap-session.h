@@ -61,7 +61,9 @@ struct imap_session {
 	struct cv_view *view;       /* non-NULL in IMAP_STATE_SELECTED */
 	uint32_t recent_told;       /* number of the last RECENT response for view */
 	size_t keywords_told;       /* keywords of the mailbox in the last FLAGS response for view */
-	bool condstore;             /* a CONDSTORE enabling command was seen: MODSEQ is in every FETCH response */
+	bool condstore;             /* a CONDSTORE enabling command was seen: UID and MODSEQ are in every unasked FETCH response */
+	bool qresync;               /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
+	bool modseq_held;           /* the client was told a HIGHESTMODSEQ below that of expunges it does not know of yet */
 	bool in_line;            /* the output ends inside of a line or literal: no other line may be written */
 	unsigned bad_in_a_row;
 	/* Events of the view that are not written yet. */
@@ -160,7 +162,9 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out);
 void imap_sync(struct imap_session *s, bool expunges, uint64_t own);
 /* Write queued events while there is room: true when none is left. False: more room is needed, or the session ended. */
 bool imap_write_events(struct imap_session *s);
-/* "* n FETCH (…" with flags, UID where uid, MODSEQ in a CONDSTORE session. */
+/* Write "* VANISHED" responses for uids from *done on (a count of ranges) while there is room; true when all are written. */
+bool imap_write_vanished(struct imap_session *s, const struct cv_ranges *uids, size_t *done, bool earlier);
+/* "* n FETCH (…" with flags, UID where uid, both UID and MODSEQ in a CONDSTORE session (RFC 7162 section 3.2.4). */
 void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, const struct cv_row *row, bool uid, bool flags);
 /* Append the flags of a row without parentheses. */
 void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, const struct cv_row *row);
@@ -183,13 +187,23 @@ enum imap_name_opts {
 CV_MUST_CHECK int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err);
 /* The name in an argument. False: the reply was made. */
 CV_MUST_CHECK bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, unsigned opts, struct cv_str *name_r);
+/* objectid (RFC 8474 section 4): "F" and the GUID. */
+void imap_append_mailboxid(struct cv_buf *out, const uint8_t guid[16]);
+/* The special use (RFC 6154 section 2: use-attr) that is written so; 0: none. */
+unsigned imap_special_use(struct cv_str name);
 void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struct cv_str name);
 /* Sequence numbers that a set argument names; cv_ranges_free is the caller's, or the arena's with imap_ranges. */
 CV_MUST_CHECK int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err);
 /* The same; false: the reply was made. */
 CV_MUST_CHECK bool imap_sequence_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r);
+/* UIDs that an argument of a UID command names, there or not. */
+CV_MUST_CHECK int imap_uid_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *uids_r, struct cv_err *err);
+/* What is in both. */
+void imap_ranges_common(const struct cv_ranges *a, const struct cv_ranges *b, struct cv_ranges *both);
 /* Ranges that are freed with the command. */
 struct cv_ranges *imap_ranges(struct cv_imap_cmd *cmd);
+/* Sequence numbers of those UIDs that are there. */
+void imap_uids_to_seqs(const struct imap_session *s, const struct cv_ranges *uids, struct cv_ranges *seqs);
 /* UIDs of messages by sequence number. present: only of those that are not expunged. */
 void imap_uids_of(const struct imap_session *s, const struct cv_ranges *seqs, bool present, struct cv_ranges *uids);
 /* A response code in the command's arena. */

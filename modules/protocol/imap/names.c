@@ -96,6 +96,13 @@ void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struc
 	cv_buf_deinit(&utf7);
 }
 
+void imap_append_mailboxid(struct cv_buf *out, const uint8_t guid[16])
+{
+	cv_buf_append_char(out, 'F');
+	for (size_t i = 0; i < 16; i++)
+		cv_buf_printf(out, "%02x", guid[i]);
+}
+
 static void free_ranges(void *ctx)
 {
 	cv_ranges_free(ctx);
@@ -110,7 +117,7 @@ struct cv_ranges *imap_ranges(struct cv_imap_cmd *cmd)
 }
 
 /* UIDs to the sequence numbers that have them. RFC 3501 section 6.4.8: those that are not there are passed over. */
-static void uids_to_seqs(const struct imap_session *s, const struct cv_ranges *uids, struct cv_ranges *seqs)
+void imap_uids_to_seqs(const struct imap_session *s, const struct cv_ranges *uids, struct cv_ranges *seqs)
 {
 	uint32_t count = cv_view_count(s->view);
 
@@ -123,41 +130,72 @@ static void uids_to_seqs(const struct imap_session *s, const struct cv_ranges *u
 	}
 }
 
-static const char *set_name(const struct cv_imap_cmd *cmd)
-{
-	return cmd->uid ? "Missing or invalid UID set" : "Missing or invalid sequence set";
-}
-
-int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err)
+int imap_uid_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *uids_r, struct cv_err *err)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
-	uint32_t count = cv_view_count(s->view), star = UINT32_MAX;
-	struct cv_ranges uids = { 0 };
+	uint32_t count = cv_view_count(s->view);
 	struct cv_str set;
 	bool saved;
 
 	if (arg == NULL || arg->type != CV_IMAP_ARG_ATOM)
-		return cv_err_set_public(err, CV_ERR_INVALID, "%s", set_name(cmd));
+		return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid UID set");
 	set = arg->str;
 	saved = cv_imap_sequence_cut_saved(&set);
-	if (count > 0)
-		star = cmd->uid ? cv_view_uid(s->view, count) : count;
-	if ((set.len > 0 || !saved) && !cv_imap_sequence_parse(set, star, cmd->uid ? &uids : seqs_r))
-		return cv_err_set_public(err, CV_ERR_INVALID, "%s", set_name(cmd));
-	if (cmd->uid) {
-		uids_to_seqs(s, &uids, seqs_r);
-		cv_ranges_free(&uids);
-		if (saved)
-			uids_to_seqs(s, &s->saved, seqs_r);
-		return 0;
-	}
+	if ((set.len > 0 || !saved) && !cv_imap_sequence_parse(set, count > 0 ? cv_view_uid(s->view, count) : UINT32_MAX, uids_r))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid UID set");
+	for (size_t i = 0; saved && i < s->saved.count; i++)
+		cv_ranges_add(uids_r, s->saved.data[i].first, s->saved.data[i].last);
+	return 0;
+}
+
+static int seq_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	uint32_t count = cv_view_count(s->view);
+	struct cv_str set;
+	bool saved;
+
+	if (arg == NULL || arg->type != CV_IMAP_ARG_ATOM)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid sequence set");
+	set = arg->str;
+	saved = cv_imap_sequence_cut_saved(&set);
+	if ((set.len > 0 || !saved) && !cv_imap_sequence_parse(set, count > 0 ? count : UINT32_MAX, seqs_r))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid sequence set");
 	/* RFC 3501 section 9, seq-number: a number above the number of messages is BAD, "*" in an empty mailbox too. */
 	if (seqs_r->count > 0 && seqs_r->data[seqs_r->count - 1].last > count)
 		return cv_err_set_public(err, CV_ERR_INVALID,
 			count == 0 ? "There are no messages in the mailbox" : "Sequence number is higher than the number of messages");
 	if (saved)
-		uids_to_seqs(s, &s->saved, seqs_r);
+		imap_uids_to_seqs(s, &s->saved, seqs_r);
 	return 0;
+}
+
+int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err)
+{
+	struct cv_ranges uids = { 0 };
+	int result;
+
+	if (!cmd->uid)
+		return seq_set(cmd, arg, seqs_r, err);
+	result = imap_uid_set(cmd, arg, &uids, err);
+	if (result == 0)
+		imap_uids_to_seqs(imap_cmd_session(cmd), &uids, seqs_r);
+	cv_ranges_free(&uids);
+	return result;
+}
+
+void imap_ranges_common(const struct cv_ranges *a, const struct cv_ranges *b, struct cv_ranges *both)
+{
+	for (size_t i = 0, j = 0; i < a->count && j < b->count;) {
+		uint32_t first = CV_MAX(a->data[i].first, b->data[j].first), last = CV_MIN(a->data[i].last, b->data[j].last);
+
+		if (first <= last)
+			cv_ranges_add(both, first, last);
+		if (a->data[i].last < b->data[j].last)
+			i++;
+		else
+			j++;
+	}
 }
 
 bool imap_sequence_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r)

@@ -339,6 +339,28 @@ static void refuse(struct imap_session *s, const char *text)
 	count_bad(s);
 }
 
+/* RFC 7162 section 3.2: "if the server sends MODSEQ FETCH data items while EXPUNGE (or VANISHED) replies with lower mod-sequences being delayed, the
+   server MUST send the HIGHESTMODSEQ response code with a lower value than the EXPUNGE's mod-sequence"; and a higher one when the client has got
+   them. */
+static void tell_modseq(struct imap_cmd *cmd)
+{
+	struct imap_session *s = cmd->s;
+	const char *code;
+	bool pending;
+
+	if (s->view == NULL || !s->condstore || (cmd->pub.command->opts & CV_IMAP_NO_SYNC) != 0)
+		return;
+	pending = cv_view_expunges_pending(s->view);
+	if (!pending && !s->modseq_held)
+		return;
+	s->modseq_held = pending;
+	code = imap_code_printf(&cmd->pub, "HIGHESTMODSEQ %llu", (unsigned long long)cv_view_highest_modseq(s->view));
+	if (cmd->code == NULL && cmd->reply == IMAP_OK)
+		cmd->code = code;
+	else
+		write_reply(cv_stream_out(s->stream), (struct cv_str){ NULL, 0 }, "OK", code, "Highest");
+}
+
 /* Untagged data of the selected mailbox, then the tagged reply. True when all is written. */
 static bool finish(struct imap_session *s)
 {
@@ -356,6 +378,8 @@ static bool finish(struct imap_session *s)
 	}
 	if (!imap_write_events(s))
 		return false;
+	if (cmd->reply != IMAP_BAD)
+		tell_modseq(cmd);
 	if (cmd->reply == IMAP_BAD)
 		refuse(s, cmd->text);
 	else

@@ -46,7 +46,7 @@ void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, 
 	if (flags)
 		imap_write_new_keywords(s, out);
 	cv_buf_printf(out, "* %u FETCH (", seq);
-	if (uid) {
+	if (uid || s->condstore) {
 		cv_buf_printf(out, "UID %u", row->uid);
 		space = " ";
 	}
@@ -121,6 +121,44 @@ static void write_event(struct imap_session *s, struct cv_buf *out, const struct
 	}
 }
 
+/* Ranges of one VANISHED response. */
+#define VANISHED_RANGES_MAX 1000u
+
+bool imap_write_vanished(struct imap_session *s, const struct cv_ranges *uids, size_t *done, bool earlier)
+{
+	struct cv_buf *out = cv_stream_out(s->stream);
+
+	while (*done < uids->count) {
+		size_t count = CV_MIN(uids->count - *done, (size_t)VANISHED_RANGES_MAX);
+		const struct cv_ranges part = { .data = uids->data + *done, .count = count };
+
+		if (cv_stream_room(s->stream) == 0)
+			return false;
+		cv_buf_append_c(out, earlier ? "* VANISHED (EARLIER) " : "* VANISHED ");
+		cv_ranges_append(&part, out);
+		cv_buf_append_c(out, "\r\n");
+		*done += count;
+	}
+	return true;
+}
+
+/* RFC 7162 section 3.2.10: "the server MUST use the VANISHED response without the EARLIER tag instead of the EXPUNGE response". Those that follow each
+   other in the queue become one response. */
+static void write_vanished_events(struct imap_session *s)
+{
+	struct cv_ranges uids = { 0 };
+	size_t done = 0;
+
+	while (s->events_done < s->events.count && s->events.data[s->events_done].kind == CV_EVENT_EXPUNGE &&
+		uids.count < VANISHED_RANGES_MAX) {
+		uint32_t uid = s->events.data[s->events_done++].uid;
+
+		cv_ranges_add(&uids, uid, uid);
+	}
+	(void)imap_write_vanished(s, &uids, &done, false);
+	cv_ranges_free(&uids);
+}
+
 bool imap_write_events(struct imap_session *s)
 {
 	struct cv_buf *out = cv_stream_out(s->stream);
@@ -135,6 +173,10 @@ bool imap_write_events(struct imap_session *s)
 		}
 		if (cv_stream_room(s->stream) == 0)
 			return false;
+		if (event->kind == CV_EVENT_EXPUNGE && s->qresync) {
+			write_vanished_events(s);
+			continue;
+		}
 		write_event(s, out, event);
 		s->events_done++;
 	}
@@ -179,6 +221,7 @@ void imap_unselect(struct imap_session *s)
 	cv_vec_free(&s->events);
 	s->events_done = 0;
 	cv_ranges_free(&s->saved);
+	s->modseq_held = false;
 	if (s->state == IMAP_STATE_SELECTED)
 		s->state = IMAP_STATE_AUTHENTICATED;
 	if (s->cmd != NULL)

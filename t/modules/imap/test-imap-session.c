@@ -10,9 +10,32 @@
 
 extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 
+/* All of them are told, in this order. */
 #define CAPABILITIES                                                                                          \
-	"IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE CONDSTORE " \
-	"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS"
+	"IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ MOVE SPECIAL-USE" CAPABILITIES_MORE
+/* clang-format off */
+#define CAPABILITIES_MORE \
+	" CREATE-SPECIAL-USE" \
+	" LIST-EXTENDED" \
+	" LIST-STATUS" \
+	" STATUS=SIZE" \
+	" CONDSTORE" \
+	" QRESYNC" \
+	" PREVIEW" \
+	" OBJECTID" \
+	" ESEARCH" \
+	" SEARCHRES" \
+	" WITHIN" \
+	" PARTIAL" \
+	" SAVEDATE" \
+	" INPROGRESS" \
+	" SORT" \
+	" SORT=DISPLAY" \
+	" ESORT" \
+	" THREAD=ORDEREDSUBJECT" \
+	" THREAD=REFERENCES" \
+	" THREAD=REFS"
+/* clang-format on */
 
 static struct fake_worker *worker(void **state)
 {
@@ -114,7 +137,7 @@ static void selects_and_closes(void **state)
 		"* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n"
 		"* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] Flags permitted\r\n"
 		"* 0 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY ?] UIDs valid\r\n* OK [UIDNEXT 1] Predicted next UID\r\n"
-		"* OK [HIGHESTMODSEQ ?] Highest\r\na1 OK [READ-WRITE] Select completed\r\n");
+		"* OK [HIGHESTMODSEQ ?] Highest\r\n* OK [MAILBOXID (~)] Mailbox id\r\na1 OK [READ-WRITE] Select completed\r\n");
 	EXPECT(a, "a2 FETCH 1 FLAGS\r\n", "a2 BAD There are no messages in the mailbox\r\n");
 	EXPECT(a, "a2 FETCH * FLAGS\r\n", "a2 BAD There are no messages in the mailbox\r\n");
 	EXPECT(a, "a2 UID FETCH 1:* FLAGS\r\n", "a2 OK Fetch completed\r\n");
@@ -123,7 +146,7 @@ static void selects_and_closes(void **state)
 	EXPECT(a, "a4 UNSELECT\r\n", "a4 BAD No mailbox is selected\r\n");
 	EXPECT(a, "a5 SELECT INBOX\r\n", "~a5 OK [READ-WRITE] Select completed\r\n");
 	/* RFC 3501 section 6.3.1: "if the SELECT command fails … no mailbox is selected". */
-	EXPECT(a, "a6 SELECT nowhere\r\n", "a6 NO [NONEXISTENT] ~\r\n");
+	EXPECT(a, "a6 SELECT nowhere\r\n", "* OK [CLOSED] Previous mailbox closed\r\na6 NO [NONEXISTENT] ~\r\n");
 	EXPECT(a, "a7 CHECK\r\n", "a7 BAD No mailbox is selected\r\n");
 	EXPECT(a, "a8 LOGOUT\r\na9 NOOP\r\n", "* BYE Logging out\r\na8 OK Logout completed\r\n");
 	assert_true(a->closed);
@@ -432,9 +455,9 @@ static void condstore(void **state)
 
 	/* RFC 7162 section 3.1: the first enabling command gets HIGHESTMODSEQ. */
 	EXPECT(a, "a1 FETCH 1 MODSEQ\r\n", "* OK [HIGHESTMODSEQ ?] Highest\r\n* 1 FETCH (MODSEQ (?))\r\na1 OK Fetch completed\r\n");
-	EXPECT(a, "a2 STORE 1 +FLAGS.SILENT (\\Seen)\r\n", "* 1 FETCH (MODSEQ (?))\r\na2 OK Store completed\r\n");
+	EXPECT(a, "a2 STORE 1 +FLAGS.SILENT (\\Seen)\r\n", "* 1 FETCH (UID 1 MODSEQ (?))\r\na2 OK Store completed\r\n");
 	EXPECT(a, "a3 STORE 1 (UNCHANGEDSINCE 0) +FLAGS.SILENT (\\Flagged)\r\n",
-		"* 1 FETCH (FLAGS (\\Seen \\Recent) MODSEQ (?))\r\na3 OK [MODIFIED 1] Conditional store failed for some messages\r\n");
+		"* 1 FETCH (UID 1 FLAGS (\\Seen \\Recent) MODSEQ (?))\r\na3 OK [MODIFIED 1] Conditional store failed for some messages\r\n");
 	EXPECT(a, "a4 UID STORE 1:3 (UNCHANGEDSINCE 99999) +FLAGS (\\Flagged)\r\n",
 		"* 1 FETCH (UID 1 FLAGS (\\Flagged \\Seen \\Recent) MODSEQ (?))\r\n* 2 FETCH (UID 2 FLAGS (\\Flagged \\Recent) MODSEQ (?))\r\n"
 		"* 3 FETCH (UID 3 FLAGS (\\Flagged \\Recent) MODSEQ (?))\r\na4 OK Store completed\r\n");
@@ -445,8 +468,8 @@ static void condstore(void **state)
 	EXPECT(b, "b1 SELECT INBOX (CONDSTORE)\r\n", "~b1 OK [READ-WRITE] Select completed\r\n");
 	EXPECT(b, "b2 ENABLE CONDSTORE X\r\n", "* ENABLED CONDSTORE\r\nb2 OK Enabled\r\n");
 	EXPECT(b, "b3 SELECT INBOX (FOO)\r\n", "b3 BAD Unknown SELECT parameter\r\n");
-	EXPECT(b, "b4 STORE 2 -FLAGS.SILENT (\\Flagged)\r\n", "* 2 FETCH (MODSEQ (?))\r\nb4 OK Store completed\r\n");
-	EXPECT(a, "a9 NOOP\r\n", "* 2 FETCH (FLAGS (\\Recent) MODSEQ (?))\r\na9 OK NOOP completed\r\n");
+	EXPECT(b, "b4 STORE 2 -FLAGS.SILENT (\\Flagged)\r\n", "* 2 FETCH (UID 2 MODSEQ (?))\r\nb4 OK Store completed\r\n");
+	EXPECT(a, "a9 NOOP\r\n", "* 2 FETCH (UID 2 FLAGS (\\Recent) MODSEQ (?))\r\na9 OK NOOP completed\r\n");
 	EXPECT(b, "b5 FETCH 1:* (FLAGS) (CHANGEDSINCE 999999)\r\n", "b5 OK Fetch completed\r\n");
 	fake_worker_free(&w);
 }
@@ -471,7 +494,7 @@ static void modified_lists_what_others_changed(void **state)
 		CV_STR_ARG(cv_str_sub(got, 0, cv_str_find(got, ')'))));
 	/* Each message is told once: the change of the other session and the failed test in one answer. */
 	expect_at(a, cv_buf_str(&command),
-		"* 1 FETCH (MODSEQ (?))\r\n* 2 FETCH (FLAGS (\\Flagged \\Recent) MODSEQ (?))\r\n"
+		"* 1 FETCH (UID 1 MODSEQ (?))\r\n* 2 FETCH (UID 2 FLAGS (\\Flagged \\Recent) MODSEQ (?))\r\n"
 		"a2 OK [MODIFIED 2] Conditional store failed for some messages\r\n", __FILE__, __LINE__);
 	cv_buf_deinit(&command);
 	fake_worker_free(&w);
@@ -562,7 +585,7 @@ static void a_deleted_mailbox_ends_other_sessions(void **state)
 	struct fake_worker *w = worker(state);
 	struct cv_session *a = log_in(w), *b = log_in(w);
 
-	EXPECT(a, "a1 CREATE doomed\r\na2 SELECT doomed\r\n", "a1 OK Create completed\r\n~a2 OK [READ-WRITE] Select completed\r\n");
+	EXPECT(a, "a1 CREATE doomed\r\na2 SELECT doomed\r\n", "a1 OK [MAILBOXID (~)] Create completed\r\n~a2 OK [READ-WRITE] Select completed\r\n");
 	EXPECT(b, "b1 SELECT doomed\r\n", "~b1 OK [READ-WRITE] Select completed\r\n");
 	EXPECT(a, "a3 DELETE doomed\r\na4 FETCH 1 UID\r\n", "a3 OK Delete completed\r\na4 BAD No mailbox is selected\r\n");
 	EXPECT(b, "b2 NOOP\r\n", "* BYE Selected mailbox was deleted\r\n");
@@ -582,7 +605,7 @@ static void lists_mailboxes(void **state)
 		"* LIST (\\HasNoChildren \\Junk) \"/\" Junk\r\n* LIST (\\HasNoChildren \\Sent) \"/\" Sent\r\n"
 		"* LIST (\\HasNoChildren \\Trash) \"/\" Trash\r\na1 OK List completed\r\n");
 	EXPECT(a, "a2 LIST \"\" \"\"\r\n", "* LIST (\\Noselect) \"/\" \"\"\r\na2 OK List completed\r\n");
-	EXPECT(a, "a3 CREATE Entw&APw-rfe/a/b/\r\n", "a3 OK Create completed\r\n");
+	EXPECT(a, "a3 CREATE Entw&APw-rfe/a/b/\r\n", "a3 OK [MAILBOXID (~)] Create completed\r\n");
 	EXPECT(a, "a4 LIST \"\" En*\r\n",
 		"* LIST (\\Noselect \\HasChildren) \"/\" Entw&APw-rfe\r\n* LIST (\\Noselect \\HasChildren) \"/\" Entw&APw-rfe/a\r\n"
 		"* LIST (\\HasNoChildren) \"/\" Entw&APw-rfe/a/b\r\na4 OK List completed\r\n");
@@ -590,7 +613,7 @@ static void lists_mailboxes(void **state)
 	EXPECT(a, "a6 LIST \"\" inbox\r\n", "* LIST (\\HasNoChildren) \"/\" INBOX\r\na6 OK List completed\r\n");
 	EXPECT(a, "a7 LIST (SPECIAL-USE) \"\" (S* T*) RETURN (SPECIAL-USE)\r\n",
 		"* LIST (\\HasNoChildren \\Sent) \"/\" Sent\r\n* LIST (\\HasNoChildren \\Trash) \"/\" Trash\r\na7 OK List completed\r\n");
-	EXPECT(a, "a8 LIST (SUBSCRIBED) \"\" *\r\n", "a8 BAD Unknown LIST option\r\n");
+	EXPECT(a, "a8 LIST (SPARKLING) \"\" *\r\n", "a8 BAD Unknown LIST option\r\n");
 	EXPECT(a, "a9 LIST \"\"\r\n", "a9 BAD Missing or invalid mailbox pattern\r\n");
 	EXPECT(a, "b1 CREATE bad&AGE-\r\n", "b1 NO [CANNOT] Mailbox name is not valid modified UTF-7\r\n");
 	EXPECT(a, "b2 CREATE inbox\r\n", "b2 NO ~\r\n");
@@ -603,7 +626,7 @@ static void subscribes(void **state)
 	struct fake_worker *w = worker(state);
 	struct cv_session *a = log_in(w);
 
-	EXPECT(a, "a1 CREATE x/y/z\r\na2 SUBSCRIBE x/y/z\r\n", "a1 OK Create completed\r\na2 OK Subscribe completed\r\n");
+	EXPECT(a, "a1 CREATE x/y/z\r\na2 SUBSCRIBE x/y/z\r\n", "a1 OK [MAILBOXID (~)] Create completed\r\na2 OK Subscribe completed\r\n");
 	EXPECT(a, "a3 LSUB \"\" x*\r\n", "* LSUB () \"/\" x/y/z\r\na3 OK Lsub completed\r\n");
 	EXPECT(a, "a4 LSUB \"\" x/%\r\n", "* LSUB (\\Noselect) \"/\" x/y\r\na4 OK Lsub completed\r\n");
 	EXPECT(a, "a5 LSUB x/ %\r\n", "* LSUB (\\Noselect) \"/\" x/y\r\na5 OK Lsub completed\r\n");
@@ -619,7 +642,7 @@ static void renames_and_deletes(void **state)
 	struct cv_session *a = with_messages(w, 2);
 
 	EXPECT(a, "a1 CREATE foo/bar\r\na2 RENAME foo zap\r\na3 LIST \"\" *ap*\r\n",
-		"a1 OK Create completed\r\na2 OK Rename completed\r\n* LIST (\\Noselect \\HasChildren) \"/\" zap\r\n"
+		"a1 OK [MAILBOXID (~)] Create completed\r\na2 OK Rename completed\r\n* LIST (\\Noselect \\HasChildren) \"/\" zap\r\n"
 		"* LIST (\\HasNoChildren) \"/\" zap/bar\r\na3 OK List completed\r\n");
 	EXPECT(a, "a4 RENAME zap/bar Sent\r\n", "a4 NO [ALREADYEXISTS] ~\r\n");
 	EXPECT(a, "a5 DELETE nothing\r\n", "a5 NO [NONEXISTENT] ~\r\n");
@@ -798,8 +821,7 @@ static void settings_are_followed(void **state)
 	fake_worker_set_conf(w, &imap_settings_table, &set);
 	a = fake_session_start(w, resume);
 	EXPECT(a, "",
-		"L OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ SPECIAL-USE CONDSTORE "
-		"ESEARCH SEARCHRES WITHIN PARTIAL SAVEDATE INPROGRESS SORT SORT=DISPLAY ESORT THREAD=ORDEREDSUBJECT THREAD=REFERENCES THREAD=REFS XFOO] "
+		"L OK [CAPABILITY IMAP4rev1 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ SPECIAL-USE" CAPABILITIES_MORE " XFOO] "
 		"Logged in\r\n");
 	EXPECT(a, "a1 ID NIL\r\n", "* ID (\"name\" \"Post\" \"version\" \"~\" \"os\" \"Linux\")\r\na1 OK ID completed\r\n");
 	EXPECT(a, "a2 SELECT INBOX\r\n", "~a2 OK [READ-WRITE] Select completed\r\n");
