@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""kill -9 of any process at any moment under a storm of deliveries and clients: what was acknowledged is there once, unharmed.
+"""kill -9 of any process at any moment under a storm of deliveries and clients: every change that was acknowledged is there exactly once, and nothing
+else, with the same UIDs. What was on its way when a connection broke may have been done or not, but not by half.
 
 usage: storm.py [SECONDS [SEED]]"""
 import imaplib
@@ -20,6 +21,7 @@ SEED = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
 USERS = ["storm0", "storm1", "storm2"]
 lock = threading.Lock()
 acknowledged, flagged, stop = {}, {}, False
+failures = []
 
 
 def body(ident):
@@ -66,6 +68,189 @@ def appender(s, n):
             m.logout()
         except (OSError, imaplib.IMAP4.error):
             time.sleep(0.05)
+
+
+class Unknown(Exception):
+    """The connection broke in the middle of a command: what it did is not known."""
+
+
+class Actor:
+    """One who appends, marks, copies, moves and expunges in two mailboxes of its own, and knows what must be there. A message in a mailbox is
+    True (it is there), False, or None: not known, since the connection broke while it was made or removed."""
+
+    FLAGS = ["\\Seen", "\\Flagged", "\\Answered", "\\Draft", "$Work", "$Later"]
+
+    def __init__(self, s, n):
+        self.s, self.user, self.r, self.n = s, USERS[n % len(USERS)], random.Random(SEED + 200 + n), 0
+        self.id, self.boxes, self.m, self.validity, self.acts = n, (f"W{n}", f"V{n}"), None, {}, 0
+        self.there = {}   # (box, ident): True, False, None
+        self.either = {}  # ident: a move of which it is not known whether it was done: exactly one of both mailboxes has it
+        self.flags = {}   # (box, ident): {flag: True, False, None}
+        self.uids = {}    # (box, ident): uid, where it is known
+
+    # -- what is there ------------------------------------------------------------------------------------
+
+    def login(self):
+        self.m = imaplib.IMAP4("127.0.0.1", self.s.ports["imap"], timeout=30)
+        self.m.login(self.user, culver.PASSWORD)
+        for box in self.boxes:
+            if box not in self.validity:
+                self.m.create(box)
+
+    def look(self, box, whole=False):
+        """The mailbox as it is: {ident: (uid, flags)}. Fails when it can't be."""
+        typ, _ = self.m.select(box)
+        if typ != "OK":
+            raise imaplib.IMAP4.abort("select")
+        validity = self.m.response("UIDVALIDITY")[1][0]
+        if self.validity.setdefault(box, validity) != validity:
+            fail(f"{self.user} {box}: UIDVALIDITY was {self.validity[box]}, is {validity}")
+        typ, got = self.m.uid("FETCH", "1:*", "(UID FLAGS BODY.PEEK[])" if whole else "(UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        if typ != "OK":
+            raise imaplib.IMAP4.abort("fetch")
+        out = {}
+        for part in got:
+            if not isinstance(part, tuple):
+                continue
+            head, text = part[0].decode(), part[1].decode()
+            ident = text.split("Subject: ", 1)[1].split("\r\n", 1)[0]
+            if ident in out:
+                fail(f"{self.user} {box}: message {ident} is there twice")
+            if whole and not text.endswith(body(ident)):
+                fail(f"{self.user} {box}: message {ident} is not what was sent")
+            flags = set(head.split("FLAGS (", 1)[1].split(")", 1)[0].split()) - {"\\Recent"}
+            out[ident] = (int(head.split("UID ", 1)[1].split()[0].rstrip(")")), flags)
+        return out
+
+    def compare(self, whole=False):
+        """What is there must be what the model says; what it could not know it knows then."""
+        for box in self.boxes:
+            got = self.look(box, whole)
+            for (b, ident), there in list(self.there.items()):
+                if b != box:
+                    continue
+                key, where = (box, ident), f"{self.user} {box} {ident}"
+                if there is not None and there != (ident in got):
+                    fail(f"{where}: {'is lost' if there else 'came back'}")
+                self.there[key] = ident in got
+                if ident not in got:
+                    continue
+                uid, flags = got[ident]
+                if self.uids.setdefault(key, uid) != uid:
+                    fail(f"{where}: UID was {self.uids[key]}, is {uid}")
+                for flag, on in self.flags[key].items():
+                    if on is not None and on != (flag in flags):
+                        fail(f"{where}: {flag} should be {on}: {flags}")
+                    self.flags[key][flag] = flag in flags
+            for ident in got:
+                if (box, ident) not in self.there:
+                    fail(f"{self.user} {box}: {ident} was never there")
+        for ident in self.either:
+            if self.there[(self.boxes[0], ident)] == self.there[(self.boxes[1], ident)]:
+                fail(f"{self.user}: a move of {ident} was done by half")
+        self.either = {}
+
+    # -- what it does -------------------------------------------------------------------------------------
+
+    def run(self, command, *args):
+        """True: done. False: refused, nothing is changed."""
+        try:
+            typ, _ = command(*args)
+        except imaplib.IMAP4.error as e:
+            if isinstance(e, imaplib.IMAP4.abort):
+                raise Unknown from e
+            return False # BAD
+        except OSError as e:
+            raise Unknown from e
+        return typ == "OK"
+
+    def append(self):
+        ident = f"m{self.id}.{self.n}"
+        self.n += 1
+        box = self.r.choice(self.boxes)
+        for b in self.boxes:
+            self.there[(b, ident)], self.flags[(b, ident)] = False, {}
+        flags = self.r.sample(self.FLAGS, self.r.randrange(3))
+        self.there[(box, ident)], self.flags[(box, ident)] = None, {f: f in flags for f in self.FLAGS}
+        self.there[(box, ident)] = self.run(self.m.append, box, "(" + " ".join(flags) + ")", None, body(ident).encode())
+
+    def pick(self):
+        known = [(box, ident) for (box, ident), there in self.there.items() if there and (box, ident) in self.uids]
+        return self.r.choice(known) if known else None
+
+    def store(self, box, ident):
+        flag, on = self.r.choice(self.FLAGS), self.r.random() < 0.6
+        was, self.flags[(box, ident)][flag] = self.flags[(box, ident)][flag], None
+        done = self.run(self.m.uid, "STORE", str(self.uids[(box, ident)]), "+FLAGS" if on else "-FLAGS", f"({flag})")
+        self.flags[(box, ident)][flag] = on if done else was
+
+    def expunge(self, box, ident):
+        self.flags[(box, ident)]["\\Deleted"] = None
+        if not self.run(self.m.uid, "STORE", str(self.uids[(box, ident)]), "+FLAGS.SILENT", "(\\Deleted)"):
+            return
+        self.flags[(box, ident)]["\\Deleted"] = True
+        self.there[(box, ident)] = None
+        done = self.run(self.m.uid, "EXPUNGE", str(self.uids[(box, ident)]))
+        self.there[(box, ident)] = not done
+        if done:
+            self.uids.pop((box, ident))
+
+    def copy(self, box, ident, move):
+        other = self.boxes[1] if box == self.boxes[0] else self.boxes[0]
+        if self.there[(other, ident)] is not False:
+            return
+        self.flags[(other, ident)] = dict(self.flags[(box, ident)])
+        self.uids.pop((other, ident), None)
+        self.there[(other, ident)] = None
+        if move:
+            self.there[(box, ident)] = None
+            self.either[ident] = True
+        done = self.run(self.m.uid, "MOVE" if move else "COPY", str(self.uids[(box, ident)]), other)
+        self.there[(other, ident)] = done
+        if move:
+            self.there[(box, ident)] = not done
+            del self.either[ident]
+            if done:
+                self.uids.pop((box, ident))
+
+    def act(self):
+        if self.r.random() < 0.3 or not self.uids:
+            self.append()
+        else:
+            chosen = self.pick()
+            if chosen is None:
+                return
+            box, ident = chosen
+            if self.m.select(box)[0] != "OK":
+                raise Unknown
+            what = self.r.random()
+            if what < 0.45:
+                self.store(box, ident)
+            elif what < 0.6:
+                self.expunge(box, ident)
+            else:
+                self.copy(box, ident, what > 0.75)
+        self.acts += 1
+
+    def loop(self):
+        while not stop:
+            try:
+                self.login()
+                self.compare()
+                for _ in range(self.r.randrange(1, 12)):
+                    self.act()
+                self.m.logout()
+            except (Unknown, OSError, imaplib.IMAP4.error):
+                time.sleep(0.05)
+            except BaseException as e:
+                failures.append(e)
+                raise
+
+    def final(self):
+        self.login()
+        self.compare(whole=True)
+        self.m.logout()
+        return sum(1 for there in self.there.values() if there)
 
 
 def below(pid):
@@ -117,8 +302,20 @@ def check(s):
     return len(acknowledged)
 
 
+def patiently(what):
+    """Restarts back off: the last kill may be seconds away from its new process."""
+    for _ in range(20):
+        try:
+            return what()
+        except (OSError, imaplib.IMAP4.error):
+            time.sleep(1)
+    return what()
+
+
 def main():
     global stop
+    if not culver.storages():
+        fail("no storage module is installed")
     print("seed", SEED)
     for storage in culver.storages():
         acknowledged.clear()
@@ -128,11 +325,13 @@ def main():
         s = culver.Server(storage=storage)
         s.start()
         r, kills = random.Random(SEED), 0
+        actors = [Actor(s, n) for n in range(4)]
         threads = [threading.Thread(target=f, args=(s, n), daemon=True) for n in range(3) for f in (deliverer, appender)]
+        threads += [threading.Thread(target=a.loop, daemon=True) for a in actors]
         for t in threads:
             t.start()
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        while time.monotonic() < end and not failures:
             time.sleep(r.uniform(0.05, 0.6))
             if r.random() < 0.05:
                 os.kill(s.proc.pid, signal.SIGKILL)
@@ -158,22 +357,23 @@ def main():
         stop = True
         for t in threads:
             t.join(60)
-        count = None
-        for attempt in range(20):
-            try:
-                count = check(s)
-                break
-            except (OSError, imaplib.IMAP4.abort, imaplib.IMAP4.error):
-                time.sleep(1)
-        if count is None:
-            count = check(s)
+        if failures:
+            print(s.output()[-8000:])
+            raise failures[0]
+        count = patiently(lambda: check(s))
+        left = patiently(lambda: sum(a.final() for a in actors))
         # The same once more by fresh processes.
         s.stop()
         s.start()
         check(s)
+        same(sum(a.final() for a in actors), left)
         if count < 20:
             fail(f"only {count} messages were acknowledged: that proves nothing\n" + s.output())
-        print(f"{storage}: {kills} kills, {count} acknowledged messages, all there once and unharmed")
+        acts = sum(a.acts for a in actors)
+        if acts < 40:
+            fail(f"only {acts} changes were made: that proves nothing\n" + s.output())
+        print(f"{storage}: {kills} kills, {count} acknowledged messages, all there once and unharmed; {acts} changes, {left} messages left by them",
+              flush=True)
         s.close()
 
 
