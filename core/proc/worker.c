@@ -54,20 +54,20 @@ static int step_down(int *dir, const char *name, bool as_root, mode_t mode, bool
 	*made_r = false;
 	if (fstatat(*dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
 		if (errno != ENOENT)
-			return cv_err_sys(err, errno, "home: %s", name);
+			return cv_err_sys(err, errno, "%s", name);
 		if (fstat(*dir, &parent) < 0)
-			return cv_err_sys(err, errno, "home: above %s", name);
+			return cv_err_sys(err, errno, "above %s", name);
 		if (as_root && (parent.st_uid != 0 || (parent.st_mode & 022) != 0))
 			return 0;
 		if (mkdirat(*dir, name, mode) < 0 && errno != EEXIST)
-			return cv_err_sys(err, errno, "home: making %s", name);
+			return cv_err_sys(err, errno, "making %s", name);
 		*made_r = true;
 	} else if (as_root && S_ISLNK(st.st_mode) && st.st_uid != 0) {
 		return 0;
 	}
 	int next = openat(*dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC | (*made_r ? O_NOFOLLOW : 0));
 	if (next < 0)
-		return cv_err_sys(err, errno, "home: %s", name);
+		return cv_err_sys(err, errno, "%s", name);
 	(void)close(*dir);
 	*dir = next;
 	return 1;
@@ -95,9 +95,11 @@ static int create_home(const char *home, const struct cv_worker_args *args, bool
 	}
 	(void)umask(before);
 	if (dir < 0)
-		result = cv_err_sys(err, errno, "home %s", home);
+		result = cv_err_sys(err, errno, "/");
 	else if (result == 1 && made && as_root && fchownat(dir, "", args->sysuid, args->sysgid, AT_EMPTY_PATH) < 0)
-		result = cv_err_sys(err, errno, "owner of home %s", home);
+		result = cv_err_sys(err, errno, "its owner");
+	if (result < 0)
+		(void)cv_err_context(err, "home directory %s", home);
 	if (dir >= 0)
 		(void)close(dir);
 	cv_buf_deinit(&part);

@@ -336,8 +336,11 @@ static void forget(struct cv_mailbox *mailbox)
 	mailbox->first_recent = mailbox->base.first_recent;
 	mailbox->highest_modseq = mailbox->base.highest_modseq;
 	mailbox->vanished_from = mailbox->base.vanished_from;
-	while (mailbox->behind.count > 0 && mailbox->behind.data[mailbox->behind.count - 1].seq > published)
-		mailbox->behind_octets -= CV_MIN(mailbox->behind_octets, mailbox->behind.data[--mailbox->behind.count].len);
+	while (mailbox->behind.count > 0 && mailbox->behind.data[mailbox->behind.count - 1].seq > published) {
+		uint64_t len = mailbox->behind.data[--mailbox->behind.count].len;
+
+		mailbox->behind_octets -= CV_MIN(mailbox->behind_octets, len);
+	}
 	mailbox->applied_seq = 0;
 }
 

@@ -3,6 +3,7 @@
 """Full disk, unwritable directory, a file where a directory should be, wrong owner: temporary refusals, other users served, nothing lost."""
 import imaplib
 import os
+import poplib
 import subprocess
 import sys
 
@@ -28,7 +29,28 @@ def refused_login(s, user):
     return str(r)
 
 
+def homeless():
+    """Homes that are not there and can't be made: on a file system that is not mounted, below what may not be written."""
+    for home in ("/proc/nowhere/%u", "/var/empty-for-culver/%u"):
+        auth = (f"[passdb static]\ndriver = static\nargs = password={culver.PASSWORD}\n\n"
+                f"[userdb static]\ndriver = static\nargs = home={home} mail=sdbox:~/mail\n\n")
+        with culver.Server(auth=auth) as s:
+            code, text = s.deliver("anna", mail("one"))
+            if not 400 <= code < 500 or "nowhere" in text or "/var" in text:
+                fail(f"{home}: {code} {text}")
+            answer = refused_login(s, "anna")
+            if "/" in answer:
+                fail(f"a client was told a path: {answer}")
+            if home.split("/%")[0] not in s.output():
+                fail("the log does not say which directory is missing:\n" + s.output())
+            healthy(s)
+
+
 need_root()
+if not culver.storages():
+    fail("no storage module is installed")
+homeless()
+print("missing homes ok")
 for storage in culver.storages():
     s = culver.Server(storage=storage)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=6m,mode=0755,uid={s.run_as.pw_uid},gid={s.run_as.pw_gid}", "tmpfs", s.mail], check=True)
@@ -53,10 +75,33 @@ for storage in culver.storages():
         r = m.append("INBOX", None, None, big)
         same(r[0], "NO", r)
         same(m.noop()[0], "OK")
+        # Whatever is confirmed is so, whatever is refused is not: looked at when there is room again.
+        m.create("Copies")
+        copied = m.copy("1:*", "Copies")[0]
+        moved = m.uid("MOVE", "1", "Copies")[0] if m.select("INBOX")[0] == "OK" else "NO"
+        if m.select("INBOX")[1] != [str(acknowledged - (moved == "OK")).encode()]:
+            fail("a move that failed on a full disk took the message away")
+        flagged = m.uid("STORE", "2:3", "+FLAGS", "(\\Flagged)")[0]
+        p = poplib.POP3("127.0.0.1", s.ports["pop3"], timeout=20)
+        p.user("full")
+        p.pass_(culver.PASSWORD)
+        listed = len(p.list()[1])
+        p.dele(listed)
+        try:
+            p.quit()
+            acknowledged -= 1
+        except poplib.error_proto as e:
+            same(str(e.args[0]).count("-ERR"), 1, e)
+        acknowledged -= moved == "OK"
         # Room again: the same session and the next delivery work without a restart.
         filler = sorted(os.path.join(d, f) for d, _, fs in os.walk(s.mail) for f in fs)
         subprocess.run(["mount", "-o", "remount,size=64m", s.mail], check=True)
         same(m.append("INBOX", None, None, big)[0], "OK", "after room was made")
+        _, got = m.uid("FETCH", "2:3", "(FLAGS)")
+        same(sum(b"\\Flagged" in x for x in got if x), 2 if flagged == "OK" else 0, got)
+        typ, count = m.select("Copies")
+        if typ == "OK" and int(count[0]) != (listed if copied == "OK" else 0) + (moved == "OK"):
+            fail(f"COPY said {copied}, MOVE {moved}, and {count} messages are there")
         m.logout()
         same(s.deliver("full", mail("after"))[0], 250)
         m = login(s, "full")
@@ -77,6 +122,18 @@ for storage in culver.storages():
             if not 400 <= code < 500:
                 fail(f"{user}: {code} {text}")
             refused_login(s, user)
+        for user, mode, owner in (("stranger", 0o755, 0), ("open", 0o777, s.run_as.pw_uid)):
+            os.mkdir(os.path.join(s.mail, user))
+            os.chmod(os.path.join(s.mail, user), mode)
+            os.chown(os.path.join(s.mail, user), owner, s.run_as.pw_gid)
+            code, text = s.deliver(user, mail("two"))
+            if not 400 <= code < 500:
+                fail(f"{user}: {code} {text}")
+            refused_login(s, user)
+            same(os.listdir(os.path.join(s.mail, user)), [], user)
+        for words in ("belongs to uid 0", "can be written by everybody"):
+            if words not in s.output():
+                fail(f"the log does not say: {words}")
         same(s.deliver("full", mail("others go on"))[0], 250)
         os.chown(os.path.join(s.mail, "locked"), s.run_as.pw_uid, s.run_as.pw_gid)
         same(s.deliver("locked", mail("three"))[0], 250)
@@ -85,6 +142,9 @@ for storage in culver.storages():
         m.logout()
         healthy(s)
         print(storage, "ok,", acknowledged, "fitted,", len(filler), "files")
+    except BaseException:
+        print(s.output()[-6000:])
+        raise
     finally:
         s.stop()
         subprocess.run(["umount", s.mail])

@@ -4,6 +4,9 @@
 
 #include "t/store/store-helper.h"
 
+#include <culver/file.h>
+
+#include <errno.h>
 #include <string.h>
 
 #define MAIL_A "From: a@example.org\r\nSubject: first\r\n\r\nHello\r\n"
@@ -522,6 +525,60 @@ static void delivery_files_into_inbox_when_the_target_is_missing(void **state)
 	store_deinit(&s);
 }
 
+/* Writes fail from now on, as on a full disk, after so many more. */
+static int no_space(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	int *left = ctx;
+
+	(void)name;
+	if (op != CV_FILE_WRITE || (*left)-- > 0)
+		return 0;
+	*len = 0;
+	return ENOSPC;
+}
+
+static void a_change_that_cannot_be_written_leaves_all_as_it_was(void **state)
+{
+	static const struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_FLAGGED };
+	struct store s;
+	struct cv_mailbox *inbox;
+	struct cv_view *view;
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+	int left = 0;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL_A, 0);
+	store_save(&s, "INBOX", MAIL_B, CV_FLAG_SEEN);
+	inbox = store_get(&s, "INBOX");
+	assert_ok(cv_view_open(inbox, 0, &view, &err));
+	cv_ranges_add(&uids, 1, 2);
+	for (int i = 0; i < 4; i++) {
+		struct cv_txn *txn = cv_txn_begin(s.user);
+
+		assert_ok(cv_txn_flags(txn, inbox, &uids, &change, NULL, NULL, &err));
+		cv_file_set_fault(no_space, &left);
+		assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+		cv_file_set_fault(NULL, NULL);
+		assert_int_equal(err.code, CV_ERR_NOQUOTA);
+		err = (struct cv_err){ 0 };
+		assert_string_equal(store_sync(&s, view, true, 0), "");
+		store_expect(&s, "INBOX", "1 -|2 S");
+	}
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_ANSWERED, NULL);
+	assert_string_equal(store_sync(&s, view, true, 0), "flags 1 uid 1");
+	store_expect(&s, "INBOX", "1 A|2 S");
+	cv_view_close(&view);
+	cv_mailbox_unref(&inbox);
+	cv_ranges_free(&uids);
+	store_close(&s);
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 A|2 S");
+	store_octets(&s, "INBOX", 2, MAIL_B);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -543,6 +600,7 @@ int main(void)
 		cv_test(parse_record_is_served_without_the_file),
 		cv_test(an_open_message_outlives_its_expunge),
 		cv_test(delivery_files_into_inbox_when_the_target_is_missing),
+		cv_test(a_change_that_cannot_be_written_leaves_all_as_it_was),
 	};
 
 	return store_tests_run(tests);
