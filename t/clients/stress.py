@@ -6,6 +6,7 @@ usage: stress.py [SECONDS [SEED]]
 
 Each session keeps what it was told (numbers, UIDs, flags, keywords); a common record keeps what can never change (a message's octets, size, date,
 structure) and, while nobody else is busy, what its flags must be. Prints its seed; the same seed gives the same commands."""
+import datetime
 import os
 import random
 import re
@@ -209,6 +210,16 @@ class Session:
         m = re.match(rb"\* SEARCH((?: \d+)*)(?: \(MODSEQ \d+\))?$", line)
         if m:
             return ("SEARCH", [int(x) for x in m.group(1).split()])
+        m = re.match(rb"\* SORT((?: \d+)*)$", line)
+        if m:
+            return ("SORT", [int(x) for x in m.group(1).split()])
+        m = re.match(rb"\* THREAD(?: (\(.*\)))?$", line)
+        if m:
+            return ("THREAD", [int(x) for x in re.findall(rb"\d+", m.group(1) or b"")])
+        m = re.match(rb"\* ESEARCH \(TAG \"([^\"]*)\"\)( UID)?(.*)$", line)
+        if m:
+            words = m.group(3).decode().split()
+            return ("ESEARCH", dict(zip(words[::2], words[1::2])))
         m = re.match(rb"\* STATUS (\S+) \((.*)\)$", line)
         if m:
             words = m.group(2).decode().split()
@@ -227,7 +238,7 @@ class Session:
             self.recent = n
         else:
             # RFC 3501 section 7.4.1
-            check(self.verb not in ("FETCH", "STORE", "SEARCH"), self.name, "EXPUNGE during", self.verb)
+            check(self.verb not in ("FETCH", "STORE", "SEARCH", "SORT", "THREAD"), self.name, "EXPUNGE during", self.verb)
             check(1 <= n <= len(self.messages), self.name, "EXPUNGE", n, "of", len(self.messages))
             gone = self.messages.pop(n - 1)
             if "UID" in gone and self.box.live is not None:
@@ -496,6 +507,20 @@ def do_search(s):
     s.send(f"{'UID ' if uid else ''}SEARCH {key}", done)
 
 
+def do_sort(s):
+    if s.box is None or not s.messages:
+        return
+    uid = rnd.random() < 0.3
+    command = rnd.choice(["SORT (SUBJECT)", "SORT (REVERSE DATE FROM)", "SORT (SIZE ARRIVAL)", "THREAD REFERENCES", "THREAD ORDEREDSUBJECT"])
+
+    def done(s, status, line, untagged):
+        check(status == "OK", command, line)
+        if not uid:
+            found = [x[1] for x in untagged if x[0] in ("SORT", "THREAD")][0]
+            check(len(found) == len(set(found)) and all(1 <= q <= len(s.messages) for q in found), command, found)
+    s.send(f"{'UID ' if uid else ''}{command} UTF-8 ALL", done)
+
+
 def do_noop(s):
     s.send(rnd.choice(["NOOP", "CHECK"]) if s.box else "NOOP")
 
@@ -519,7 +544,7 @@ def do_idle(s):
     s.idle = True
 
 
-ACTIONS = [(do_append, 8), (do_select, 3), (do_fetch, 12), (do_seen, 3), (do_store, 12), (do_expunge, 4), (do_copy, 3), (do_move, 2), (do_search, 5),
+ACTIONS = [(do_append, 8), (do_select, 3), (do_fetch, 12), (do_seen, 3), (do_store, 12), (do_expunge, 4), (do_copy, 3), (do_move, 2), (do_search, 5), (do_sort, 3),
            (do_noop, 4), (do_status, 3), (do_close, 1), (do_idle, 2)]
 ALONE = True
 
@@ -578,6 +603,10 @@ def quiet(sessions):
         check(status["UIDNEXT"] > max(box.messages, default=0), "STATUS UIDNEXT of", box.name)
 
 
+def arrival(message):
+    return datetime.datetime.strptime(message.fixed["INTERNALDATE"].decode().strip(), "%d-%b-%Y %H:%M:%S %z")
+
+
 def searches(s):
     size = rnd.randrange(100, 900)
     pick = rnd.choice(KEYWORDS)
@@ -597,6 +626,14 @@ def searches(s):
     for key, wanted in rnd.sample(cases, 3):
         got = [x for x in s.run(f"UID SEARCH {key}")[0] if x[0] == "SEARCH"][0][1]
         same(sorted(got), [u for u, f, m in rows if wanted(u, f, m)], f"SEARCH {key} in {s.box.name}")
+    for key, value in (("ARRIVAL", lambda row: (arrival(row[2]), row[0])), ("SIZE", lambda row: (len(row[2].content), row[0]))):
+        got = [x for x in s.run(f"UID SORT ({key}) US-ASCII ALL")[0] if x[0] == "SORT"][0][1]
+        same(got, [row[0] for row in sorted(rows, key=value)], f"SORT {key} in {s.box.name}")
+    seen = [u for u, f, _ in rows if "\\Seen" in f]
+    got = [x for x in s.run("UID SEARCH RETURN (MIN MAX COUNT ALL) SEEN")[0] if x[0] == "ESEARCH"][0][1]
+    same(int(got["COUNT"]), len(seen), f"COUNT of seen messages in {s.box.name}")
+    if seen:
+        same((int(got["MIN"]), int(got["MAX"]), ranges(got["ALL"].encode())), (seen[0], seen[-1], seen), f"seen messages in {s.box.name}")
     # What changed since a moment is told, and nothing else.
     if rows and all(m.modseq for _, _, m in rows):
         since = rnd.choice([m.modseq for _, _, m in rows])
