@@ -127,6 +127,11 @@ struct cv_str cv_mailbox_keyword(const struct cv_mailbox *mailbox, size_t i)
 	return i < mailbox->keywords.names.count ? mailbox->keywords.names.data[i] : (struct cv_str){ 0 };
 }
 
+bool cv_mailbox_keywords_full(const struct cv_mailbox *mailbox)
+{
+	return mailbox->keywords.names.count >= mailbox->user->set->mail_max_keywords;
+}
+
 const struct cv_str *cv_row_keywords(const struct cv_mailbox *mailbox, uint32_t keyword_set, size_t *count_r)
 {
 	const struct cv_keyword_set *set =

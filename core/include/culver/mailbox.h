@@ -127,6 +127,8 @@ CV_EXPORT const uint8_t *cv_mailbox_guid(const struct cv_mailbox *mailbox); /* 1
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_get_status(struct cv_mailbox *mailbox, struct cv_mailbox_status *status_r, struct cv_err *err);
 /* Keywords in use, in order of first use: name number i, absent at the end. */
 CV_EXPORT struct cv_str cv_mailbox_keyword(const struct cv_mailbox *mailbox, size_t i);
+/* The mailbox has as many different keywords as mail_max_keywords allows: another one is refused. */
+CV_EXPORT bool cv_mailbox_keywords_full(const struct cv_mailbox *mailbox);
 /* EXTERNAL storage: look for what others changed. Cheap when nothing did. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_refresh(struct cv_mailbox *mailbox, struct cv_err *err);
 

@@ -48,6 +48,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool move)
 	copy->incomplete = cv_ranges_numbers(uids) < cv_ranges_numbers(seqs);
 	if (uids->count == 0) {
 		give_up(cmd);
+		if (copy->incomplete && !cmd->uid)
+			return imap_no(cmd, "EXPUNGEISSUED", "The messages no longer exist");
 		return imap_ok(cmd, NULL, move ? "No messages to move" : "No messages to copy");
 	}
 	copy->old_uids = imap_ranges(cmd);

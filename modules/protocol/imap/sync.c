@@ -75,7 +75,9 @@ void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out)
 	cv_buf_append_c(out, ")\r\n* OK [PERMANENTFLAGS (");
 	if (!cv_view_readonly(s->view)) {
 		cv_imap_append_flags(out, CV_FLAG_ALL, false, keywords.data, keywords.count);
-		cv_buf_append_c(out, " \\*");
+		/* RFC 3501 section 7.1: "\*, which indicates that it is possible to create new keywords". */
+		if (!cv_mailbox_keywords_full(mailbox))
+			cv_buf_append_c(out, " \\*");
 	}
 	cv_buf_append_c(out, cv_view_readonly(s->view) ? ")] Read-only mailbox\r\n" : ")] Flags permitted\r\n");
 	cv_vec_free(&keywords);
