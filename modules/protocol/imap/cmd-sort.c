@@ -31,7 +31,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	struct cv_err err = { 0 };
 	struct cv_str charset;
 
-	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN, &sort->search.ret, &err) < 0 || cv_imap_sort_parse(arg, &sort->program, &err) < 0)
+	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN & ~(unsigned)(CV_IMAP_RETURN_UPDATE | CV_IMAP_RETURN_CONTEXT), &sort->search.ret, &err) < 0 || cv_imap_sort_parse(arg, &sort->program, &err) < 0)
 		return imap_bad_err(cmd, &err);
 	if (!cv_imap_arg_astring(arg->next, &charset))
 		return imap_bad(cmd, "Missing or invalid charset");

@@ -7,6 +7,7 @@
 /* In the order of their verbs, for the search. */
 static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_append,
+	&imap_cmd_cancelupdate,
 	&imap_cmd_capability,
 	&imap_cmd_check,
 	&imap_cmd_close,
@@ -74,6 +75,7 @@ static const char *const capabilities[] = {
 	"THREAD=ORDEREDSUBJECT",
 	"THREAD=REFERENCES",
 	"THREAD=REFS",
+	"CONTEXT=SEARCH",
 };
 
 static bool has_form(const struct cv_imap_command *command, bool uid)

@@ -46,6 +46,7 @@ struct imap_stats {
 };
 
 struct imap_cmd;
+struct imap_context;
 
 struct imap_session {
 	struct cv_session *session;
@@ -72,6 +73,7 @@ struct imap_session {
 	struct imap_stats stats;
 	/* UIDs that "$" stands for in the selected mailbox (RFC 5182). Those that are gone stay: a UID is never used again. */
 	struct cv_ranges saved;
+	struct imap_context *contexts; /* searches of the selected mailbox that are kept up to date (RFC 5267); context.c */
 };
 
 /* ---- The command in progress ------------------------------------------------------------------------- */
@@ -180,6 +182,15 @@ void imap_select(struct imap_session *s, struct cv_view *view);
 /* Close the selected mailbox, if any. */
 void imap_unselect(struct imap_session *s);
 
+/* context.c: searches that are kept up to date */
+/* Tell the client how results changed, when the view is up to date and its events were written. False: more room or time is needed; a step is asked for. */
+bool imap_contexts_update(struct imap_session *s);
+/* An EXPUNGE response is to be written for this message. */
+void imap_contexts_expunge(struct imap_session *s, uint32_t seq, uint32_t uid);
+/* Messages are about to leave the view: evaluations begin anew. */
+void imap_contexts_interrupt(struct imap_session *s);
+void imap_contexts_free(struct imap_session *s);
+
 /* names.c: mailbox names and sequence sets of arguments */
 enum imap_name_opts {
 	IMAP_NAME_TRAILING_SEP = 1 /* a separator at the end is taken off (CREATE) */
@@ -217,7 +228,7 @@ struct imap_iter {
 bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint32_t *n_r);
 
 /* The commands, one file each. */
-extern const struct cv_imap_command imap_cmd_append, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
+extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
 	imap_cmd_delete, imap_cmd_enable, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
 	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_rename, imap_cmd_search, imap_cmd_select, imap_cmd_sort,
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe;

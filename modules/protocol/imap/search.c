@@ -4,6 +4,10 @@
 
 #include "search.h"
 
+#include "context.h"
+
+#include "modules/lib/imap/imap-quote.h"
+
 #include <culver/time.h>
 
 /* Messages that are looked for from the mailbox's end at most: their ranges are collected backwards. */
@@ -14,6 +18,7 @@ static void free_evaluation(void *ctx)
 	struct imap_search *search = ctx;
 
 	cv_mailsearch_free(&search->evaluation);
+	imap_context_free(&search->context);
 }
 
 /* RFC 5182 section 2.1: a NO with SAVE "sets the value of the search result variable to the empty sequence", a BAD does not. */
@@ -36,7 +41,7 @@ static void wrong(struct cv_imap_cmd *cmd, const struct imap_search *search, con
 /* When a few messages at one end are all that is asked for, the rest need not be looked at. */
 static void limit(struct imap_search *search)
 {
-	unsigned opts = search->ret.opts & ~(unsigned)CV_IMAP_RETURN_SAVE;
+	unsigned opts = search->ret.opts & ~(unsigned)(CV_IMAP_RETURN_SAVE | CV_IMAP_RETURN_CONTEXT);
 
 	if (!search->ret.given || !search->mailbox_order)
 		return;
@@ -48,10 +53,9 @@ static void limit(struct imap_search *search)
 		cv_mailsearch_limit(search->evaluation, search->ret.partial.last, search->ret.partial.from_end);
 }
 
-bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_imap_arg *arg, bool charset_given,
-	struct cv_str charset)
+int imap_search_parse(struct imap_session *s, struct cv_arena *arena, const struct cv_imap_arg *arg, bool charset_given, struct cv_str charset,
+	struct cv_imap_search *search_r, struct cv_err *err)
 {
-	struct imap_session *s = imap_cmd_session(cmd);
 	uint32_t count = cv_view_count(s->view);
 	/* Numbers that no message has find nothing here, also "*" in an empty mailbox: clients ask that all the time. */
 	const struct cv_imap_search_context context = {
@@ -60,11 +64,24 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 		.saved = &s->saved,
 		.now_sec = cv_time_now_sec(),
 	};
-	struct cv_err err = { 0 };
-	int result = charset_given ? cv_imap_search_parse_charset(cmd->arena, charset, arg, &context, &search->program, &err) :
-				     cv_imap_search_parse(cmd->arena, arg, &context, &search->program, &err);
 
-	if (result < 0) {
+	return charset_given ? cv_imap_search_parse_charset(arena, charset, arg, &context, search_r, err) :
+			       cv_imap_search_parse(arena, arg, &context, search_r, err);
+}
+
+bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_imap_arg *arg, bool charset_given,
+	struct cv_str charset)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	bool update = (search->ret.opts & CV_IMAP_RETURN_UPDATE) != 0;
+	struct cv_err err = { 0 };
+
+	/* RFC 5267 section 4.3: a tag that an updated search has "SHALL result in the server rejecting the searching command with a BAD response". */
+	if (update && imap_context_is(s, cmd->tag)) {
+		imap_bad(cmd, "Tag reuse");
+		return false;
+	}
+	if (imap_search_parse(s, cmd->arena, arg, charset_given, charset, &search->program, &err) < 0) {
 		wrong(cmd, search, &err);
 		return false;
 	}
@@ -74,6 +91,10 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 		nothing_saved(cmd, search);
 		imap_fail(cmd, &err);
 		return false;
+	}
+	if (update) {
+		search->context = imap_context_new(cmd, arg, charset_given, charset);
+		search->refused = search->context == NULL;
 	}
 	cv_arena_cleanup(cmd->arena, free_evaluation, search);
 	return true;
@@ -107,6 +128,14 @@ enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search
 	if ((search->ret.opts & CV_IMAP_RETURN_SAVE) != 0) {
 		cv_ranges_free(&s->saved);
 		imap_uids_of(s, saved, false, &s->saved);
+	}
+	if (search->context != NULL)
+		imap_context_start(s, &search->context, cv_mailsearch_found(search->evaluation));
+	/* RFC 5267 section 4.3.1: "Other return options specified SHALL still be honoured." */
+	if (search->refused) {
+		cv_buf_append_c(imap_out(cmd), "* NO [NOUPDATE ");
+		cv_imap_append_string(imap_out(cmd), cmd->tag);
+		cv_buf_append_c(imap_out(cmd), "] This search is not kept up to date\r\n");
 	}
 	return imap_ok(cmd, cv_mailsearch_expunged(search->evaluation) ? "EXPUNGEISSUED" : NULL, search->completed);
 }

@@ -12,12 +12,15 @@
 
 /* Result options of SEARCH. */
 #define IMAP_SEARCH_RETURN                                                                                                                   \
-	(CV_IMAP_RETURN_MIN | CV_IMAP_RETURN_MAX | CV_IMAP_RETURN_ALL | CV_IMAP_RETURN_COUNT | CV_IMAP_RETURN_SAVE | CV_IMAP_RETURN_PARTIAL)
+	(CV_IMAP_RETURN_MIN | CV_IMAP_RETURN_MAX | CV_IMAP_RETURN_ALL | CV_IMAP_RETURN_COUNT | CV_IMAP_RETURN_SAVE |                          \
+		CV_IMAP_RETURN_PARTIAL | CV_IMAP_RETURN_UPDATE | CV_IMAP_RETURN_CONTEXT)
 
 struct imap_search {
 	const char *completed;            /* text of the OK */
 	struct cv_imap_return ret;
 	struct cv_imap_search program;
+	struct imap_context *context;     /* of UPDATE; owned until it starts */
+	bool refused;                     /* UPDATE was, and the client is not told yet */
 	bool mailbox_order;               /* of the result: it may end when ret's messages are found */
 	struct cv_mailsearch *evaluation; /* freed with the command */
 };
@@ -26,6 +29,9 @@ struct imap_search {
    when SAVE asked for that. */
 CV_MUST_CHECK bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_imap_arg *arg, bool charset_given,
 	struct cv_str charset);
+/* Read a program for the selected mailbox as it is now. Results as cv_imap_search_parse. */
+CV_MUST_CHECK int imap_search_parse(struct imap_session *s, struct cv_arena *arena, const struct cv_imap_arg *arg, bool charset_given,
+	struct cv_str charset, struct cv_imap_search *search_r, struct cv_err *err);
 /* A slice. True when all messages were looked at; else tells the client about the progress when it is time. */
 bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search);
 /* The tagged reply behind the results. saved: sequence numbers for "$" when SAVE was asked for. */

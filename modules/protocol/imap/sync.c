@@ -22,6 +22,8 @@ void imap_sync(struct imap_session *s, bool expunges, uint64_t own)
 	/* Formats that other programs write too. What cannot be read now is told when it can be. */
 	if (cv_mailbox_refresh(cv_view_mailbox(s->view), &err) < 0)
 		cv_error(s->log, "refresh of mailbox %s: %s", cv_log_clean(cv_mailbox_name(cv_view_mailbox(s->view))), err.text);
+	if (expunges)
+		imap_contexts_interrupt(s);
 	cv_view_sync(s->view, expunges, own, queue_event, s);
 }
 
@@ -102,6 +104,7 @@ static void write_event(struct imap_session *s, struct cv_buf *out, const struct
 
 	switch (event->kind) {
 	case CV_EVENT_EXPUNGE:
+		imap_contexts_expunge(s, event->seq, event->uid);
 		cv_buf_printf(out, "* %u EXPUNGE\r\n", event->seq);
 		break;
 	case CV_EVENT_EXISTS:
@@ -185,6 +188,9 @@ bool imap_write_events(struct imap_session *s)
 	/* Expunged messages may have been recent ones. */
 	if (s->events_done > 0 && cv_view_recent(s->view) != s->recent_told)
 		write_recent(s, out);
+	/* The events stay until then: IDLE looks for new ones when there are none. */
+	if (!imap_contexts_update(s))
+		return false;
 	cv_vec_free(&s->events);
 	s->events_done = 0;
 	return true;
@@ -216,6 +222,7 @@ void imap_unselect(struct imap_session *s)
 
 	if (s->view == NULL)
 		return;
+	imap_contexts_free(s);
 	mailbox = cv_view_mailbox(s->view);
 	cv_view_set_notify(s->view, NULL, NULL);
 	cv_view_close(&s->view);

@@ -34,7 +34,8 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" ESORT" \
 	" THREAD=ORDEREDSUBJECT" \
 	" THREAD=REFERENCES" \
-	" THREAD=REFS"
+	" THREAD=REFS" \
+	" CONTEXT=SEARCH"
 /* clang-format on */
 
 static struct fake_worker *worker(void **state)

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT
+   Searches with UPDATE (RFC 5267 section 4.3): their results are kept up to date with ADDTO and REMOVEFROM.
+
+   A context knows the mod-sequence up to which its members are right. When the view has a higher one, the messages that changed since are searched again,
+   in slices; that finds new messages, and flags that others or this session changed, also silently. Nothing else is renumbered meanwhile: the changes go out
+   when the events of the mailbox did, and before the next command. */
+#include <config.h>
+
+#include "context.h"
+
+#include "modules/lib/imap/imap-quote.h"
+
+#include <culver/search.h>
+
+/* "Servers MUST provide at least one updating context per client, and SHOULD provide more." */
+#define CONTEXTS_MAX 10u
+/* Ranges in one response. */
+#define RANGES_PER_LINE 500u
+
+struct imap_context {
+	struct imap_context *next;
+	struct cv_arena *arena;
+	struct cv_str tag;
+	bool uid;
+	struct cv_mailsearch_key *root;    /* AND of UIDs that changed, and the program */
+	struct cv_ranges *changed;         /* those UIDs: a set of root */
+	struct cv_ranges members;          /* UIDs */
+	uint64_t modseq;                   /* members are right up to here */
+	uint64_t next_modseq;              /* when the evaluation is done */
+	struct cv_mailsearch *evaluation;  /* in progress, or NULL */
+	struct cv_ranges added, removed;   /* UIDs to be told */
+};
+
+void imap_context_free(struct imap_context **context_p)
+{
+	struct imap_context *context = *context_p;
+
+	*context_p = NULL;
+	if (context == NULL)
+		return;
+	cv_mailsearch_free(&context->evaluation);
+	cv_ranges_free(&context->members);
+	cv_ranges_free(&context->added);
+	cv_ranges_free(&context->removed);
+	cv_arena_free(&context->arena);
+	cv_free(context);
+}
+
+void imap_contexts_free(struct imap_session *s)
+{
+	while (s->contexts != NULL) {
+		struct imap_context *next = s->contexts->next;
+
+		imap_context_free(&s->contexts);
+		s->contexts = next;
+	}
+}
+
+static struct imap_context **find(struct imap_session *s, struct cv_str tag)
+{
+	struct imap_context **at = &s->contexts;
+
+	while (*at != NULL && !cv_str_eq((*at)->tag, tag))
+		at = &(*at)->next;
+	return at;
+}
+
+bool imap_context_is(struct imap_session *s, struct cv_str tag)
+{
+	return *find(s, tag) != NULL;
+}
+
+bool imap_context_cancel(struct imap_session *s, struct cv_str tag)
+{
+	struct imap_context **at = find(s, tag), *context = *at;
+
+	if (context == NULL)
+		return false;
+	*at = context->next;
+	imap_context_free(&context);
+	return true;
+}
+
+/* ---- making one -------------------------------------------------------------------------------------- */
+
+/* Arguments of a command, which end with it. Depth is what the parser allowed. */
+static struct cv_imap_arg *copy_args(struct cv_arena *arena, const struct cv_imap_arg *arg)
+{
+	struct cv_imap_arg *first = NULL, **last = &first;
+
+	for (; arg != NULL; arg = arg->next) {
+		*last = cv_new(arena, struct cv_imap_arg, 1);
+		(*last)->type = arg->type;
+		(*last)->glued = arg->glued;
+		(*last)->str = cv_arena_str(arena, arg->str);
+		(*last)->child = copy_args(arena, arg->child);
+		last = &(*last)->next;
+	}
+	return first;
+}
+
+/* "any message sequence numbers used in the search program are evaluated at the time the command is received": they become UIDs. False: the program's
+   answers change with time alone, which is not watched. Depth is what the program's parser allowed. */
+static bool fix_program(const struct imap_session *s, struct cv_arena *arena, struct cv_mailsearch_key *key)
+{
+	struct cv_mailsearch_key *uids;
+	struct cv_ranges seqs = { 0 };
+	uint32_t count = cv_view_count(s->view);
+
+	if (key->kind == CV_MAILSEARCH_OLDER || key->kind == CV_MAILSEARCH_YOUNGER)
+		return false;
+	if (key->kind == CV_MAILSEARCH_SEQ) {
+		for (size_t i = 0; i < key->set.count && key->set.data[i].first <= count; i++)
+			cv_ranges_add(&seqs, key->set.data[i].first, CV_MIN(key->set.data[i].last, count));
+		uids = cv_mailsearch_key_new(arena, CV_MAILSEARCH_UID);
+		imap_uids_of(s, &seqs, false, &uids->set);
+		cv_ranges_free(&seqs);
+		key->kind = CV_MAILSEARCH_AND;
+		key->child = uids;
+		return true;
+	}
+	for (struct cv_mailsearch_key *child = key->child; child != NULL; child = child->next)
+		if (!fix_program(s, arena, child))
+			return false;
+	return true;
+}
+
+struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_imap_arg *program, bool charset_given, struct cv_str charset)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct imap_context *context;
+	struct cv_imap_search search;
+	struct cv_mailsearch_key *changed;
+	struct cv_err err = { 0 };
+	unsigned count = 0;
+
+	for (context = s->contexts; context != NULL; context = context->next)
+		count++;
+	if (count >= CONTEXTS_MAX)
+		return NULL;
+	context = cv_new0(struct imap_context);
+	context->arena = cv_arena_new("search context", NULL, 0);
+	context->tag = cv_arena_str(context->arena, cmd->tag);
+	context->uid = cmd->uid;
+	context->modseq = cv_view_highest_modseq(s->view);
+	if (charset.ptr != NULL)
+		charset = cv_arena_str(context->arena, charset);
+	/* It was read once already. */
+	if (imap_search_parse(s, context->arena, copy_args(context->arena, program), charset_given, charset, &search, &err) < 0 ||
+		!fix_program(s, context->arena, search.root)) {
+		imap_context_free(&context);
+		return NULL;
+	}
+	changed = cv_mailsearch_key_new(context->arena, CV_MAILSEARCH_UID);
+	changed->next = search.root;
+	context->changed = &changed->set;
+	context->root = cv_mailsearch_key_new(context->arena, CV_MAILSEARCH_AND);
+	context->root->child = changed;
+	return context;
+}
+
+void imap_context_start(struct imap_session *s, struct imap_context **context, const struct cv_ranges *found)
+{
+	imap_uids_of(s, found, false, &(*context)->members);
+	(*context)->next = s->contexts;
+	s->contexts = *context;
+	*context = NULL;
+}
+
+/* ---- changes ----------------------------------------------------------------------------------------- */
+
+/* Messages that changed since. */
+static void find_changed(struct imap_session *s, struct imap_context *context)
+{
+	uint32_t count = cv_view_count(s->view);
+	struct cv_row row;
+
+	cv_ranges_free(context->changed);
+	for (uint32_t seq = 1; seq <= count; seq++) {
+		(void)cv_view_row(s->view, seq, &row);
+		if (row.modseq > context->modseq)
+			cv_ranges_add(context->changed, row.uid, row.uid);
+	}
+}
+
+/* members without changed, and with found. */
+static void replace_members(struct imap_context *context, const struct cv_ranges *found)
+{
+	struct cv_ranges members = { 0 };
+	struct imap_iter old = { 0 }, new = { 0 };
+	uint32_t a = 0, b = 0;
+	bool have_a = imap_iter_next(&context->members, &old, &a), have_b = imap_iter_next(found, &new, &b);
+
+	while (have_a || have_b) {
+		if (have_a && (!have_b || a < b)) {
+			if (!cv_ranges_has(context->changed, a))
+				cv_ranges_add(&members, a, a);
+			have_a = imap_iter_next(&context->members, &old, &a);
+		} else {
+			cv_ranges_add(&members, b, b);
+			if (have_a && a == b)
+				have_a = imap_iter_next(&context->members, &old, &a);
+			have_b = imap_iter_next(found, &new, &b);
+		}
+	}
+	cv_ranges_free(&context->members);
+	context->members = members;
+}
+
+static void note_changes(struct imap_session *s, struct imap_context *context)
+{
+	struct cv_ranges found = { 0 };
+	struct imap_iter iter = { 0 };
+	struct cv_err err = { 0 };
+	uint32_t uid;
+
+	if (cv_mailsearch_failed(context->evaluation, &err) > 0)
+		cv_error(s->log, "search context: %s", err.text);
+	imap_uids_of(s, cv_mailsearch_found(context->evaluation), false, &found);
+	cv_mailsearch_free(&context->evaluation);
+	while (imap_iter_next(context->changed, &iter, &uid)) {
+		bool is = cv_ranges_has(&found, uid), was = cv_ranges_has(&context->members, uid);
+
+		if (is && !was)
+			cv_ranges_add(&context->added, uid, uid);
+		else if (was && !is)
+			cv_ranges_add(&context->removed, uid, uid);
+	}
+	replace_members(context, &found);
+	cv_ranges_free(&found);
+	context->modseq = context->next_modseq;
+}
+
+/* False: the budget is used up. */
+static bool evaluate(struct imap_session *s, struct imap_context *context)
+{
+	struct cv_err err = { 0 };
+
+	if (context->evaluation == NULL) {
+		if (context->modseq >= cv_view_highest_modseq(s->view))
+			return true;
+		find_changed(s, context);
+		context->next_modseq = cv_view_highest_modseq(s->view);
+		if (context->changed->count == 0) {
+			context->modseq = context->next_modseq;
+			return true;
+		}
+		if (cv_mailsearch_new(s->view, context->root, &context->evaluation, &err) < 0) {
+			cv_error(s->log, "search context: %s", err.text); /* its limits were met once */
+			context->modseq = context->next_modseq;
+			return true;
+		}
+	}
+	if (!cv_mailsearch_step(context->evaluation, IMAP_SLICE_US))
+		return false;
+	note_changes(s, context);
+	return true;
+}
+
+/* ---- responses --------------------------------------------------------------------------------------- */
+
+static void append_head(struct cv_buf *out, const struct imap_context *context)
+{
+	cv_buf_append_c(out, "* ESEARCH (TAG ");
+	cv_imap_append_string(out, context->tag);
+	cv_buf_append_c(out, context->uid ? ") UID" : ")");
+}
+
+/* ret-data-addto = "ADDTO" SP "(" context-position SP sequence-set ")", and the same for REMOVEFROM; position 0: "the client MAY insert the message numbers
+   or UIDs in the result list such that the result list is maintained in mailbox order". What was told leaves uids. */
+static void tell(struct imap_session *s, const struct imap_context *context, const char *what, struct cv_ranges *uids)
+{
+	struct cv_buf *out = cv_stream_out(s->stream);
+	struct cv_ranges some = { 0 };
+	struct imap_iter iter = { 0 };
+	uint32_t uid, last = 0;
+
+	while (some.count < RANGES_PER_LINE && imap_iter_next(uids, &iter, &uid)) {
+		uint32_t n = context->uid ? uid : cv_view_seq(s->view, uid);
+
+		if (n != 0)
+			cv_ranges_add(&some, n, n);
+		last = uid;
+	}
+	cv_ranges_remove(uids, 1, last);
+	if (some.count > 0) {
+		append_head(out, context);
+		cv_buf_printf(out, " %s (0 ", what);
+		cv_ranges_append(&some, out);
+		cv_buf_append_c(out, ")\r\n");
+	}
+	cv_ranges_free(&some);
+}
+
+bool imap_contexts_update(struct imap_session *s)
+{
+	for (struct imap_context *context = s->contexts; context != NULL; context = context->next) {
+		if (!evaluate(s, context)) {
+			cv_session_want_step(s->session);
+			return false;
+		}
+		while (context->removed.count > 0 || context->added.count > 0) {
+			if (cv_stream_room(s->stream) == 0)
+				return false;
+			if (context->removed.count > 0)
+				tell(s, context, "REMOVEFROM", &context->removed);
+			else
+				tell(s, context, "ADDTO", &context->added);
+		}
+	}
+	return true;
+}
+
+/* "a REMOVEFROM containing message sequence numbers removed as a result of those messages being expunged MUST be sent prior to the expunge". */
+void imap_contexts_expunge(struct imap_session *s, uint32_t seq, uint32_t uid)
+{
+	struct cv_buf *out = cv_stream_out(s->stream);
+
+	for (struct imap_context *context = s->contexts; context != NULL; context = context->next) {
+		if (!cv_ranges_has(&context->members, uid))
+			continue;
+		cv_ranges_remove(&context->members, uid, uid);
+		append_head(out, context);
+		cv_buf_printf(out, " REMOVEFROM (0 %u)\r\n", context->uid ? uid : seq);
+	}
+}
+
+void imap_contexts_interrupt(struct imap_session *s)
+{
+	for (struct imap_context *context = s->contexts; context != NULL; context = context->next)
+		cv_mailsearch_free(&context->evaluation);
+}
