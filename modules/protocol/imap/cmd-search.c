@@ -44,7 +44,7 @@ static void begin_results(struct cv_imap_cmd *cmd, struct search *search)
 
 	search->found = true;
 	if (search->search.ret.given)
-		imap_result_begin_esearch(&search->writer, cmd, &search->search.ret, &result, modseq, search->saved);
+		imap_result_begin_esearch(&search->writer, cmd, cmd->view, NULL, &search->search.ret, &result, modseq, search->saved);
 	else
 		imap_result_begin_plain(&search->writer, cmd, "SEARCH", &result, modseq ? cv_mailsearch_modseq(search->search.evaluation) : 0);
 }

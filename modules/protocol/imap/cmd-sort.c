@@ -54,7 +54,7 @@ static void begin_results(struct cv_imap_cmd *cmd, struct sort *sort)
 	if (result.count == 0)
 		result = (struct imap_result){ .ranges = sort->saved }; /* which is empty */
 	if (sort->search.ret.given)
-		imap_result_begin_esearch(&sort->writer, cmd, &sort->search.ret, &result, modseq, sort->saved);
+		imap_result_begin_esearch(&sort->writer, cmd, cmd->view, NULL, &sort->search.ret, &result, modseq, sort->saved);
 	else
 		imap_result_begin_plain(&sort->writer, cmd, "SORT", &result,
 			modseq && result.count > 0 ? cv_mailsearch_modseq(sort->search.evaluation) : 0);

@@ -22,6 +22,7 @@ struct imap_context {
 	struct cv_arena *arena;
 	struct cv_str tag;
 	bool uid;
+	uint32_t uidvalidity;              /* of ESEARCH, whose responses name the mailbox; else 0 */
 	struct cv_mailsearch_key *root;    /* AND of UIDs that changed, and the program */
 	struct cv_ranges *changed;         /* those UIDs: a set of root */
 	struct cv_ranges members;          /* UIDs */
@@ -146,7 +147,7 @@ struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_i
 	if (charset.ptr != NULL)
 		charset = cv_arena_str(context->arena, charset);
 	/* It was read once already. */
-	if (imap_search_parse(s, context->arena, copy_args(context->arena, program), charset_given, charset, &search, &err) < 0 ||
+	if (imap_search_parse(s, s->view, context->arena, copy_args(context->arena, program), charset_given, charset, &search, &err) < 0 ||
 		!fix_program(s, context->arena, search.root)) {
 		imap_context_free(&context);
 		return NULL;
@@ -157,6 +158,12 @@ struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_i
 	context->root = cv_mailsearch_key_new(context->arena, CV_MAILSEARCH_AND);
 	context->root->child = changed;
 	return context;
+}
+
+void imap_context_name_mailbox(struct imap_context *context, uint32_t uidvalidity)
+{
+	context->uid = true;
+	context->uidvalidity = uidvalidity;
 }
 
 void imap_context_start(struct imap_session *s, struct imap_context **context, const struct cv_ranges *found)
@@ -259,10 +266,15 @@ static bool evaluate(struct imap_session *s, struct imap_context *context)
 
 /* ---- responses --------------------------------------------------------------------------------------- */
 
-static void append_head(struct cv_buf *out, const struct imap_context *context)
+static void append_head(struct imap_session *s, struct cv_buf *out, const struct imap_context *context)
 {
 	cv_buf_append_c(out, "* ESEARCH (TAG ");
 	cv_imap_append_string(out, context->tag);
+	if (context->uidvalidity != 0) {
+		cv_buf_append_c(out, " MAILBOX ");
+		imap_append_mailbox(s, out, cv_mailbox_name(cv_view_mailbox(s->view)));
+		cv_buf_printf(out, " UIDVALIDITY %u", context->uidvalidity);
+	}
 	cv_buf_append_c(out, context->uid ? ") UID" : ")");
 }
 
@@ -284,7 +296,7 @@ static void tell(struct imap_session *s, const struct imap_context *context, con
 	}
 	cv_ranges_remove(uids, 1, last);
 	if (some.count > 0) {
-		append_head(out, context);
+		append_head(s, out, context);
 		cv_buf_printf(out, " %s (0 ", what);
 		cv_ranges_append(&some, out);
 		cv_buf_append_c(out, ")\r\n");
@@ -320,7 +332,7 @@ void imap_contexts_expunge(struct imap_session *s, uint32_t seq, uint32_t uid)
 		if (!cv_ranges_has(&context->members, uid))
 			continue;
 		cv_ranges_remove(&context->members, uid, uid);
-		append_head(out, context);
+		append_head(s, out, context);
 		cv_buf_printf(out, " REMOVEFROM (0 %u)\r\n", context->uid ? uid : seq);
 	}
 }

@@ -9,6 +9,8 @@
    contexts, or the answers would change with time alone (OLDER, YOUNGER). */
 struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_imap_arg *program, bool charset_given, struct cv_str charset);
 void imap_context_free(struct imap_context **context);
+/* Responses name the selected mailbox, and UIDs (RFC 7377 section 2.1). */
+void imap_context_name_mailbox(struct imap_context *context, uint32_t uidvalidity);
 /* The session's from now on, with the sequence numbers found as members. */
 void imap_context_start(struct imap_session *s, struct imap_context **context, const struct cv_ranges *found);
 /* There is a context with this tag. */

@@ -34,20 +34,20 @@ static uint32_t last_seq(const struct imap_result *result)
 	return result->order != NULL ? result->order[result->count - 1] : result->ranges->data[result->ranges->count - 1].last;
 }
 
-static uint32_t number(const struct cv_imap_cmd *cmd, uint32_t seq)
+static uint32_t number(const struct imap_result_writer *writer, uint32_t seq)
 {
-	return cmd->uid ? cv_view_uid(cmd->view, seq) : seq;
+	return writer->uid ? cv_view_uid(writer->view, seq) : seq;
 }
 
-static uint64_t modseq_of(const struct cv_imap_cmd *cmd, uint32_t seq)
+static uint64_t modseq_of(const struct cv_view *view, uint32_t seq)
 {
 	struct cv_row row;
 
-	(void)cv_view_row(cmd->view, seq, &row); /* of an expunged one: as last known */
+	(void)cv_view_row(view, seq, &row); /* of an expunged one: as last known */
 	return row.modseq;
 }
 
-static uint64_t highest_modseq(const struct cv_imap_cmd *cmd, const struct imap_result *result)
+static uint64_t highest_modseq(const struct cv_view *view, const struct imap_result *result)
 {
 	struct imap_iter iter = { 0 };
 	size_t next = 0;
@@ -55,7 +55,7 @@ static uint64_t highest_modseq(const struct cv_imap_cmd *cmd, const struct imap_
 	uint32_t seq;
 
 	while (next_seq(result, &iter, &next, &seq))
-		modseq = CV_MAX(modseq, modseq_of(cmd, seq));
+		modseq = CV_MAX(modseq, modseq_of(view, seq));
 	return modseq;
 }
 
@@ -64,7 +64,7 @@ static uint64_t highest_modseq(const struct cv_imap_cmd *cmd, const struct imap_
 void imap_result_begin_plain(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const char *name, const struct imap_result *result,
 	uint64_t modseq)
 {
-	*writer = (struct imap_result_writer){ .wanted = *result, .end = "" };
+	*writer = (struct imap_result_writer){ .view = cmd->view, .uid = cmd->uid, .wanted = *result, .end = "" };
 	if (modseq > 0)
 		writer->end = imap_code_printf(cmd, " (MODSEQ %llu)", (unsigned long long)modseq);
 	cv_buf_printf(imap_out(cmd), "* %s", name);
@@ -125,30 +125,31 @@ static void save(const struct imap_result_writer *writer, unsigned opts, const s
 
 /* RFC 4731 section 3.2: of the messages that MIN and MAX name when nothing else is asked for, else "the highest mod-sequence for all messages being
    returned". */
-static uint64_t result_modseq(const struct imap_result_writer *writer, const struct cv_imap_cmd *cmd, unsigned opts,
-	const struct imap_result *result)
+static uint64_t result_modseq(const struct imap_result_writer *writer, unsigned opts, const struct imap_result *result)
 {
+	const struct cv_view *view = writer->view;
 	uint64_t modseq = 0;
 
 	if ((opts & (CV_IMAP_RETURN_ALL | CV_IMAP_RETURN_COUNT)) != 0 ||
 		(opts & (CV_IMAP_RETURN_MIN | CV_IMAP_RETURN_MAX | CV_IMAP_RETURN_PARTIAL)) == 0)
-		return highest_modseq(cmd, result);
+		return highest_modseq(view, result);
 	if ((opts & CV_IMAP_RETURN_PARTIAL) != 0)
-		modseq = highest_modseq(cmd, &writer->wanted);
+		modseq = highest_modseq(view, &writer->wanted);
 	if ((opts & CV_IMAP_RETURN_MIN) != 0)
-		modseq = CV_MAX(modseq, modseq_of(cmd, first_seq(result)));
+		modseq = CV_MAX(modseq, modseq_of(view, first_seq(result)));
 	if ((opts & CV_IMAP_RETURN_MAX) != 0)
-		modseq = CV_MAX(modseq, modseq_of(cmd, last_seq(result)));
+		modseq = CV_MAX(modseq, modseq_of(view, last_seq(result)));
 	return modseq;
 }
 
-void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_imap_return *ret,
-	const struct imap_result *result, bool with_modseq, struct cv_ranges *saved_r)
+void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_view *view,
+	const struct imap_result_source *source, const struct cv_imap_return *ret, const struct imap_result *result, bool with_modseq,
+	struct cv_ranges *saved_r)
 {
 	struct cv_buf *out = imap_out(cmd);
 	size_t count = imap_result_count(result);
 
-	*writer = (struct imap_result_writer){ .wanted = *result, .set = true, .end = "" };
+	*writer = (struct imap_result_writer){ .view = view, .uid = cmd->uid || source != NULL, .wanted = *result, .set = true, .end = "" };
 	if ((ret->opts & CV_IMAP_RETURN_PARTIAL) != 0)
 		take_partial(writer, &ret->partial, result);
 	if ((ret->opts & CV_IMAP_RETURN_SAVE) != 0)
@@ -160,16 +161,21 @@ void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap
 	}
 	cv_buf_append_c(out, "* ESEARCH (TAG ");
 	cv_imap_append_string(out, cmd->tag);
-	cv_buf_append_c(out, cmd->uid ? ") UID" : ")");
+	if (source != NULL) {
+		cv_buf_append_c(out, " MAILBOX ");
+		imap_append_mailbox(imap_cmd_session(cmd), out, source->name);
+		cv_buf_printf(out, " UIDVALIDITY %u", source->uidvalidity);
+	}
+	cv_buf_append_c(out, writer->uid ? ") UID" : ")");
 	/* RFC 4731 section 3.1: without matches MIN, MAX and ALL "MUST NOT" be there, COUNT must. */
 	if ((ret->opts & CV_IMAP_RETURN_MIN) != 0 && count > 0)
-		cv_buf_printf(out, " MIN %u", number(cmd, first_seq(result)));
+		cv_buf_printf(out, " MIN %u", number(writer, first_seq(result)));
 	if ((ret->opts & CV_IMAP_RETURN_MAX) != 0 && count > 0)
-		cv_buf_printf(out, " MAX %u", number(cmd, last_seq(result)));
+		cv_buf_printf(out, " MAX %u", number(writer, last_seq(result)));
 	if ((ret->opts & CV_IMAP_RETURN_COUNT) != 0)
 		cv_buf_printf(out, " COUNT %zu", count);
 	if (with_modseq && count > 0) {
-		uint64_t modseq = result_modseq(writer, cmd, ret->opts, result);
+		uint64_t modseq = result_modseq(writer, ret->opts, result);
 
 		if (modseq > 0)
 			cv_buf_printf(out, " MODSEQ %llu", (unsigned long long)modseq);
@@ -226,7 +232,7 @@ bool imap_result_write(struct imap_result_writer *writer, struct cv_imap_cmd *cm
 		return true;
 	while (imap_room(cmd) > 0) {
 		if (next_seq(&writer->wanted, &writer->iter, &writer->next, &seq)) {
-			put(writer, out, number(cmd, seq));
+			put(writer, out, number(writer, seq));
 			continue;
 		}
 		end_run(writer, out);

@@ -22,20 +22,19 @@ static void free_evaluation(void *ctx)
 }
 
 /* RFC 5182 section 2.1: a NO with SAVE "sets the value of the search result variable to the empty sequence", a BAD does not. */
-static void nothing_saved(struct cv_imap_cmd *cmd, const struct imap_search *search)
+static void nothing_saved(struct cv_imap_cmd *cmd, unsigned opts)
 {
-	if ((search->ret.opts & CV_IMAP_RETURN_SAVE) != 0)
+	if ((opts & CV_IMAP_RETURN_SAVE) != 0)
 		cv_ranges_free(&imap_cmd_session(cmd)->saved);
 }
 
-static void wrong(struct cv_imap_cmd *cmd, const struct imap_search *search, const struct cv_err *err)
+enum cv_imap_result imap_search_wrong(struct cv_imap_cmd *cmd, unsigned opts, const struct cv_err *err)
 {
 	if (err->code != CV_ERR_INVALID)
-		nothing_saved(cmd, search);
+		nothing_saved(cmd, opts);
 	if (err->code == CV_ERR_UNSUPPORTED)
-		imap_no(cmd, "BADCHARSET (US-ASCII UTF-8)", cv_err_public(err));
-	else
-		imap_bad_err(cmd, err);
+		return imap_no(cmd, "BADCHARSET (US-ASCII UTF-8)", cv_err_public(err));
+	return imap_bad_err(cmd, err);
 }
 
 /* When a few messages at one end are all that is asked for, the rest need not be looked at. */
@@ -53,15 +52,15 @@ static void limit(struct imap_search *search)
 		cv_mailsearch_limit(search->evaluation, search->ret.partial.last, search->ret.partial.from_end);
 }
 
-int imap_search_parse(struct imap_session *s, struct cv_arena *arena, const struct cv_imap_arg *arg, bool charset_given, struct cv_str charset,
+int imap_search_parse(struct imap_session *s, const struct cv_view *view, struct cv_arena *arena, const struct cv_imap_arg *arg, bool charset_given, struct cv_str charset,
 	struct cv_imap_search *search_r, struct cv_err *err)
 {
-	uint32_t count = cv_view_count(s->view);
+	uint32_t count = view != NULL ? cv_view_count(view) : 0;
 	/* Numbers that no message has find nothing here, also "*" in an empty mailbox: clients ask that all the time. */
 	const struct cv_imap_search_context context = {
 		.seq_star = count > 0 ? count : UINT32_MAX,
-		.uid_star = count > 0 ? cv_view_uid(s->view, count) : UINT32_MAX,
-		.saved = &s->saved,
+		.uid_star = count > 0 ? cv_view_uid(view, count) : UINT32_MAX,
+		.saved = view == s->view ? &s->saved : NULL,
 		.now_sec = cv_time_now_sec(),
 	};
 
@@ -81,14 +80,14 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 		imap_bad(cmd, "Tag reuse");
 		return false;
 	}
-	if (imap_search_parse(s, cmd->arena, arg, charset_given, charset, &search->program, &err) < 0) {
-		wrong(cmd, search, &err);
+	if (imap_search_parse(s, s->view, cmd->arena, arg, charset_given, charset, &search->program, &err) < 0) {
+		imap_search_wrong(cmd, search->ret.opts, &err);
 		return false;
 	}
 	if (search->program.modseq)
 		imap_enable_condstore(s, imap_out(cmd));
 	if (cv_mailsearch_new(s->view, search->program.root, &search->evaluation, &err) < 0) {
-		nothing_saved(cmd, search);
+		nothing_saved(cmd, search->ret.opts);
 		imap_fail(cmd, &err);
 		return false;
 	}
@@ -110,9 +109,17 @@ bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search)
 	return false;
 }
 
+/* RFC 5267 section 4.3.1: "Other return options specified SHALL still be honoured." */
+void imap_context_refused(struct cv_imap_cmd *cmd)
+{
+	cv_buf_append_c(imap_out(cmd), "* NO [NOUPDATE ");
+	cv_imap_append_string(imap_out(cmd), cmd->tag);
+	cv_buf_append_c(imap_out(cmd), "] This search is not kept up to date\r\n");
+}
+
 enum cv_imap_result imap_search_failed(struct cv_imap_cmd *cmd, const struct imap_search *search, size_t count, struct cv_err *err)
 {
-	nothing_saved(cmd, search);
+	nothing_saved(cmd, search->ret.opts);
 	cv_err_context(err, "%zu messages could not be searched, the first", count);
 	return imap_fail(cmd, err);
 }
@@ -131,11 +138,7 @@ enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search
 	}
 	if (search->context != NULL)
 		imap_context_start(s, &search->context, cv_mailsearch_found(search->evaluation));
-	/* RFC 5267 section 4.3.1: "Other return options specified SHALL still be honoured." */
-	if (search->refused) {
-		cv_buf_append_c(imap_out(cmd), "* NO [NOUPDATE ");
-		cv_imap_append_string(imap_out(cmd), cmd->tag);
-		cv_buf_append_c(imap_out(cmd), "] This search is not kept up to date\r\n");
-	}
+	if (search->refused)
+		imap_context_refused(cmd);
 	return imap_ok(cmd, cv_mailsearch_expunged(search->evaluation) ? "EXPUNGEISSUED" : NULL, search->completed);
 }

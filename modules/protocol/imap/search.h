@@ -29,13 +29,17 @@ struct imap_search {
    when SAVE asked for that. */
 CV_MUST_CHECK bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_imap_arg *arg, bool charset_given,
 	struct cv_str charset);
-/* Read a program for the selected mailbox as it is now. Results as cv_imap_search_parse. */
-CV_MUST_CHECK int imap_search_parse(struct imap_session *s, struct cv_arena *arena, const struct cv_imap_arg *arg, bool charset_given,
+/* Read a program for a view as it is now; "$" finds something in that of the selected mailbox only, view NULL: just read it. Results as cv_imap_search_parse. */
+CV_MUST_CHECK int imap_search_parse(struct imap_session *s, const struct cv_view *view, struct cv_arena *arena, const struct cv_imap_arg *arg, bool charset_given,
 	struct cv_str charset, struct cv_imap_search *search_r, struct cv_err *err);
 /* A slice. True when all messages were looked at; else tells the client about the progress when it is time. */
 bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search);
 /* The tagged reply behind the results. saved: sequence numbers for "$" when SAVE was asked for. */
 enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_ranges *saved);
+/* The NO or BAD for a program that could not be read; opts: of RETURN. */
+enum cv_imap_result imap_search_wrong(struct cv_imap_cmd *cmd, unsigned opts, const struct cv_err *err);
+/* The untagged NO when UPDATE is refused. */
+void imap_context_refused(struct cv_imap_cmd *cmd);
 /* The NO when count messages could not be read, the first with err. */
 enum cv_imap_result imap_search_failed(struct cv_imap_cmd *cmd, const struct imap_search *search, size_t count, struct cv_err *err);
 
@@ -51,6 +55,8 @@ size_t imap_result_count(const struct imap_result *result);
 
 /* An untagged response with a result, written while there is room. */
 struct imap_result_writer {
+	const struct cv_view *view;
+	bool uid;
 	struct imap_result wanted;  /* what is still to be written, as numbers or as a set */
 	struct cv_ranges partial;   /* owned: what wanted borrows */
 	struct imap_iter iter;
@@ -64,9 +70,16 @@ struct imap_result_writer {
 /* "* SEARCH", or what else name says, and all numbers; modseq 0: none. */
 void imap_result_begin_plain(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const char *name, const struct imap_result *result,
 	uint64_t modseq);
-/* "* ESEARCH (TAG …)" with the data that ret asks for. with_modseq: RFC 4731 section 3.2. saved_r, when SAVE is asked for, gets what "$" shall be. */
-void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_imap_return *ret,
-	const struct imap_result *result, bool with_modseq, struct cv_ranges *saved_r);
+/* Where a result is from, when it is not the selected mailbox without saying. */
+struct imap_result_source {
+	struct cv_str name;
+	uint32_t uidvalidity;
+};
+/* "* ESEARCH (TAG …)" with the data that ret asks for. source NULL: the selected mailbox, else view's, by UID (RFC 7377
+   section 2.1). with_modseq: RFC 4731 section 3.2. saved_r, when SAVE is asked for, gets what "$" shall be. */
+void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_view *view,
+	const struct imap_result_source *source, const struct cv_imap_return *ret, const struct imap_result *result, bool with_modseq,
+	struct cv_ranges *saved_r);
 /* Go on. True when the line is complete. */
 bool imap_result_write(struct imap_result_writer *writer, struct cv_imap_cmd *cmd);
 void imap_result_deinit(struct imap_result_writer *writer);
