@@ -15,6 +15,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_create,
 	&imap_cmd_delete,
 	&imap_cmd_enable,
+	&imap_cmd_esearch,
 	&imap_cmd_examine,
 	&imap_cmd_expunge,
 	&imap_cmd_fetch,
@@ -76,6 +77,7 @@ static const char *const capabilities[] = {
 	"THREAD=REFERENCES",
 	"THREAD=REFS",
 	"CONTEXT=SEARCH",
+	"MULTISEARCH",
 };
 
 static bool has_form(const struct cv_imap_command *command, bool uid)

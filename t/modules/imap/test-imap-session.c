@@ -35,7 +35,8 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" THREAD=ORDEREDSUBJECT" \
 	" THREAD=REFERENCES" \
 	" THREAD=REFS" \
-	" CONTEXT=SEARCH"
+	" CONTEXT=SEARCH" \
+	" MULTISEARCH"
 /* clang-format on */
 
 static struct fake_worker *worker(void **state)
