@@ -102,6 +102,8 @@ struct decoding {
 	struct cv_charset *charset;
 	struct cv_str charset_name;
 	struct cv_buf octets, text;
+	struct cv_buf *raw; /* what is before conversion; NULL: not wanted */
+	bool unknown;       /* a charset is; when raw is wanted */
 };
 
 static void flush_text(struct decoding *d)
@@ -124,6 +126,8 @@ static void plain(struct decoding *d, struct cv_str s)
 	if (s.len == 0)
 		return;
 	end_charset(d);
+	if (d->raw != NULL)
+		cv_buf_append(d->raw, s);
 	if (cv_str_is_utf8(s)) {
 		cv_append_clean(d->out, s);
 	} else {
@@ -150,13 +154,18 @@ static void encoded(struct decoding *d, const struct encoded_word *word)
 	} else {
 		decode_q(&d->octets, word->text);
 	}
+	if (d->raw != NULL) {
+		cv_buf_append(d->raw, cv_buf_str(&d->octets));
+		d->unknown = d->unknown || !cv_charset_known(word->charset);
+	}
 	cv_charset_feed(d->charset, cv_buf_str(&d->octets), &d->text);
 	flush_text(d);
 }
 
-void cv_header_decode(struct cv_buf *out, struct cv_str value)
+/* raw may be NULL. False: a charset is unknown. */
+static bool decode(struct cv_buf *out, struct cv_buf *raw, struct cv_str value)
 {
-	struct decoding d = { .out = out };
+	struct decoding d = { .out = out, .raw = raw };
 	struct cv_buf unfolded;
 	struct cv_str s;
 	size_t start = 0, pos = 0, next_end = 0;
@@ -193,6 +202,21 @@ void cv_header_decode(struct cv_buf *out, struct cv_str value)
 	cv_buf_deinit(&d.octets);
 	cv_buf_deinit(&d.text);
 	cv_buf_deinit(&unfolded);
+	return !d.unknown;
+}
+
+void cv_header_decode(struct cv_buf *out, struct cv_str value)
+{
+	(void)decode(out, NULL, value);
+}
+
+bool cv_header_decode_strict(struct cv_buf *out, struct cv_buf *octets, struct cv_str value)
+{
+	static const char replacement[] = "\xEF\xBF\xBD"; /* U+FFFD, which stands for what is not valid */
+	size_t before = out->len;
+	bool known = decode(out, octets, value);
+
+	return known && cv_str_find_str(cv_str_sub(cv_buf_str(out), before, SIZE_MAX), cv_str_c(replacement)) == SIZE_MAX;
 }
 
 /* ---- encoding ---- */

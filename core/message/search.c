@@ -18,6 +18,7 @@ struct key {
 	enum cv_search_where where;
 	struct cv_buf name;
 	struct cv_buf needle; /* mapped */
+	struct cv_buf octets; /* as it is */
 	bool found;
 };
 
@@ -43,6 +44,7 @@ struct cv_search {
 	struct cv_html_text markup;
 	struct window raw, text;
 	struct cv_buf header, utf8, stripped;
+	struct cv_buf octets; /* of a field whose charset is unknown or does not fit; empty for others */
 	struct cv_arena *arena;
 };
 
@@ -56,6 +58,7 @@ struct cv_search *cv_search_new(void)
 	cv_buf_init(&s->header, HEADER_MAX);
 	cv_buf_init(&s->utf8, SIZE_MAX);
 	cv_buf_init(&s->stripped, SIZE_MAX);
+	cv_buf_init(&s->octets, SIZE_MAX);
 	s->arena = cv_arena_new("search", NULL, 0);
 	return s;
 }
@@ -77,6 +80,7 @@ void cv_search_free(struct cv_search **search)
 	for (size_t i = 0; i < s->keys.count; i++) {
 		cv_buf_deinit(&s->keys.data[i].name);
 		cv_buf_deinit(&s->keys.data[i].needle);
+		cv_buf_deinit(&s->keys.data[i].octets);
 	}
 	cv_vec_free(&s->keys);
 	cv_buf_deinit(&s->raw.mapped);
@@ -84,6 +88,7 @@ void cv_search_free(struct cv_search **search)
 	cv_buf_deinit(&s->header);
 	cv_buf_deinit(&s->utf8);
 	cv_buf_deinit(&s->stripped);
+	cv_buf_deinit(&s->octets);
 	cv_arena_free(&s->arena);
 	cv_free(s);
 	*search = NULL;
@@ -105,6 +110,8 @@ int cv_search_add(struct cv_search *search, enum cv_search_where where, struct c
 	cv_buf_append(&key->name, name);
 	cv_buf_init(&key->needle, SIZE_MAX);
 	cv_casemap(&key->needle, needle);
+	cv_buf_init(&key->octets, SIZE_MAX);
+	cv_buf_append(&key->octets, needle);
 	search->longest = CV_MAX(search->longest, key->needle.len);
 	if (where != CV_SEARCH_HEADER)
 		search->needs_body = true;
@@ -204,14 +211,18 @@ static void search_field(struct cv_search *s, const struct cv_header_field *fiel
 		}
 		if (!mapped) {
 			cv_buf_clear(&s->utf8);
-			cv_header_decode(&s->utf8, field->value);
+			cv_buf_clear(&s->octets);
+			if (cv_header_decode_strict(&s->utf8, &s->octets, field->value))
+				cv_buf_clear(&s->octets);
 			if (is_address_field(field->name))
 				append_addresses(s, field->value, &s->utf8);
 			cv_buf_clear(&s->text.mapped);
 			cv_casemap_valid(&s->text.mapped, cv_buf_str(&s->utf8));
 			mapped = true;
 		}
-		if (holds(&s->text.mapped, key)) {
+		/* RFC 5255 section 4.6 (c): text that does not convert is compared by octets; that our guess at it matches counts too. */
+		if (holds(&s->text.mapped, key) ||
+			cv_str_find_str(cv_buf_str(&s->octets), cv_buf_str(&key->octets)) != SIZE_MAX) {
 			set_found(s, key);
 			continue;
 		}

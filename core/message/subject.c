@@ -96,18 +96,16 @@ static struct cv_str without_leaders(struct cv_str s, bool *reply)
 	}
 }
 
-bool cv_subject_base(struct cv_buf *out, struct cv_str value)
+/* The steps behind (1)'s decoding. */
+static bool base(struct cv_buf *out, struct cv_str decoded)
 {
-	struct cv_buf decoded, text;
+	struct cv_buf text;
 	struct cv_str s;
 	bool reply = false;
 
-	/* (1) */
-	cv_buf_init(&decoded, SIZE_MAX);
 	cv_buf_init(&text, SIZE_MAX);
-	cv_header_decode(&decoded, value);
 	for (size_t i = 0; i < decoded.len; i++) {
-		char c = cv_is_space(decoded.data[i]) ? ' ' : decoded.data[i];
+		char c = cv_is_space(decoded.ptr[i]) ? ' ' : decoded.ptr[i];
 
 		if (c != ' ' || (text.len > 0 && text.data[text.len - 1] != ' '))
 			cv_buf_append_char(&text, c);
@@ -124,6 +122,65 @@ bool cv_subject_base(struct cv_buf *out, struct cv_str value)
 	}
 	cv_buf_append(out, s);
 	cv_buf_deinit(&text);
+	return reply;
+}
+
+bool cv_subject_base(struct cv_buf *out, struct cv_str value)
+{
+	struct cv_buf decoded;
+	bool reply;
+
+	cv_buf_init(&decoded, SIZE_MAX);
+	cv_header_decode(&decoded, value);
+	reply = base(out, cv_buf_str(&decoded));
 	cv_buf_deinit(&decoded);
 	return reply;
+}
+
+/* ---- keys ---- */
+
+#define NOT_CONVERTED ((char)0xFF) /* no octet of UTF-8 is that high */
+
+bool cv_subject_key(struct cv_buf *out, struct cv_str value)
+{
+	struct cv_buf decoded, octets, text;
+	bool reply;
+
+	cv_buf_init(&decoded, SIZE_MAX);
+	cv_buf_init(&octets, SIZE_MAX);
+	cv_buf_init(&text, SIZE_MAX);
+	if (cv_header_decode_strict(&decoded, &octets, value)) {
+		reply = base(&text, cv_buf_str(&decoded));
+		cv_casemap(out, cv_buf_str(&text));
+	} else {
+		cv_buf_append_char(out, NOT_CONVERTED);
+		reply = base(out, cv_buf_str(&octets));
+	}
+	cv_buf_deinit(&decoded);
+	cv_buf_deinit(&octets);
+	cv_buf_deinit(&text);
+	return reply;
+}
+
+void cv_header_key(struct cv_buf *out, struct cv_str value)
+{
+	struct cv_buf decoded, octets;
+
+	cv_buf_init(&decoded, SIZE_MAX);
+	cv_buf_init(&octets, SIZE_MAX);
+	if (cv_header_decode_strict(&decoded, &octets, value)) {
+		cv_casemap(out, cv_buf_str(&decoded));
+	} else {
+		cv_buf_append_char(out, NOT_CONVERTED);
+		cv_buf_append(out, cv_buf_str(&octets));
+	}
+	cv_buf_deinit(&decoded);
+	cv_buf_deinit(&octets);
+}
+
+void cv_text_key(struct cv_buf *out, struct cv_str text)
+{
+	if (!cv_str_is_utf8(text))
+		cv_buf_append_char(out, NOT_CONVERTED);
+	cv_casemap(out, text);
 }

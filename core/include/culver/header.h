@@ -53,6 +53,9 @@ CV_EXPORT void cv_header_unfold(struct cv_buf *out, struct cv_str value);
    not decode stays as it was written; 8-bit octets that are no UTF-8 are read as windows-1252; NUL and other
    control characters become spaces. */
 CV_EXPORT void cv_header_decode(struct cv_buf *out, struct cv_str value);
+/* The same, and octets (may not be NULL) gets what is before the conversion of charsets (RFC 5255 section 4.6, step a). False: something of it is in
+   an unknown charset, or is not valid in its own; then octets are what is to be compared. */
+CV_EXPORT bool cv_header_decode_strict(struct cv_buf *out, struct cv_buf *octets, struct cv_str value);
 /* Append one or more encoded words (UTF-8, B or Q, whichever is shorter, at most 75 octets each, no character
    split) for text, or text itself when it is printable ASCII that does not look like an encoded word. Words
    are separated by a space: folding is the caller's. */

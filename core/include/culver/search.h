@@ -19,6 +19,13 @@ CV_EXPORT bool cv_casemap_contains(struct cv_str text, struct cv_str needle);
    run cv_casemap on the result. */
 CV_EXPORT bool cv_subject_base(struct cv_buf *out, struct cv_str value);
 
+/* Keys for sorting and for equality by octets, as RFC 5255 section 4.6 has it: text that converts to Unicode is in its i;unicode-casemap form; text that does
+   not (an unknown charset, octets that are not valid) sorts behind all of that, by its octets. Append that of a Subject's base subject (true: reply or
+   forward), of other header text with encoded words, and of text without. */
+CV_EXPORT bool cv_subject_key(struct cv_buf *out, struct cv_str value);
+CV_EXPORT void cv_header_key(struct cv_buf *out, struct cv_str value);
+CV_EXPORT void cv_text_key(struct cv_buf *out, struct cv_str text);
+
 /* What to look in. */
 enum cv_search_where {
 	CV_SEARCH_BODY = 1,   /* decoded text parts, headers of parts and nested messages */

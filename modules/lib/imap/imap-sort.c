@@ -79,20 +79,26 @@ void cv_imap_sort_address(struct cv_buf *out, const struct cv_address_list *list
 {
 	const struct cv_address *address = list->count > 0 ? &list->items[0] : NULL;
 	size_t before = out->len;
+	struct cv_buf whole;
 
 	if (address == NULL || address->kind == CV_ADDRESS_GROUP_END)
 		return;
 	/* RFC 5957 section 3: the decoded name, unless "the resulting octet string" is empty; then addr-mailbox@addr-host, of which a group's start has
 	   the mailbox only. */
 	if (display && address->name.ptr != NULL)
-		cv_header_decode(out, address->name);
+		cv_header_key(out, address->name);
 	if (out->len > before)
 		return;
-	cv_buf_append(out, address->mailbox);
-	if (display && address->host.ptr != NULL) {
-		cv_buf_append_char(out, '@');
-		cv_buf_append(out, address->host);
+	if (!display || address->host.ptr == NULL) {
+		cv_text_key(out, address->mailbox);
+		return;
 	}
+	cv_buf_init(&whole, SIZE_MAX);
+	cv_buf_append(&whole, address->mailbox);
+	cv_buf_append_char(&whole, '@');
+	cv_buf_append(&whole, address->host);
+	cv_text_key(out, cv_buf_str(&whole));
+	cv_buf_deinit(&whole);
 }
 
 static bool is_text(enum cv_imap_sort_key key)
@@ -103,30 +109,23 @@ static bool is_text(enum cv_imap_sort_key key)
 /* Append the text of a key as it is compared: by i;unicode-casemap (RFC 5256 section 7). */
 static int text_key(struct cv_imap_message *message, enum cv_imap_sort_key key, struct cv_buf *scratch, struct cv_buf *out, struct cv_err *err)
 {
+	bool display = key == CV_IMAP_SORT_DISPLAYFROM || key == CV_IMAP_SORT_DISPLAYTO;
 	const struct cv_envelope *envelope;
-	struct cv_buf value;
 	int result;
 
-	cv_buf_clear(scratch);
 	if (key == CV_IMAP_SORT_SUBJECT) {
-		cv_buf_init(&value, SIZE_MAX);
-		result = cv_imap_message_field(message, "Subject", &value, err);
+		cv_buf_clear(scratch);
+		result = cv_imap_message_field(message, "Subject", scratch, err);
 		if (result > 0)
-			(void)cv_subject_base(scratch, cv_buf_str(&value));
-		cv_buf_deinit(&value);
-		if (result < 0)
-			return -1;
-	} else {
-		bool display = key == CV_IMAP_SORT_DISPLAYFROM || key == CV_IMAP_SORT_DISPLAYTO;
-
-		if (cv_imap_message_envelope(message, &envelope, err) < 0)
-			return -1;
-		if (key == CV_IMAP_SORT_FROM || key == CV_IMAP_SORT_DISPLAYFROM)
-			cv_imap_sort_address(scratch, &envelope->from, display);
-		else
-			cv_imap_sort_address(scratch, key == CV_IMAP_SORT_CC ? &envelope->cc : &envelope->to, display);
+			(void)cv_subject_key(out, cv_buf_str(scratch));
+		return result < 0 ? -1 : 0;
 	}
-	cv_casemap(out, cv_buf_str(scratch));
+	if (cv_imap_message_envelope(message, &envelope, err) < 0)
+		return -1;
+	if (key == CV_IMAP_SORT_FROM || key == CV_IMAP_SORT_DISPLAYFROM)
+		cv_imap_sort_address(out, &envelope->from, display);
+	else
+		cv_imap_sort_address(out, key == CV_IMAP_SORT_CC ? &envelope->cc : &envelope->to, display);
 	return 0;
 }
 

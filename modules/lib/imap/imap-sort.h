@@ -32,7 +32,8 @@ struct cv_imap_sort_program {
 /* sort-criteria = "(" sort-criterion *(SP sort-criterion) ")". -1 with a public err (BAD). */
 CV_MUST_CHECK int cv_imap_sort_parse(const struct cv_imap_arg *arg, struct cv_imap_sort_program *program_r, struct cv_err *err);
 
-/* Append an address list's sort value: addr-mailbox of its first address, or its display value (RFC 5957 section 3); not mapped for comparison. */
+/* Append an address list's sort key: addr-mailbox of its first address, or its display value (RFC 5957 section 3), as cv_header_key and cv_text_key
+   make it. */
 void cv_imap_sort_address(struct cv_buf *out, const struct cv_address_list *list, bool display);
 
 struct cv_imap_sorter;

@@ -60,7 +60,7 @@ struct cv_imap_threads {
 	bool last_link;                 /* step 1.B of the message in progress */
 	uint32_t write, head, tail;     /* node being written; roots of the result */
 	bool leaving;
-	struct cv_buf key, text;
+	struct cv_buf key;
 };
 
 bool cv_imap_thread_algorithm(struct cv_str name, enum cv_imap_thread_algorithm *algorithm_r)
@@ -86,7 +86,6 @@ struct cv_imap_threads *cv_imap_threads_new(enum cv_imap_thread_algorithm algori
 	t->ids = cv_map_new();
 	t->subject_ids = cv_map_new();
 	cv_buf_init(&t->key, SIZE_MAX);
-	cv_buf_init(&t->text, SIZE_MAX);
 	return t;
 }
 
@@ -108,7 +107,6 @@ void cv_imap_threads_free(struct cv_imap_threads **threads)
 	cv_free(t->by_date);
 	cv_free(t->by_arrival);
 	cv_buf_deinit(&t->key);
-	cv_buf_deinit(&t->text);
 	cv_free(t);
 }
 
@@ -245,10 +243,8 @@ static uint32_t subject_of(struct cv_imap_threads *t, struct cv_str value, bool 
 	struct cv_str key;
 	uint32_t subject;
 
-	cv_buf_clear(&t->text);
 	cv_buf_clear(&t->key);
-	*reply_r = cv_subject_base(&t->text, value);
-	cv_casemap(&t->key, cv_buf_str(&t->text));
+	*reply_r = cv_subject_key(&t->key, value);
 	if (t->key.len == 0)
 		return 0;
 	key = key_of(&t->key);

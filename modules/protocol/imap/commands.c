@@ -78,6 +78,7 @@ static const char *const capabilities[] = {
 	"THREAD=REFS",
 	"CONTEXT=SEARCH",
 	"MULTISEARCH",
+	"I18NLEVEL=1",
 };
 
 static bool has_form(const struct cv_imap_command *command, bool uid)

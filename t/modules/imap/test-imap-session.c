@@ -36,7 +36,8 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" THREAD=REFERENCES" \
 	" THREAD=REFS" \
 	" CONTEXT=SEARCH" \
-	" MULTISEARCH"
+	" MULTISEARCH" \
+	" I18NLEVEL=1"
 /* clang-format on */
 
 static struct fake_worker *worker(void **state)

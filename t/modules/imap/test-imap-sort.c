@@ -52,12 +52,13 @@ static void addresses_have_sort_values(void **state)
 	static const struct {
 		const char *field, *mailbox, *display;
 	} rows[] = {
-		{ "Anna <a@x>", "a", "Anna" },
-		{ "=?utf-8?q?=C3=84nne?= <a@x>", "a", "\xc3\x84nne" },
-		{ "a@x", "a", "a@x" },
-		{ "\"\" <a@x>", "a", "a@x" },
-		{ "b@y (Bert), a@x", "b", "Bert" },
-		{ "friends: a@x, b@y;", "friends", "friends" },
+		{ "Anna <a@x>", "A", "ANNA" },
+		{ "=?utf-8?q?=C3=84nne?= <a@x>", "A", "A\xCC\x88NNE" },
+		{ "=?x-none?q?=C3=84nne?= <a@x>", "A", "\xFF\xC3\x84nne" },
+		{ "a@x", "A", "A@X" },
+		{ "\"\" <a@x>", "A", "A@X" },
+		{ "b@y (Bert), a@x", "B", "BERT" },
+		{ "friends: a@x, b@y;", "FRIENDS", "FRIENDS" },
 		{ "", "", "" },
 	};
 	struct cv_address_list none = { 0 };
