@@ -740,8 +740,8 @@ static void say_full(struct front *front, const char *what)
 	if (front->said_full_ms != 0 && now - front->said_full_ms < NOISE_MS)
 		return;
 	front->said_full_ms = now;
-	cv_warn(NULL, "no room for more connections (%s): %zu before login, %zu relayed, descriptors %llu, client_limit %llu", what,
-		front->login_count, front->relay_count, (unsigned long long)front->fd_limit, (unsigned long long)front->client_limit);
+	cv_warn(NULL, "no room for more connections (%s): %zu before login, %zu of deliverers, %zu relayed, descriptors %llu, client_limit %llu", what,
+		front->login_count, front->peer_count, front->relay_count, (unsigned long long)front->fd_limit, (unsigned long long)front->client_limit);
 }
 
 static void overloaded(struct front *front, const char *what)
@@ -784,7 +784,7 @@ static bool count_address(struct front *front, struct cv_login *login)
 	return login->set->login_max_connections_per_ip == 0 || a->count <= login->set->login_max_connections_per_ip;
 }
 
-static void take_connection(struct listener *l, int fd, const struct sockaddr_storage *remote)
+static struct cv_login *take_connection(struct listener *l, int fd, const struct sockaddr_storage *remote)
 {
 	struct front *front = l->front;
 	struct cv_login_peer peer = { .is_unix = l->is_unix };
@@ -822,6 +822,7 @@ static void take_connection(struct listener *l, int fd, const struct sockaddr_st
 		}
 		cv_login_goodbye(login, "overloaded");
 	}
+	return login;
 }
 
 static void on_accept(void *ctx, unsigned events)
@@ -848,8 +849,14 @@ static void on_accept(void *ctx, unsigned events)
 				continue;
 			return;
 		}
-		take_connection(l, fd, &remote);
-		if (front->login_count + front->relay_count > front->client_limit) {
+		struct cv_login *login = take_connection(l, fd, &remote);
+		/* Each kind has the bound for itself: neither keeps the other out. Who delivers comes again by himself. */
+		if (l->protocol->opts & CV_LOGIN_NO_AUTH) {
+			if (front->peer_count > front->client_limit) {
+				say_full(front, "client_limit");
+				cv_login_goodbye(login, "overloaded");
+			}
+		} else if (front->login_count + front->relay_count > front->client_limit) {
 			say_full(front, "client_limit");
 			(void)drop_oldest(front);
 		}

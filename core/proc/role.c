@@ -160,6 +160,8 @@ static int give_up(struct cv_role_proc *proc, const struct cv_err *err)
 {
 	cv_error(NULL, "%s", err->text);
 	harness_of(proc)->status = 1;
+	/* What else master has sent is of no use to a process that is half set up. */
+	cv_ipc_free(&proc->control);
 	cv_loop_stop(proc->loop);
 	return 0;
 }
@@ -223,7 +225,7 @@ static void answer_reload(struct cv_role_proc *proc, bool ok, const struct cv_er
 	cv_buf_init(&out, 4096);
 	cv_put_u8(&out, ok);
 	cv_put_str(&out, ok ? CV_STR("") : cv_str_c(err->text));
-	if (cv_ipc_send(proc->control, CV_MSG_RELOADED, 0, cv_buf_str(&out), NULL, 0) < 0)
+	if (proc->control == NULL || cv_ipc_send(proc->control, CV_MSG_RELOADED, 0, cv_buf_str(&out), NULL, 0) < 0)
 		cv_loop_stop(proc->loop);
 	cv_buf_deinit(&out);
 }
@@ -329,7 +331,7 @@ static void on_relink(void *ctx)
 
 	for (size_t i = 0; i < CV_COUNT_OF(roles) && !proc->stopping; i++) {
 		uint8_t role = (uint8_t)roles[i];
-		if ((proc->lost_peers & (unsigned)roles[i]) != 0 && cv_ipc_send(proc->control, CV_MSG_PEER_LOST, 0, cv_str_mem(&role, 1), NULL, 0) < 0)
+		if (proc->control != NULL && (proc->lost_peers & (unsigned)roles[i]) != 0 && cv_ipc_send(proc->control, CV_MSG_PEER_LOST, 0, cv_str_mem(&role, 1), NULL, 0) < 0)
 			cv_loop_stop(proc->loop);
 	}
 	/* Until it is there: it may have no descriptors left, now and for a while. */
@@ -388,7 +390,7 @@ static int on_tls(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 
 void cv_role_ready(struct cv_role_proc *proc)
 {
-	if (cv_ipc_send(proc->control, CV_MSG_READY, 0, CV_STR(""), NULL, 0) < 0)
+	if (proc->control == NULL || cv_ipc_send(proc->control, CV_MSG_READY, 0, CV_STR(""), NULL, 0) < 0)
 		cv_loop_stop(proc->loop);
 }
 

@@ -31,7 +31,7 @@ static const struct cv_setting core_rows[] = {
 	CV_SETTING_STR(SET, default_internal_group, "culver", "Group that may use the internal sockets"),
 	CV_SETTING_STR(SET, default_login_user, "culvernull", "User of the processes that speak to clients before login; owns nothing"),
 	CV_SETTING_UINT(SET, default_process_limit, "10000", 1, 1000000, "Most worker processes at a time, one for each active user"),
-	CV_SETTING_UINT(SET, default_client_limit, "20000", 1, 1000000, "Most connections of one front process"),
+	CV_SETTING_UINT(SET, default_client_limit, "20000", 1, 1000000, "Most connections of one front process: so many of clients, and so many of who delivers"),
 	CV_SETTING_SIZE(SET, default_vsz_limit, "1G", 0, UINT64_MAX, "Most address space of a process; 0: no limit"),
 	CV_SETTING_TIME(SET, default_idle_kill, "10s", 0, 86400000, "How long a worker with nothing to do stays"),
 	CV_SETTING_UINT(SET, first_valid_uid, "500", 0, UINT32_MAX - 1, "Lowest Unix user id that may have mail; root never may"),

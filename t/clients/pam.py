@@ -114,7 +114,7 @@ try:
     same(os.stat(f"/home/{USER}/mail").st_uid, int(run("id", "-u", USER).stdout))
     if os.path.exists(s.binary("culver")):
         same(s.culver("user", USER, json=True)[0]["home"], f"/home/{USER}")
-        same(s.culver("user", "cvtestnobody", check=False).returncode, 68)
+        same(s.culver("user", "cvtestnobody", check=False).returncode, 67)
         same(s.culver("auth", "test", USER, "-p", WORD, check=False).returncode, 0)
         same(s.culver("auth", "test", USER, "-p", "wrong", check=False).returncode, 77)
     # No password in the log, whatever happens.

@@ -96,6 +96,9 @@ static void command(struct state *st, struct cv_str line)
 	} else if (cv_str_starts(line, CV_STR("STEP ")) && cv_str_to_u32(cv_str_sub(line, 5, SIZE_MAX), 100000, &n)) {
 		st->steps = n + 1;
 		cv_session_want_step(st->session);
+	} else if (cv_str_starts(line, CV_STR("ALLOC ")) && cv_str_to_u32(cv_str_sub(line, 6, SIZE_MAX), 100000, &n)) {
+		cv_free(cv_malloc((size_t)n * 1024 * 1024));
+		cv_buf_append_c(out(st), "OK allocated\r\n");
 	} else if (cv_str_eq_c(line, "QUIT")) {
 		cv_buf_append_c(out(st), "OK bye\r\n");
 		cv_session_close(st->session, "quit");

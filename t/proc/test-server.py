@@ -22,6 +22,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from server import BUILD, MAIL_USER, ROOT, Client, Server, free_port, make_certificate, wait_until  # noqa: E402
 
 
+SANITIZED = "--enable-sanitize" in open(os.path.join(BUILD, "config.log")).read(10000)
+
+
 def owner(pid):
     return pwd.getpwuid(os.stat(f"/proc/{pid}").st_uid).pw_name
 
@@ -283,9 +286,37 @@ class Sessions(unittest.TestCase):
         with Server("mail_max_userip_connections = 2") as s, s.session() as a, s.session():
             with s.client() as c:
                 self.assertIn("mail_max_userip_connections=2", c.login("alice"))
+                # Who it was, and which setting.
+                s.wait_log(r"user=alice remote=127\.0\.0\.1 echo session was not started: .*mail_max_userip_connections=2")
                 self.assertEqual(c.login("bob"), "OK logged in resume")
             a.cmd("QUIT")
             wait_until("room", lambda: s.can_log_in("alice"))
+
+    def test_sessions_of_a_user_are_bounded(self):
+        with Server(sections="[service worker]\nclient_limit = 2\n") as s, s.session("alice"), s.session("alice"):
+            with s.client() as c:
+                self.assertIn("client_limit=2", c.login("alice"))
+                self.assertEqual(c.login("bob"), "OK logged in resume")
+            s.wait_log(r"user=alice .*\[service worker\] client_limit=2")
+
+    def test_workers_are_bounded(self):
+        with Server("default_process_limit = 1") as s, s.session("alice") as a:
+            with s.client() as c:
+                self.assertTrue(c.login("bob").startswith("NO"))
+                s.wait_log("bob: all 1 workers are in use .default_process_limit")
+                self.assertEqual(a.cmd("QUIT"), "OK bye")
+                # A worker with nothing to do makes room.
+                wait_until("room", lambda: c.login("bob").startswith("OK"))
+
+    @unittest.skipIf(SANITIZED, "shadow memory is beyond any bound")
+    def test_memory_of_a_worker_is_bounded(self):
+        with Server(sections="[service worker]\nvsz_limit = 200M\n") as s, s.session("alice") as a, s.session("bob") as b:
+            self.assertEqual(a.cmd("ALLOC 8"), "OK allocated")
+            self.assertEqual(a.cmd("ALLOC 500"), "")
+            s.wait_log(r"worker.*out of memory.*209715200 octets of address space \(vsz_limit")
+            s.wait_log("user=alice worker .* was killed by signal|user=alice worker .* ended with status")
+            self.assertEqual(b.cmd("x"), "ECHO x")
+            self.assertTrue(s.can_log_in("alice"))
 
     def test_a_long_command_does_not_hold_up_others(self):
         with Server() as s, s.session() as slow, s.session() as quick:
@@ -474,11 +505,31 @@ class Crashes(unittest.TestCase):
 
     def test_one_that_dies_again_and_again_is_waited_for(self):
         with Server() as s:
-            for _ in range(5):
-                old = wait_until("auth", lambda: s.pids("auth"))
+            times = []
+            for _ in range(7):
+                # One that has forked its starter, whose title is the same for a moment.
+                old = wait_until("auth", lambda: s.pids("auth-starter") and len(s.pids("auth")) == 1 and s.pids("auth"))
                 os.kill(old[0], signal.SIGKILL)
-                wait_until("another", lambda: s.pids("auth") not in ([], old))
+                times.append(time.monotonic())
+                wait_until("another", lambda: s.pids("auth") and s.pids("auth-starter") and old[0] not in s.pids("auth"))
+            # At once, and then after 0.1, 0.2, 0.4, 0.8 and 1.6 seconds.
+            self.assertGreater(times[6] - times[1], 2.9)
+            s.wait_log("auth is started again in 1 s")
             wait_until("logins", s.can_log_in)
+
+    def test_one_that_cannot_start_any_more_is_tried_in_ever_longer_pauses(self):
+        with Server() as s, s.session() as c:
+            os.rename(os.path.join(s.modules, "sasl.so"), os.path.join(s.dir, "away"))
+            os.kill(s.pids("auth")[0], signal.SIGKILL)
+            s.wait_log("auth is started again in 1 s", timeout=30)
+            said = [line for line in s.log().splitlines() if " auth[" in line and "sasl" in line]
+            self.assertLess(len(said), 8)
+            self.assertNotIn("not allowed in this state", s.log())
+            self.assertEqual(c.cmd("x"), "ECHO x")
+            with s.client() as n:
+                self.assertTrue(n.login("alice").startswith("NO"))
+            os.rename(os.path.join(s.dir, "away"), os.path.join(s.modules, "sasl.so"))
+            wait_until("logins", s.can_log_in, 30)
 
 
 class Reload(unittest.TestCase):
@@ -566,8 +617,23 @@ class Reload(unittest.TestCase):
                 self.assertEqual(n.greeting, "OK Better.")
 
     def test_other_modules_replace_processes_and_no_connection(self):
-        with Server("protocols = echo") as s, s.session() as c:
+        with Server(tls=True) as s, s.session() as c, s.tls_client() as t:
+            self.assertEqual(t.login("bob"), "OK logged in resume")
+            fronts, spawner = s.pids("front"), s.pids("spawner")
+            s.write("protocols = echo")
+            s.reload()
             self.assertFalse(os.path.exists(s.drop))
+            self.assertEqual(s.pids("spawner"), spawner)
+            # The old ones live for their connections; others take the new.
+            self.assertGreater(len(set(s.pids("front")) - set(fronts)), 0)
+            self.assertEqual(c.cmd("x"), "ECHO x")
+            self.assertEqual(t.cmd("x"), "ECHO x")
+            self.assertTrue(s.can_log_in())
+            t.cmd("QUIT")
+            wait_until("the old fronts' end", lambda: not set(s.pids("front")) & set(fronts))
+            s.write()
+            s.reload()
+            self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
 
     def test_more_and_fewer_fronts(self):
         with Server(sections="[service front]\nprocess_limit = 1\n") as s, s.session() as c:
@@ -720,6 +786,16 @@ class Hostile(unittest.TestCase):
                 self.assertEqual(held[0].line(), "BYE overloaded")
                 self.assertEqual(held[4].cmd("NOOP"), "OK")
 
+    def test_deliverers_are_bounded_too(self):
+        with Server(sections="[service front]\nprocess_limit = 1\nclient_limit = 4\n") as s:
+            held = [Client(0, path=s.drop) for _ in range(4)]
+            with Client(0, path=s.drop, greeting=False) as c:
+                self.assertIn("overloaded", c.line() + c.line())
+            with s.client() as c:
+                self.assertEqual(c.login("alice"), "OK logged in resume")
+            self.assertEqual(held[0].cmd("DELIVER alice x"), "OK 1 octets for payload")
+            s.wait_log("client_limit")
+
     def test_no_descriptors_left_is_survived(self):
         with Server(nofile=256, sections="[service front]\nprocess_limit = 1\n") as s:
             flood = []
@@ -747,7 +823,7 @@ class Hostile(unittest.TestCase):
             self.assertTrue(s.can_log_in())
             self.assertNotIn("killed by", s.log())
 
-    @unittest.skipIf("sanitize" in open(os.path.join(BUILD, "config.log")).read(10000), "memory of a sanitized server says nothing")
+    @unittest.skipIf(SANITIZED, "memory of a sanitized server says nothing")
     def test_a_connection_before_login_costs_little(self):
         count = 300
         with Server("login_max_connections_per_ip = 0", sections="[service front]\nprocess_limit = 1\n", tls=True) as s:
