@@ -2,7 +2,7 @@
    Journal subscribers: every record in order, at least once, over failures, crashes and lost cursors. */
 #include <config.h>
 
-#include "t/store/store-helper.h"
+#include "t/store/store-disk.h"
 
 #include <fcntl.h>
 #include <stdarg.h>
@@ -388,6 +388,68 @@ static void a_journal_that_was_put_back_is_noticed(void **state)
 	end(&s);
 }
 
+/* As much as the journal's segments hold is written, folded and dropped in this test: kilobytes, not megabytes. */
+static void set_sizes(struct store *s, uint64_t keep)
+{
+	static struct cv_store_settings set;
+
+	store_set_sizes(s, 4096, 512);
+	set = *s->user->set;
+	set.mail_journal_subscriber_keep = keep;
+	s->user->set = &set;
+}
+
+static void write_much(struct store *s, int times)
+{
+	for (int i = 0; i < times; i++) {
+		store_flags(s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_SEEN, NULL);
+		store_flags(s, "INBOX", 1, 1, CV_FLAGS_REMOVE, CV_FLAG_SEEN, NULL);
+	}
+}
+
+static void what_one_needs_is_kept_up_to_a_bound(void **state)
+{
+	struct store s;
+	uint64_t before;
+
+	begin(&s, state);
+	store_open(&s);
+	set_sizes(&s, 1 << 20);
+	store_save(&s, "INBOX", MAIL, 0);
+	seen.count_only = true;
+	write_much(&s, 200);
+	/* Nothing waits for the old segments: they go. */
+	assert_true(disk_journal_size(&s) < 40000);
+	assert_int_equal(disk_count(&s, "journal.0000000000000001"), 0);
+	seen.fail = 1000000;
+	before = seen.changes;
+	write_much(&s, 400);
+	assert_true(disk_journal_size(&s) > 60000);
+	seen.fail = 0;
+	write_much(&s, 1);
+	assert_int_equal(seen.changes - before, 802);
+	write_much(&s, 100);
+	assert_true(disk_journal_size(&s) < 40000);
+	/* Beyond the bound the records are dropped, and it is told so. */
+	set_sizes(&s, 20000);
+	cv_buf_clear(&seen.text);
+	seen.fail = 1000000;
+	before = seen.changes;
+	write_much(&s, 800);
+	assert_true(disk_journal_size(&s) < 60000);
+	seen.fail = 0;
+	write_much(&s, 1);
+	assert_true(cv_str_starts(cv_buf_str(&seen.text), CV_STR("lost;"))); /* once for each time that more was dropped */
+	cv_buf_clear(&seen.text);
+	assert_true(seen.changes - before > 50);
+	assert_true(seen.changes - before < 1602);
+	before = seen.changes;
+	write_much(&s, 1);
+	assert_int_equal(seen.changes - before, 2);
+	expect_seen("");
+	end(&s);
+}
+
 static void a_handler_may_change_something_itself(void **state)
 {
 	struct store s;
@@ -411,6 +473,7 @@ int main(void)
 		cv_test(a_crash_before_the_cursor_is_written_tells_again),
 		cv_test(a_damaged_cursor_begins_anew_and_half_of_one_does_not),
 		cv_test(a_journal_that_was_put_back_is_noticed),
+		cv_test(what_one_needs_is_kept_up_to_a_bound),
 		cv_test(a_handler_may_change_something_itself),
 	};
 
