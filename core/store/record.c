@@ -135,11 +135,11 @@ int cv_range_next(struct cv_group *group, struct cv_range *range_r)
 		return -1;
 	if (gap > UINT32_MAX || more > UINT32_MAX)
 		return -1;
-	first = range_r->last + gap;
+	first = group->last + gap;
 	if (first + more > UINT32_MAX || first == 0)
 		return -1;
 	range_r->first = (uint32_t)first;
-	range_r->last = (uint32_t)(first + more);
+	range_r->last = group->last = (uint32_t)(first + more);
 	group->range_count--;
 	return 1;
 }

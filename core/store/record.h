@@ -76,6 +76,7 @@ struct cv_group {
 	struct cv_str keywords;
 	struct cv_reader ranges; /* for cv_range_next */
 	uint32_t range_count;
+	uint32_t last;           /* UID that the range before ended at */
 	struct cv_reader refs;   /* EXPUNGE: for cv_take_ref */
 };
 

@@ -19,7 +19,7 @@ static struct seen {
 	const char *keyword;        /* give copies this one */
 	const char *trash;          /* copy what is expunged there */
 	enum cv_hook_result answer; /* of the delivery hook */
-	bool file_in_hook;
+	bool file_in_hook, committed;
 	struct cv_user *user;
 } seen;
 
@@ -111,12 +111,23 @@ static enum cv_hook_result on_delivered(void *ctx, struct cv_hook_delivered *arg
 	return CV_HOOK_PASS;
 }
 
+static enum cv_hook_result on_committed(void *ctx, struct cv_hook_committed *args, struct cv_err *err)
+{
+	(void)ctx;
+	(void)err;
+	for (size_t i = 0; seen.committed && i < args->count; i++)
+		cv_buf_printf(&seen.text, "%d %.*s %u %u>%u;", (int)args->changes[i].kind, CV_STR_ARG(args->changes[i].name), args->changes[i].uid,
+			args->changes[i].old_flags, args->changes[i].flags);
+	return CV_HOOK_PASS;
+}
+
 static void add_hooks(struct cv_registry *reg)
 {
 	struct cv_err err = { 0 };
 
 	assert_ok(cv_hook_add_message_save(reg, on_save, NULL, &err));
 	assert_ok(cv_hook_add_commit(reg, on_commit, NULL, &err));
+	assert_ok(cv_hook_add_committed(reg, on_committed, NULL, &err));
 	assert_ok(cv_hook_add_delivery(reg, on_delivery, NULL, &err));
 	assert_ok(cv_hook_add_delivered(reg, on_delivered, NULL, &err));
 }
@@ -329,6 +340,25 @@ static void delivery_waits_for_what_the_hook_filed(void **state)
 	end(&s);
 }
 
+static void committed_changes_are_told_one_by_one(void **state)
+{
+	struct store s;
+	struct cv_err err = { 0 };
+
+	begin(&s, state);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, CV_FLAG_SEEN);
+	cv_buf_clear(&seen.text);
+	seen.committed = true;
+	store_flags(&s, "INBOX", 1, 2, CV_FLAGS_ADD, CV_FLAG_SEEN | CV_FLAG_FLAGGED, NULL);
+	expect_seen("FLAGS INBOX 1:2;7 INBOX 1 0>5;7 INBOX 2 1>5;");
+	assert_ok(copy(&s, 2, 2, "Sent", true, &err));
+	expect_seen("move Sent from INBOX 2;COPY Sent 2;9 Sent 1 0>5;8 INBOX 2 5>5;");
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_REPLACE, 0, "word");
+	expect_seen("FLAGS INBOX 1;7 INBOX 1 5>0;");
+	end(&s);
+}
+
 static void delivery_can_be_discarded_and_refused(void **state)
 {
 	struct store s;
@@ -360,6 +390,7 @@ int main(void)
 		cv_test(a_refused_rename_of_the_inbox_leaves_no_mailbox),
 		cv_test(commit_hooks_add_copies_of_what_is_expunged),
 		cv_test(delivery_waits_for_what_the_hook_filed),
+		cv_test(committed_changes_are_told_one_by_one),
 		cv_test(delivery_can_be_discarded_and_refused),
 	};
 
