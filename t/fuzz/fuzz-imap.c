@@ -26,6 +26,11 @@ static void print_args(struct cv_buf *out, const struct cv_imap_arg *arg)
 			}
 			cv_buf_append_char(out, '"');
 			break;
+		case CV_IMAP_ARG_LITERAL8:
+			cv_buf_append_char(out, '~');
+			cv_buf_printf(out, "{%zu+}\r\n", arg->str.len);
+			cv_buf_append(out, arg->str);
+			break;
 		case CV_IMAP_ARG_LITERAL:
 			cv_buf_printf(out, "{%zu+}\r\n", arg->str.len);
 			cv_buf_append(out, arg->str);

@@ -15,7 +15,8 @@ enum cv_imap_arg_type {
 	CV_IMAP_ARG_QUOTED,   /* without quotes and backslashes */
 	CV_IMAP_ARG_LITERAL,
 	CV_IMAP_ARG_STREAMED, /* a literal whose octets were taken by the command while they came; str is empty */
-	CV_IMAP_ARG_LIST      /* child: its first element, NULL when empty */
+	CV_IMAP_ARG_LIST,     /* child: its first element, NULL when empty */
+	CV_IMAP_ARG_LITERAL8  /* binary literal (RFC 3516): NUL may be in it, so that it is no string */
 };
 
 /* One argument. All memory is the command's. */

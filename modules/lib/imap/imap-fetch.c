@@ -155,13 +155,40 @@ static int take_partial(struct cv_reader *in, struct cv_imap_section *section, s
 	return cv_reader_end(in) ? 0 : invalid(err, "Invalid text behind a body section");
 }
 
-static void make_label(struct cv_arena *arena, struct cv_imap_section *section)
+static const struct {
+	const char *name; /* in the answer */
+	const char *ask;
+	enum cv_imap_section_kind kind;
+	bool peek;
+} section_items[] = {
+	{ "BODY[", "BODY[", CV_IMAP_SECTION_BODY, false },
+	{ "BODY[", "BODY.PEEK[", CV_IMAP_SECTION_BODY, true },
+	{ "BINARY[", "BINARY[", CV_IMAP_SECTION_BINARY, false },
+	{ "BINARY[", "BINARY.PEEK[", CV_IMAP_SECTION_BINARY, true },
+	{ "BINARY.SIZE[", "BINARY.SIZE[", CV_IMAP_SECTION_BINARY_SIZE, true },
+};
+
+/* *name_r: what the answer calls it. */
+static bool take_section_item(struct cv_reader *in, struct cv_imap_section *section, const char **name_r)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(section_items); i++) {
+		if (!cv_take_caselit(in, cv_str_c(section_items[i].ask)))
+			continue;
+		section->kind = section_items[i].kind;
+		section->peek = section_items[i].peek;
+		*name_r = section_items[i].name;
+		return true;
+	}
+	return false;
+}
+
+static void make_label(struct cv_arena *arena, const char *name, struct cv_imap_section *section)
 {
 	struct cv_buf label;
 	const char *sep = "";
 
 	cv_buf_init(&label, SIZE_MAX / 2);
-	cv_buf_append_c(&label, "BODY[");
+	cv_buf_append_c(&label, name);
 	for (size_t i = 0; i < section->path_len; i++) {
 		cv_buf_append_c(&label, sep);
 		cv_buf_append_u64(&label, section->path[i]);
@@ -206,9 +233,9 @@ static int add_section(struct parse *parse, const struct cv_imap_section *sectio
 static int parse_body(struct parse *parse, struct cv_reader *in, const struct cv_imap_arg **arg, struct cv_err *err)
 {
 	struct cv_imap_section section = { 0 };
+	const char *name;
 
-	section.peek = cv_take_caselit(in, CV_STR("BODY.PEEK["));
-	if (!section.peek && !cv_take_caselit(in, CV_STR("BODY[")))
+	if (!take_section_item(in, &section, &name))
 		return invalid(err, "Unknown FETCH item");
 	if (take_section(parse, in, &section, err) < 0)
 		return -1;
@@ -226,7 +253,11 @@ static int parse_body(struct parse *parse, struct cv_reader *in, const struct cv
 	}
 	if (take_partial(in, &section, err) < 0)
 		return -1;
-	make_label(parse->arena, &section);
+	/* section-binary = "[" [section-part] "]" */
+	if (section.kind != CV_IMAP_SECTION_BODY &&
+		(section.text != CV_IMAP_SECTION_ALL || (section.kind == CV_IMAP_SECTION_BINARY_SIZE && section.partial)))
+		return invalid(err, "Invalid section of BINARY");
+	make_label(parse->arena, name, &section);
 	return add_section(parse, &section, err);
 }
 

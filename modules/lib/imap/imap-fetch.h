@@ -32,8 +32,15 @@ enum cv_imap_section_text {
 #define CV_IMAP_SECTION_DEPTH_MAX 100u /* part numbers of a section */
 #define CV_IMAP_SECTIONS_MAX 1000u     /* sections of a command */
 
-/* BODY[section]<offset.length> */
+enum cv_imap_section_kind {
+	CV_IMAP_SECTION_BODY = 0,
+	CV_IMAP_SECTION_BINARY,     /* without content transfer encoding (RFC 3516): path only */
+	CV_IMAP_SECTION_BINARY_SIZE /* its size: path only, never partial */
+};
+
+/* BODY[section]<offset.length> and those like it */
 struct cv_imap_section {
+	enum cv_imap_section_kind kind;
 	const uint32_t *path;
 	size_t path_len;
 	enum cv_imap_section_text text;

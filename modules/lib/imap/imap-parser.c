@@ -293,6 +293,11 @@ static void finish_literal(struct cv_imap_parser *parser, enum cv_imap_arg_type 
 	behind_arg(parser, false);
 }
 
+static enum cv_imap_arg_type kept_type(const struct cv_imap_parser *parser)
+{
+	return parser->literal.binary ? CV_IMAP_ARG_LITERAL8 : CV_IMAP_ARG_LITERAL;
+}
+
 int cv_imap_parser_keep(struct cv_imap_parser *parser, struct cv_err *err)
 {
 	cv_assert(parser->at == LITERAL_DECIDE);
@@ -304,7 +309,7 @@ int cv_imap_parser_keep(struct cv_imap_parser *parser, struct cv_err *err)
 	parser->literal_left = parser->literal.size;
 	parser->at = LITERAL_KEEP;
 	if (parser->literal_left == 0)
-		finish_literal(parser, CV_IMAP_ARG_LITERAL);
+		finish_literal(parser, kept_type(parser));
 	return 1;
 }
 
@@ -340,13 +345,13 @@ static enum cv_imap_parsed feed_keep(struct cv_imap_parser *parser, struct cv_st
 	size_t len = (size_t)CV_MIN((uint64_t)input.len, parser->literal_left);
 	struct cv_str part = cv_str_sub(input, 0, len);
 
-	if (cv_str_has_nul(part)) /* CHAR8 is any octet except NUL */
+	if (!parser->literal.binary && cv_str_has_nul(part)) /* CHAR8 is any octet except NUL */
 		return bad(parser, err, CV_ERR_INVALID, "NUL in literal");
 	cv_buf_append(&parser->token, part);
 	parser->literal_left -= len;
 	*used_r += len;
 	if (parser->literal_left == 0)
-		finish_literal(parser, CV_IMAP_ARG_LITERAL);
+		finish_literal(parser, kept_type(parser));
 	return CV_IMAP_MORE;
 }
 
@@ -435,6 +440,13 @@ static bool list_is_empty(const struct cv_imap_parser *parser)
 	return parser->depth > 0 && parser->levels[parser->depth].first == NULL;
 }
 
+static void open_literal(struct cv_imap_parser *parser, bool binary)
+{
+	parser->literal = (struct cv_imap_literal){ .in_list = parser->depth > 0, .binary = binary };
+	parser->literal_digits = false;
+	parser->at = IN_LITERAL_SIZE;
+}
+
 static const char *arg_octet(struct cv_imap_parser *parser, char c)
 {
 	switch (c) {
@@ -446,9 +458,7 @@ static const char *arg_octet(struct cv_imap_parser *parser, char c)
 		parser->at = IN_QUOTED;
 		return NULL;
 	case '{':
-		parser->literal = (struct cv_imap_literal){ .in_list = parser->depth > 0 };
-		parser->literal_digits = false;
-		parser->at = IN_LITERAL_SIZE;
+		open_literal(parser, false);
 		return NULL;
 	case '\r':
 	case '\n':
@@ -469,6 +479,11 @@ static const char *atom_octet(struct cv_imap_parser *parser, char c)
 		add_token(parser, CV_IMAP_ARG_ATOM);
 		parser->behind_list = false;
 		return behind_octet(parser, c);
+	}
+	if (c == '{' && cv_str_eq_c(cv_buf_str(&parser->token), "~")) { /* literal8 = "~{" number ["+"] "}" CRLF *OCTET */
+		cv_buf_clear(&parser->token);
+		open_literal(parser, true);
+		return NULL;
 	}
 	if (c == '(' || c == '{' || c == '"')
 		return "Missing space between arguments";

@@ -50,11 +50,13 @@ const struct cv_imap_arg *cv_imap_parser_args(const struct cv_imap_parser *parse
 
 /* ---- After CV_IMAP_LITERAL_DUE: one of these. */
 
-/* Octets the client announced, and whether it waits for "+" (not LITERAL+). in_list: it is inside parentheses. */
+/* Octets the client announced, and whether it waits for "+" (not LITERAL+). in_list: it is inside parentheses. One of "~{" that is kept becomes an
+   argument of type CV_IMAP_ARG_LITERAL8. */
 struct cv_imap_literal {
 	uint64_t size;
 	bool sync;
 	bool in_list;
+	bool binary; /* literal8, "~{…}" (RFC 3516 section 7): NUL may be in it */
 };
 struct cv_imap_literal cv_imap_parser_literal(const struct cv_imap_parser *parser);
 /* Keep it in memory as an argument. The caller writes the continuation when sync. 1; -1 when it is over the limit: then

@@ -216,6 +216,8 @@ static enum cv_imap_result done(struct fetch *fetch)
 {
 	struct cv_imap_cmd *cmd = fetch->cmd;
 
+	if (fetch->unknown_encoding)
+		return imap_no(cmd, "UNKNOWN-CTE", "Content transfer encoding is not known");
 	if (fetch->first_error.code != CV_ERR_NONE)
 		return imap_fail(cmd, &fetch->first_error);
 	/* RFC 2180 section 4.1.2; by UID, what is not there was never meant. */

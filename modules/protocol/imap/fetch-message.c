@@ -205,6 +205,13 @@ int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 			return -1;
 		}
 	}
+	for (size_t i = 0; i < fetch->what.section_count; i++) {
+		if (fetch->what.sections[i].kind == CV_IMAP_SECTION_BODY || fetch_binary_possible(fetch, &fetch->what.sections[i]))
+			continue;
+		/* "If the server does not know how to decode the section's CTE, it MUST fail the request". */
+		fetch->unknown_encoding = true;
+		return cv_err_set_public(err, CV_ERR_UNSUPPORTED, "Content transfer encoding is not known");
+	}
 	compose_items(fetch);
 	if (!cv_buf_ok(&fetch->text))
 		return cv_err_set_public(err, CV_ERR_LIMIT, "Message structure is too large");
@@ -216,6 +223,7 @@ void fetch_message_close(struct fetch *fetch)
 {
 	fetch->open = false;
 	cv_wire_stream_free(&fetch->wire);
+	fetch_binary_end(fetch);
 	cv_message_reader_free(&fetch->reader);
 	if (fetch->mail != NULL)
 		cv_mail_close(&fetch->mail);
@@ -264,12 +272,17 @@ static int begin_section(struct fetch *fetch, struct cv_err *err)
 	uint64_t offset, length;
 	int result = 0;
 
-	if (fetch_section_find(fetch, section, &found, err) < 0)
+	if (section->kind == CV_IMAP_SECTION_BODY && fetch_section_find(fetch, section, &found, err) < 0)
 		return -1;
 	if (fetch->section > 0)
 		cv_buf_append_char(out, ' ');
 	cv_buf_append(out, section->label);
 	cv_buf_append_char(out, ' ');
+	if (section->kind != CV_IMAP_SECTION_BODY) {
+		fetch->section++;
+		fetch_binary_begin(fetch, section);
+		return 0;
+	}
 	switch (found.kind) {
 	case FETCH_NIL:
 		cv_buf_append_c(out, "NIL");
@@ -329,6 +342,7 @@ static int write_literal(struct fetch *fetch, struct cv_err *err)
 
 int fetch_message_write(struct fetch *fetch)
 {
+	uint64_t start = cv_time_mono_us();
 	struct cv_err err = { 0 };
 
 	while (cv_stream_room(fetch->s->stream) > 0) {
@@ -337,6 +351,11 @@ int fetch_message_write(struct fetch *fetch)
 		} else if (fetch->wire != NULL) {
 			if (write_literal(fetch, &err) < 0)
 				goto broken;
+		} else if (fetch->binary.active) {
+			if (fetch_binary_go_on(fetch, &err) < 0)
+				goto broken;
+			if (cv_time_mono_us() - start > IMAP_SLICE_US)
+				return 0;
 		} else if (fetch->section < fetch->what.section_count) {
 			if (begin_section(fetch, &err) < 0)
 				goto broken;

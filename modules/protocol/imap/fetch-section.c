@@ -10,7 +10,7 @@
 bool fetch_section_in_record(const struct cv_parse_record *record, const struct cv_imap_section *section)
 {
 	/* Without a body it must be seen whether there is an empty line. */
-	if (section->path_len > 0 || section->text != CV_IMAP_SECTION_FIELDS || record->header_size == record->size)
+	if (section->kind != CV_IMAP_SECTION_BODY || section->path_len > 0 || section->text != CV_IMAP_SECTION_FIELDS || record->header_size == record->size)
 		return false;
 	for (size_t i = 0; i < section->field_count; i++)
 		if (!cv_parse_record_keeps(record, section->fields[i]))

@@ -8,6 +8,7 @@
 #include "modules/lib/imap/imap-fetch.h"
 #include "modules/lib/imap/imap-return.h"
 
+#include <culver/charset.h>
 #include <culver/time.h>
 
 /* Largest text of a response outside of its literals: ENVELOPE and BODYSTRUCTURE of a message with every limit reached. */
@@ -18,6 +19,22 @@ struct fetch_found {
 	enum { FETCH_NIL = 0, FETCH_TEXT, FETCH_RANGE } kind;
 	struct cv_buf text;
 	uint64_t offset, size, wire_size;
+};
+
+/* The BINARY section in progress. */
+struct fetch_binary {
+	bool active;
+	bool counting;               /* first pass: how many octets it has */
+	bool ended;                  /* of this pass */
+	bool nul;                    /* there is a NUL in it */
+	const struct cv_imap_section *section;
+	uint64_t offset, size, wire_size;
+	enum cv_transfer encoding;
+	struct cv_transfer_decoder decoder;
+	struct cv_wire_stream *wire;
+	struct cv_buf piece;
+	uint64_t total;              /* decoded octets */
+	uint64_t skip, left;         /* of the second pass */
 };
 
 struct fetch {
@@ -60,6 +77,8 @@ struct fetch {
 	size_t section;              /* next one to write */
 	struct cv_wire_stream *wire; /* the literal in progress */
 	uint64_t wire_left;
+	struct fetch_binary binary;
+	bool unknown_encoding;       /* a section that was asked for cannot be decoded */
 };
 
 /* Open the message at fetch->seq as far as what is asked needs, and compose what stands before its sections. there: it is not expunged. -1: nothing
@@ -76,5 +95,14 @@ bool fetch_section_in_record(const struct cv_parse_record *record, const struct 
 CV_MUST_CHECK int fetch_section_find(const struct fetch *fetch, const struct cv_imap_section *section, struct fetch_found *found_r,
 	struct cv_err *err);
 void fetch_found_free(struct fetch_found *found);
+
+/* fetch-binary.c */
+/* The encoding of a BINARY section is known. */
+bool fetch_binary_possible(const struct fetch *fetch, const struct cv_imap_section *section);
+/* The label of the section is in fetch->text: append NIL, or set fetch->binary.active. */
+void fetch_binary_begin(struct fetch *fetch, const struct cv_imap_section *section);
+/* One more piece of it. -1 with err. */
+CV_MUST_CHECK int fetch_binary_go_on(struct fetch *fetch, struct cv_err *err);
+void fetch_binary_end(struct fetch *fetch);
 
 #endif

@@ -147,10 +147,13 @@ CV_MUST_CHECK bool imap_no_args(struct cv_imap_cmd *cmd);
 /* RFC 3501 section 5.4: "MUST be at least 30 minutes". */
 #define IMAP_INACTIVITY_MS ((uint64_t)30 * 60 * 1000)
 
-/* append.c: a literal of APPEND is due. Makes the command, or refuses it. */
 struct imap_cmd *imap_cmd_new(struct imap_session *s, const struct cv_imap_command *command, bool uid);
-void imap_append_begin(struct imap_cmd *cmd);
-/* Octets of its literal. */
+/* append.c: APPEND and REPLACE, whose literals go to storage while they come. The literal that is due is a message of such a command, and no argument
+   before it. */
+bool imap_append_takes(const struct imap_session *s, const struct cv_imap_command *command, bool uid);
+/* Begin a message with it: the command goes on in IMAP_PHASE_LITERAL, or in IMAP_PHASE_REPLY when it is refused. */
+void imap_append_literal(struct imap_cmd *cmd);
+/* Octets of it. */
 void imap_append_take(struct imap_cmd *cmd, struct cv_str octets);
 
 /* commands.c */
@@ -230,7 +233,7 @@ bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint
 /* The commands, one file each. */
 extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
 	imap_cmd_delete, imap_cmd_enable, imap_cmd_esearch, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
-	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_rename, imap_cmd_search, imap_cmd_select, imap_cmd_sort,
+	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_rename, imap_cmd_replace, imap_cmd_search, imap_cmd_select, imap_cmd_sort,
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe;
 
 extern const struct cv_session_protocol imap_session_protocol;

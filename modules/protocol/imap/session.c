@@ -495,10 +495,8 @@ static void literal_due(struct imap_session *s)
 	bool uid;
 	const struct cv_imap_command *command;
 
-	if (s->cmd != NULL) { /* MULTIAPPEND is not offered */
-		drop_command(s);
-		refuse(s, "APPEND takes one message");
-		cv_imap_parser_skip(s->parser);
+	if (s->cmd != NULL) {
+		imap_append_literal(s->cmd);
 		return;
 	}
 	command = look_up(s, &uid, &why);
@@ -507,9 +505,8 @@ static void literal_due(struct imap_session *s)
 		cv_imap_parser_skip(s->parser);
 		return;
 	}
-	/* APPEND's first argument may be a literal too: the message comes behind it. */
-	if (command == &imap_cmd_append && !literal.in_list && cv_imap_parser_args(s->parser) != NULL) {
-		imap_append_begin(imap_cmd_new(s, command, false));
+	if (imap_append_takes(s, command, uid)) {
+		imap_append_literal(imap_cmd_new(s, command, uid));
 		return;
 	}
 	if (cv_imap_parser_keep(s->parser, &err) < 0) {

@@ -15,7 +15,7 @@ struct run {
 static void show_args(struct cv_buf *out, const struct cv_imap_arg *arg)
 {
 	static const char marks[] = { [CV_IMAP_ARG_ATOM] = 'a', [CV_IMAP_ARG_QUOTED] = 'q', [CV_IMAP_ARG_LITERAL] = 'l',
-		[CV_IMAP_ARG_STREAMED] = 's' };
+		[CV_IMAP_ARG_STREAMED] = 's', [CV_IMAP_ARG_LITERAL8] = 'b' };
 
 	for (; arg != NULL; arg = arg->next) {
 		cv_buf_append_char(out, arg->glued ? '~' : ' ');
@@ -167,6 +167,16 @@ static void literals_are_arguments(void **state)
 	check(CV_STR("a LIST {1+}\nx y\n"), "a LIST l:x a:y;");
 }
 
+/* RFC 3516 section 7: literal8 = "~{" number "}" CRLF *OCTET */
+static void binary_literals_are_no_strings(void **state)
+{
+	(void)state;
+	check(CV_STR("a X ~{2}\r\nab ~{2+}\r\ncd\r\n"), "+a X b:ab b:cd;");
+	check(CV_STR("a X ~ ~a a~ (~{0+}\r\n)\r\n"), "a X a:~ a:~a a:a~ ( b: );");
+	check(CV_STR("a X a~{2+}\r\nab\r\nb NOOP\r\n"), "a!Missing space between arguments;skipped;b NOOP;");
+	check(CV_STR("a NOSUCH ~{9+}\r\nx NOOP\r\n\n\r\nb NOOP\r\n"), "skipped;b NOOP;");
+}
+
 static void literals_can_be_streamed(void **state)
 {
 	(void)state;
@@ -266,6 +276,7 @@ int main(void)
 		cv_test(commands_become_tag_verb_and_arguments),
 		cv_test(text_behind_a_list_is_glued),
 		cv_test(literals_are_arguments),
+		cv_test(binary_literals_are_no_strings),
 		cv_test(literals_can_be_streamed),
 		cv_test(refused_commands_are_skipped_with_their_literals),
 		cv_test(what_is_no_command_is_bad_and_the_next_one_goes_on),

@@ -23,6 +23,9 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" QRESYNC" \
 	" PREVIEW" \
 	" OBJECTID" \
+	" BINARY" \
+	" MULTIAPPEND" \
+	" REPLACE" \
 	" ESEARCH" \
 	" SEARCHRES" \
 	" WITHIN" \
@@ -275,13 +278,13 @@ static void append_refuses_before_the_literal_where_it_can(void **state)
 	EXPECT(a, "a6 APPEND INBOX {0+}\r\n\r\n", "a6 NO A message can't be empty\r\n");
 	EXPECT(a, "a7 APPEND INBOX {99999999999}\r\n", "a7 NO [TOOBIG] Message is too long\r\n");
 	EXPECT(a, "a8 APPEND INBOX {3+}\r\na\0b\r\n", "a8 NO [CANNOT] Message contains NUL\r\n");
-	EXPECT(a, "a9 APPEND INBOX {3+}\r\nabc {3+}\r\nabc\r\n", "a9 BAD APPEND takes one message\r\n");
+	EXPECT(a, "a9 APPEND INBOX {3+}\r\nabc {3+}\r\nabc\r\n", "a9 OK [APPENDUID ? ?:?] Append completed\r\n");
 	EXPECT(a, "b1 APPEND INBOX {3+}\r\nabc x\r\n", "b1 BAD Unexpected arguments behind the message\r\n");
 	EXPECT(a, "b2 APPEND INBOX {3+}\r\nabc )\r\n", "b2 BAD Unexpected )\r\n");
-	EXPECT(a, "b3 APPEND INBOX\r\n", "b3 BAD APPEND needs a mailbox and a literal\r\n");
-	EXPECT(a, "b4 APPEND\r\n", "b4 BAD APPEND needs a mailbox and a literal\r\n");
-	EXPECT(a, "b5 APPEND INBOX \"text\"\r\n", "b5 BAD APPEND needs a mailbox and a literal\r\n");
-	EXPECT(a, "b6 STATUS INBOX (MESSAGES UIDNEXT)\r\n", "* STATUS INBOX (MESSAGES 0 UIDNEXT ?)\r\nb6 OK Status completed\r\n");
+	EXPECT(a, "b3 APPEND INBOX\r\n", "b3 BAD Command needs a mailbox and a literal\r\n");
+	EXPECT(a, "b4 APPEND\r\n", "b4 BAD Command needs a mailbox and a literal\r\n");
+	EXPECT(a, "b5 APPEND INBOX \"text\"\r\n", "b5 BAD Command needs a mailbox and a literal\r\n");
+	EXPECT(a, "b6 STATUS INBOX (MESSAGES UIDNEXT)\r\n", "* STATUS INBOX (MESSAGES 2 UIDNEXT ?)\r\nb6 OK Status completed\r\n");
 	EXPECT(a, "b7 APPEND {5+}\r\nINBOX (\\Seen) {3+}\r\nabc\r\n", "b7 OK [APPENDUID ? ?] Append completed\r\n");
 	fake_worker_free(&w);
 }
