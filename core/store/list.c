@@ -92,16 +92,27 @@ int cv_mailbox_lookup(struct cv_user *user, struct cv_str name, struct cv_mailbo
 
 /* ---- changing ---------------------------------------------------------------------------------------------------- */
 
+/* RFC 6855 section 3: names "MUST NOT contain control characters (U+0000-U+001F and U+0080-U+009F), a delete character (U+007F), a line separator
+   (U+2028), or a paragraph separator (U+2029)". */
+static bool holds_control(struct cv_str name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		uint8_t c = (uint8_t)name.ptr[i], next = i + 1 < name.len ? (uint8_t)name.ptr[i + 1] : 0;
+
+		if (c < ' ' || c == 0x7f || (c == 0xc2 && next < 0xa0))
+			return true;
+	}
+	return cv_str_find_str(name, CV_STR("\xe2\x80\xa8")) != SIZE_MAX || cv_str_find_str(name, CV_STR("\xe2\x80\xa9")) != SIZE_MAX;
+}
+
 static int check_name(struct cv_user *user, struct cv_str name, struct cv_err *err)
 {
 	if (name.len == 0 || name.len > user->set->mail_max_mailbox_name_length)
 		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is empty or too long");
 	if (!cv_str_is_utf8(name))
 		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid UTF-8");
-	for (size_t i = 0; i < name.len; i++) {
-		if ((uint8_t)name.ptr[i] < ' ' || name.ptr[i] == 0x7f)
-			return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name holds a control character");
-	}
+	if (holds_control(name))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name holds a control character");
 	if (name.ptr[0] == '/' || name.ptr[name.len - 1] == '/' || cv_str_find_str(name, CV_STR("//")) != SIZE_MAX)
 		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name has an empty level");
 	return user->storage->mailbox_name_check(user->st, name, err) < 0 ? -1 : 1;

@@ -98,6 +98,26 @@ void cv_imap_append_astring(struct cv_buf *out, struct cv_str s)
 		cv_imap_append_string(out, s);
 }
 
+/* Of UTF-8 without control characters. */
+static bool is_quotable_utf8(struct cv_str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
+			return false;
+	return s.len <= QUOTED_MAX && cv_str_is_utf8(s);
+}
+
+void cv_imap_append_astring_utf8(struct cv_buf *out, struct cv_str s)
+{
+	if (cv_str_is_ascii(s) || !is_quotable_utf8(s)) {
+		cv_imap_append_astring(out, s);
+		return;
+	}
+	cv_buf_append_char(out, '"');
+	append_escaped(out, s);
+	cv_buf_append_char(out, '"');
+}
+
 void cv_imap_append_text(struct cv_buf *out, const char *text)
 {
 	if (*text == '\0')

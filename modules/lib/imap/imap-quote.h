@@ -11,6 +11,8 @@ void cv_imap_append_string(struct cv_buf *out, struct cv_str s);
 void cv_imap_append_nstring(struct cv_buf *out, struct cv_str s);
 /* astring: an atom where that is possible ("NIL" is quoted, as some clients take it for nothing). */
 void cv_imap_append_astring(struct cv_buf *out, struct cv_str s);
+/* The same where UTF-8 may stand between quotes (RFC 9051 section 9: QUOTED-CHAR). */
+void cv_imap_append_astring_utf8(struct cv_buf *out, struct cv_str s);
 /* Octets of a literal's content with NUL as 0x80. */
 void cv_imap_append_octets(struct cv_buf *out, struct cv_str s);
 /* resp-text: human-readable text with everything that is not printable ASCII as "?"; never empty. */

@@ -11,11 +11,19 @@ static void enable_qresync(struct imap_session *s, struct cv_buf *out)
 	imap_enable_condstore(s, out);
 }
 
+/* RFC 9051 section 6.3.1, appendix A. */
+static void enable_rev2(struct imap_session *s, struct cv_buf *out)
+{
+	(void)out;
+	s->rev2 = true;
+}
+
 static const struct {
 	const char *name;
 	void (*enable)(struct imap_session *s, struct cv_buf *out);
 } extensions[] = {
 	{ "CONDSTORE", imap_enable_condstore },
+	{ "IMAP4rev2", enable_rev2 },
 	{ "QRESYNC", enable_qresync },
 };
 

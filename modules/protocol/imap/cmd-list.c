@@ -5,8 +5,6 @@
 #include "status.h"
 
 #include "modules/lib/imap/imap-match.h"
-#include "modules/lib/imap/imap-quote.h"
-#include "modules/lib/imap/imap-utf7.h"
 
 #include <culver/time.h>
 
@@ -128,19 +126,7 @@ static bool matches(const struct list *list, struct cv_str wire)
 
 static struct cv_str wire_name(struct cv_imap_cmd *cmd, struct cv_str name)
 {
-	const struct imap_session *s = imap_cmd_session(cmd);
-	struct cv_buf utf7;
-	char *copy;
-	size_t len;
-
-	cv_buf_init(&utf7, name.len * 8 + 16);
-	cv_imap_utf7_encode(&utf7, name);
-	len = utf7.len;
-	copy = cv_arena_alloc(cmd->arena, len + 1);
-	for (size_t i = 0; i < len; i++)
-		copy[i] = utf7.data[i] == '/' ? s->separator : utf7.data[i];
-	cv_buf_deinit(&utf7);
-	return cv_str_mem(copy, len);
+	return imap_wire_name(imap_cmd_session(cmd), cmd->arena, name);
 }
 
 /* The reference is put before the mailbox name: there are no names that break out of it. */
@@ -190,7 +176,7 @@ static const char *attributes_of(struct cv_imap_cmd *cmd, const struct list *lis
 
 	cv_buf_init(&text, 1024);
 	if (!info->exists)
-		cv_buf_append_c(&text, list->extended ? "\\NonExistent " : "\\Noselect ");
+		cv_buf_append_c(&text, list->extended || imap_cmd_session(cmd)->rev2 ? "\\NonExistent " : "\\Noselect ");
 	if (info->noinferiors)
 		cv_buf_append_c(&text, "\\Noinferiors ");
 	cv_buf_append_c(&text, parent ? "\\HasChildren" : "\\HasNoChildren");
@@ -354,12 +340,32 @@ static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const 
 	cv_buf_printf(out, "* %s (%s%s) ", list->verb, entry->attributes, gone ? " \\Noselect" : "");
 	append_separator(out, imap_cmd_session(cmd)->separator);
 	cv_buf_append_char(out, ' ');
-	cv_imap_append_astring(out, entry->wire);
+	imap_append_wire_name(imap_cmd_session(cmd), out, entry->wire);
 	if (entry->child_info)
 		cv_buf_append_c(out, " (CHILDINFO (\"SUBSCRIBED\"))");
 	cv_buf_append_c(out, "\r\n");
 	cv_buf_append(out, cv_buf_str(&status));
 	cv_buf_deinit(&status);
+}
+
+void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, struct cv_str old_wire)
+{
+	const struct imap_session *s = imap_cmd_session(cmd);
+	const struct list list = { .extended = true, .opts = RETURN_SUBSCRIBED };
+	struct cv_mailbox_info info;
+
+	if (cv_mailbox_lookup(cmd->user, name, &info) <= 0)
+		return;
+	cv_buf_printf(out, "* LIST (%s) ", attributes_of(cmd, &list, &info, info.has_children));
+	append_separator(out, s->separator);
+	cv_buf_append_char(out, ' ');
+	imap_append_mailbox(s, out, name);
+	if (old_wire.ptr != NULL) {
+		cv_buf_append_c(out, " (\"OLDNAME\" (");
+		imap_append_wire_name(s, out, old_wire);
+		cv_buf_append_c(out, "))");
+	}
+	cv_buf_append_c(out, "\r\n");
 }
 
 static enum cv_imap_result step(struct cv_imap_cmd *cmd)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   RENAME (RFC 3501 section 6.3.5). */
+   RENAME (RFC 3501 section 6.3.5, RFC 9051 section 6.3.6). */
 #include <config.h>
 
 #include "imap-session.h"
@@ -15,6 +15,9 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return imap_bad(cmd, "Unexpected arguments");
 	if (cv_mailbox_rename(cmd->user, from, to, &err) < 0)
 		return imap_fail(cmd, &err);
+	/* RFC 9051 section 6.3.9.7 */
+	if (imap_cmd_session(cmd)->rev2)
+		imap_write_list(cmd, imap_out(cmd), to, imap_wire_name(imap_cmd_session(cmd), cmd->arena, from));
 	return imap_ok(cmd, NULL, "Rename completed");
 }
 

@@ -26,6 +26,9 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 
 	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN, &search->search.ret, &err) < 0)
 		return imap_bad_err(cmd, &err);
+	/* RFC 9051 section 6.4.4: without result options the answer is that to RETURN (ALL). */
+	if (imap_cmd_session(cmd)->rev2 && !search->search.ret.given)
+		search->search.ret = (struct cv_imap_return){ .given = true, .opts = CV_IMAP_RETURN_ALL };
 	search->search.completed = "Search completed";
 	search->search.mailbox_order = true;
 	if (!imap_search_begin(cmd, &search->search, arg, false, (struct cv_str){ NULL, 0 }))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
-   SELECT and EXAMINE (RFC 3501 sections 6.3.1 and 6.3.2, RFC 7162 sections 3.1.8 and 3.2.5, RFC 8474 section 4.2). */
+   SELECT and EXAMINE (RFC 3501 sections 6.3.1 and 6.3.2, RFC 7162 sections 3.1.8 and 3.2.5, RFC 8474 section 4.2,
+   RFC 9051 sections 6.3.2 and 6.3.3). */
 #include <config.h>
 
 #include "imap-session.h"
@@ -111,7 +112,7 @@ static void write_mailbox(struct imap_session *s, struct cv_buf *out, const stru
 
 	imap_write_mailbox_flags(s, out);
 	imap_write_counts(s, out, cv_view_count(s->view));
-	if (unseen != 0)
+	if (unseen != 0 && !s->rev2) /* not in IMAP4rev2 */
 		cv_buf_printf(out, "* OK [UNSEEN %u] First unseen\r\n", unseen);
 	cv_buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n", status->uidvalidity,
 		status->uidnext);
@@ -219,6 +220,9 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool examine)
 		return imap_fail(cmd, &err);
 	write_mailbox(s, imap_out(cmd), &status);
 	write_mailboxid(s, imap_out(cmd));
+	/* RFC 9051 section 6.3.2: "The server MUST return a LIST response with the mailbox name." */
+	if (s->rev2)
+		imap_write_list(cmd, imap_out(cmd), name, imap_old_name(cmd, cmd->args, name));
 	find_changes(cmd, select, &status);
 	return step(cmd);
 }

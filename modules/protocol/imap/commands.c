@@ -46,6 +46,7 @@ static const struct cv_imap_command *const commands[] = {
 /* What is complete, and nothing else. */
 static const char *const capabilities[] = {
 	"IMAP4rev1",
+	"IMAP4rev2",
 	"SASL-IR",
 	"ID",
 	"ENABLE",

@@ -63,6 +63,7 @@ struct imap_session {
 	uint32_t recent_told;       /* number of the last RECENT response for view */
 	size_t keywords_told;       /* keywords of the mailbox in the last FLAGS response for view */
 	bool condstore;             /* a CONDSTORE enabling command was seen: UID and MODSEQ are in every unasked FETCH response */
+	bool rev2;                  /* ENABLE IMAP4rev2: no \Recent, ESEARCH, mailbox names in UTF-8 */
 	bool qresync;               /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
 	bool modseq_held;           /* the client was told a HIGHESTMODSEQ below that of expunges it does not know of yet */
 	bool in_line;            /* the output ends inside of a line or literal: no other line may be written */
@@ -205,6 +206,15 @@ CV_MUST_CHECK bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_ima
 void imap_append_mailboxid(struct cv_buf *out, const uint8_t guid[16]);
 /* The special use (RFC 6154 section 2: use-attr) that is written so; 0: none. */
 unsigned imap_special_use(struct cv_str name);
+/* A name for mailbox.h as this client sees it: its delimiter, modified UTF-7 or, in IMAP4rev2, UTF-8. In arena. */
+struct cv_str imap_wire_name(const struct imap_session *s, struct cv_arena *arena, struct cv_str name);
+/* A name in that form as an astring. */
+void imap_append_wire_name(const struct imap_session *s, struct cv_buf *out, struct cv_str wire);
+/* cmd-list.c: "* LIST (…) "/" name" of a mailbox that exists, with OLDNAME when the client called it by another one (RFC 9051 section 6.3.9.7; absent:
+   it did not). */
+void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, struct cv_str old_wire);
+/* The astring of an argument as an old name for it: absent when it is the name's own form. */
+struct cv_str imap_old_name(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_str name);
 void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struct cv_str name);
 /* Sequence numbers that a set argument names; cv_ranges_free is the caller's, or the arena's with imap_ranges. */
 CV_MUST_CHECK int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err);

@@ -34,6 +34,15 @@ static void map_inbox(char *name, size_t len)
 		memcpy(name, inbox.ptr, inbox.len);
 }
 
+/* RFC 9051 section 5.1: names are UTF-8; without ENABLE IMAP4rev2, modified UTF-7. */
+static bool decode_name(const struct imap_session *s, struct cv_buf *out, struct cv_str wire)
+{
+	if (!s->rev2)
+		return cv_imap_utf7_decode(out, wire);
+	cv_buf_append(out, wire);
+	return cv_buf_ok(out) && cv_str_is_utf8(wire);
+}
+
 int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
@@ -44,12 +53,13 @@ int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts
 	if (wire.len == 0)
 		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is empty");
 	cv_buf_init(&utf8, NAME_MAX_OCTETS);
-	if (!cv_imap_utf7_decode(&utf8, wire)) {
+	if (!decode_name(s, &utf8, wire)) {
 		bool too_long = !cv_buf_ok(&utf8);
 
 		cv_buf_deinit(&utf8);
-		return cv_err_set_public(err, CV_ERR_INVALID,
-			too_long ? "Mailbox name is too long" : "Mailbox name is not valid modified UTF-7");
+		if (too_long)
+			return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is too long");
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid %s", s->rev2 ? "UTF-8" : "modified UTF-7");
 	}
 	copy = cv_buf_str(&utf8);
 	if (((opts & IMAP_NAME_TRAILING_SEP) != 0 || (s->workarounds & IMAP_TB_EXTRA_MAILBOX_SEP) != 0) && copy.len > 1 &&
@@ -81,19 +91,48 @@ bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, un
 	return true;
 }
 
+struct cv_str imap_wire_name(const struct imap_session *s, struct cv_arena *arena, struct cv_str name)
+{
+	struct cv_buf wire;
+	char *copy;
+	size_t len;
+
+	cv_buf_init(&wire, name.len * 8 + 16);
+	if (s->rev2)
+		cv_buf_append(&wire, name);
+	else
+		cv_imap_utf7_encode(&wire, name);
+	len = wire.len;
+	copy = cv_arena_alloc(arena, len + 1);
+	for (size_t i = 0; i < len; i++)
+		copy[i] = wire.data[i] == '/' ? s->separator : wire.data[i];
+	cv_buf_deinit(&wire);
+	return cv_str_mem(copy, len);
+}
+
+void imap_append_wire_name(const struct imap_session *s, struct cv_buf *out, struct cv_str wire)
+{
+	if (s->rev2)
+		cv_imap_append_astring_utf8(out, wire);
+	else
+		cv_imap_append_astring(out, wire);
+}
+
 void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struct cv_str name)
 {
-	struct cv_buf utf7;
+	struct cv_arena *arena = cv_arena_new("mailbox name", NULL, 0);
 
-	cv_buf_init(&utf7, (size_t)4 * NAME_MAX_OCTETS);
-	cv_imap_utf7_encode(&utf7, cv_str_sub(name, 0, NAME_MAX_OCTETS));
-	if (s->separator != '/') {
-		for (size_t i = 0; i < utf7.len; i++)
-			if (utf7.data[i] == '/')
-				utf7.data[i] = s->separator;
-	}
-	cv_imap_append_astring(out, cv_buf_str(&utf7));
-	cv_buf_deinit(&utf7);
+	imap_append_wire_name(s, out, imap_wire_name(s, arena, cv_str_sub(name, 0, NAME_MAX_OCTETS)));
+	cv_arena_free(&arena);
+}
+
+struct cv_str imap_old_name(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_str name)
+{
+	struct cv_str wire;
+
+	if (!cv_imap_arg_astring(arg, &wire) || cv_str_eq(wire, imap_wire_name(imap_cmd_session(cmd), cmd->arena, name)))
+		return (struct cv_str){ NULL, 0 };
+	return wire;
 }
 
 void imap_append_mailboxid(struct cv_buf *out, const uint8_t guid[16])

@@ -32,7 +32,7 @@ void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, con
 	size_t count;
 	const struct cv_str *keywords = cv_row_keywords(cv_view_mailbox(s->view), row->keyword_set, &count);
 
-	cv_imap_append_flags(out, row->flags, row->recent, keywords, count);
+	cv_imap_append_flags(out, row->flags, row->recent && !s->rev2, keywords, count);
 }
 
 void imap_write_new_keywords(struct imap_session *s, struct cv_buf *out)
@@ -48,7 +48,7 @@ void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, 
 	if (flags)
 		imap_write_new_keywords(s, out);
 	cv_buf_printf(out, "* %u FETCH (", seq);
-	if (uid || s->condstore) {
+	if (uid || s->condstore || s->rev2) { /* RFC 9051 appendix E: "All unsolicited FETCH updates are required to include UID." */
 		cv_buf_printf(out, "UID %u", row->uid);
 		space = " ";
 	}
@@ -88,6 +88,8 @@ void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out)
 static void write_recent(struct imap_session *s, struct cv_buf *out)
 {
 	s->recent_told = cv_view_recent(s->view);
+	if (s->rev2) /* RFC 9051 appendix E: there is no \Recent any more */
+		return;
 	cv_buf_printf(out, "* %u RECENT\r\n", s->recent_told);
 }
 
