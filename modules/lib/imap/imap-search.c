@@ -19,7 +19,7 @@ struct parse {
 	const struct cv_imap_search_context *context;
 	unsigned depth;
 	size_t keys;
-	bool modseq;
+	bool modseq, seqs;
 	struct cv_err *err;
 };
 
@@ -156,6 +156,7 @@ static bool take_set(struct parse *parse, struct cv_str s, bool uids, struct cv_
 	bool with_saved = cv_imap_sequence_cut_saved(&s);
 
 	*key_r = key;
+	parse->seqs |= !uids && s.len > 0;
 	if ((s.len > 0 || !with_saved) && !cv_imap_sequence_parse(s, star, &key->set))
 		return false;
 	if (!with_saved)
@@ -410,7 +411,7 @@ int cv_imap_search_parse_charset(struct cv_arena *arena, struct cv_str charset, 
 		return cv_err_set_public(err, CV_ERR_UNSUPPORTED, "Unknown charset");
 	if (parse_keys(&parse, arg, &root) < 0)
 		return -1;
-	*search_r = (struct cv_imap_search){ .root = root, .modseq = parse.modseq };
+	*search_r = (struct cv_imap_search){ .root = root, .modseq = parse.modseq, .seqs = parse.seqs };
 	return 0;
 }
 

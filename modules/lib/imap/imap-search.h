@@ -9,6 +9,7 @@
 struct cv_imap_search {
 	struct cv_mailsearch_key *root; /* AND of all keys */
 	bool modseq;                    /* there is a MODSEQ key */
+	bool seqs;                      /* there are message numbers */
 };
 
 /* What the mailbox and the moment give. */

@@ -225,7 +225,7 @@ static bool begin_message(struct cv_imap_cmd *cmd, const struct cv_imap_literal 
 		imap_no(cmd, NULL, "A message can't be empty");
 		return false;
 	}
-	if (literal->size > UINT32_MAX) { /* RFC822.SIZE could not tell it */
+	if (literal->size > IMAP_APPEND_LIMIT) {
 		imap_no(cmd, "TOOBIG", "Message is too long");
 		return false;
 	}

@@ -18,6 +18,12 @@ static void enable_rev2(struct imap_session *s, struct cv_buf *out)
 	s->rev2 = true;
 }
 
+static void enable_uidonly(struct imap_session *s, struct cv_buf *out)
+{
+	(void)out;
+	s->uidonly = true;
+}
+
 static const struct {
 	const char *name;
 	void (*enable)(struct imap_session *s, struct cv_buf *out);
@@ -25,6 +31,7 @@ static const struct {
 	{ "CONDSTORE", imap_enable_condstore },
 	{ "IMAP4rev2", enable_rev2 },
 	{ "QRESYNC", enable_qresync },
+	{ "UIDONLY", enable_uidonly },
 };
 
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)

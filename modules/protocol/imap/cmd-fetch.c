@@ -142,7 +142,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	if (fetch->partial_set)
 		take_partial(fetch);
-	if (cmd->uid)
+	if (cmd->uid && !s->uidonly)
 		fetch->what.items |= CV_IMAP_FETCH_UID;
 	if ((fetch->what.items & CV_IMAP_FETCH_MODSEQ) != 0)
 		imap_enable_condstore(s, imap_out(cmd));

@@ -61,6 +61,9 @@ static bool parse_qresync(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg
 	}
 	if (item == NULL)
 		return true;
+	/* RFC 9586 section 3.7: "once UIDONLY is enabled, the fourth SELECT QRESYNC parameter … MUST NOT be used." */
+	if (imap_cmd_session(cmd)->uidonly)
+		return false;
 	return cv_imap_arg_list(item, &match) && parse_known(match, qresync->match_seqs) && parse_known(match->next, qresync->match_uids) &&
 		match->next->next == NULL && item->next == NULL &&
 		cv_ranges_numbers(qresync->match_seqs) == cv_ranges_numbers(qresync->match_uids);
@@ -112,7 +115,7 @@ static void write_mailbox(struct imap_session *s, struct cv_buf *out, const stru
 
 	imap_write_mailbox_flags(s, out);
 	imap_write_counts(s, out, cv_view_count(s->view));
-	if (unseen != 0 && !s->rev2) /* not in IMAP4rev2 */
+	if (unseen != 0 && !s->rev2 && !s->uidonly) /* not in IMAP4rev2 */
 		cv_buf_printf(out, "* OK [UNSEEN %u] First unseen\r\n", unseen);
 	cv_buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n", status->uidvalidity,
 		status->uidnext);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   STATUS (RFC 3501 section 6.3.10, RFC 7162 section 3.1.7, RFC 8438, RFC 8474 section 4.3, RFC 9051 section 6.3.11). */
+   STATUS (RFC 3501 section 6.3.10, RFC 7162 section 3.1.7, RFC 7889, RFC 8438, RFC 8474 section 4.3, RFC 9051 section 6.3.11). */
 #include <config.h>
 
 #include "status.h"
@@ -49,6 +49,12 @@ static void put_modseq(struct cv_buf *out, const struct answer *answer)
 	cv_buf_append_u64(out, CV_MAX(answer->status.highest_modseq, (uint64_t)1));
 }
 
+static void put_appendlimit(struct cv_buf *out, const struct answer *answer)
+{
+	(void)answer;
+	cv_buf_append_u64(out, IMAP_APPEND_LIMIT);
+}
+
 static void put_mailboxid(struct cv_buf *out, const struct answer *answer)
 {
 	cv_buf_append_char(out, '(');
@@ -69,6 +75,7 @@ static const struct {
 	{ "SIZE", put_size },
 	{ "DELETED", put_deleted },
 	{ "MAILBOXID", put_mailboxid },
+	{ "APPENDLIMIT", put_appendlimit },
 };
 _Static_assert(CV_COUNT_OF(all) <= STATUS_ITEMS_MAX, "each item is kept once");
 

@@ -69,6 +69,8 @@ static const char *const capabilities[] = {
 	"BINARY",
 	"MULTIAPPEND",
 	"REPLACE",
+	"APPENDLIMIT=4294967295", /* IMAP_APPEND_LIMIT */
+	"UIDONLY",
 	"ESEARCH",
 	"SEARCHRES",
 	"WITHIN",

@@ -130,11 +130,11 @@ static void compose_items(struct fetch *fetch)
 	if ((items & CV_IMAP_FETCH_FLAGS) != 0 && fetch->s->condstore)
 		items |= CV_IMAP_FETCH_MODSEQ;
 	/* RFC 7162 section 3.2.4: "whether they were caused by … a FETCH/UID FETCH that implicitly set the \Seen flag". */
-	if (fetch->s->condstore && cv_ranges_has(fetch->newly_seen, row->uid))
+	if (fetch->s->condstore && !fetch->s->uidonly && cv_ranges_has(fetch->newly_seen, row->uid))
 		items |= CV_IMAP_FETCH_UID;
 	if ((items & CV_IMAP_FETCH_FLAGS) != 0)
 		imap_write_new_keywords(fetch->s, out);
-	cv_buf_printf(out, "* %u FETCH (", fetch->seq);
+	imap_begin_fetch(fetch->s, out, fetch->seq, row->uid);
 	if ((items & CV_IMAP_FETCH_UID) != 0) {
 		begin_item(out, "UID ", &first);
 		cv_buf_append_u64(out, row->uid);

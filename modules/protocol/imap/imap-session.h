@@ -64,6 +64,7 @@ struct imap_session {
 	size_t keywords_told;       /* keywords of the mailbox in the last FLAGS response for view */
 	bool condstore;             /* a CONDSTORE enabling command was seen: UID and MODSEQ are in every unasked FETCH response */
 	bool rev2;                  /* ENABLE IMAP4rev2: no \Recent, ESEARCH, mailbox names in UTF-8 */
+	bool uidonly;               /* ENABLE UIDONLY: no message numbers, UIDFETCH and VANISHED (RFC 9586) */
 	bool qresync;               /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
 	bool modseq_held;           /* the client was told a HIGHESTMODSEQ below that of expunges it does not know of yet */
 	bool in_line;            /* the output ends inside of a line or literal: no other line may be written */
@@ -122,6 +123,7 @@ static inline struct imap_session *imap_cmd_session(struct cv_imap_cmd *cmd)
 enum cv_imap_result imap_ok(struct cv_imap_cmd *cmd, const char *code, const char *text);
 enum cv_imap_result imap_no(struct cv_imap_cmd *cmd, const char *code, const char *text);
 enum cv_imap_result imap_bad(struct cv_imap_cmd *cmd, const char *text);
+enum cv_imap_result imap_bad_code(struct cv_imap_cmd *cmd, const char *code, const char *text);
 enum cv_imap_result imap_fail(struct cv_imap_cmd *cmd, const struct cv_err *err);
 /* As imap_fail; NOTFOUND says TRYCREATE (targets of COPY, MOVE and APPEND). */
 enum cv_imap_result imap_fail_target(struct cv_imap_cmd *cmd, const struct cv_err *err);
@@ -143,6 +145,8 @@ void imap_close(struct imap_session *s, const char *reason);
 void imap_run(struct imap_session *s);
 /* No arguments at all; false: BAD was made the reply. */
 CV_MUST_CHECK bool imap_no_args(struct cv_imap_cmd *cmd);
+/* Octets of the longest message that APPEND takes (RFC 7889): RFC822.SIZE could not tell more. */
+#define IMAP_APPEND_LIMIT ((uint64_t)UINT32_MAX)
 /* How long a slice of a long command may take. */
 #define IMAP_SLICE_US 10000u
 /* RFC 3501 section 5.4: "MUST be at least 30 minutes". */
@@ -170,6 +174,8 @@ void imap_sync(struct imap_session *s, bool expunges, uint64_t own);
 bool imap_write_events(struct imap_session *s);
 /* Write "* VANISHED" responses for uids from *done on (a count of ranges) while there is room; true when all are written. */
 bool imap_write_vanished(struct imap_session *s, const struct cv_ranges *uids, size_t *done, bool earlier);
+/* "* n FETCH (", or UIDFETCH. */
+void imap_begin_fetch(const struct imap_session *s, struct cv_buf *out, uint32_t seq, uint32_t uid);
 /* "* n FETCH (…" with flags, UID where uid, both UID and MODSEQ in a CONDSTORE session (RFC 7162 section 3.2.4). */
 void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, const struct cv_row *row, bool uid, bool flags);
 /* Append the flags of a row without parentheses. */

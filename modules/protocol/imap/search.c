@@ -84,6 +84,11 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 		imap_search_wrong(cmd, search->ret.opts, &err);
 		return false;
 	}
+	/* RFC 9586 section 3.5 */
+	if (s->uidonly && search->program.seqs) {
+		imap_bad_code(cmd, "UIDREQUIRED", "Message numbers are not allowed once UIDONLY is enabled");
+		return false;
+	}
 	if (search->program.modseq)
 		imap_enable_condstore(s, imap_out(cmd));
 	if (cv_mailsearch_new(s->view, search->program.root, &search->evaluation, &err) < 0) {

@@ -102,6 +102,11 @@ enum cv_imap_result imap_bad(struct cv_imap_cmd *cmd, const char *text)
 	return set_reply(cmd, IMAP_BAD, NULL, text);
 }
 
+enum cv_imap_result imap_bad_code(struct cv_imap_cmd *cmd, const char *code, const char *text)
+{
+	return set_reply(cmd, IMAP_BAD, code, text);
+}
+
 static void log_err(struct imap_session *s, const struct cv_imap_cmd *cmd, const struct cv_err *err)
 {
 	if (!err->public_text)
@@ -333,9 +338,9 @@ static void count_bad(struct imap_session *s)
 }
 
 /* A command that never became one: BAD under its tag, as far as that is known. */
-static void refuse(struct imap_session *s, const char *text)
+static void refuse(struct imap_session *s, const char *code, const char *text)
 {
-	write_reply(cv_stream_out(s->stream), cv_imap_parser_tag(s->parser), "BAD", NULL, text);
+	write_reply(cv_stream_out(s->stream), cv_imap_parser_tag(s->parser), "BAD", code, text);
 	count_bad(s);
 }
 
@@ -381,7 +386,7 @@ static bool finish(struct imap_session *s)
 	if (cmd->reply != IMAP_BAD)
 		tell_modseq(cmd);
 	if (cmd->reply == IMAP_BAD)
-		refuse(s, cmd->text);
+		refuse(s, cmd->code, cmd->text);
 	else
 		write_reply(cv_stream_out(s->stream), cmd->pub.tag, words[cmd->reply], cmd->code, cmd->text);
 	if (cmd->reply != IMAP_BAD)
@@ -448,13 +453,14 @@ static unsigned state_bit(const struct imap_session *s)
 	return s->state == IMAP_STATE_SELECTED ? CV_IMAP_SELECTED : CV_IMAP_AUTHENTICATED;
 }
 
-/* The command for the verb and, for UID, its first argument. NULL with *why_r. */
-static const struct cv_imap_command *look_up(struct imap_session *s, bool *uid_r, const char **why_r)
+/* The command for the verb and, for UID, its first argument. NULL with *why_r and perhaps *code_r. */
+static const struct cv_imap_command *look_up(struct imap_session *s, bool *uid_r, const char **code_r, const char **why_r)
 {
 	struct cv_str verb = cv_imap_parser_verb(s->parser);
 	const struct cv_imap_arg *args = cv_imap_parser_args(s->parser);
 	const struct cv_imap_command *command;
 
+	*code_r = NULL;
 	*uid_r = cv_str_caseeq_c(verb, "UID");
 	if (*uid_r && (args == NULL || !cv_imap_arg_atom(args, &verb))) {
 		*why_r = "UID needs a command";
@@ -469,17 +475,23 @@ static const struct cv_imap_command *look_up(struct imap_session *s, bool *uid_r
 		*why_r = s->state == IMAP_STATE_SELECTED ? "Command is not allowed while a mailbox is selected" : "No mailbox is selected";
 		return NULL;
 	}
+	/* RFC 9586 section 3.2: those that take message numbers "are prohibited and MUST result in a tagged BAD response". */
+	if (s->uidonly && !*uid_r && (command->opts & CV_IMAP_UID_VARIANT) != 0) {
+		*code_r = "UIDREQUIRED";
+		*why_r = "Message numbers are not allowed once UIDONLY is enabled";
+		return NULL;
+	}
 	return command;
 }
 
 static void start_command(struct imap_session *s)
 {
-	const char *why;
+	const char *code, *why;
 	bool uid;
-	const struct cv_imap_command *command = look_up(s, &uid, &why);
+	const struct cv_imap_command *command = look_up(s, &uid, &code, &why);
 
 	if (command == NULL) {
-		refuse(s, why);
+		refuse(s, code, why);
 		cv_imap_parser_next(s->parser);
 		return;
 	}
@@ -491,7 +503,7 @@ static void literal_due(struct imap_session *s)
 {
 	struct cv_imap_literal literal = cv_imap_parser_literal(s->parser);
 	struct cv_err err = { 0 };
-	const char *why;
+	const char *code, *why;
 	bool uid;
 	const struct cv_imap_command *command;
 
@@ -499,9 +511,9 @@ static void literal_due(struct imap_session *s)
 		imap_append_literal(s->cmd);
 		return;
 	}
-	command = look_up(s, &uid, &why);
+	command = look_up(s, &uid, &code, &why);
 	if (command == NULL) {
-		refuse(s, why);
+		refuse(s, code, why);
 		cv_imap_parser_skip(s->parser);
 		return;
 	}
@@ -510,7 +522,7 @@ static void literal_due(struct imap_session *s)
 		return;
 	}
 	if (cv_imap_parser_keep(s->parser, &err) < 0) {
-		refuse(s, err.text);
+		refuse(s, NULL, err.text);
 		return;
 	}
 	if (literal.sync)
@@ -551,7 +563,7 @@ static bool read_input(struct imap_session *s)
 	case CV_IMAP_BAD:
 		if (s->cmd != NULL)
 			drop_command(s);
-		refuse(s, err.text);
+		refuse(s, NULL, err.text);
 		return true;
 	case CV_IMAP_SKIPPED:
 		cv_imap_parser_next(s->parser);

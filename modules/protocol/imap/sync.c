@@ -41,14 +41,25 @@ void imap_write_new_keywords(struct imap_session *s, struct cv_buf *out)
 		imap_write_mailbox_flags(s, out);
 }
 
+void imap_begin_fetch(const struct imap_session *s, struct cv_buf *out, uint32_t seq, uint32_t uid)
+{
+	/* RFC 9586 section 3.3: "all FETCH responses that would be returned by UID FETCH / UID STORE are replaced by UIDFETCH responses". */
+	if (s->uidonly)
+		cv_buf_printf(out, "* %u UIDFETCH (", uid);
+	else
+		cv_buf_printf(out, "* %u FETCH (", seq);
+}
+
 void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, const struct cv_row *row, bool uid, bool flags)
 {
 	const char *space = "";
 
 	if (flags)
 		imap_write_new_keywords(s, out);
-	cv_buf_printf(out, "* %u FETCH (", seq);
-	if (uid || s->condstore || s->rev2) { /* RFC 9051 appendix E: "All unsolicited FETCH updates are required to include UID." */
+	imap_begin_fetch(s, out, seq, row->uid);
+	if (s->uidonly) {
+		/* It stands before UIDFETCH already. */
+	} else if (uid || s->condstore || s->rev2) { /* RFC 9051 appendix E: "All unsolicited FETCH updates are required to include UID." */
 		cv_buf_printf(out, "UID %u", row->uid);
 		space = " ";
 	}
@@ -180,7 +191,7 @@ bool imap_write_events(struct imap_session *s)
 		}
 		if (cv_stream_room(s->stream) == 0)
 			return false;
-		if (event->kind == CV_EVENT_EXPUNGE && s->qresync) {
+		if (event->kind == CV_EVENT_EXPUNGE && (s->qresync || s->uidonly)) {
 			write_vanished_events(s);
 			continue;
 		}

@@ -26,6 +26,8 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" BINARY" \
 	" MULTIAPPEND" \
 	" REPLACE" \
+	" APPENDLIMIT=4294967295" \
+	" UIDONLY" \
 	" ESEARCH" \
 	" SEARCHRES" \
 	" WITHIN" \
