@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define SYNC_DELAY_MS 1000
+#define USABLE_RETRY_MS 1000
 #define EMBED_PARSE_MAX ((size_t)8 << 20) /* parse records within one copying transaction; beyond they are made when asked for */
 #define GROUP_KEY 12
 #define PART_MAX ((size_t)1 << 30)
@@ -394,8 +395,8 @@ static int check(struct cv_txn *txn, struct cv_err *err)
 	size_t asked = txn->ops.count;
 	enum cv_hook_result result;
 
-	if (user->broken)
-		return cv_err_set(err, CV_ERR_UNAVAILABLE, "the mail is not writable since an earlier failure");
+	if (cv_user_usable(user, err) < 0)
+		return -1;
 	if (txn->failed) {
 		if (err != NULL)
 			*err = txn->failure;
@@ -415,15 +416,36 @@ static int check(struct cv_txn *txn, struct cv_err *err)
 
 /* ---- commit ---------------------------------------------------------------------------------------------- */
 
+int cv_user_usable(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_err reread_err = { 0 };
+	int ret;
+
+	if (!user->broken || user->rereading)
+		return 1;
+	user->rereading = true;
+	ret = cv_user_reread(user, &reread_err);
+	user->rereading = false;
+	if (ret < 0) {
+		if (user->loop != NULL)
+			cv_timer_set(user->usable_timer, USABLE_RETRY_MS);
+		return cv_err_set(err, CV_ERR_UNAVAILABLE, "after a failed write the mail can't be read anew: %s", reread_err.text);
+	}
+	user->broken = false;
+	for (size_t i = 0; i < user->views.count; i++)
+		cv_view_mark(user->views.data[i]->mailbox);
+	cv_info(&user->log_ctx, "the mail was read anew after a failed write");
+	return 1;
+}
+
 /* Memory has what the journal does not: forget it and read it anew. */
 static void reread(struct cv_user *user)
 {
 	struct cv_err err = { 0 };
 
-	if (cv_user_reread(user, &err) < 0) {
-		user->broken = true;
-		cv_error(&user->log_ctx, "after a failed write the mail could not be read anew, it stays read-only: %s", err.text);
-	}
+	user->broken = true;
+	if (cv_user_usable(user, &err) < 0)
+		cv_error(&user->log_ctx, "%s; it is out of reach until that works", err.text);
 }
 
 static bool is_flags_only(const struct cv_txn *txn)
@@ -713,6 +735,14 @@ static void on_sync(void *ctx)
 	}
 }
 
+static void on_usable(void *ctx)
+{
+	struct cv_err err = { 0 };
+
+	if (cv_user_usable(ctx, &err) < 0)
+		cv_debug(&((struct cv_user *)ctx)->log_ctx, "%s", err.text); /* it was told once */
+}
+
 static void on_notify(void *ctx)
 {
 	cv_view_run_notify(ctx);
@@ -726,6 +756,8 @@ void cv_commit_init(struct cv_user *user)
 	user->flush_timer = cv_timer_add(user->loop, 0, on_flush, user);
 	user->sync_timer = cv_timer_add(user->loop, 0, on_sync, user);
 	user->notify_timer = cv_timer_add(user->loop, 0, on_notify, user);
+	user->usable_timer = cv_timer_add(user->loop, 0, on_usable, user);
+	cv_timer_stop(user->usable_timer);
 	cv_timer_stop(user->flush_timer);
 	cv_timer_stop(user->sync_timer);
 	cv_timer_stop(user->notify_timer);
@@ -738,4 +770,5 @@ void cv_commit_deinit(struct cv_user *user)
 	cv_timer_remove(&user->flush_timer);
 	cv_timer_remove(&user->sync_timer);
 	cv_timer_remove(&user->notify_timer);
+	cv_timer_remove(&user->usable_timer);
 }

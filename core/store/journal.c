@@ -678,12 +678,13 @@ int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 
 int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 {
+	struct cv_err cut_err = { 0 };
 	uint64_t before;
 
 	cv_assert(!journal->record_open);
 	if (journal->pending.len == 0)
 		return sync ? cv_journal_sync(journal, err) : 1;
-	if (journal->fd < 0 && new_segment(journal, err) < 0) {
+	if (journal->fd < 0 && (cv_journal_cut(journal, err) < 0 || new_segment(journal, err) < 0)) {
 		cv_buf_clear(&journal->pending);
 		return cv_err_context(err, "new journal segment");
 	}
@@ -705,12 +706,23 @@ failed:
 	forget_reads(journal);
 	last_segment(journal)->len = before;
 	/* After a failed sync no one knows what is on disk: what was written must not come back, so the segment is cut and left. */
-	if (cv_file_truncate(journal->fd, before, NULL) < 0)
-		cv_error(NULL, "journal segment %u could not be cut after a failed write; a transaction that was refused may come back",
-			last_segment(journal)->number);
 	cv_file_close(&journal->fd);
 	journal->unsynced = false;
+	journal->uncut = true;
+	if (cv_journal_cut(journal, &cut_err) < 0)
+		cv_error(NULL, "%s; nothing is written before that works, and what was refused comes back when the server dies before", cut_err.text);
 	return cv_err_context(err, "journal");
+}
+
+int cv_journal_cut(struct cv_journal *journal, struct cv_err *err)
+{
+	if (!journal->uncut)
+		return 1;
+	cv_assert(journal->fd < 0);
+	if (cut_tail(journal, last_segment(journal), err) < 0)
+		return cv_err_context(err, "cutting journal segment %u after a failed write", last_segment(journal)->number);
+	journal->uncut = false;
+	return 1;
 }
 
 int cv_journal_rotate(struct cv_journal *journal, struct cv_err *err)

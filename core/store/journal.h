@@ -51,6 +51,7 @@ struct cv_journal {
 	size_t record_start;     /* within pending, of the record being made */
 	bool record_open;
 	bool unsynced;           /* something was written and not synced */
+	bool uncut;              /* the last segment has octets behind its len that were refused */
 	uint64_t file_mode;
 	int read_fd;             /* of the segment other than the last one that was read last; -1: none */
 	uint32_t read_number;    /* its number */
@@ -105,6 +106,8 @@ void cv_journal_cancel(struct cv_journal *journal);
 /* Write what is pending, and sync when asked. On failure nothing of it is in the journal; sequence numbers are not given out again. */
 CV_MUST_CHECK int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err);
 CV_MUST_CHECK int cv_journal_sync(struct cv_journal *journal, struct cv_err *err);
+/* Cut off what a failed write left, when that has not worked yet. Every write does it first; to be called when the journal is closed. */
+CV_MUST_CHECK int cv_journal_cut(struct cv_journal *journal, struct cv_err *err);
 /* Go on in the last segment, when it is whole and shorter than max_len. */
 CV_MUST_CHECK int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_err *err);
 /* Start a new segment with the next write. Nothing may be pending. */

@@ -94,6 +94,8 @@ int cv_mail_open(struct cv_view *view, uint32_t seq, struct cv_mail **mail_r, st
 	uint32_t row;
 
 	*mail_r = NULL;
+	if (cv_user_usable(mailbox->user, err) < 0)
+		return -1;
 	if (mailbox->columns == NULL || !cv_columns_find(mailbox->columns, cv_view_uid(view, seq), seq - 1, &row))
 		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists");
 	*mail_r = cv_mail_of_row(mailbox, row);
@@ -174,17 +176,30 @@ static void set_ref(struct cv_mail *mail, struct cv_str ref)
 		cv_columns_set_ref(mail->mailbox->columns, row, ref);
 }
 
-int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err)
+static int open_octets(struct cv_mail *mail, struct cv_storage_blob *blob_r, char new_ref[CV_STORAGE_REF_MAX], size_t *new_len_r,
+	struct cv_err *err)
 {
 	struct cv_user *user = mail->mailbox->user;
 	struct cv_mailbox_ref mailbox = cv_mailbox_storage_ref(mail->mailbox);
+	int ret = user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), blob_r, new_ref, new_len_r, err);
+
+	if (ret < 0 && (err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_EXPUNGED) && cv_work_retry(user))
+		ret = user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), blob_r, new_ref, new_len_r, err);
+	return ret;
+}
+
+int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err)
+{
 	struct cv_storage_blob blob = { .fd = -1 };
+	struct cv_err own_err = { 0 };
 	char new_ref[CV_STORAGE_REF_MAX];
 	size_t new_len = 0;
 	int ret;
 
+	if (err == NULL)
+		err = &own_err;
 	if (!mail->octets.loaded) {
-		if (user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), &blob, new_ref, &new_len, err) < 0)
+		if (open_octets(mail, &blob, new_ref, &new_len, err) < 0)
 			return cv_err_context(err, "message %u", mail->uid);
 		if (new_len > 0)
 			set_ref(mail, cv_str_mem(new_ref, new_len));

@@ -165,6 +165,10 @@ int cv_mailbox_load(struct cv_mailbox *mailbox, struct cv_err *err)
 	if (mailbox->columns != NULL)
 		return 1;
 	cv_assert(!mailbox->gone);
+	if (cv_user_usable(mailbox->user, err) < 0)
+		return -1;
+	if (mailbox->columns != NULL) /* a view wanted them */
+		return 1;
 	if (cv_mailbox_load_columns(mailbox, err) < 0) {
 		cv_mailbox_unload(mailbox);
 		return cv_err_context(err, "reading the mailbox");
@@ -208,6 +212,8 @@ int cv_mailbox_get_status(struct cv_mailbox *mailbox, struct cv_mailbox_status *
 		cv_user_flush(mailbox->user);
 	if (mailbox->gone)
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+	if (cv_user_usable(mailbox->user, err) < 0)
+		return -1;
 	if (cv_mailbox_refresh(mailbox, err) < 0 || cv_mailbox_first_unseen(mailbox, &status_r->first_unseen_uid, err) < 0)
 		return -1;
 	status_r->messages = counts->messages;

@@ -37,15 +37,22 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 {
 	struct cv_user *user = txn->user;
 	struct cv_mailbox_ref ref;
+	struct cv_err own_err = { 0 };
 	struct cv_arena *arena;
 	struct cv_save *save;
 	void *st_save;
+	int ret;
 
 	*save_r = NULL;
 	if (mailbox->gone)
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
 	ref = cv_mailbox_storage_ref(mailbox);
-	if (user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err) < 0)
+	if (err == NULL)
+		err = &own_err;
+	ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
+	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
+		ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
+	if (ret < 0)
 		return -1;
 	arena = cv_arena_new("save", txn->arena, 0);
 	save = cv_new(arena, struct cv_save, 1);

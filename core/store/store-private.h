@@ -288,8 +288,9 @@ struct cv_user {
 	CV_VEC(struct cv_view *) views;  /* all open ones */
 	struct cv_node queue;           /* committed transactions, not yet flushed */
 	bool queue_needs_sync, queue_needs_storage_sync;
-	bool broken;                    /* memory and journal may differ and could not be read anew: nothing is changed any more */
-	struct cv_timer *flush_timer, *sync_timer, *notify_timer, *work_timer, *checkpoint_timer, *subscriber_timer;
+	bool broken;                    /* memory and journal may differ and could not be read anew yet: nothing is read or changed until they could */
+	bool rereading;
+	struct cv_timer *flush_timer, *sync_timer, *notify_timer, *usable_timer, *work_timer, *checkpoint_timer, *subscriber_timer;
 	bool notify_pending;
 	bool closing;
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
@@ -298,6 +299,7 @@ struct cv_user {
 	CV_VEC(struct cv_behind) work;
 	size_t work_done;
 	bool work_running;
+	bool work_failed;               /* the last try; it is tried again later */
 	uint64_t work_seq;              /* all records up to here are done */
 
 	struct cv_subscription *subscriptions;
@@ -386,6 +388,8 @@ void cv_user_flush(struct cv_user *user);
 bool cv_user_unpublished(const struct cv_user *user);
 /* Records without a transaction of its own (lazily durable): recent marks. */
 CV_MUST_CHECK int cv_commit_lazy(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err);
+/* After a failed write memory becomes what the journal says, at once or, while that fails too, when it is asked for again: 1, or -1 (UNAVAILABLE). */
+CV_MUST_CHECK int cv_user_usable(struct cv_user *user, struct cv_err *err);
 void cv_commit_init(struct cv_user *user);
 void cv_commit_deinit(struct cv_user *user);
 
@@ -546,6 +550,8 @@ void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos);
 uint64_t cv_work_first(const struct cv_user *user);
 /* Do what is due; a slice when there is a loop (and go on in later rounds), all of it when not or when all is set. */
 void cv_work_run(struct cv_user *user, bool all);
+/* A folder or message is missing: work that failed may bring it (a rename). True when it was done now. */
+bool cv_work_retry(struct cv_user *user);
 /* Folders of mailboxes at and below `to` (as the tree has it now) move there from `from`. */
 CV_MUST_CHECK int cv_work_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err);
 

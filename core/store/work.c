@@ -220,6 +220,7 @@ void cv_work_run(struct cv_user *user, bool all)
 	}
 	cv_buf_deinit(&buf);
 	user->work_running = false;
+	user->work_failed = ret < 0;
 	if (ret < 0)
 		cv_error(&user->log_ctx, "%s; trying again later", err.text);
 	if (user->work_done == user->work.count) {
@@ -228,6 +229,14 @@ void cv_work_run(struct cv_user *user, bool all)
 	} else if (user->loop != NULL) {
 		cv_timer_set(user->work_timer, ret < 0 ? 60000 : ret == 0 ? 1000 : 0);
 	}
+}
+
+bool cv_work_retry(struct cv_user *user)
+{
+	if (!user->work_failed)
+		return false;
+	cv_work_run(user, true);
+	return !user->work_failed;
 }
 
 static void on_work(void *ctx)

@@ -65,11 +65,15 @@ static int is_there(int dir, const char *name, struct cv_err *err)
 /* 1 it has a mailbox, 0 it has none. */
 static int has_mailbox(int root, const char *path, struct cv_err *err)
 {
-	struct cv_err open_err = { 0 };
-	int dir, ret = 0;
+	struct stat st;
+	int dir, ret = cv_file_stat(root, path, &st, err);
 
-	if (cv_file_open(root, path, O_RDONLY | O_DIRECTORY, 0, &dir, &open_err) < 0)
-		return 0; /* a link, no directory, or not ours to read */
+	if (ret <= 0 || !S_ISDIR(st.st_mode)) /* a link, or no directory */
+		return ret < 0 ? -1 : 0;
+	/* What cannot be told now must not count as "not there": it would be taken for moved or removed. */
+	if (cv_file_open(root, path, O_RDONLY | O_DIRECTORY, 0, &dir, err) < 0)
+		return -1;
+	ret = 0;
 	for (size_t i = 0; ret == 0 && i < 4; i++) /* cur, new, tmp, maildirfolder */
 		ret = is_there(dir, own_names[i], err);
 	cv_file_close(&dir);
@@ -393,6 +397,11 @@ static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, cons
 		return -1;
 	top = strcmp(full, ".") == 0 && walk->st->inbox >= 0 ? walk->st->inbox : walk->st->root;
 	ret = has_mailbox(top, full, err);
+	if (ret < 0 && err->code == CV_ERR_PERM) {
+		cv_warn(NULL, "folder %s is passed over: %s", cv_log_clean(cv_str_c(full)), err->text);
+		*err = (struct cv_err){ 0 };
+		ret = 0;
+	}
 	if (ret > 0) {
 		take_header(walk->st, full, &ref);
 		ret = fn(ctx, &ref) < 0 ? -1 : 1;
