@@ -1,0 +1,751 @@
+/* SPDX-License-Identifier: MIT
+   Random programs with a model. */
+#include <config.h>
+
+#include "t/crash/program.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The storage module that this program is built with: CAMPAIGN_DRIVER, a bare name. */
+#define MODULE_OF(name) name##_LTX_cv_module
+#define MODULE(name) MODULE_OF(name)
+#define TEXT_OF(name) #name
+#define TEXT(name) TEXT_OF(name)
+CV_EXPORT extern const struct cv_module MODULE(CAMPAIGN_DRIVER);
+
+#define KEYWORDS 3
+#define MESSAGES_MAX 8192
+
+const char *const program_names[NAMES] = { "INBOX", "Archive", "Work", "Work/2026", "Lists", "Lists/culver" };
+static const char *const keywords[KEYWORDS] = { "$Forwarded", "Label1", "later" };
+
+/* ---- randomness: the same seed, the same program and cuts ------------------------------------------------------- */
+
+static uint64_t the_random;
+
+void program_seed(uint64_t seed)
+{
+	the_random = seed;
+}
+
+uint64_t program_random(void)
+{
+	uint64_t z = the_random += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+uint32_t program_below(uint32_t n)
+{
+	return (uint32_t)(program_random() % n);
+}
+
+/* ---- the model -------------------------------------------------------------------------------------------------- */
+
+static struct box *find_box(struct model *model, const char *name)
+{
+	for (size_t i = 0; i < BOXES_MAX; i++) {
+		if (model->boxes[i].there && strcmp(model->boxes[i].name, name) == 0)
+			return &model->boxes[i];
+	}
+	return NULL;
+}
+
+static struct box *add_box(struct model *model, const char *name, uint32_t uidvalidity)
+{
+	for (size_t i = 0; i < BOXES_MAX; i++) {
+		struct box *box = &model->boxes[i];
+
+		if (!box->there) {
+			box->there = true;
+			(void)snprintf(box->name, sizeof(box->name), "%s", name);
+			box->uidvalidity = uidvalidity;
+			box->messages.count = 0;
+			return box;
+		}
+	}
+	abort();
+}
+
+static void put_message(struct cv_buf *out, uint32_t uid, uint16_t flags, unsigned words, uint32_t crc)
+{
+	cv_buf_printf(out, "  %u flags %x keywords %x octets %08x\n", uid, flags, words, crc);
+}
+
+/* Boxes in the order of names, so that a model and a store give the same text. */
+void model_text(struct model *model, struct cv_buf *out)
+{
+	for (size_t n = 0; n < NAMES; n++) {
+		const struct box *box = find_box(model, program_names[n]);
+
+		if (model->subscribed[n])
+			cv_buf_printf(out, "subscribed %s\n", program_names[n]);
+		if (box == NULL)
+			continue;
+		cv_buf_printf(out, "mailbox %s uidvalidity %u\n", program_names[n], box->uidvalidity);
+		for (size_t i = 0; i < box->messages.count; i++) {
+			const struct message *m = &box->messages.data[i];
+
+			put_message(out, m->uid, m->flags, m->keywords, m->crc);
+		}
+	}
+}
+void model_copy(struct model *to, const struct model *from)
+{
+	for (size_t i = 0; i < BOXES_MAX; i++) {
+		struct box *box = &to->boxes[i];
+		const struct box *source = &from->boxes[i];
+
+		box->there = source->there;
+		memcpy(box->name, source->name, sizeof(box->name));
+		box->uidvalidity = source->uidvalidity;
+		box->messages.count = 0;
+		for (size_t m = 0; m < source->messages.count; m++)
+			*(struct message *)cv_vec_push(&box->messages) = source->messages.data[m];
+	}
+	memcpy(to->subscribed, from->subscribed, sizeof(to->subscribed));
+}
+
+void model_free(struct model *model)
+{
+	for (size_t i = 0; i < BOXES_MAX; i++)
+		cv_vec_free(&model->boxes[i].messages);
+}
+
+/* ---- the store --------------------------------------------------------------------------------------------------- */
+
+void program_stop(const struct program *p, const char *what, const struct cv_err *err)
+{
+	fprintf(stderr, "campaign: %s (%s): %s\n", what, p->what != NULL ? p->what : "", err != NULL ? err->text : "");
+	abort();
+}
+
+int program_open(const struct program *p, const char *dir, struct cv_user **user_r, struct cv_err *err)
+{
+	char location[PATH_MAX + 32];
+	struct cv_user_config config = { .name = "alice", .mail_location = location, .registry = p->registry, .conf = p->conf };
+
+	(void)snprintf(location, sizeof(location), "%s:%s/home/mail", p->driver, dir);
+	return cv_user_open(&config, user_r, err);
+}
+
+static unsigned keyword_bits(const struct cv_mailbox *mailbox, uint32_t set)
+{
+	size_t count;
+	const struct cv_str *have = cv_row_keywords(mailbox, set, &count);
+	unsigned bits = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		for (unsigned k = 0; k < KEYWORDS; k++) {
+			if (cv_str_caseeq_c(have[i], keywords[k]))
+				bits |= 1u << k;
+		}
+	}
+	return bits;
+}
+
+static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *out, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = NULL;
+	struct cv_mailbox_status status;
+	struct cv_view *view = NULL;
+	int ret = -1;
+
+	if (cv_mailbox_get(user, cv_str_c(name), &mailbox, err) < 0 || cv_mailbox_get_status(mailbox, &status, err) < 0 ||
+		cv_view_open(mailbox, CV_VIEW_READONLY, &view, err) < 0)
+		goto out;
+	cv_buf_printf(out, "mailbox %s uidvalidity %u\n", name, status.uidvalidity);
+	for (uint32_t seq = 1; seq <= cv_view_count(view); seq++) {
+		struct cv_mail *mail;
+		struct cv_str octets;
+		struct cv_row row;
+
+		if (!cv_view_row(view, seq, &row) || cv_mail_open(view, seq, &mail, err) < 0)
+			goto out;
+		ret = cv_mail_octets(mail, &octets, err);
+		if (ret >= 0)
+			put_message(out, row.uid, row.flags, keyword_bits(mailbox, row.keyword_set), cv_crc32c(0, octets.ptr, octets.len));
+		cv_mail_close(&mail);
+		if (ret < 0)
+			goto out;
+	}
+	if (status.messages != cv_view_count(view))
+		ret = cv_err_set(err, CV_ERR_INTERNAL, "%s: %u messages counted, %u seen", name, status.messages, cv_view_count(view));
+	else
+		ret = 1;
+out:
+	cv_view_close(&view);
+	cv_mailbox_unref(&mailbox);
+	return ret;
+}
+
+/* 1, or -1 with err when something cannot be read. Names that only are parents count as absent. */
+int store_text(struct cv_user *user, struct cv_buf *out, struct cv_err *err)
+{
+	for (size_t n = 0; n < NAMES; n++) {
+		struct cv_mailbox_info info;
+
+		if (cv_mailbox_lookup(user, cv_str_c(program_names[n]), &info) == 0)
+			continue;
+		if (info.subscribed)
+			cv_buf_printf(out, "subscribed %s\n", program_names[n]);
+		if (info.exists && mailbox_text(user, program_names[n], out, err) < 0)
+			return cv_err_context(err, "%s", program_names[n]);
+	}
+	return 1;
+}
+
+/* ---- states -------------------------------------------------------------------------------------------------------- */
+
+void program_remember(struct program *p, bool durable)
+{
+	struct state *state;
+	struct cv_buf text;
+
+	cv_buf_init(&text, SIZE_MAX);
+	model_text(&p->model, &text);
+	state = cv_vec_push(&p->states);
+	state->text = cv_strdup(text.data);
+	state->what = p->what;
+	state->acked = disk_calls(p->disk);
+	state->durable = durable;
+	cv_buf_deinit(&text);
+	for (size_t i = 0; i < BOXES_MAX; i++) {
+		const struct box *box = &p->model.boxes[i];
+
+		for (size_t m = 0; box->there && m < box->messages.count; m++) {
+			char key[32];
+			int len = snprintf(key, sizeof(key), "%u %u", box->uidvalidity, box->messages.data[m].uid);
+
+			(void)cv_map_set(p->given, cv_str_mem(key, (size_t)len), (void *)(uintptr_t)(box->messages.data[m].crc | 1ull << 32));
+		}
+	}
+}
+
+/* ---- what a step does when it is refused */
+
+static void fail(struct program *p, const struct cv_err *err)
+{
+	p->failed = true;
+	if (err != NULL)
+		p->err = *err;
+}
+
+static struct cv_mailbox *get(struct program *p, const struct box *box)
+{
+	struct cv_mailbox *mailbox;
+	struct cv_err err = { 0 };
+
+	if (cv_mailbox_get(p->user, cv_str_c(box->name), &mailbox, &err) >= 0)
+		return mailbox;
+	fail(p, &err);
+	return NULL;
+}
+
+static void committed(void *ctx, int result, const struct cv_err *err)
+{
+	if (result < 0)
+		fail(ctx, err);
+}
+
+/* Ends txn. By now the model is as it is when the commit succeeds. */
+static void commit(struct program *p, struct cv_txn *txn, bool wait)
+{
+	struct cv_err err = { 0 };
+
+	if ((wait ? cv_txn_commit_wait(&txn, &err) : cv_txn_commit(&txn, committed, p, &err)) < 0)
+		fail(p, &err);
+}
+
+static struct box *any_box(struct program *p, bool with_messages)
+{
+	size_t first = program_below(BOXES_MAX);
+
+	for (size_t i = 0; i < BOXES_MAX; i++) {
+		struct box *box = &p->model.boxes[(first + i) % BOXES_MAX];
+
+		if (box->there && (!with_messages || box->messages.count > 0))
+			return box;
+	}
+	return NULL;
+}
+
+static void make_body(struct program *p, struct cv_buf *out)
+{
+	static const uint32_t sizes[] = { 10, 400, 3000, 9000, 70000 };
+	uint32_t size = program_below(sizes[program_below(CV_COUNT_OF(sizes))]);
+
+	cv_buf_clear(out);
+	cv_buf_printf(out, "From: a@example.org\r\nSubject: message %u\r\n\r\n", ++p->bodies);
+	while (size-- > 0)
+		cv_buf_append_char(out, (char)('a' + program_below(26)));
+	cv_buf_append_c(out, "\r\n");
+}
+
+/* ---- steps ---------------------------------------------------------------------------------------------------------- */
+
+static int save_one(struct program *p, struct cv_txn *txn, struct cv_mailbox *mailbox, struct message *message_r, struct cv_err *err)
+{
+	uint16_t flags = (uint16_t)program_below(CV_FLAG_ALL + 1);
+	unsigned word = program_below(KEYWORDS + 1);
+	struct cv_str keyword = word < KEYWORDS ? cv_str_c(keywords[word]) : (struct cv_str){ 0 };
+	const struct cv_save_config config = { .flags = flags, .keywords = &keyword, .keyword_count = word < KEYWORDS };
+	struct cv_save *save;
+	struct cv_buf body;
+	int ret = -1;
+
+	cv_buf_init(&body, SIZE_MAX);
+	make_body(p, &body);
+	if (cv_save_begin(txn, mailbox, &config, &save, err) > 0 && cv_save_write(save, cv_buf_str(&body), err) > 0 &&
+		cv_save_finish(save, err) > 0) {
+		*message_r = (struct message){ cv_save_uid(save), flags, word < KEYWORDS ? 1u << word : 0,
+			cv_crc32c(0, body.data, body.len) };
+		ret = 1;
+	}
+	cv_buf_deinit(&body);
+	return ret;
+}
+
+static void step_append(struct program *p)
+{
+	struct box *box = any_box(p, false);
+	struct cv_mailbox *mailbox = get(p, box);
+	uint32_t count = 1 + (program_below(4) == 0 ? program_below(4) : 0);
+	struct message messages[4];
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+
+	p->what = "append";
+	if (mailbox == NULL)
+		return;
+	txn = cv_txn_begin(p->user);
+	for (uint32_t i = 0; i < count && !p->failed; i++) {
+		if (save_one(p, txn, mailbox, &messages[i], &err) < 0)
+			fail(p, &err);
+	}
+	if (p->failed) {
+		cv_txn_rollback(&txn);
+	} else {
+		for (uint32_t i = 0; i < count; i++)
+			*(struct message *)cv_vec_push(&box->messages) = messages[i];
+		commit(p, txn, true);
+	}
+	cv_mailbox_unref(&mailbox);
+}
+
+/* Some of the messages; at least one. chosen[i] for message i. */
+static void choose(const struct box *box, struct cv_ranges *uids, bool *chosen)
+{
+	size_t one = program_below((uint32_t)box->messages.count);
+
+	cv_assert(box->messages.count <= MESSAGES_MAX);
+	for (size_t i = 0; i < box->messages.count; i++) {
+		chosen[i] = i == one || program_below(3) == 0;
+		if (chosen[i])
+			cv_ranges_add(uids, box->messages.data[i].uid, box->messages.data[i].uid);
+	}
+}
+
+static void change_message(struct message *m, const struct cv_flags_change *change, unsigned bit)
+{
+	switch (change->op) {
+	case CV_FLAGS_ADD:
+		m->flags |= change->flags;
+		m->keywords |= bit;
+		break;
+	case CV_FLAGS_REMOVE:
+		m->flags &= (uint16_t)~change->flags;
+		m->keywords &= ~bit;
+		break;
+	case CV_FLAGS_REPLACE:
+		m->flags = change->flags;
+		m->keywords = bit;
+		break;
+	}
+}
+
+static bool step_flags(struct program *p)
+{
+	struct box *box = any_box(p, true);
+	struct cv_mailbox *mailbox;
+	struct cv_txn *txn;
+	struct cv_ranges uids = { 0 };
+	bool chosen[MESSAGES_MAX] = { 0 }, wait = program_below(3) == 0;
+	unsigned word = program_below(KEYWORDS + 1);
+	struct cv_str keyword = word < KEYWORDS ? cv_str_c(keywords[word]) : (struct cv_str){ 0 };
+	const struct cv_flags_change change = { .op = (enum cv_flags_op)(1 + program_below(3)),
+		.flags = (uint16_t)program_below(CV_FLAG_ALL + 1), .keywords = &keyword, .keyword_count = word < KEYWORDS };
+	struct cv_err err = { 0 };
+
+	p->what = "flags";
+	if (box == NULL || (mailbox = get(p, box)) == NULL)
+		return true;
+	txn = cv_txn_begin(p->user);
+	choose(box, &uids, chosen);
+	if (cv_txn_flags(txn, mailbox, &uids, &change, NULL, NULL, &err) < 0) {
+		fail(p, &err);
+		cv_txn_rollback(&txn);
+	} else {
+		for (size_t i = 0; i < box->messages.count; i++) {
+			if (chosen[i])
+				change_message(&box->messages.data[i], &change, word < KEYWORDS ? 1u << word : 0);
+		}
+		commit(p, txn, wait);
+	}
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&mailbox);
+	return wait || p->always;
+}
+
+static void remove_chosen(struct box *box, const bool *chosen)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < box->messages.count; i++) {
+		if (!chosen[i])
+			box->messages.data[kept++] = box->messages.data[i];
+	}
+	box->messages.count = kept;
+}
+
+static void step_expunge(struct program *p)
+{
+	struct box *box = any_box(p, true);
+	struct cv_mailbox *mailbox;
+	struct cv_txn *txn;
+	struct cv_ranges uids = { 0 };
+	bool chosen[MESSAGES_MAX] = { 0 };
+	struct cv_err err = { 0 };
+
+	p->what = "expunge";
+	if (box == NULL || (mailbox = get(p, box)) == NULL)
+		return;
+	txn = cv_txn_begin(p->user);
+	choose(box, &uids, chosen);
+	if (cv_txn_expunge(txn, mailbox, &uids, &err) < 0) {
+		fail(p, &err);
+		cv_txn_rollback(&txn);
+	} else {
+		remove_chosen(box, chosen);
+		commit(p, txn, true);
+	}
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&mailbox);
+}
+
+static void copy_messages(struct box *from, struct box *to, const bool *chosen, const struct cv_ranges *new_uids, bool move)
+{
+	uint32_t uid = 0;
+	size_t range = 0;
+
+	for (size_t i = 0, count = from->messages.count; i < count; i++) {
+		struct message m;
+
+		if (!chosen[i])
+			continue;
+		m = from->messages.data[i];
+		uid = uid == 0 ? new_uids->data[0].first : uid < new_uids->data[range].last ? uid + 1 : new_uids->data[++range].first;
+		m.uid = uid;
+		*(struct message *)cv_vec_push(&to->messages) = m;
+	}
+	if (move)
+		remove_chosen(from, chosen);
+}
+
+static void step_copy(struct program *p, bool move)
+{
+	struct box *from = any_box(p, true), *to = any_box(p, false);
+	struct cv_mailbox *mailbox = NULL, *target = NULL;
+	struct cv_ranges uids = { 0 }, old_uids = { 0 }, new_uids = { 0 };
+	bool chosen[MESSAGES_MAX] = { 0 };
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+
+	p->what = move ? "move" : "copy";
+	if (from == NULL || (move && from == to))
+		return;
+	mailbox = get(p, from);
+	target = get(p, to);
+	if (mailbox != NULL && target != NULL) {
+		txn = cv_txn_begin(p->user);
+		choose(from, &uids, chosen);
+		if (cv_txn_copy(txn, mailbox, &uids, target, move, &old_uids, &new_uids, &err) < 0) {
+			fail(p, &err);
+			cv_txn_rollback(&txn);
+		} else {
+			copy_messages(from, to, chosen, &new_uids, move);
+			commit(p, txn, true);
+		}
+	}
+	cv_ranges_free(&uids);
+	cv_ranges_free(&old_uids);
+	cv_ranges_free(&new_uids);
+	cv_mailbox_unref(&mailbox);
+	cv_mailbox_unref(&target);
+}
+
+static void step_create(struct program *p)
+{
+	const char *name = program_names[program_below(NAMES)];
+	struct cv_mailbox_info info;
+	struct cv_err err = { 0 };
+
+	p->what = "create";
+	if (find_box(&p->model, name) != NULL)
+		return;
+	if (cv_mailbox_create(p->user, cv_str_c(name), 0, &err) < 0)
+		fail(p, &err);
+	if (cv_mailbox_lookup(p->user, cv_str_c(name), &info) == 1 && info.exists)
+		(void)add_box(&p->model, name, info.uidvalidity);
+	else if (!p->failed)
+		program_stop(p, "a mailbox that was made is not there", NULL);
+}
+
+static void step_delete(struct program *p)
+{
+	struct box *box = any_box(p, false);
+	struct cv_err err = { 0 };
+
+	p->what = "delete";
+	if (strcmp(box->name, "INBOX") == 0)
+		return;
+	box->there = false;
+	if (cv_mailbox_delete(p->user, cv_str_c(box->name), &err) < 0)
+		fail(p, &err);
+}
+
+static bool has_below(struct model *model, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t n = 0; n < NAMES; n++) {
+		if (strncmp(program_names[n], name, len) == 0 && program_names[n][len] == '/' && find_box(model, program_names[n]) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Only names without others below them, and not INBOX, which is a rename of another kind. */
+static void step_rename(struct program *p)
+{
+	struct box *box = any_box(p, false);
+	const char *to = program_names[program_below(NAMES)];
+	struct cv_err err = { 0 };
+	char from[sizeof(box->name)];
+
+	p->what = "rename";
+	if (strcmp(box->name, "INBOX") == 0 || find_box(&p->model, to) != NULL || has_below(&p->model, box->name) ||
+		(strncmp(to, box->name, strlen(box->name)) == 0 && to[strlen(box->name)] == '/') || has_below(&p->model, to))
+		return;
+	memcpy(from, box->name, sizeof(from));
+	(void)snprintf(box->name, sizeof(box->name), "%s", to);
+	if (cv_mailbox_rename(p->user, cv_str_c(from), cv_str_c(to), &err) < 0)
+		fail(p, &err);
+}
+
+static void step_subscribe(struct program *p)
+{
+	uint32_t n = program_below(NAMES);
+	bool on = program_below(2) == 0;
+	struct cv_err err = { 0 };
+
+	p->what = "subscribe";
+	if (on ? find_box(&p->model, program_names[n]) == NULL : !p->model.subscribed[n])
+		return;
+	p->model.subscribed[n] = on;
+	if (cv_mailbox_subscribe(p->user, cv_str_c(program_names[n]), on, &err) < 0)
+		fail(p, &err);
+}
+
+static void step_restart(struct program *p)
+{
+	struct cv_err err = { 0 };
+
+	p->what = "restart";
+	p->closing = true;
+	cv_user_close(&p->user);
+	p->closing = false;
+	if (program_open(p, p->dir, &p->user, &err) < 0)
+		fail(p, &err);
+}
+
+/* True when what it did is durable now, and with it all before. */
+bool program_step(struct program *p)
+{
+	p->failed = false;
+	p->err = (struct cv_err){ 0 };
+	switch (program_below(20)) {
+	case 0:
+	case 1:
+		step_create(p);
+		return true;
+	case 2:
+		step_delete(p);
+		return true;
+	case 3:
+		step_rename(p);
+		return true;
+	case 4:
+		step_subscribe(p);
+		return true;
+	case 5:
+		step_restart(p);
+		return true;
+	case 6:
+	case 7:
+		step_expunge(p);
+		return true;
+	case 8:
+	case 9:
+		step_copy(p, false);
+		return true;
+	case 10:
+	case 11:
+		step_copy(p, true);
+		return true;
+	case 12:
+	case 13:
+	case 14:
+		return step_flags(p);
+	default:
+		step_append(p);
+		return true;
+	}
+}
+
+/* ---- directories ----------------------------------------------------------------------------------------------------- */
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+void remove_tree(const char *dir)
+{
+	(void)nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+void make_dir(char dir[PATH_MAX], const char *base)
+{
+	(void)snprintf(dir, PATH_MAX, "%s/culver-cut.XXXXXX", base);
+	if (mkdtemp(dir) == NULL) {
+		fprintf(stderr, "campaign: %s: %s\n", dir, strerror(errno));
+		exit(2);
+	}
+}
+
+/* ---- programs -------------------------------------------------------------------------------------------------------- */
+
+/* Settings that make snapshots and new journal segments often, or never. */
+static void choose_settings(struct program *p, const char *base)
+{
+	static const char *const small[] = { "mail_journal_segment_size = 65536", "mail_snapshot_min_size = 4096" };
+	const struct cv_settings_table *tables[8];
+	const struct cv_conf_problem *problems;
+	char path[PATH_MAX];
+	size_t count = 0, problem_count;
+	FILE *file;
+	int fd;
+
+	while (cv_mail_settings_tables[count] != NULL && count < CV_COUNT_OF(tables)) {
+		tables[count] = cv_mail_settings_tables[count];
+		count++;
+	}
+	(void)snprintf(path, sizeof(path), "%s/culver-cut.XXXXXX", base);
+	fd = mkstemp(path);
+	file = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (file == NULL)
+		program_stop(p, "settings file", NULL);
+	p->always = program_below(4) == 0;
+	fprintf(file, "mail_fsync = %s\n", p->always ? "always" : "optimized");
+	if (program_below(3) != 0)
+		fprintf(file, "%s\n%s\n", small[0], small[1]);
+	(void)fclose(file);
+	p->arena = cv_arena_new("settings", NULL, 0);
+	if (cv_conf_load(path, NULL, tables, count, p->arena, &p->conf, &problems, &problem_count) < 0)
+		program_stop(p, problems[0].text, NULL);
+	(void)unlink(path);
+}
+
+void program_begin(struct program *p, const char *driver, struct cv_registry *registry, const char *base)
+{
+	struct cv_mailbox_info info;
+	struct cv_err err = { 0 };
+	size_t pos = 0;
+
+	*p = (struct program){ .driver = driver, .registry = registry };
+	choose_settings(p, base);
+	make_dir(p->dir, base);
+	p->disk = disk_new(p->dir);
+	p->given = cv_map_new();
+	disk_record(p->disk, true);
+	/* Before the first open is acknowledged nothing is promised. */
+	*(struct state *)cv_vec_push(&p->states) = (struct state){ .text = cv_strdup(""), .what = "nothing", .durable = true };
+	if (program_open(p, p->dir, &p->user, &err) < 0)
+		program_stop(p, "first open", &err);
+	while (cv_mailbox_next(p->user, &pos, &info)) {
+		for (size_t n = 0; n < NAMES; n++) {
+			if (!cv_str_eq_c(info.name, program_names[n]))
+				continue;
+			p->model.subscribed[n] = info.subscribed;
+			if (info.exists)
+				(void)add_box(&p->model, program_names[n], info.uidvalidity);
+		}
+	}
+	program_remember(p, true);
+}
+
+void program_end(struct program *p)
+{
+	disk_record(NULL, false);
+	for (size_t i = 0; i < p->states.count; i++)
+		cv_free(p->states.data[i].text);
+	model_free(&p->model);
+	cv_vec_free(&p->states);
+	cv_map_free(&p->given);
+	disk_free(&p->disk);
+	remove_tree(p->dir);
+	cv_arena_free(&p->arena);
+}
+
+/* The model's last state against the store itself: a mistake of the model or of the store without any cut. */
+void program_check_live(struct program *p)
+{
+	struct cv_err err = { 0 };
+	struct cv_buf text;
+
+	cv_buf_init(&text, SIZE_MAX);
+	if (store_text(p->user, &text, &err) < 0)
+		program_stop(p, "reading", &err);
+	if (strcmp(text.data, p->states.data[p->states.count - 1].text) != 0) {
+		fprintf(stderr, "campaign: after %s the store and the model differ\n-- store\n%s-- model\n%s", p->what, text.data,
+			p->states.data[p->states.count - 1].text);
+		abort();
+	}
+	cv_buf_deinit(&text);
+}
+
+struct cv_registry *program_modules(const char **driver_r)
+{
+	struct cv_registry *registry = cv_registry_new();
+	struct cv_err err = { 0 };
+
+	if (cv_module_add_static(registry, &MODULE(CAMPAIGN_DRIVER), &err) < 0 || cv_modules_load(registry, CV_ROLE_WORKER, &err) < 0) {
+		fprintf(stderr, "campaign: %s\n", err.text);
+		exit(2);
+	}
+	*driver_r = TEXT(CAMPAIGN_DRIVER);
+	return registry;
+}
+

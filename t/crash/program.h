@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT
+   Random programs of changes to a user's mail with a model beside the store: what power cuts and failing disks are tried on. */
+#ifndef CV_CRASH_PROGRAM_H
+#define CV_CRASH_PROGRAM_H
+
+#include "t/crash/disk.h"
+#include <culver/buf.h>
+#include <culver/mailbox.h>
+#include <culver/map.h>
+#include <culver/settings.h>
+
+#include <limits.h>
+
+#define BOXES_MAX 8
+#define NAMES 6
+
+/* The names that mailboxes may have. */
+extern const char *const program_names[NAMES];
+
+struct message {
+	uint32_t uid;
+	uint16_t flags;
+	unsigned keywords; /* bits */
+	uint32_t crc;      /* of its octets: no two messages have the same, but for copies */
+};
+
+struct box {
+	bool there;
+	char name[64];
+	uint32_t uidvalidity;
+	CV_VEC(struct message) messages;
+};
+
+struct model {
+	struct box boxes[BOXES_MAX];
+	bool subscribed[NAMES];
+};
+
+/* What the model was after a step, as text. */
+struct state {
+	char *text;
+	const char *what; /* the step */
+	size_t acked;     /* calls recorded when the step was acknowledged */
+	bool durable;     /* must survive from then on; else (flags, mail_fsync = optimized) it may be lost until the next that is */
+};
+
+struct program {
+	const char *driver;
+	bool always;          /* mail_fsync = always */
+	struct cv_arena *arena;
+	struct cv_conf *conf;
+	char dir[PATH_MAX];
+	struct cv_registry *registry;
+	struct cv_user *user; /* NULL: could not be opened */
+	struct disk *disk;
+	struct model model;
+	CV_VEC(struct state) states;
+	struct cv_map *given; /* "uidvalidity uid": UIDs of all states */
+	uint32_t bodies;
+	const char *what;     /* the step, for reports */
+	bool closing;         /* a user is being closed: a disk that fails until the process ends is as good as a crash, which faults do not mean */
+	bool failed;          /* the step was refused; the model is as if it had been done, when that was possible at all */
+	struct cv_err err;
+};
+
+/* The same seed gives the same program and the same cuts. */
+void program_seed(uint64_t seed);
+uint64_t program_random(void);
+uint32_t program_below(uint32_t n);
+
+/* Open a user for the first time, in a new directory below base, with settings of the program's own. Ends the process when that fails. */
+void program_begin(struct program *p, const char *driver, struct cv_registry *registry, const char *base);
+void program_end(struct program *p);
+/* One step; false when it makes nothing durable by itself. p->failed is set when it was refused. */
+bool program_step(struct program *p);
+/* The model as it is now becomes a state. */
+void program_remember(struct program *p, bool durable);
+CV_MUST_CHECK int program_open(const struct program *p, const char *dir, struct cv_user **user_r, struct cv_err *err);
+
+void model_copy(struct model *to, const struct model *from);
+void model_free(struct model *model);
+void model_text(struct model *model, struct cv_buf *out);
+/* The same of a store; octets of all messages are read. -1 with err when something cannot be read. */
+CV_MUST_CHECK int store_text(struct cv_user *user, struct cv_buf *out, struct cv_err *err);
+/* The text of the model and of the open store are the same, or the process ends. */
+void program_check_live(struct program *p);
+CV_NORETURN void program_stop(const struct program *p, const char *what, const struct cv_err *err);
+
+/* A new directory below base; and away with one. */
+void make_dir(char dir[PATH_MAX], const char *base);
+void remove_tree(const char *dir);
+/* The storage module CAMPAIGN_DRIVER in a registry. */
+struct cv_registry *program_modules(const char **driver_r);
+
+#endif
