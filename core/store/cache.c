@@ -11,13 +11,17 @@
 #define OFFSET_BITS 40
 #define FILE_MAGIC 0x3148434143565643ULL /* "CVVCACH1" */
 #define FILE_HEAD 16
+#define FILE_VERSION 1
 #define ENTRY_MAGIC 0x65635643u /* "CVce" */
 #define ENTRY_HEAD 16
 
-/* The cache file "cache.<guid>": u64 magic, u32 format version, u32 0; then entries: u32 magic, u32 length, u32 CRC-32C, u32 UID, octets. */
+#define REWRITE_MIN (1u << 20)
+
+/* The cache file "cache.<guid>": u64 magic, u32 format version, u32 KiB that it had when it was last written anew; then entries: u32 magic, u32
+   length, u32 CRC-32C, u32 UID, octets. Entries of messages that are gone stay until it has twice the octets it had then. */
 struct cv_cache {
 	int fd;
-	uint64_t len;
+	uint64_t len, base;
 	struct cv_window window;
 };
 
@@ -52,6 +56,28 @@ static int read_journal(struct cv_mailbox *mailbox, uint64_t where, struct cv_bu
 	return cv_crc32c(0, buf->data, len) == crc ? 1 : 0;
 }
 
+static void put_head(struct cv_buf *out, uint64_t base)
+{
+	cv_buf_clear(out);
+	cv_put_u64(out, FILE_MAGIC);
+	cv_put_u32(out, FILE_VERSION);
+	cv_put_u32(out, (uint32_t)CV_MIN(base / 1024, (uint64_t)UINT32_MAX));
+}
+
+/* False when nothing in the file can be used. */
+static bool take_head(struct cv_str octets, struct cv_cache *cache)
+{
+	struct cv_reader reader = cv_reader_init(octets);
+	uint32_t version, base;
+	uint64_t magic;
+
+	if (!cv_take_u64(&reader, &magic) || magic != FILE_MAGIC || !cv_take_u32(&reader, &version) || version != FILE_VERSION ||
+		!cv_take_u32(&reader, &base))
+		return false;
+	cache->base = (uint64_t)base * 1024;
+	return true;
+}
+
 /* The file, made anew (make) when it is missing or not ours. 0: none. */
 static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 {
@@ -74,21 +100,17 @@ static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 		return -1;
 	}
 	cv_buf_init(&head, FILE_HEAD);
-	cv_put_u64(&head, FILE_MAGIC);
-	cv_put_u32(&head, 1);
-	cv_put_u32(&head, 0);
+	put_head(&head, 0);
 	if (cv_file_fstat(cache.fd, &st, err) < 0 || cv_file_pread(cache.fd, old, sizeof(old), 0, &got, err) < 0)
 		ret = -1;
-	else if (got < FILE_HEAD || memcmp(old, head.data, FILE_HEAD) != 0) {
-		/* Nothing in it can be used: it is begun anew, since everything in it can be made again. */
-		if (!make)
-			ret = 0;
-		else if (cv_file_truncate(cache.fd, 0, err) < 0 || cv_file_pwrite(cache.fd, cv_buf_str(&head), 0, err) < 0)
-			ret = -1;
-		cache.len = FILE_HEAD;
-	} else {
+	else if (take_head(cv_str_mem(old, got), &cache))
 		cache.len = (uint64_t)st.st_size;
-	}
+	else if (!make)
+		ret = 0;
+	else if (cv_file_truncate(cache.fd, 0, err) < 0 || cv_file_pwrite(cache.fd, cv_buf_str(&head), 0, err) < 0)
+		ret = -1; /* nothing in it can be used: it is begun anew, since everything in it can be made again */
+	else
+		cache.len = FILE_HEAD;
 	cv_buf_deinit(&head);
 	if (ret <= 0) {
 		cv_file_close(&cache.fd);
@@ -135,40 +157,126 @@ int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, stru
 	return 1;
 }
 
-int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r, struct cv_err *err)
+static int append(struct cv_cache *cache, uint32_t uid, struct cv_str record, uint64_t *where_r, struct cv_err *err)
 {
 	struct cv_buf entry;
-	int ret = open_file(mailbox, true, err);
+	int ret;
 
-	if (ret <= 0)
-		return ret;
 	cv_buf_init(&entry, record.len + ENTRY_HEAD);
 	cv_put_u32(&entry, ENTRY_MAGIC);
 	cv_put_u32(&entry, (uint32_t)record.len);
 	cv_put_u32(&entry, cv_crc32c(0, record.ptr, record.len));
 	cv_put_u32(&entry, uid);
 	cv_buf_append(&entry, record);
-	ret = cv_file_pwrite(mailbox->cache->fd, cv_buf_str(&entry), mailbox->cache->len, err);
+	ret = cv_file_pwrite(cache->fd, cv_buf_str(&entry), cache->len, err);
 	if (ret > 0) {
-		*where_r = mailbox->cache->len;
-		mailbox->cache->len += entry.len;
+		*where_r = cache->len;
+		cache->len += entry.len;
 	}
 	cv_buf_deinit(&entry);
 	return ret;
 }
 
+int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r, struct cv_err *err)
+{
+	int ret = open_file(mailbox, true, err);
+
+	return ret > 0 ? append(mailbox->cache, uid, record, where_r, err) : ret;
+}
+
+static void free_cache(struct cv_cache **cache_p)
+{
+	struct cv_cache *cache = *cache_p;
+
+	*cache_p = NULL;
+	if (cache == NULL)
+		return;
+	cv_file_close(&cache->fd);
+	cv_window_deinit(&cache->window);
+	cv_free(cache);
+}
+
 void cv_cache_close(struct cv_mailbox *mailbox)
 {
-	if (mailbox->cache == NULL)
-		return;
-	cv_file_close(&mailbox->cache->fd);
-	cv_window_deinit(&mailbox->cache->window);
-	cv_free(mailbox->cache);
-	mailbox->cache = NULL;
+	free_cache(&mailbox->cache);
 }
 
 void cv_cache_quiet(struct cv_mailbox *mailbox)
 {
 	if (mailbox->cache != NULL)
 		cv_window_deinit(&mailbox->cache->window);
+}
+
+/* ---- writing the file anew ------------------------------------------------------------------------------------------ */
+
+bool cv_cache_wants_rewrite(struct cv_mailbox *mailbox)
+{
+	struct cv_err err = { 0 };
+
+	if (open_file(mailbox, false, &err) <= 0) /* trouble is told by who reads it */
+		return false;
+	return mailbox->cache->len >= REWRITE_MIN && mailbox->cache->len / 2 > mailbox->cache->base;
+}
+
+int cv_cache_rewrite_begin(struct cv_mailbox *mailbox, struct cv_cache **new_r, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+	char name[CV_BOX_NAME_MAX];
+	struct cv_buf head;
+	int fd, ret;
+
+	*new_r = NULL;
+	cv_box_name(mailbox, "cache", ".new", name);
+	if (cv_file_open(user->index_dir, name, O_RDWR | O_CREAT | O_TRUNC, user->storage_args.file_mode, &fd, err) < 0)
+		return -1;
+	cv_buf_init(&head, FILE_HEAD);
+	put_head(&head, 0);
+	ret = cv_file_pwrite(fd, cv_buf_str(&head), 0, err);
+	cv_buf_deinit(&head);
+	*new_r = cv_new0(struct cv_cache);
+	(*new_r)->fd = fd;
+	(*new_r)->len = FILE_HEAD;
+	return ret;
+}
+
+int cv_cache_rewrite_one(struct cv_mailbox *mailbox, struct cv_cache *new, uint64_t where, uint32_t uid, struct cv_buf *buf, uint64_t *where_r,
+	struct cv_err *err)
+{
+	int ret = cv_cache_read(mailbox, where, uid, buf, err);
+
+	*where_r = 0;
+	return ret > 0 ? append(new, uid, cv_buf_str(buf), where_r, err) : ret;
+}
+
+int cv_cache_rewrite_end(struct cv_mailbox *mailbox, struct cv_cache **new, struct cv_err *err)
+{
+	int dir = mailbox->user->index_dir, ret;
+	char from[CV_BOX_NAME_MAX], to[CV_BOX_NAME_MAX];
+	struct cv_buf head;
+
+	cv_box_name(mailbox, "cache", ".new", from);
+	cv_box_name(mailbox, "cache", "", to);
+	(*new)->base = (*new)->len;
+	cv_buf_init(&head, FILE_HEAD);
+	put_head(&head, (*new)->base);
+	ret = cv_file_pwrite((*new)->fd, cv_buf_str(&head), 0, err);
+	cv_buf_deinit(&head);
+	if (ret < 0 || cv_file_rename(dir, from, dir, to, true, err) < 0)
+		return -1;
+	cv_cache_close(mailbox);
+	mailbox->cache = *new;
+	*new = NULL;
+	return 1;
+}
+
+void cv_cache_rewrite_cancel(struct cv_mailbox *mailbox, struct cv_cache **new)
+{
+	char name[CV_BOX_NAME_MAX];
+
+	if (*new == NULL)
+		return;
+	free_cache(new);
+	cv_box_name(mailbox, "cache", ".new", name);
+	if (cv_file_unlink(mailbox->user->index_dir, name, NULL) < 0)
+		cv_warn(&mailbox->log_ctx, "%s could not be removed; it is written over the next time", name);
 }

@@ -290,7 +290,8 @@ void cv_checkpoint_close(struct cv_user *user)
 
 void cv_checkpoint_forget(struct cv_user *user, const struct cv_guid *guid)
 {
-	static const char *const names[][2] = { { "box", "" }, { "box", ".old" }, { "cache", "" } };
+	static const char *const names[][2] = { { "box", "" }, { "box", ".old" }, { "box", ".new" }, { "cache", "" },
+		{ "cache", ".new" } };
 	const struct cv_mailbox gone = { .guid = *guid };
 	char name[CV_BOX_NAME_MAX];
 

@@ -18,6 +18,12 @@ static const uint8_t widths[CV_COLUMNS] = {
 #undef X
 };
 
+/* A parse record that has another place in the cache file written anew. */
+struct moved {
+	uint32_t uid;
+	uint64_t from, to;
+};
+
 struct checks {
 	CV_VEC(uint32_t) crcs;
 };
@@ -30,7 +36,10 @@ struct cv_snapshot_writer {
 	struct cv_snapshot_head head;
 	uint32_t room, uid_end;      /* rows that there is place for; UIDs of this one and above came later */
 	uint32_t settle_uid, next_uid;
-	bool settled, gathered, done, finished;
+	bool settled, compact, gathered, done, finished;
+	struct cv_cache *new_cache;  /* NULL: it is not written anew */
+	CV_VEC(struct moved) moved;
+	uint32_t compact_uid;
 	struct cv_column_arrays chunk;
 	struct checks column_checks[CV_COLUMNS], pool_checks;
 	struct cv_buf pool;          /* not written yet */
@@ -72,7 +81,7 @@ int cv_snapshot_begin(struct cv_mailbox *mailbox, struct cv_snapshot_writer **wr
 	w->generation = user->generation;
 	w->room = mailbox->columns->count - mailbox->columns->dead;
 	w->uid_end = mailbox->uidnext;
-	w->settle_uid = w->next_uid = 1;
+	w->settle_uid = w->compact_uid = w->next_uid = 1;
 	w->head = (struct cv_snapshot_head){
 		.seq = user->published_seq,
 		.guid = mailbox->guid,
@@ -137,6 +146,69 @@ static int settle(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_
 		}
 	}
 	return 1;
+}
+
+/* Rows learn their places in the new file, which becomes the mailbox's. Those that were parsed again meanwhile are parsed once more. */
+static int take_new_cache(struct cv_snapshot_writer *w, struct cv_err *err)
+{
+	struct cv_columns *columns = w->mailbox->columns;
+	size_t i = 0;
+
+	if (cv_cache_rewrite_end(w->mailbox, &w->new_cache, err) < 0)
+		return -1;
+	for (uint32_t row = 0; row < columns->count; row++) {
+		uint64_t *cache = cv_col_cache(columns, row);
+		uint32_t uid = *cv_col_uid(columns, row);
+
+		while (i < w->moved.count && w->moved.data[i].uid < uid)
+			i++;
+		if (*cache == 0 || cv_cache_is_in_journal(*cache))
+			continue;
+		*cache = i < w->moved.count && w->moved.data[i].uid == uid && w->moved.data[i].from == *cache ? w->moved.data[i].to : 0;
+	}
+	return 1;
+}
+
+static int compact_some(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = w->mailbox;
+	struct cv_columns *columns = mailbox->columns;
+	uint32_t row = cv_columns_from(columns, w->compact_uid);
+
+	for (uint32_t n = 0; row < columns->count; row++, n++) {
+		uint64_t from = *cv_col_cache(columns, row), to;
+		uint32_t uid = *cv_col_uid(columns, row);
+
+		if (n >= SETTLE_AT_ONCE && cv_time_mono_ms() >= deadline_ms)
+			return 0;
+		w->compact_uid = uid + 1;
+		if (from == 0 || cv_cache_is_in_journal(from) || !cv_row_live(columns, row))
+			continue;
+		if (cv_cache_rewrite_one(mailbox, w->new_cache, from, uid, &w->record, &to, err) < 0)
+			return -1;
+		*cv_vec_push(&w->moved) = (struct moved){ uid, from, to };
+	}
+	return take_new_cache(w, err);
+}
+
+/* The cache file without what is gone, when that is much. 1 done, 0 time is over. That it can't be written does not stop the snapshot. */
+static int compact(struct cv_snapshot_writer *w, uint64_t deadline_ms)
+{
+	struct cv_err err = { 0 };
+	int ret = 1;
+
+	if (w->new_cache == NULL) {
+		if (!cv_cache_wants_rewrite(w->mailbox))
+			return 1;
+		ret = cv_cache_rewrite_begin(w->mailbox, &w->new_cache, &err);
+	}
+	if (ret > 0)
+		ret = compact_some(w, deadline_ms, &err);
+	if (ret < 0) {
+		cv_warn(&w->mailbox->log_ctx, "cache can't be written anew: %s", err.text);
+		cv_cache_rewrite_cancel(w->mailbox, &w->new_cache);
+	}
+	return ret != 0;
 }
 
 /* ---- columns and pool ------------------------------------------------------------------------------------------ */
@@ -343,6 +415,11 @@ int cv_snapshot_step(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct 
 			return ret;
 		w->settled = true;
 	}
+	while (!w->compact) {
+		if (compact(w, deadline_ms) == 0)
+			return 0;
+		w->compact = true;
+	}
 	while (!w->gathered) {
 		ret = gather(w, err);
 		if (ret < 0)
@@ -416,6 +493,8 @@ void cv_snapshot_end(struct cv_snapshot_writer **writer_p)
 	if (w->fd >= 0 && !w->finished && cv_file_unlink(w->mailbox->user->index_dir, w->temp, NULL) < 0)
 		cv_warn(&w->mailbox->log_ctx, "%s could not be removed; it is written over by the next snapshot", w->temp);
 	cv_file_close(&w->fd);
+	cv_cache_rewrite_cancel(w->mailbox, &w->new_cache);
+	cv_vec_free(&w->moved);
 #define X(name, type) cv_free(w->chunk.name);
 	CV_COLUMN_LIST(X)
 #undef X

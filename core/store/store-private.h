@@ -457,6 +457,16 @@ CV_MUST_CHECK int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint
 CV_MUST_CHECK int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r,
 	struct cv_err *err);
 void cv_cache_close(struct cv_mailbox *mailbox);
+/* Is half of the file or more of messages that are gone? Then all records are copied one by one to a new file, which takes its place at the end; the
+   places of all of them are other ones then. */
+bool cv_cache_wants_rewrite(struct cv_mailbox *mailbox);
+CV_MUST_CHECK int cv_cache_rewrite_begin(struct cv_mailbox *mailbox, struct cv_cache **new_r, struct cv_err *err);
+/* 1, 0 with *where_r 0 when there is no record that checks. */
+CV_MUST_CHECK int cv_cache_rewrite_one(struct cv_mailbox *mailbox, struct cv_cache *new, uint64_t where, uint32_t uid, struct cv_buf *buf,
+	uint64_t *where_r, struct cv_err *err);
+CV_MUST_CHECK int cv_cache_rewrite_end(struct cv_mailbox *mailbox, struct cv_cache **new, struct cv_err *err);
+/* Unless it has taken its place. */
+void cv_cache_rewrite_cancel(struct cv_mailbox *mailbox, struct cv_cache **new);
 /* Give back what was read ahead. */
 void cv_cache_quiet(struct cv_mailbox *mailbox);
 

@@ -85,13 +85,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	memcpy(octets, data, size);
 	fit(octets, size);
-	fuzz_check(mkdtemp(path) != NULL && cv_file_root(path, &dir, &err) > 0);
+	fuzz_check(mkdtemp(path) != NULL);
+	fuzz_check(cv_file_root(path, &dir, &err) > 0);
 	fuzz_check(cv_file_open(dir, "box", O_RDWR | O_CREAT | O_TRUNC, 0600, &fd, &err) > 0);
 	fuzz_check(cv_file_write(fd, cv_str_mem(octets, size), &err) > 0);
 	cv_file_close(&fd);
 	cv_free(octets);
 	ret = cv_snapshot_open(dir, "box", &snapshot, &err);
-	fuzz_check(cv_file_unlink(dir, "box", &err) > 0 && rmdir(path) == 0);
+	fuzz_check(cv_file_unlink(dir, "box", &err) > 0);
+	fuzz_check(rmdir(path) == 0);
 	cv_file_close(&dir);
 	if (ret > 0)
 		use(snapshot);

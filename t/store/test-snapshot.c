@@ -205,6 +205,45 @@ static void parse_records_outlive_the_journal(void **state)
 	store_deinit(&s);
 }
 
+/* Parse records of messages that are gone do not stay for ever. */
+static void the_cache_file_stays_small_under_churn(void **state)
+{
+	char mail[8000] = "Subject: long\r\nTo: a@example.org";
+	struct disk disk;
+	struct store s;
+	uint64_t size = 0;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_set_sizes(&s, 65536, 1);
+	while (strlen(mail) < sizeof(mail) - 200)
+		(void)snprintf(mail + strlen(mail), sizeof(mail) - strlen(mail), ",\r\n abcdefgh%zu@example.org", strlen(mail));
+	(void)snprintf(mail + strlen(mail), sizeof(mail) - strlen(mail), "\r\n\r\nbody\r\n");
+	for (unsigned i = 0; i < 600; i++) {
+		uint32_t uid = store_save(&s, "INBOX", mail, 0);
+
+		if (uid > 10)
+			store_expunge(&s, "INBOX", uid - 10, uid - 10);
+	}
+	disk_read(&s, &disk);
+	for (size_t i = 0; i < disk.files.count; i++) {
+		if (strncmp(disk.files.data[i].name, "cache.", 6) == 0)
+			size += disk.files.data[i].octets.len;
+	}
+	disk_free(&disk);
+	assert_in_range(size, 65536, 2 << 20);
+	store_close(&s);
+	store_open(&s);
+	assert_non_null(store_dump_all(&s, DUMP_OCTETS));
+	{
+		struct cv_mailbox *inbox = store_get(&s, "INBOX");
+
+		assert_int_equal(inbox->dirty, 0); /* nothing was parsed again */
+		cv_mailbox_unref(&inbox);
+	}
+	store_deinit(&s);
+}
+
 static void a_deleted_mailbox_leaves_no_files(void **state)
 {
 	struct cv_err err = { 0 };
@@ -264,6 +303,7 @@ int main(void)
 		cv_test(after_a_crash_only_the_last_records_are_read),
 		cv_test(the_journal_stays_short_under_changes),
 		cv_test(parse_records_outlive_the_journal),
+		cv_test(the_cache_file_stays_small_under_churn),
 		cv_test(a_deleted_mailbox_leaves_no_files),
 		cv_test(expunged_uids_are_told_after_reopen),
 	};
