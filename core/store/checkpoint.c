@@ -19,6 +19,8 @@ struct cv_checkpoint {
 	CV_VEC(struct cv_guid) todo;
 	size_t done;
 	struct cv_snapshot_writer *writer;
+	bool rotated;
+	bool waiting; /* for a moment at which all that was committed is published */
 };
 
 /* ---- what is needed ------------------------------------------------------------------------------------------ */
@@ -109,20 +111,42 @@ static void stop(struct cv_user *user)
 	user->checkpoint = NULL;
 	if (user->checkpoint_timer != NULL)
 		cv_timer_stop(user->checkpoint_timer);
+	user->checkpoint_due = false;
 }
 
-static int begin_snapshot(struct cv_checkpoint *checkpoint, struct cv_mailbox *mailbox, struct cv_err *err)
+static bool segment_is_full(const struct cv_user *user)
 {
-	struct cv_user *user = mailbox->user;
+	return cv_journal_tail_size(&user->journal) >= user->set->mail_journal_segment_size;
+}
+
+/* Everything that was committed is durable: 1; 0 when those who were told of it have committed more: then cv_checkpoint_quiet comes. */
+static int settle(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_checkpoint *checkpoint = user->checkpoint;
 
 	cv_user_flush(user);
 	if (user->broken)
 		return cv_err_set(err, CV_ERR_TEMP, "memory is not what the journal says");
-	if (mailbox->gone)
-		return 1;
-	if (cv_journal_sync(&user->journal, err) < 0 || cv_mailbox_load(mailbox, err) < 0)
-		return -1;
-	return cv_snapshot_begin(mailbox, &checkpoint->writer, err);
+	checkpoint->waiting = cv_user_unpublished(user);
+	if (checkpoint->waiting)
+		return 0;
+	if (checkpoint->rotated || !segment_is_full(user))
+		return cv_journal_sync(&user->journal, err);
+	checkpoint->rotated = true;
+	return cv_journal_rotate(&user->journal, err);
+}
+
+/* 1 with a writer, or without one when the mailbox went; 0 not yet. */
+static int begin_snapshot(struct cv_user *user, const struct cv_guid *guid, struct cv_err *err)
+{
+	int ret = settle(user, err);
+	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, guid);
+
+	if (ret <= 0 || mailbox == NULL)
+		return ret;
+	if (cv_mailbox_load(mailbox, err) < 0 || cv_snapshot_begin(mailbox, &user->checkpoint->writer, err) < 0)
+		return cv_err_context(err, "%s", mailbox->name->text);
+	return 1;
 }
 
 /* Memory of a mailbox that no one looks at is given back: the snapshot has it. */
@@ -136,24 +160,26 @@ static void let_go(struct cv_mailbox *mailbox)
 static int snapshot_slice(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_checkpoint *checkpoint = user->checkpoint;
-	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &checkpoint->todo.data[checkpoint->done]);
+	const struct cv_guid guid = checkpoint->todo.data[checkpoint->done];
+	struct cv_mailbox *mailbox;
 	int ret;
 
-	if (mailbox == NULL) {
+	if (cv_mailbox_by_guid(user, &guid) == NULL) {
 		cv_snapshot_end(&checkpoint->writer);
 		return 1;
 	}
-	if (checkpoint->writer == NULL && begin_snapshot(checkpoint, mailbox, err) < 0)
-		return cv_err_context(err, "%s", mailbox->name->text);
-	if (checkpoint->writer == NULL) /* it went meanwhile */
-		return 1;
+	if (checkpoint->writer == NULL) {
+		ret = begin_snapshot(user, &guid, err);
+		if (ret <= 0 || checkpoint->writer == NULL)
+			return ret;
+	}
 	ret = cv_snapshot_step(checkpoint->writer, deadline_ms, err);
 	if (ret > 0)
 		ret = cv_snapshot_finish(checkpoint->writer, err);
 	if (ret == 0)
 		return 0;
 	cv_snapshot_end(&checkpoint->writer);
-	mailbox = cv_mailbox_by_guid(user, &checkpoint->todo.data[checkpoint->done]);
+	mailbox = cv_mailbox_by_guid(user, &guid);
 	if (ret > 0 && mailbox != NULL) {
 		/* The older one still lacks what came before this one: once more. */
 		if (keeps_segments(mailbox))
@@ -167,6 +193,7 @@ static int snapshot_slice(struct cv_user *user, uint64_t deadline_ms, struct cv_
 static int slice(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_checkpoint *checkpoint = user->checkpoint;
+	int settled;
 
 	while (checkpoint->done < checkpoint->todo.count) {
 		int ret = snapshot_slice(user, deadline_ms, err);
@@ -174,15 +201,13 @@ static int slice(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 		if (ret < 0)
 			return -1;
 		checkpoint->done += ret > 0;
-		if (cv_time_mono_ms() >= deadline_ms)
+		if (ret == 0 || cv_time_mono_ms() >= deadline_ms)
 			return 0;
 	}
-	cv_user_flush(user);
-	if (user->broken)
-		return cv_err_set(err, CV_ERR_TEMP, "memory is not what the journal says");
-	if (cv_journal_sync(&user->journal, err) < 0 || cv_state_write(user, err) < 0)
-		return -1;
-	return drop(user, err);
+	settled = settle(user, err);
+	if (settled <= 0)
+		return settled;
+	return cv_state_write(user, err) < 0 ? -1 : drop(user, err);
 }
 
 static void run(struct cv_user *user, bool all)
@@ -190,9 +215,11 @@ static void run(struct cv_user *user, bool all)
 	struct cv_err err = { 0 };
 	int ret;
 
+	user->checkpoint_running = true;
 	do
 		ret = slice(user, all ? UINT64_MAX : cv_time_mono_ms() + SLICE_MS, &err);
 	while (ret == 0 && all);
+	user->checkpoint_running = false;
 	if (ret == 0) {
 		cv_timer_set(user->checkpoint_timer, 0);
 		return;
@@ -206,20 +233,26 @@ static void run(struct cv_user *user, bool all)
 
 static int begin(struct cv_user *user, bool (*chosen)(const struct cv_mailbox *mailbox), struct cv_err *err)
 {
-	cv_user_flush(user);
-	if (user->broken)
-		return cv_err_set(err, CV_ERR_TEMP, "memory is not what the journal says");
-	if (cv_journal_tail_size(&user->journal) >= user->set->mail_journal_segment_size && cv_journal_rotate(&user->journal, err) < 0)
-		return -1;
 	user->checkpoint = cv_new0(struct cv_checkpoint);
+	if (settle(user, err) < 0) {
+		stop(user);
+		return -1;
+	}
 	choose(user, user->checkpoint, chosen);
 	return 1;
 }
 
 static bool is_time(const struct cv_user *user)
 {
-	return cv_journal_tail_size(&user->journal) >= user->set->mail_journal_segment_size &&
-		cv_time_mono_ms() >= user->checkpoint_retry_ms;
+	return segment_is_full(user) && cv_time_mono_ms() >= user->checkpoint_retry_ms;
+}
+
+void cv_checkpoint_soon(struct cv_user *user)
+{
+	/* Set again in each round, it would never strike. */
+	if (user->loop != NULL && !user->checkpoint_due)
+		cv_timer_set(user->checkpoint_timer, 0);
+	user->checkpoint_due = true;
 }
 
 void cv_checkpoint_consider(struct cv_user *user)
@@ -229,7 +262,7 @@ void cv_checkpoint_consider(struct cv_user *user)
 	if (user->checkpoint != NULL || user->broken || user->recovering || !is_time(user))
 		return;
 	if (user->loop != NULL) {
-		cv_timer_set(user->checkpoint_timer, 0);
+		cv_checkpoint_soon(user);
 		return;
 	}
 	if (begin(user, due, &err) > 0) {
@@ -246,8 +279,11 @@ static void on_timer(void *ctx)
 	struct cv_user *user = ctx;
 	struct cv_err err = { 0 };
 
+	user->checkpoint_due = false;
 	if (user->broken)
 		return;
+	if (user->checkpoint != NULL && user->checkpoint->waiting && cv_user_unpublished(user))
+		return; /* the flush that is due calls cv_checkpoint_quiet */
 	if (user->checkpoint == NULL && begin(user, due, &err) < 0) {
 		cv_error(&user->log_ctx, "journal can't be folded, it grows until it can: %s", err.text);
 		user->checkpoint_retry_ms = cv_time_mono_ms() + RETRY_MS;
@@ -255,6 +291,14 @@ static void on_timer(void *ctx)
 	}
 	if (user->checkpoint != NULL)
 		run(user, false);
+}
+
+void cv_checkpoint_quiet(struct cv_user *user)
+{
+	if (user->checkpoint == NULL || !user->checkpoint->waiting || user->checkpoint_running)
+		return;
+	user->checkpoint->waiting = false;
+	run(user, false);
 }
 
 int cv_checkpoint_all(struct cv_user *user, struct cv_err *err)

@@ -700,6 +700,7 @@ void cv_user_flush(struct cv_user *user)
 		tell_storage(cv_container(node, struct cv_txn, node));
 	cv_list_foreach(&batch, node, tmp)
 		publish_memory(cv_container(node, struct cv_txn, node));
+	cv_checkpoint_quiet(user);
 	if (user->journal.unsynced && user->loop != NULL && user->storage_args.fsync != CV_FSYNC_NEVER)
 		cv_timer_set(user->sync_timer, SYNC_DELAY_MS);
 	cv_list_foreach(&batch, node, tmp) {

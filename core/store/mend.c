@@ -451,6 +451,5 @@ void cv_mailbox_mend(struct cv_mailbox *mailbox)
 	cv_box_name(mailbox, "box", "", name);
 	cv_user_set_aside(user, name);
 	mailbox->rewrite = true;
-	if (user->checkpoint_timer != NULL)
-		cv_timer_set(user->checkpoint_timer, 0);
+	cv_checkpoint_soon(user);
 }

@@ -275,6 +275,8 @@ struct cv_user {
 	uint64_t replayed;              /* records read when the user was opened, and mailboxes loaded */
 	uint32_t last_uidvalidity;
 	struct cv_checkpoint *checkpoint; /* NULL: none is running */
+	bool checkpoint_running;        /* a slice of it, just now */
+	bool checkpoint_due;            /* its timer is set to begin one */
 	uint64_t checkpoint_retry_ms;   /* after a failure: not before this time of the monotonic clock */
 
 	CV_VEC(struct cv_name *) names; /* sorted, INBOX first */
@@ -533,8 +535,12 @@ CV_MUST_CHECK int cv_state_write(struct cv_user *user, struct cv_err *err);
 
 /* All records above it are still needed: by the older state, by the older snapshot of some mailbox, by the storage's work that is left. */
 uint64_t cv_journal_keep_seq(const struct cv_user *user);
+/* One is worth it: in the next round of the loop, if there is one. */
+void cv_checkpoint_soon(struct cv_user *user);
 /* Something was written: is it time to fold the journal? */
 void cv_checkpoint_consider(struct cv_user *user);
+/* All that was committed is published, and those who wait for it are not told yet: the moment that a checkpoint may wait for. */
+void cv_checkpoint_quiet(struct cv_user *user);
 /* Fold what is worth it, at once. Failures are logged: the journal has everything. */
 void cv_checkpoint_close(struct cv_user *user);
 /* Snapshots of all mailboxes that have records behind them, and the state: after damage, before segments are set aside. */

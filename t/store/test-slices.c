@@ -153,6 +153,62 @@ static void the_loop_folds_the_journal(void **state)
 	store_deinit(&s);
 }
 
+struct chain {
+	struct store *s;
+	unsigned left;
+};
+
+static void next_in_chain(void *ctx, int result, const struct cv_err *commit_err)
+{
+	struct chain *chain = ctx;
+	const struct cv_flags_change change = { .op = chain->left % 2 == 0 ? CV_FLAGS_ADD : CV_FLAGS_REMOVE, .flags = CV_FLAG_SEEN };
+	struct cv_mailbox *inbox;
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+
+	(void)commit_err;
+	assert_int_equal(result, 0);
+	if (chain->left-- == 0)
+		return;
+	inbox = store_get(chain->s, "INBOX");
+	txn = cv_txn_begin(chain->s->user);
+	cv_ranges_add(&uids, 1, 1);
+	assert_ok(cv_txn_flags(txn, inbox, &uids, &change, NULL, NULL, &err));
+	assert_ok(cv_txn_commit(&txn, next_in_chain, chain, &err));
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&inbox);
+}
+
+/* A session that changes something as soon as it is told that its last change is done: there is never a moment without changes. */
+static void the_loop_folds_the_journal_of_a_busy_session(void **state)
+{
+	struct chain chain;
+	const char *before;
+	uint64_t most = 0;
+	struct store s;
+
+	store_init(&s, state);
+	s.loop = cv_loop_new(CV_LOOP_EPOLL);
+	store_open(&s);
+	store_set_sizes(&s, 8192, 2048);
+	store_save(&s, "INBOX", MAIL, 0);
+	chain = (struct chain){ &s, 3000 };
+	next_in_chain(&chain, 0, NULL);
+	while (chain.left < 3000 && chain.left > 0) {
+		(void)cv_loop_once(s.loop, 0);
+		if (chain.left % 100 == 0)
+			most = CV_MAX(most, disk_journal_size(&s));
+	}
+	turn(&s);
+	assert_true(most <= 8 * 8192);
+	before = store_dump_all(&s, ALL);
+	store_close(&s);
+	store_open(&s);
+	assert_same_dump(store_dump_all(&s, ALL), before);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +216,7 @@ int main(void)
 		cv_test(a_mailbox_that_is_deleted_meanwhile_stops_its_snapshot),
 		cv_test(columns_are_checked_when_they_are_touched),
 		cv_test(the_loop_folds_the_journal),
+		cv_test(the_loop_folds_the_journal_of_a_busy_session),
 	};
 
 	return store_tests_run(tests);
