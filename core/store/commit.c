@@ -225,7 +225,7 @@ static void build_expunge(struct build *build, struct cv_mailbox *mailbox, const
 			a = group_of(&g, *cv_col_flags(columns, row) & CV_FLAG_ALL, 0, 0);
 			cv_ranges_add(&a->uids, *cv_col_uid(columns, row), *cv_col_uid(columns, row));
 			cv_ranges_add(&g.all, *cv_col_uid(columns, row), *cv_col_uid(columns, row));
-			cv_ref_put(&a->refs, cv_columns_ref(columns, row));
+			cv_ref_put(&a->refs, build->txn->from_storage ? (struct cv_str){ 0 } : cv_columns_ref(columns, row));
 			if (!cv_buf_ok(&a->refs))
 				build->out->failed = true;
 			a->size += *cv_col_virtual_size(columns, row);
@@ -733,7 +733,9 @@ static void on_sync(void *ctx)
 	if (cv_journal_sync(&user->journal, &err) < 0) {
 		cv_error(&user->log_ctx, "%s; trying again", err.text);
 		cv_timer_set(user->sync_timer, SYNC_DELAY_MS);
+		return;
 	}
+	cv_work_run(user, false); /* what waited for it */
 }
 
 static void on_usable(void *ctx)

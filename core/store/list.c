@@ -60,6 +60,8 @@ static void build_list(struct cv_user *user)
 
 bool cv_mailbox_next(struct cv_user *user, size_t *pos, struct cv_mailbox_info *info_r)
 {
+	if (*pos == 0)
+		cv_user_sync_folders(user);
 	if (!user->list_valid)
 		build_list(user);
 	if (*pos >= user->list.count)
@@ -75,6 +77,7 @@ int cv_mailbox_lookup(struct cv_user *user, struct cv_str name, struct cv_mailbo
 	int found = 0;
 
 	*info_r = (struct cv_mailbox_info){ 0 };
+	cv_user_sync_folders(user);
 	if (!user->list_valid)
 		build_list(user);
 	if (cv_tree_has(user, canonical)) {
@@ -105,7 +108,7 @@ static bool holds_control(struct cv_str name)
 	return cv_str_find_str(name, CV_STR("\xe2\x80\xa8")) != SIZE_MAX || cv_str_find_str(name, CV_STR("\xe2\x80\xa9")) != SIZE_MAX;
 }
 
-static int check_name(struct cv_user *user, struct cv_str name, struct cv_err *err)
+int cv_mailbox_name_ok(struct cv_user *user, struct cv_str name, struct cv_err *err)
 {
 	if (name.len == 0 || name.len > user->set->mail_max_mailbox_name_length)
 		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is empty or too long");
@@ -176,7 +179,7 @@ static int create(struct cv_user *user, struct cv_str name, unsigned special_use
 		return -1;
 	mailbox = cv_mailbox_by_guid(user, &entry.mailbox);
 	if (made > 0 && mailbox != NULL)
-		mailbox->needs_scan = true; /* the folder was there: what lies in it belongs to the mailbox now */
+		mailbox->take_over = true; /* the folder was there: what lies in it belongs to the mailbox now */
 	return 1;
 }
 
@@ -186,13 +189,14 @@ int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special
 	struct cv_name *there;
 	int ret = -1;
 
+	cv_user_sync_folders(user);
 	name = cv_arena_str(arena, cv_tree_canonical(arena, name));
 	there = cv_tree_find(user, name);
 	if (there != NULL && there->mailbox != NULL)
 		(void)cv_err_set_public(err, CV_ERR_EXISTS, "Mailbox already exists");
 	else if (user->names.count >= user->set->mail_max_mailboxes)
 		(void)cv_err_set_public(err, CV_ERR_LIMIT, "Too many mailboxes");
-	else if (check_name(user, name, err) > 0 && run_hook(user, CV_OP_CREATE, name, (struct cv_str){ 0 }, err) > 0)
+	else if (cv_mailbox_name_ok(user, name, err) > 0 && run_hook(user, CV_OP_CREATE, name, (struct cv_str){ 0 }, err) > 0)
 		ret = create(user, name, special_use, err);
 	if (ret > 0)
 		run_hook_done(user, CV_OP_CREATE, name, (struct cv_str){ 0 });
@@ -207,6 +211,7 @@ int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *e
 	struct cv_name *there;
 	int ret = -1;
 
+	cv_user_sync_folders(user);
 	name = cv_arena_str(arena, cv_tree_canonical(arena, name));
 	there = cv_tree_find(user, name);
 	if (cv_str_eq_c(name, "INBOX")) {
@@ -289,7 +294,7 @@ static int check_rename(struct cv_user *user, struct cv_str from, struct cv_str 
 	}
 	if (is_parent_of(from, to) && !cv_str_eq_c(from, "INBOX"))
 		return cv_err_set_public(err, CV_ERR_INVALID, "A mailbox can't be moved below itself");
-	if (check_name(user, to, err) < 0)
+	if (cv_mailbox_name_ok(user, to, err) < 0)
 		return -1;
 	/* Children's names grow with the new one. */
 	cv_tree_below(user, from, &first, &end);
@@ -321,6 +326,7 @@ int cv_mailbox_rename(struct cv_user *user, struct cv_str from, struct cv_str to
 	struct cv_arena *arena = cv_arena_new("rename", NULL, 0);
 	int ret = -1;
 
+	cv_user_sync_folders(user);
 	from = cv_arena_str(arena, cv_tree_canonical(arena, from));
 	to = cv_arena_str(arena, cv_tree_canonical(arena, to));
 	if (check_rename(user, from, to, err) > 0 && run_hook(user, CV_OP_RENAME, from, to, err) > 0)
@@ -341,7 +347,7 @@ int cv_mailbox_subscribe(struct cv_user *user, struct cv_str name, bool on, stru
 
 	entry.name = cv_arena_str(arena, cv_tree_canonical(arena, name));
 	there = cv_tree_find(user, entry.name);
-	if (on && check_name(user, entry.name, err) < 0)
+	if (on && cv_mailbox_name_ok(user, entry.name, err) < 0)
 		ret = -1;
 	else if ((there != NULL && there->subscribed) == on)
 		ret = on || cv_tree_has(user, entry.name) ? 1 : cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox isn't subscribed");
@@ -360,9 +366,11 @@ int cv_mailbox_subscribe(struct cv_user *user, struct cv_str name, bool on, stru
 
 static int make_one(struct cv_user *user, const struct cv_mailbox_settings *set, struct cv_err *err)
 {
-	struct cv_name *there = cv_tree_find(user, cv_str_c(set->name));
+	struct cv_name *there;
 	uint32_t use;
 
+	cv_user_sync_folders(user); /* a folder that is there may become a mailbox by this alone */
+	there = cv_tree_find(user, cv_str_c(set->name));
 	if (cv_special_use_parse(set->special_use, &use, err) < 0)
 		return -1;
 	if (there != NULL && there->mailbox != NULL) {
@@ -378,8 +386,10 @@ static int make_one(struct cv_user *user, const struct cv_mailbox_settings *set,
 
 int cv_user_make_mailboxes(struct cv_user *user, struct cv_err *err)
 {
-	struct cv_name *inbox = cv_tree_find(user, CV_STR("INBOX"));
+	struct cv_name *inbox;
 
+	cv_user_sync_folders(user);
+	inbox = cv_tree_find(user, CV_STR("INBOX"));
 	if (inbox == NULL || inbox->mailbox == NULL) {
 		if (create(user, CV_STR("INBOX"), 0, err) < 0 || cv_mailbox_subscribe(user, CV_STR("INBOX"), true, err) < 0)
 			return cv_err_context(err, "INBOX");
@@ -389,43 +399,4 @@ int cv_user_make_mailboxes(struct cv_user *user, struct cv_err *err)
 			return -1;
 	}
 	return 1;
-}
-
-/* ---- after damage ----------------------------------------------------------------------------------------------------- */
-
-struct folders {
-	CV_VEC(char *) names; /* owned */
-};
-
-static int note_folder(void *ctx, const struct cv_mailbox_ref *ref)
-{
-	struct folders *folders = ctx;
-	char *name = cv_malloc(ref->name.len + 1);
-
-	memcpy(name, ref->name.ptr, ref->name.len);
-	name[ref->name.len] = '\0';
-	*cv_vec_push(&folders->names) = name;
-	return 1;
-}
-
-int cv_user_adopt_folders(struct cv_user *user, struct cv_err *err)
-{
-	struct folders folders = { 0 };
-	int ret = user->storage->mailbox_list(user->st, note_folder, &folders, err);
-
-	for (size_t i = 0; i < folders.names.count; i++) {
-		struct cv_str name = cv_str_c(folders.names.data[i]);
-		const struct cv_name *there = cv_tree_find(user, name);
-		struct cv_err name_err = { 0 };
-
-		if (ret > 0 && (there == NULL || there->mailbox == NULL)) {
-			if (check_name(user, name, &name_err) < 0)
-				cv_warn(&user->log_ctx, "folder %s has no mailbox: %s", folders.names.data[i], name_err.text);
-			else
-				ret = create(user, name, 0, err);
-		}
-		cv_free(folders.names.data[i]);
-	}
-	cv_vec_free(&folders.names);
-	return ret < 0 ? -1 : 1;
 }

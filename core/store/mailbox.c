@@ -84,8 +84,10 @@ void cv_mailbox_detach(struct cv_mailbox *mailbox)
 int cv_mailbox_get(struct cv_user *user, struct cv_str text, struct cv_mailbox **mailbox_r, struct cv_err *err)
 {
 	struct cv_arena *arena = cv_arena_new("mailbox name", NULL, 0);
-	struct cv_name *name = cv_tree_find(user, cv_tree_canonical(arena, text));
+	struct cv_name *name;
 
+	cv_user_sync_folders(user);
+	name = cv_tree_find(user, cv_tree_canonical(arena, text));
 	cv_arena_free(&arena);
 	*mailbox_r = NULL;
 	if (name == NULL || name->mailbox == NULL)
@@ -212,9 +214,11 @@ int cv_mailbox_get_status(struct cv_mailbox *mailbox, struct cv_mailbox_status *
 		cv_user_flush(mailbox->user);
 	if (mailbox->gone)
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
-	if (cv_user_usable(mailbox->user, err) < 0)
+	if (cv_user_usable(mailbox->user, err) < 0 || cv_mailbox_refresh(mailbox, err) < 0)
 		return -1;
-	if (cv_mailbox_refresh(mailbox, err) < 0 || cv_mailbox_first_unseen(mailbox, &status_r->first_unseen_uid, err) < 0)
+	if (mailbox->gone)
+		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+	if (cv_mailbox_first_unseen(mailbox, &status_r->first_unseen_uid, err) < 0)
 		return -1;
 	status_r->messages = counts->messages;
 	status_r->recent = counts->recent;

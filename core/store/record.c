@@ -196,6 +196,8 @@ static void put_body(struct cv_buf *out, const struct cv_entry *e)
 	case CV_ENTRY_DELETE:
 		put_guid(out, &e->mailbox);
 		cv_put_str(out, e->name);
+		if (e->on)
+			cv_put_u8(out, 1);
 		break;
 	case CV_ENTRY_SUBSCRIBE:
 		cv_put_u8(out, e->on ? 1 : 0);
@@ -266,7 +268,8 @@ static bool take_body(struct cv_reader *r, struct cv_entry *e)
 		ok = cv_take_str(r, NAME_MAX_LEN, &e->name) && cv_take_str(r, NAME_MAX_LEN, &e->new_name);
 		break;
 	case CV_ENTRY_DELETE:
-		ok = take_guid(r, &e->mailbox) && cv_take_str(r, NAME_MAX_LEN, &e->name);
+		ok = take_guid(r, &e->mailbox) && cv_take_str(r, NAME_MAX_LEN, &e->name) &&
+			(cv_reader_left(r) == 0 || (cv_take_u8(r, &on) && on == 1));
 		break;
 	case CV_ENTRY_SUBSCRIBE:
 		ok = cv_take_u8(r, &on) && cv_take_str(r, NAME_MAX_LEN, &e->name);

@@ -31,7 +31,7 @@ struct cv_record_head {
 enum cv_entry_kind {
 	CV_ENTRY_CREATE = 1, /* guid, u32 uidvalidity, u32 special use, str name */
 	CV_ENTRY_RENAME,     /* str from, str to: the name and all below it */
-	CV_ENTRY_DELETE,     /* guid, str name */
+	CV_ENTRY_DELETE,     /* guid, str name; u8 1 when the folder had gone before */
 	CV_ENTRY_SUBSCRIBE,  /* u8 on, str name */
 	CV_ENTRY_ANNOTATE,   /* reserved: guid, str key, str value */
 	CV_ENTRY_APPEND,     /* guid, message */

@@ -130,6 +130,9 @@ struct cv_mailbox {
 	int refs;
 	bool gone;               /* deleted */
 	bool needs_scan;         /* storage has to be looked through before the columns can be trusted */
+	bool take_over;          /* its folder may have messages that no record names yet */
+	bool refreshing, refresh_again; /* refresh.c */
+	int uids_held;           /* messages that have their UIDs in transactions that are not committed */
 	bool rewrite;            /* the snapshot was damaged: a new one is due */
 	bool mending;            /* columns are made a second time to mend the first ones */
 	uint32_t dirty;          /* messages changed since the snapshot in what the journal does not have (cache offsets) */
@@ -228,6 +231,7 @@ struct cv_txn {
 	bool failed;                /* an operation failed: it cannot be committed */
 	struct cv_err failure;
 	bool internal;              /* made by the store itself: no commit hook */
+	bool from_storage;          /* it says what the storage has done already: leaves no work to it */
 	/* once committed */
 	uint64_t seq;
 	struct cv_journal_pos pos;
@@ -269,6 +273,8 @@ struct cv_user {
 	bool state_is_old;              /* there is no good newer state: the older one, if any, is what state_seq tells */
 	bool state_dirty;               /* numbers changed that no record tells */
 	bool adopt_folders;             /* folders that no mailbox has may hold lost ones */
+	bool folders_known, syncing_folders;
+	uint64_t folders_stamp[4];      /* EXTERNAL storage: as of when the folders were last looked through */
 	bool recovering;                /* the user is being opened: no checkpoint begins by itself */
 	uint64_t published_seq;
 	uint64_t generation;            /* counts how often memory was read anew */
@@ -292,7 +298,7 @@ struct cv_user {
 	bool queue_needs_sync, queue_needs_storage_sync;
 	bool broken;                    /* memory and journal may differ and could not be read anew yet: nothing is read or changed until they could */
 	bool rereading;
-	struct cv_timer *flush_timer, *sync_timer, *notify_timer, *usable_timer, *work_timer, *checkpoint_timer, *subscriber_timer;
+	struct cv_timer *flush_timer, *sync_timer, *notify_timer, *usable_timer, *work_timer, *refresh_timer, *checkpoint_timer, *subscriber_timer;
 	bool notify_pending;
 	bool closing;
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
@@ -331,8 +337,8 @@ void cv_tree_free(struct cv_user *user);
 uint32_t cv_user_new_uidvalidity(struct cv_user *user);
 /* INBOX and what settings ask for. */
 CV_MUST_CHECK int cv_user_make_mailboxes(struct cv_user *user, struct cv_err *err);
-/* A mailbox for each folder of the storage that has none: what tells its name was lost. */
-CV_MUST_CHECK int cv_user_adopt_folders(struct cv_user *user, struct cv_err *err);
+/* Can this be a mailbox's name? -1 with a public err. */
+CV_MUST_CHECK int cv_mailbox_name_ok(struct cv_user *user, struct cv_str name, struct cv_err *err);
 static inline struct cv_str cv_name_str(const struct cv_name *name)
 {
 	return cv_str_mem(name->text, name->len);
@@ -479,6 +485,18 @@ CV_MUST_CHECK int cv_mirror_range(struct cv_mailbox *mailbox, struct cv_range ra
 /* While a view is open. */
 void cv_watch_start(struct cv_mailbox *mailbox);
 void cv_watch_stop(struct cv_mailbox *mailbox);
+/* Its folder has another name now. */
+void cv_watch_moved(struct cv_mailbox *mailbox);
+void cv_refresh_init(struct cv_user *user);
+void cv_refresh_deinit(struct cv_user *user);
+
+/* ---- Folders (folders.c) ---------------------------------------------------------------------------------------------- */
+
+/* A mailbox for each folder of the storage that has none, when the user is opened. fresh: there is no journal yet, subscriptions are the storage's;
+   else what told their names was lost. */
+CV_MUST_CHECK int cv_user_adopt_folders(struct cv_user *user, bool fresh, struct cv_err *err);
+/* EXTERNAL storage: names and mailboxes become what folders are there. Cheap when nothing changed; trouble is logged. */
+void cv_user_sync_folders(struct cv_user *user);
 
 /* ---- Hooks and subscribers (subscriber.c) --------------------------------------------------------------------- */
 

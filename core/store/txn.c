@@ -31,6 +31,8 @@ struct cv_op *cv_txn_add(struct cv_txn *txn, enum cv_op_kind kind, struct cv_mai
 	op->mailbox = mailbox;
 	if (mailbox != NULL)
 		cv_mailbox_ref(mailbox);
+	if (kind == CV_OP_TXN_SAVE || kind == CV_OP_TXN_COPY)
+		mailbox->uids_held++;
 	return op;
 }
 
@@ -48,6 +50,8 @@ void cv_txn_free(struct cv_txn *txn)
 	for (size_t i = 0; i < txn->ops.count; i++) {
 		struct cv_op *op = &txn->ops.data[i];
 
+		if (op->kind == CV_OP_TXN_SAVE || op->kind == CV_OP_TXN_COPY)
+			op->mailbox->uids_held--;
 		cv_mailbox_unref(&op->mailbox);
 		cv_mailbox_unref(&op->from);
 		cv_ranges_free(&op->uids);

@@ -203,6 +203,7 @@ static void free_user(struct cv_user *user)
 	cv_commit_deinit(user);
 	cv_work_deinit(user);
 	cv_checkpoint_deinit(user);
+	cv_refresh_deinit(user);
 	cv_tree_free(user);
 	cv_map_free(&user->mailboxes);
 	if (user->st != NULL)
@@ -249,6 +250,7 @@ static struct cv_user *new_user(const struct cv_user_config *config)
 	cv_commit_init(user);
 	cv_work_init(user);
 	cv_checkpoint_init(user);
+	cv_refresh_init(user);
 	return user;
 }
 
@@ -263,10 +265,25 @@ static int run_open_hook(struct cv_user *user, struct cv_err *err)
 	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
 }
 
+/* A mailbox of which nothing but its making is recorded: a crash may have come before its folder was looked through. */
+static void expect_messages(struct cv_user *user)
+{
+	struct cv_str key;
+	size_t pos = 0;
+	void *value;
+
+	while (!user->external && cv_map_next(user->mailboxes, &pos, &key, &value)) {
+		struct cv_mailbox *mailbox = value;
+
+		mailbox->take_over = mailbox->take_over || (mailbox->uidnext == 1 && mailbox->counts.messages == 0);
+	}
+}
+
 static int open_all(struct cv_user *user, const struct cv_user_config *config, struct cv_err *err)
 {
 	struct cv_location location;
 	const char *home;
+	bool fresh;
 
 	if (cv_store_settings_get(config->conf, config->protocol, user->arena, &user->set, &user->mailbox_sets, err) < 0 ||
 		find_location(config, user->set, user->arena, &home, &location, err) < 0)
@@ -283,8 +300,10 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 	cv_subscribers_init(user);
 	if (cv_user_recover(user, err) < 0)
 		return -1;
+	fresh = user->state_seq == 0 && user->journal.seq == 0;
 	cv_work_run(user, true);
-	if (user->adopt_folders && cv_user_adopt_folders(user, err) < 0)
+	expect_messages(user);
+	if ((fresh || user->adopt_folders) && cv_user_adopt_folders(user, fresh, err) < 0)
 		return -1;
 	if (cv_user_make_mailboxes(user, err) < 0)
 		return -1;

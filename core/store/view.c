@@ -146,7 +146,11 @@ int cv_view_open(struct cv_mailbox *mailbox, unsigned opts, struct cv_view **vie
 	if (cv_user_unpublished(user))
 		cv_user_flush(user);
 	/* Loading may find that the storage has to be looked through. */
-	if (cv_mailbox_load(mailbox, err) < 0 || cv_mailbox_refresh(mailbox, err) < 0 || cv_mailbox_load(mailbox, err) < 0)
+	if (cv_mailbox_load(mailbox, err) < 0 || cv_mailbox_refresh(mailbox, err) < 0)
+		return -1;
+	if (mailbox->gone)
+		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+	if (cv_mailbox_load(mailbox, err) < 0)
 		return -1;
 	if (cv_user_unpublished(user))
 		cv_user_flush(user);

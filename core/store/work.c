@@ -58,6 +58,8 @@ int cv_work_rename(struct cv_user *user, struct cv_str from, struct cv_str to, s
 			ret = -1;
 			if (err != NULL)
 				*err = rename_err;
+		} else {
+			cv_watch_moved(moved.data[i]->mailbox);
 		}
 		cv_buf_deinit(&old);
 	}
@@ -73,7 +75,7 @@ static int delete_folder(struct cv_user *user, const struct cv_entry *entry, str
 	if (cv_mailbox_by_guid(user, &entry->mailbox) != NULL)
 		return 1;
 	cv_checkpoint_forget(user, &entry->mailbox);
-	if (!folder_is_free(user, entry->name))
+	if (entry->on || !folder_is_free(user, entry->name)) /* on: what may be there by now is not ours */
 		return 1;
 	memcpy(ref.guid, entry->mailbox.b, sizeof(ref.guid));
 	if (user->storage->mailbox_delete(user->st, &ref, &delete_err) >= 0 || delete_err.code == CV_ERR_NOTFOUND)
@@ -114,6 +116,11 @@ static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const 
 	struct cv_group group;
 
 	if (user->storage->set_flags == NULL)
+		return 1;
+	/* What others did to the files since we looked last is not to be overwritten. */
+	if (cv_mailbox_refresh(mailbox, err) < 0)
+		return -1;
+	if (mailbox->gone)
 		return 1;
 	if (cv_mailbox_load(mailbox, err) < 0)
 		return -1;
@@ -194,31 +201,46 @@ static int do_record(struct cv_user *user, struct cv_buf *buf, struct cv_journal
 	return ret;
 }
 
+/* What is done to the storage must not outlive the record that asks for it. 0: later. */
+static int records_are_durable(struct cv_user *user, bool all, struct cv_err *err)
+{
+	if (!user->journal.unsynced || user->storage_args.fsync == CV_FSYNC_NEVER)
+		return 1;
+	return all || user->loop == NULL ? cv_journal_sync(&user->journal, err) : 0;
+}
+
 void cv_work_run(struct cv_user *user, bool all)
 {
 	struct cv_err err = { 0 };
 	struct cv_buf buf;
 	uint64_t start;
+	size_t done = user->work_done;
 	int ret = 1;
 
 	if (user->work_running || user->work.count == 0)
 		return;
 	start = cv_time_mono_ms();
 	user->work_running = true;
+	ret = records_are_durable(user, all, &err);
 	cv_buf_init(&buf, READ_MAX);
 	while (ret > 0 && user->work_done < user->work.count) {
-		const struct cv_behind *work = &user->work.data[user->work_done];
+		const struct cv_behind work = user->work.data[user->work_done]; /* more may come meanwhile */
 
 		if (!all && user->loop != NULL && cv_time_mono_ms() - start > 20)
 			break;
-		ret = do_record(user, &buf, work->pos, &err);
-		if (ret > 0) {
-			user->work_seq = work->seq;
+		ret = do_record(user, &buf, work.pos, &err);
+		if (ret > 0)
 			user->work_done++;
-			user->state_dirty = true;
-		}
 	}
 	cv_buf_deinit(&buf);
+	if (user->work_done > done && user->external && user->storage->settle != NULL && user->storage_args.fsync != CV_FSYNC_NEVER &&
+		user->storage->settle(user->st, &err) < 0) {
+		user->work_done = done; /* again */
+		ret = -1;
+	} else if (user->work_done > done) {
+		user->work_seq = user->work.data[user->work_done - 1].seq;
+		user->state_dirty = true;
+	}
 	user->work_running = false;
 	user->work_failed = ret < 0;
 	if (ret < 0)

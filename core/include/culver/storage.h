@@ -25,6 +25,7 @@ struct cv_mailbox_ref {
 	struct cv_str name;
 	uint8_t guid[16];
 	uint32_t uidvalidity;
+	uint32_t uidnext;        /* mailbox_list: lowest UID that was never given out as far as the format knows; 0: it does not, and elsewhere */
 };
 
 /* Where a message's octets are: the driver's own text (file name, number), at most CV_STORAGE_REF_MAX octets, kept in the journal. */
@@ -125,6 +126,16 @@ struct cv_storage {
 	   gives the UIDs even when the journal is lost. A derived copy: it need not be durable. May be NULL. */
 	int (*assigned)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_found *found, size_t count, struct cv_err *err);
 
+	/* EXTERNAL: a stamp that differs when mailbox_list would tell something else. 0 when there is no cheap one. May be NULL: none. */
+	int (*folders_stamp)(void *st, uint64_t stamp_r[4], struct cv_err *err);
+	/* EXTERNAL: 1 when set_flags has a place for this keyword and scan tells it again, 0 when not (the journal alone has it then). NULL: for all. */
+	int (*keeps_keyword)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str keyword, struct cv_err *err);
+	/* fn for each mailbox name (as in cv_mailbox_ref) that the format's own list has as subscribed; asked once, when there is no journal yet. NULL: there
+	   is no such list. */
+	int (*subscriptions)(void *st, int (*fn)(void *ctx, struct cv_str name), void *ctx, struct cv_err *err);
+	/* EXTERNAL: what remove and set_flags did since the last call is durable on return. Until then it may be undone by a power cut, and the core will
+	   ask for it again. NULL: it need not be. */
+	int (*settle)(void *st, struct cv_err *err);
 	/* What was written to a save so far, for hooks that look at a message before it is kept. blob_r->fd is the caller's to close. NULL: it can't be read. */
 	int (*save_read)(void *save, struct cv_storage_blob *blob_r, struct cv_err *err);
 

@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "modules/storage/maildir/maildir-private.h"
+#include <culver/log.h>
 #include <culver/time.h>
 
 #include <fcntl.h>
@@ -32,8 +33,33 @@ bool maildir_stamp_recent(const struct maildir_stamp *stamp)
 	return age < tick && age > -tick; /* a time in the future is another clock's: it says nothing */
 }
 
+int maildir_box_settle(struct maildir_box *box, struct cv_err *err)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (box->unsettled[i] && maildir_sync_dir(box->st, box->dirs[i].fd, err) < 0)
+			return -1;
+		box->unsettled[i] = false;
+	}
+	return 1;
+}
+
+int maildir_settle(void *st_p, struct cv_err *err)
+{
+	struct maildir *st = st_p;
+
+	for (size_t i = 0; i < CV_COUNT_OF(st->boxes); i++) {
+		if (st->boxes[i] != NULL && maildir_box_settle(st->boxes[i], err) < 0)
+			return -1;
+	}
+	return 1;
+}
+
 static void free_box(struct maildir_box *box)
 {
+	struct cv_err err = { 0 };
+
+	if (maildir_box_settle(box, &err) < 0)
+		cv_warn(NULL, "changes in %s may be undone by a power cut: %s", cv_log_clean(cv_str_c(box->path)), err.text);
 	maildir_uidlist_flush(box);
 	maildir_todo_free(box);
 	cv_vec_free(&box->todo);

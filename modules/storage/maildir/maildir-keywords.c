@@ -139,6 +139,8 @@ static int write_file(struct maildir_box *box, struct cv_err *err)
 		ret = cv_file_sync(fd, false, err);
 	if (ret > 0)
 		ret = cv_file_rename(dir, temp, dir, MAILDIR_KEYWORDS, true, err);
+	if (ret > 0)
+		ret = maildir_sync_dir(box->st, dir, err);
 	if (ret > 0 && cv_file_fstat(fd, &st, err) > 0)
 		set_file(&box->keywords, &st);
 	cv_file_close(&fd);
@@ -195,4 +197,17 @@ void maildir_keywords_names(const struct maildir_box *box, const struct maildir_
 	if (info->passed && !forwarded)
 		names[count++] = FORWARDED;
 	names[count] = NULL;
+}
+
+int maildir_keeps_keyword(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str keyword, struct cv_err *err)
+{
+	struct maildir_box *box;
+	char name[256];
+
+	if (!name_ok(keyword))
+		return 0;
+	if (maildir_box(st, mailbox, &box, err) < 0 || maildir_keywords_load(box, err) < 0)
+		return -1;
+	(void)snprintf(name, sizeof(name), "%.*s", CV_STR_ARG(keyword));
+	return letter_of(&box->keywords, name) >= 0 || cv_str_caseeq_c(keyword, FORWARDED);
 }

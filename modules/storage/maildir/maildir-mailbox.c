@@ -4,6 +4,7 @@
 
 #include "modules/storage/maildir/maildir-private.h"
 #include <culver/log.h>
+#include <culver/time.h>
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 
 #define FOLDER_FILE "maildirfolder"
 #define DEPTH_MAX 100
+#define UNFINISHED_SEC 60
 
 /* What belongs to a mailbox when its directory holds other mailboxes too (LAYOUT=fs). */
 static const char *const own_names[] = { "cur", "new", "tmp", FOLDER_FILE, MAILDIR_UIDLIST, MAILDIR_KEYWORDS };
@@ -229,6 +231,7 @@ static void take_header(struct maildir *st, const char *path, struct cv_mailbox_
 	}
 	if (cv_file_open(top, path, O_RDONLY | O_DIRECTORY, 0, &dir, &ignored) > 0 && maildir_uidlist_header(dir, &list, &ignored) > 0) {
 		ref->uidvalidity = list.uidvalidity;
+		ref->uidnext = list.next_uid;
 		memcpy(ref->guid, list.guid, sizeof(ref->guid));
 	}
 	cv_file_close(&dir);
@@ -386,6 +389,16 @@ static int walk_one(void *ctx, const char *name, unsigned char type, struct cv_e
 	return 1;
 }
 
+/* A folder that has no cur, new or tmp yet gets them soon, which leaves no trace in the directory above. */
+static void note_unfinished(struct maildir *st, const char *path)
+{
+	struct cv_err ignored = { 0 };
+	struct stat there;
+
+	if (cv_file_stat(st->root, path, &there, &ignored) > 0 && (int64_t)there.st_mtime + UNFINISHED_SEC > cv_time_now_sec())
+		st->unfinished_until = CV_MAX(st->unfinished_until, (int64_t)there.st_mtime + UNFINISHED_SEC);
+}
+
 static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx,
 	struct cv_err *err)
 {
@@ -401,6 +414,8 @@ static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, cons
 		cv_warn(NULL, "folder %s is passed over: %s", cv_log_clean(cv_str_c(full)), err->text);
 		*err = (struct cv_err){ 0 };
 		ret = 0;
+	} else if (ret == 0 && strcmp(full, ".") != 0) {
+		note_unfinished(walk->st, full);
 	}
 	if (ret > 0) {
 		take_header(walk->st, full, &ref);
@@ -445,4 +460,23 @@ int maildir_mailbox_list(void *st_p, int (*fn)(void *ctx, const struct cv_mailbo
 		cv_free(walk.todo.data[i].path);
 	cv_vec_free(&walk.todo);
 	return ret;
+}
+
+int maildir_folders_stamp(void *st_p, uint64_t stamp_r[4], struct cv_err *err)
+{
+	struct maildir *st = st_p;
+	struct maildir_stamp stamp;
+	struct stat root;
+
+	if (st->fs)
+		return 0; /* any directory of the tree may have changed */
+	if (cv_file_fstat(st->root, &root, err) < 0)
+		return -1;
+	stamp = maildir_stamp_of(&root);
+	stamp_r[0] = (uint64_t)stamp.mtime_ns;
+	stamp_r[1] = stamp.inode;
+	stamp_r[2] = 0;
+	/* Within the clock's tick, and while a folder is being made, no two stamps are the same. */
+	stamp_r[3] = maildir_stamp_recent(&stamp) || st->unfinished_until > cv_time_now_sec() ? ++st->unique_count | (uint64_t)1 << 63 : 0;
+	return 1;
 }

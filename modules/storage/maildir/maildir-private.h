@@ -139,6 +139,7 @@ struct maildir_box {
 	struct maildir_keywords keywords;
 	uint64_t used;
 	bool list_warned;
+	bool unsettled[2];   /* by enum maildir_where: removed or renamed in, and not synced since */
 };
 
 /* A message that was finished and is not recorded yet. */
@@ -183,6 +184,7 @@ struct maildir {
 	struct cv_timer *watch_timer, *flush_timer;
 	bool polling;        /* inotify does not work: the timer looks */
 	bool watch_timer_set, watch_running;
+	int64_t unfinished_until; /* seconds since 1970: a folder that is no mailbox yet may become one */
 };
 
 /* ---- Names of mailboxes (maildir-name.c) ------------------------------------------------------------------------ */
@@ -321,6 +323,11 @@ int maildir_sweep(void *st, struct cv_err *err);
 /* A directory and all in it; links are removed, not followed. */
 CV_MUST_CHECK int maildir_remove_tree(int dir, const char *name, struct cv_err *err);
 /* maildir-save.c */
+int maildir_settle(void *st, struct cv_err *err);
+/* Sync what is unsettled. */
+CV_MUST_CHECK int maildir_box_settle(struct maildir_box *box, struct cv_err *err);
+int maildir_folders_stamp(void *st, uint64_t stamp_r[4], struct cv_err *err);
+int maildir_keeps_keyword(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str keyword, struct cv_err *err);
 int maildir_save_begin(void *st, const struct cv_mailbox_ref *mailbox, uint64_t size_hint, void **save_r, struct cv_err *err);
 int maildir_save_write(void *save, struct cv_str data, struct cv_err *err);
 int maildir_save_finish(void *save, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);

@@ -108,6 +108,7 @@ static int remove_found(void *ctx, int dir, const struct maildir_file *file, str
 		return cv_err_set(err, CV_ERR_NOTFOUND, "no such file");
 	if (ret > 0)
 		maildir_removed(box, cv_str_c(file->name));
+	box->unsettled[file->where] = true;
 	return ret;
 }
 
@@ -182,6 +183,7 @@ static int rename_found(void *ctx, int dir, const struct maildir_file *file, str
 	maildir_own_end(box, MAILDIR_CUR, &before[MAILDIR_CUR]);
 	if (ret > 0)
 		maildir_moved(box, cv_buf_str(renaming->name), to, false);
+	box->unsettled[file->where] = box->unsettled[to] = true;
 	return ret;
 }
 

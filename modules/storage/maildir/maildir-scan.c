@@ -31,6 +31,7 @@ int maildir_empty_new(struct maildir_box *box, struct cv_err *err)
 		(void)maildir_name_make(&name, maildir_entry_name(entry), &info, false);
 		if (maildir_move(box->dirs[MAILDIR_NEW].fd, entry->name, box->dirs[MAILDIR_CUR].fd, name.data, &move_err) > 0) {
 			maildir_moved(box, cv_buf_str(&name), MAILDIR_CUR, false);
+			box->unsettled[MAILDIR_NEW] = box->unsettled[MAILDIR_CUR] = true; /* a removal must not leave it behind in new/ */
 		} else if (move_err.code != CV_ERR_NOTFOUND && move_err.code != CV_ERR_EXISTS) {
 			/* Read-only or full: it is as good in new/. */
 			cv_warn(NULL, "messages of %s stay in new/: %s", cv_log_clean(cv_str_c(box->path)), move_err.text);

@@ -2,6 +2,7 @@
    maildir: the storage module for Maildir++. */
 #include <config.h>
 
+#include "modules/lib/dovecot/subscriptions.h"
 #include "modules/storage/maildir/maildir-private.h"
 #include <culver/loop.h>
 
@@ -112,6 +113,13 @@ static int maildir_open(const struct cv_storage_args *args, bool may_create, voi
 	return 1;
 }
 
+static int maildir_subscriptions(void *st_p, int (*fn)(void *ctx, struct cv_str name), void *ctx, struct cv_err *err)
+{
+	const struct maildir *st = st_p;
+
+	return cv_dovecot_subscriptions(st->args->control_root, st->fs ? '/' : '.', fn, ctx, err);
+}
+
 static const struct cv_storage maildir_storage = {
 	.name = "maildir",
 	.opts = CV_STORAGE_EXTERNAL | CV_STORAGE_OWN_UIDS,
@@ -140,6 +148,10 @@ static const struct cv_storage maildir_storage = {
 	.sweep = maildir_sweep,
 	.ref_key = maildir_ref_key,
 	.assigned = maildir_assigned,
+	.settle = maildir_settle,
+	.folders_stamp = maildir_folders_stamp,
+	.keeps_keyword = maildir_keeps_keyword,
+	.subscriptions = maildir_subscriptions,
 };
 
 static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)

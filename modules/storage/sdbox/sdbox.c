@@ -2,6 +2,7 @@
    sdbox: the storage module for Dovecot's single-dbox files. */
 #include <config.h>
 
+#include "modules/lib/dovecot/subscriptions.h"
 #include "modules/storage/sdbox/sdbox-private.h"
 
 #include <fcntl.h>
@@ -57,6 +58,13 @@ static int sdbox_open(const struct cv_storage_args *args, bool may_create, void 
 	return 1;
 }
 
+static int sdbox_subscriptions(void *st_p, int (*fn)(void *ctx, struct cv_str name), void *ctx, struct cv_err *err)
+{
+	const struct sdbox *st = st_p;
+
+	return cv_dovecot_subscriptions(st->args->control_root, '/', fn, ctx, err);
+}
+
 static const struct cv_storage sdbox_storage = {
 	.name = "sdbox",
 	.opts = CV_STORAGE_OWN_UIDS,
@@ -79,6 +87,7 @@ static const struct cv_storage sdbox_storage = {
 	.copy = sdbox_copy,
 	.scan = sdbox_scan,
 	.sweep = sdbox_sweep,
+	.subscriptions = sdbox_subscriptions,
 };
 
 static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
