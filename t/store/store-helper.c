@@ -70,6 +70,8 @@ static void make_registry(struct store *s)
 	the_hooks = s->add_hooks;
 	s->registry = cv_registry_new();
 	assert_ok(cv_module_add_static(s->registry, &sdbox_LTX_cv_module, &err));
+	if (s->module != NULL)
+		assert_ok(cv_module_add_static(s->registry, s->module, &err));
 	assert_ok(cv_module_add_static(s->registry, &hooks_module, &err));
 	assert_ok(cv_modules_load(s->registry, CV_ROLE_WORKER, &err));
 }

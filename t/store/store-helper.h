@@ -16,6 +16,7 @@ struct store {
 	const char *location; /* mail_location; made from driver and dir when NULL */
 	struct cv_loop *loop;
 	const struct cv_conf *conf;
+	const struct cv_module *module; /* another storage module than sdbox, or NULL */
 	void (*add_hooks)(struct cv_registry *reg); /* called in the load of a test module */
 };
 
