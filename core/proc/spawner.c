@@ -19,6 +19,8 @@
 /* Descriptors kept back for channels, the log, the library, and messages on their way from each front. */
 #define FDS_RESERVED 128
 #define NOISE_MS 60000
+/* Of one user at a time: their descriptors would pile up behind a worker that hangs in its storage. */
+#define JOBS_MAX 256u
 #define WAITING_MAX 10000 /* questions to auth at a time: beyond this the server is in trouble */
 
 /* ---- Requests ---------------------------------------------------------------------------------------------------------- */
@@ -78,6 +80,7 @@ static void put_err(struct cv_buf *out, const struct cv_err *err)
 /* Answer with an error and forget. */
 static void request_fail(struct request *r, const struct cv_err *err)
 {
+	struct cv_err temporary;
 	struct cv_buf out;
 
 	cv_buf_init(&out, 4096);
@@ -87,6 +90,12 @@ static void request_fail(struct request *r, const struct cv_err *err)
 		send_front(r->front, CV_MSG_SESSION_FAIL, r->front_id, &out);
 		break;
 	case REQUEST_JOB:
+		/* A bound of the server's is no fault of the delivery: it must come again, not bounce. */
+		if (err->code == CV_ERR_LIMIT) {
+			temporary = *err;
+			temporary.code = CV_ERR_UNAVAILABLE;
+			err = &temporary;
+		}
 		put_err(&out, err);
 		cv_put_str(&out, CV_STR(""));
 		send_front(r->front, CV_MSG_JOB_REPLY, r->front_id, &out);
@@ -228,6 +237,13 @@ static int check_limits(const struct worker *w, const struct request *r, struct 
 	uint64_t per_address = gen->core->mail_max_userip_connections, per_user = w->sp->session_limit, waiting = 0;
 	struct cv_node *node, *next;
 
+	if (r->kind == REQUEST_JOB) {
+		size_t jobs = cv_map_count(w->jobs);
+		cv_list_foreach(&w->waiting, node, next)
+			jobs += cv_container(node, struct request, node)->kind == REQUEST_JOB;
+		if (jobs >= JOBS_MAX)
+			return cv_err_set(err, CV_ERR_LIMIT, "%zu deliveries to this user are waiting for the worker (pid %ld)", jobs, (long)w->pid);
+	}
 	if (r->kind != REQUEST_SESSION)
 		return 0;
 	/* [protocol X] may say otherwise. */

@@ -304,6 +304,7 @@ class Sessions(unittest.TestCase):
             with s.client() as c:
                 self.assertTrue(c.login("bob").startswith("NO"))
                 s.wait_log("bob: all 1 workers are in use .default_process_limit")
+                self.assertEqual(s.deliver("bob", "x"), "NO temp")
                 self.assertEqual(a.cmd("QUIT"), "OK bye")
                 # A worker with nothing to do makes room.
                 wait_until("room", lambda: c.login("bob").startswith("OK"))
@@ -394,6 +395,26 @@ class Jobs(unittest.TestCase):
             self.assertEqual(s.deliver("alice", "hello"), "OK 5 octets for payload")
             self.assertEqual(s.deliver("nobody-knows", "hello"), "NO user")
             self.assertEqual(s.deliver("alice", "refuse"), "NO perm")
+
+    def test_jobs_behind_a_worker_that_hangs_are_bounded(self):
+        with Server() as s, s.session() as c:
+            worker = int(c.whoami()["pid"])
+            os.kill(worker, signal.SIGSTOP)
+            held = []
+            try:
+                for _ in range(256):
+                    d = Client(0, path=s.drop, timeout=30)
+                    d.send("DELIVER alice x")
+                    held.append(d)
+                # The last of them has been asked for when this one is.
+                wait_until("a refusal", lambda: s.deliver("alice", "x") == "NO temp")
+                self.assertEqual(s.deliver("bob", "x"), "OK 1 octets for payload")
+            finally:
+                os.kill(worker, signal.SIGCONT)
+            for d in held:
+                self.assertEqual(d.line(), "OK 1 octets for payload")
+                d.close()
+            self.assertEqual(s.deliver("alice", "x"), "OK 1 octets for payload")
 
     def test_a_crash_in_a_job_is_temporary_and_others_go_on(self):
         # A sanitized server would end otherwise: with a report.
