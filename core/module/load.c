@@ -57,11 +57,11 @@ static int visit(struct loader *l, size_t index)
 		return name_cycle(l, index);
 	l->marks[index] = MARK_OPEN;
 	l->path[l->depth++] = index;
-	for (size_t i = 0; m->requires != NULL && m->requires[i] != NULL; i++) {
-		const struct opened_module *needed = cv_module_find(reg, m->requires[i]);
+	for (size_t i = 0; m->needs != NULL && m->needs[i] != NULL; i++) {
+		const struct opened_module *needed = cv_module_find(reg, m->needs[i]);
 		if (needed == NULL)
 			return cv_err_set(l->err, CV_ERR_NOTFOUND, "module %s requires %s, which is not there: install it, or do without %s", m->name,
-				m->requires[i], m->name);
+				m->needs[i], m->name);
 		if (visit(l, (size_t)(needed - reg->modules.data)) < 0)
 			return -1;
 	}

@@ -197,7 +197,7 @@ int cv_module_open(struct cv_registry *reg, const char *dir, const char *name, s
 		return -1;
 	/* What it requires, and what that requires: the list grows while it is read. */
 	for (size_t i = first; i < reg->modules.count; i++) {
-		const char *const *requires = reg->modules.data[i].module->requires;
+		const char *const *requires = reg->modules.data[i].module->needs;
 		for (size_t j = 0; requires != NULL && requires[j] != NULL; j++)
 			if (cv_module_find(reg, requires[j]) == NULL && open_one(reg, dir, requires[j], err) < 0)
 				return cv_err_context(err, "module %s requires %s", reg->modules.data[i].module->name, requires[j]);

@@ -58,10 +58,10 @@ struct cv_userdb_settings {
 	unsigned auth_verbose;
 };
 
-CV_EXPORT extern const struct cv_settings_table cv_auth_settings_table;
-CV_EXPORT extern const struct cv_settings_table cv_passdb_settings_table;
-CV_EXPORT extern const struct cv_settings_table cv_userdb_settings_table;
+CV_EXPORT_DATA const struct cv_settings_table cv_auth_settings_table;
+CV_EXPORT_DATA const struct cv_settings_table cv_passdb_settings_table;
+CV_EXPORT_DATA const struct cv_settings_table cv_userdb_settings_table;
 /* All three, ended by NULL. */
-CV_EXPORT extern const struct cv_settings_table *const cv_auth_settings_tables[];
+CV_EXPORT_DATA const struct cv_settings_table *const cv_auth_settings_tables[];
 
 #endif

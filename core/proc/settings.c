@@ -262,10 +262,10 @@ static int want(const struct cv_registry *reg, struct cv_map *wanted, const stru
 		} value = { .in = m };
 		if (cv_map_set(wanted, cv_str_c(m->name), value.out) != NULL)
 			continue;
-		for (size_t i = 0; m->requires != NULL && m->requires[i] != NULL; i++) {
-			const struct cv_module *needed = find_module(reg, cv_str_c(m->requires[i]));
+		for (size_t i = 0; m->needs != NULL && m->needs[i] != NULL; i++) {
+			const struct cv_module *needed = find_module(reg, cv_str_c(m->needs[i]));
 			if (needed == NULL) {
-				result = cv_err_set(err, CV_ERR_INVALID, "module %s needs module %s, which could not be opened", m->name, m->requires[i]);
+				result = cv_err_set(err, CV_ERR_INVALID, "module %s needs module %s, which could not be opened", m->name, m->needs[i]);
 				break;
 			}
 			*cv_vec_push(&todo) = needed;

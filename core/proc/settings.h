@@ -57,7 +57,7 @@ struct cv_ssl_settings {
 	bool ssl_require_crl;
 	const char *ssl_cert_username_field;
 };
-CV_EXPORT extern const char *const cv_ssl_protocols[];
+CV_EXPORT_DATA const char *const cv_ssl_protocols[];
 
 /* [listener NAME] */
 struct cv_listener_settings {
@@ -79,10 +79,10 @@ struct cv_service_settings {
 	uint64_t idle_kill; /* ms */
 };
 
-CV_EXPORT extern const struct cv_settings_table cv_core_settings_table;
-CV_EXPORT extern const struct cv_settings_table cv_ssl_settings_table;
-CV_EXPORT extern const struct cv_settings_table cv_listener_settings_table;
-CV_EXPORT extern const struct cv_settings_table cv_service_settings_table;
+CV_EXPORT_DATA const struct cv_settings_table cv_core_settings_table;
+CV_EXPORT_DATA const struct cv_settings_table cv_ssl_settings_table;
+CV_EXPORT_DATA const struct cv_settings_table cv_listener_settings_table;
+CV_EXPORT_DATA const struct cv_settings_table cv_service_settings_table;
 
 /* All tables: the server's own ones (these, those of login and of the auth role) and those of the modules that are open in reg. The array is in arena. */
 CV_EXPORT const struct cv_settings_table *const *cv_server_tables(const struct cv_registry *reg, struct cv_arena *arena, size_t *count_r);

@@ -31,7 +31,7 @@ struct cv_worker_entry {
 	/* The worker's life; its exit status. */
 	int (*run)(const struct cv_worker_args *args);
 };
-CV_EXPORT extern const struct cv_worker_entry cv_worker_entry;
+CV_EXPORT_DATA const struct cv_worker_entry cv_worker_entry;
 
 /* culverd --role=worker: a worker that was not forked from the spawner's image (worker_exec). Descriptors 3 to 5 are its channel, what the spawner knows of the user,
    and the settings. The exit status. */

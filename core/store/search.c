@@ -138,9 +138,9 @@ static void find_candidates(struct cv_mailsearch *search)
 
 	if (count == 0)
 		return;
-	if (search->root->kind == CV_MAILSEARCH_AND && !search->root->not) {
+	if (search->root->kind == CV_MAILSEARCH_AND && !search->root->negated) {
 		for (const struct cv_mailsearch_key *key = search->root->child; key != NULL && set == NULL; key = key->next)
-			if ((key->kind == CV_MAILSEARCH_SEQ || key->kind == CV_MAILSEARCH_UID) && !key->not)
+			if ((key->kind == CV_MAILSEARCH_SEQ || key->kind == CV_MAILSEARCH_UID) && !key->negated)
 				set = key;
 	}
 	if (set == NULL) {
@@ -311,7 +311,7 @@ static enum answer evaluate(const struct cv_mailsearch *search, const struct cv_
 	} else {
 		result = answer_from_row(search, key);
 	}
-	return key->not ? (enum answer)(-(int)result) : result;
+	return key->negated ? (enum answer)(-(int)result) : result;
 }
 
 static void forget_answers(struct cv_mailsearch *search)

@@ -134,7 +134,7 @@ MODULE(IDENT) = {
 #else
 	.roles = CV_ROLE_WORKER | CV_ROLE_TOOL,
 #endif
-	.requires = needed,
+	.needs = needed,
 	.load = load,
 	.unload = at_unload,
 };

@@ -312,16 +312,16 @@ static int twice_provide(struct cv_registry *reg, struct cv_err *err)
 
 static const char *const needs_zeta[] = { "zeta", NULL };
 static const char *const needs_itself[] = { "itself", NULL };
-STATIC_MODULE(zeta, "zeta", .requires = NULL);
-STATIC_MODULE(alpha, "alpha", .requires = needs_zeta);
-STATIC_MODULE(twice, "twice", .requires = needs_zeta);
+STATIC_MODULE(zeta, "zeta", .needs = NULL);
+STATIC_MODULE(alpha, "alpha", .needs = needs_zeta);
+STATIC_MODULE(twice, "twice", .needs = needs_zeta);
 static int itself_provide(struct cv_registry *reg, struct cv_err *err)
 {
 	(void)reg;
 	(void)err;
 	return 0;
 }
-STATIC_MODULE(itself, "itself", .requires = needs_itself);
+STATIC_MODULE(itself, "itself", .needs = needs_itself);
 
 static void add(struct fixture *f, const struct cv_module *module)
 {

@@ -8,7 +8,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* CV_EXPORT stands before a function that is exported, CV_EXPORT_DATA before an object. A module in C++ sees them as C does. */
+#ifdef __cplusplus
+#define CV_EXPORT extern "C" __attribute__((visibility("default")))
+#define CV_EXPORT_DATA CV_EXPORT
+#else
 #define CV_EXPORT __attribute__((visibility("default")))
+#define CV_EXPORT_DATA CV_EXPORT extern
+#endif
 #define CV_MUST_CHECK __attribute__((warn_unused_result))
 #define CV_PRINTF(fmt, first) __attribute__((format(printf, fmt, first)))
 #define CV_NORETURN __attribute__((noreturn))

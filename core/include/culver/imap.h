@@ -86,7 +86,7 @@ static inline bool cv_imap_arg_astring(const struct cv_imap_arg *arg, struct cv_
 static inline bool cv_imap_arg_nstring(const struct cv_imap_arg *arg, struct cv_str *s_r)
 {
 	if (cv_imap_arg_is(arg, "NIL")) {
-		*s_r = (struct cv_str){ NULL, 0 };
+		*s_r = cv_str_c(NULL);
 		return true;
 	}
 	return cv_imap_arg_string(arg, s_r);

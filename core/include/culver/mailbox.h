@@ -45,7 +45,7 @@ CV_EXPORT void cv_ranges_append(const struct cv_ranges *set, struct cv_buf *out)
 /* ---- Settings -------------------------------------------------------------------------------------- */
 
 /* The mail store's tables (mail_location, mail_fsync, [mailbox NAME] …): NULL-terminated, for cv_conf_load. In libculver. */
-CV_EXPORT extern const struct cv_settings_table *const cv_mail_settings_tables[];
+CV_EXPORT_DATA const struct cv_settings_table *const cv_mail_settings_tables[];
 
 /* ---- User ------------------------------------------------------------------------------------------ */
 

@@ -41,7 +41,7 @@ enum cv_mailsearch_kind {
 /* One key. Made by the caller, in an arena; the evaluation keeps its own notes in it. */
 struct cv_mailsearch_key {
 	enum cv_mailsearch_kind kind;
-	bool not;                 /* the opposite */
+	bool negated;             /* the opposite */
 	struct cv_mailsearch_key *child, *next;
 	struct cv_ranges set;
 	uint16_t flags;

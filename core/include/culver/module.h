@@ -37,7 +37,7 @@ struct cv_module {
 	const char *version;
 	enum cv_module_kind kind;
 	unsigned roles;              /* enum cv_role bits */
-	const char *const *requires; /* names of modules loaded before; NULL-terminated or NULL */
+	const char *const *needs;    /* names of modules loaded before; NULL-terminated or NULL */
 	const struct cv_settings_table *const *settings; /* NULL-terminated or NULL; read in every role, master and tool included */
 	/* Looks at the settings (already typed) before anything starts; runs in the master. May be NULL. */
 	int (*check)(const struct cv_conf *conf, struct cv_err *err);
@@ -49,7 +49,7 @@ struct cv_module {
 
 /* CV_MODULE(ident) = { .kind = …, … }; ident is the module's name with underscores for dashes. */
 #define CV_MODULE(ident)                                                                                      \
-	CV_EXPORT extern const struct cv_module ident##_LTX_cv_module;                                        \
+	CV_EXPORT_DATA const struct cv_module ident##_LTX_cv_module;                                         \
 	const struct cv_module ident##_LTX_cv_module
 /* The members that identify; put first in the initialiser. */
 #define CV_MODULE_ABI                                                                                         \
@@ -109,7 +109,7 @@ CV_EXPORT struct cv_registry *cv_registry_new(void);
 CV_EXPORT void cv_registry_free(struct cv_registry **reg); /* unloads modules in reverse */
 CV_EXPORT void cv_registry_set_conf(struct cv_registry *reg, const struct cv_conf *conf);
 /* Open NAME.so in dir (absolute): owner root or the invoking user, not writable by others (file and directory), symbol, magic, ABI,
-   name; then, in the same way, what it requires. Does not call load. Already open: fine. err says what was found, what was wanted, and what to do. */
+   name; then, in the same way, what it needs. Does not call load. Already open: fine. err says what was found, what was wanted, and what to do. */
 CV_EXPORT CV_MUST_CHECK int cv_module_open(struct cv_registry *reg, const char *dir, const char *name, struct cv_err *err);
 /* All that are open and allowed in role: required ones first, then load. Then the hooks are ordered and frozen. */
 CV_EXPORT CV_MUST_CHECK int cv_modules_load(struct cv_registry *reg, enum cv_role role, struct cv_err *err);

@@ -59,7 +59,7 @@ struct cv_login_settings {
 	uint64_t login_idle_timeout; /* ms without an octet before login */
 	uint64_t login_max_connections_per_ip; /* 0: no limit */
 };
-CV_EXPORT extern const struct cv_settings_table cv_login_settings_table;
+CV_EXPORT_DATA const struct cv_settings_table cv_login_settings_table;
 
 struct cv_login_protocol {
 	const char *name;                       /* "imap": must be named in `protocols` */

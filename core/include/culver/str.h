@@ -15,8 +15,12 @@ struct cv_str {
 };
 
 /* A view of a string literal. */
-#define CV_STR(literal) ((struct cv_str){ .ptr = "" literal "", .len = sizeof(literal) - 1 })
-#define CV_STR_INIT(literal) { .ptr = "" literal "", .len = sizeof(literal) - 1 }
+#define CV_STR_INIT(literal) { "" literal "", sizeof(literal) - 1 }
+#ifdef __cplusplus
+#define CV_STR(literal) (cv_str CV_STR_INIT(literal))
+#else
+#define CV_STR(literal) ((struct cv_str)CV_STR_INIT(literal))
+#endif
 /* For printf("%.*s"): only for text known to be clean; for log lines see cv_log. */
 #define CV_STR_ARG(s) ((int)((s).len > INT32_MAX ? INT32_MAX : (s).len)), ((s).ptr ? (s).ptr : "")
 

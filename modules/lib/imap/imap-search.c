@@ -273,7 +273,7 @@ static int new_argument(struct parse *parse, const struct key_word *word, const 
 	key->child = new_key(parse, CV_MAILSEARCH_RECENT);
 	key->child->next = new_key(parse, CV_MAILSEARCH_FLAGS);
 	key->child->next->flags = CV_FLAG_SEEN;
-	key->child->next->not = true;
+	key->child->next->negated = true;
 	return 0;
 }
 
@@ -368,7 +368,7 @@ static int parse_word(struct parse *parse, const struct cv_imap_arg **arg, struc
 		if (!cv_imap_arg_is(*arg, words[i].name))
 			continue;
 		*key_r = new_key(parse, words[i].kind);
-		(*key_r)->not = words[i].not;
+		(*key_r)->negated = words[i].not;
 		*arg = (*arg)->next;
 		return words[i].parse(parse, &words[i], arg, *key_r);
 	}
