@@ -2,11 +2,21 @@
    Settings: the manual page culver.ini(5), made from the tables. */
 #include "core/conf/conf-private.h"
 
-/* Text for mdoc: a backslash and a leading control character are escaped, quotes survive as macro arguments. */
-static void put_text(struct cv_buf *out, const char *text)
+#define LINE 64 /* where a line of running text may end */
+
+void cv_mdoc_text(struct cv_buf *out, const char *text)
 {
 	bool line_start = true;
-	for (const char *p = text; *p != '\0'; p++) {
+	size_t column = 0;
+	for (const char *p = text; *p != '\0'; p++, column++) {
+		/* The formatter sets the space behind a sentence only when the line ends there. */
+		bool sentence = *p == ' ' && p > text && strchr(".!?", p[-1]) != NULL && p[1] >= 'A' && p[1] <= 'Z';
+		if (*p == '\n' || (*p == ' ' && p[1] != ' ' && p[1] != '\0' && !line_start && (sentence || column > LINE))) {
+			cv_buf_append_char(out, '\n');
+			line_start = true;
+			column = 0;
+			continue;
+		}
 		if (line_start && (*p == '.' || *p == '\''))
 			cv_buf_append_c(out, "\\&");
 		if (*p == '\\')
@@ -17,12 +27,29 @@ static void put_text(struct cv_buf *out, const char *text)
 			cv_buf_append_c(out, "\\(dq");
 		else
 			cv_buf_append_char(out, *p);
-		line_start = *p == '\n';
+		line_start = false;
+	}
+}
+
+void cv_mdoc_word(struct cv_buf *out, const char *text)
+{
+	cv_buf_append_c(out, "\\&");
+	for (const char *p = text; *p != '\0'; p++) {
+		if (*p == '\\')
+			cv_buf_append_c(out, "\\e");
+		else if (*p == '-')
+			cv_buf_append_c(out, "\\-");
+		else if (*p == '"')
+			cv_buf_append_c(out, "\\(dq");
+		else if (*p == ' ')
+			cv_buf_append_c(out, "\\ ");
+		else
+			cv_buf_append_char(out, *p);
 	}
 }
 
 static const char head[] =
-	".Dd November 24, 2026\n"
+	".Dd November 27, 2026\n"
 	".Dt CULVER.INI 5\n"
 	".Os\n"
 	".Sh NAME\n"
@@ -33,9 +60,11 @@ static const char head[] =
 	".Pa culver.ini ,\n"
 	"then every file\n"
 	".Pa conf.d/*.ini\n"
-	"beside it, in the order of their names. What is read later overrides what came earlier.\n"
-	"A name that is not known, set twice in one section, or a value that cannot be right is an error: the server says all of them with file and line, and does\n"
-	"not start; a running server keeps the settings it has.\n"
+	"beside it, in the order of their names.\n"
+	"What is read later overrides what came earlier.\n"
+	"A name that is not known, set twice in one section, or a value that\n"
+	"cannot be right is an error: the server says all of them with file and\n"
+	"line, and does not start; a running server keeps the settings it has.\n"
 	".Ss Format\n"
 	"A line is\n"
 	".Dq name = value ,\n"
@@ -44,7 +73,9 @@ static const char head[] =
 	".Ql #\n"
 	"or\n"
 	".Ql \\&;\n"
-	"and has a line of its own. Lines have at most 1022 octets; one that ends in a backslash goes on in the next.\n"
+	"and has a line of its own.\n"
+	"Lines have at most 1022 octets; one that ends in a backslash goes on in\n"
+	"the next.\n"
 	"A value that holds\n"
 	".Ql #\n"
 	"or\n"
@@ -67,14 +98,16 @@ static const char head[] =
 	".It text\n"
 	"as it is;\n"
 	".Ql <path\n"
-	"is the content of that file, without its last line end. A relative path starts at the file that names it.\n"
+	"is the content of that file, without its last line end.\n"
+	"A relative path starts at the file that names it.\n"
 	".It text with %variables\n"
 	"see\n"
 	".Sx Variables\n"
 	".El\n"
 	".Ss Sections\n"
-	"Settings before the first section are at the top. These sections override settings of the top where they apply; a later one of these\n"
-	"counts more, and within a kind the more exact one:\n"
+	"Settings before the first section are at the top.\n"
+	"These sections override settings of the top where they apply; a later\n"
+	"one of these counts more, and within a kind the more exact one:\n"
 	".Pp\n"
 	".Bl -tag -width \"[remote NETWORK]\" -compact\n"
 	".It [protocol NAME]\n"
@@ -84,15 +117,19 @@ static const char head[] =
 	".It [local NETWORK]\n"
 	"connections to that address of ours\n"
 	".It [local NAME]\n"
-	"clients that ask for that server name by TLS (SNI); *.example.com stands for one label\n"
+	"clients that ask for that server name by TLS (SNI); *.example.com stands\n"
+	"for one label\n"
 	".El\n"
 	".Pp\n"
 	"Other sections,\n"
 	".Dq [kind name] ,\n"
-	"describe one thing each, of which there may be any number. Their order counts: password databases, for instance, are asked in file order.\n"
+	"describe one thing each, of which there may be any number.\n"
+	"Their order counts: password databases, for instance, are asked in file\n"
+	"order.\n"
 	"A section may go on in a later file under the same name.\n"
 	".Ss Variables\n"
-	"Settings whose type says so may hold variables, which mean what they mean in Dovecot 2.3:\n"
+	"Settings whose type says so may hold variables, which mean what they mean\n"
+	"in Dovecot 2.3:\n"
 	".Pp\n"
 	".Bl -tag -width \"%{session}\" -compact\n"
 	".It %u, %{user}\n"
@@ -119,7 +156,8 @@ static const char head[] =
 	"a percent sign\n"
 	".El\n"
 	".Pp\n"
-	"Between % and the name may stand, in this order: an offset and a dot, a width, modifiers.\n"
+	"Between % and the name may stand, in this order: an offset and a dot, a\n"
+	"width, modifiers.\n"
 	".Ql %2u\n"
 	"is the first two octets,\n"
 	".Ql %2.3u\n"
@@ -129,7 +167,8 @@ static const char head[] =
 	".Ql %0.\\-2u\n"
 	"leaves out the last two, and\n"
 	".Ql %06i\n"
-	"pads with zeros. Modifiers:\n"
+	"pads with zeros.\n"
+	"Modifiers:\n"
 	".Pp\n"
 	".Bl -tag -width \"L, U\" -compact\n"
 	".It L, U\n"
@@ -160,8 +199,9 @@ static const char head[] =
 	".Ql %{sha256;rounds=2,salt=x,truncate=32,format=hex:user} ,\n"
 	"where format may be base64.\n"
 	".Ql %{if;%n;eq;root;yes;no}\n"
-	"chooses: operators are == != < <= > >= for numbers, eq ne lt le gt ge, * and !* (mask), ~ and !~ (regular expression); a backslash makes the next octet\n"
-	"ordinary.\n";
+	"chooses: operators are == != < <= > >= for numbers, eq ne lt le gt ge, *\n"
+	"and !* (mask), ~ and !~ (regular expression); a backslash makes the next\n"
+	"octet ordinary.\n";
 
 static const char tail[] =
 	".Sh FILES\n"
@@ -189,23 +229,23 @@ static void put_row(struct cv_buf *out, const struct cv_setting *row)
 	cv_buf_init(&bounds, 1024);
 	cv_conf_format_bounds(&bounds, row);
 	cv_buf_append_c(out, ".It Ic ");
-	put_text(out, row->key);
+	cv_mdoc_text(out, row->key);
 	cv_buf_append_char(out, '\n');
 	if (row->help != NULL)
-		put_text(out, row->help);
-	cv_buf_append_c(out, "\n.br\n");
+		cv_mdoc_text(out, row->help);
+	cv_buf_append_c(out, "\n.Pp\n");
 	cv_buf_append_c(out, "Type: ");
-	put_text(out, (row->opts & CV_SET_READFILE) != 0 ? "path of a file" : cv_conf_type_name(row->type));
+	cv_mdoc_text(out, (row->opts & CV_SET_READFILE) != 0 ? "path of a file" : cv_conf_type_name(row->type));
 	if (bounds.len > 0) {
 		cv_buf_append_c(out, " (");
-		put_text(out, bounds.data);
+		cv_mdoc_text(out, bounds.data);
 		cv_buf_append_char(out, ')');
 	}
 	if ((row->opts & CV_SET_REQUIRED) != 0) {
-		cv_buf_append_c(out, ". It must be set.\n");
+		cv_buf_append_c(out, ".\nIt must be set.\n");
 	} else if (row->def != NULL && *row->def != '\0') {
-		cv_buf_append_c(out, ". Default: ");
-		put_text(out, row->def);
+		cv_buf_append_c(out, ".\nDefault: ");
+		cv_mdoc_text(out, row->def);
 		cv_buf_append_char(out, '\n');
 	} else {
 		cv_buf_append_c(out, ".\n");
@@ -236,20 +276,24 @@ void cv_conf_manual(const struct cv_settings_table *const *tables, size_t table_
 			if ((table->kind == NULL) != (pass == 0))
 				continue;
 			cv_buf_append_c(out, ".Ss ");
-			put_text(out, table->title != NULL ? table->title : "Other");
+			cv_mdoc_text(out, table->title != NULL ? table->title : "Other");
 			cv_buf_append_char(out, '\n');
 			if (table->kind != NULL) {
 				cv_buf_append_c(out, "In sections\n.Dq [");
-				put_text(out, table->kind);
+				cv_mdoc_text(out, table->kind);
 				cv_buf_append_c(out, " NAME] :\n");
 			}
 			if (table->extra)
 				cv_buf_append_c(out, "Further names are handed to the driver as they are.\n");
-			cv_buf_append_c(out, ".Bl -tag -width Ds\n");
-			for (size_t j = 0; j < table->count; j++)
-				if (!seen_before(tables, i, table, table->rows[j].key))
-					put_row(out, &table->rows[j]);
-			cv_buf_append_c(out, ".El\n");
+			size_t told = 0;
+			for (size_t j = 0; j < table->count; j++) {
+				if (seen_before(tables, i, table, table->rows[j].key))
+					continue;
+				if (told++ == 0)
+					cv_buf_append_c(out, ".Bl -tag -width Ds\n");
+				put_row(out, &table->rows[j]);
+			}
+			cv_buf_append_c(out, told > 0 ? ".El\n" : "These are settings that are described above.\n");
 		}
 	}
 	cv_buf_append_c(out, tail);

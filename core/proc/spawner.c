@@ -101,7 +101,7 @@ static void request_fail(struct request *r, const struct cv_err *err)
 		send_front(r->front, CV_MSG_JOB_REPLY, r->front_id, &out);
 		break;
 	case REQUEST_ADMIN:
-		cv_admin_refuse(r->fd, err);
+		cv_admin_refuse_with(r->fd, err, r->no_user ? CV_ADMIN_STATUS_NOUSER : 0);
 		r->fd = -1;
 		r->sp->held_fds--;
 		break;
@@ -683,7 +683,11 @@ static int on_user_record(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 			cv_error(NULL, "user %s: %s", cv_log_clean(cv_str_c(r->user)), err.text);
 		break;
 	case CV_AUTH_NOUSER:
-		(void)cv_err_set_public(&err, r->kind == REQUEST_ADMIN ? CV_ERR_NOTFOUND : CV_ERR_AUTH, "There is no such user, or the login is too old");
+		if (r->kind == REQUEST_ADMIN)
+			(void)cv_err_set(&err, CV_ERR_NOTFOUND, "there is no such user");
+		else
+			(void)cv_err_set_public(&err, CV_ERR_AUTH, "There is no such user, or the login is too old");
+		r->no_user = true;
 		break;
 	case CV_AUTH_MISMATCH:
 	case CV_AUTH_DISABLED:

@@ -34,6 +34,7 @@ struct request {
 	struct cv_str protocol, session, remote;
 	bool secured;
 	/* What auth said. */
+	bool no_user;
 	const char *user, *home, *mail;
 	const char **fields; /* "key=value" */
 	size_t field_count;

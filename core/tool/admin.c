@@ -162,10 +162,15 @@ static void put_end(struct cv_buf *out, enum cv_err_code complaint, const struct
 
 void cv_admin_refuse(int fd, const struct cv_err *err)
 {
+	cv_admin_refuse_with(fd, err, 0);
+}
+
+void cv_admin_refuse_with(int fd, const struct cv_err *err, int status)
+{
 	struct cv_buf out;
 	struct cv_ipc *ipc = cv_ipc_new(NULL, fd, "culver tool", NULL, 0, NULL, NULL);
 	cv_buf_init(&out, 4096);
-	put_end(&out, CV_ERR_NONE, err, 0);
+	put_end(&out, CV_ERR_NONE, err, status);
 	/* A tool that does not take even this gets nothing. */
 	(void)!cv_ipc_send(ipc, CV_ADMIN_END, 0, cv_buf_str(&out), NULL, 0);
 	cv_buf_deinit(&out);

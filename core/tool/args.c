@@ -5,7 +5,7 @@
 #include <culver/reader.h>
 
 const struct local_command *const tool_local_commands[] = {
-	&tool_conf, &tool_conf_check, &tool_conf_explain, &tool_conf_manual, &tool_pw, &tool_modules_command, NULL,
+	&tool_conf, &tool_conf_check, &tool_conf_explain, &tool_conf_manual, &tool_manual, &tool_pw, &tool_modules_command, NULL,
 };
 
 static int by_name(const void *a, const void *b)

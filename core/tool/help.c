@@ -65,35 +65,96 @@ static void entry(FILE *to, const char *head, const char *text)
 	wrap(to, text != NULL ? text : "", 25, 25);
 }
 
+const struct tool_option tool_common_options[] = {
+	{ 'c', "config", "FILE", "settings file (" CV_CONF_DIR "/culver.ini)" },
+	{ 'o', "option", "NAME=VALUE", "a setting that overrides the files; may be given several times" },
+	{ '\0', "json", NULL, "one JSON document on standard output instead of a table" },
+	{ '\0', "timeout", "SECONDS", "how long to wait for the server (300)" },
+	{ 'h', "help", NULL, "help about the command" },
+	{ '\0', "version", NULL, "version of this program" },
+	{ 0 },
+};
+
+const struct tool_exit_status tool_exit_statuses[] = {
+	{ "0", "done" },
+	{ "64", "wrong usage, or a command the server does not know" },
+	{ "65", "a value is wrong" },
+	{ "67", "no such user" },
+	{ "68", "not found: mailbox, session, setting" },
+	{ "69", "the server does not run, or a part of it is away" },
+	{ "70", "an internal error; see the log" },
+	{ "73", "exists already, or no space" },
+	{ "74", "the output could not be written" },
+	{ "75", "failed for now: try again later" },
+	{ "77", "no rights, or wrong password" },
+	{ "78", "the settings have a problem" },
+	{ 0 },
+};
+
+const struct tool_example tool_examples[] = {
+	{ "conf", "culver conf -n", "settings that differ from the defaults", true },
+	{ "conf", "culver conf -f mail_location", "what one is, and the file and line that say so", false },
+	{ "conf check", "culver conf check && culver reload", "try new settings, then use them", true },
+	{ "conf explain", "culver conf explain mail_location", "what a setting means, and where it is set", true },
+	{ "conf manual", "culver conf manual | man -l -", "read all settings, those of further modules too", false },
+	{ "manual", "culver manual | man -l -", "read about all commands, those of further modules too", false },
+	{ "modules", "culver modules", "what is loaded, from where, and the hooks in their order", false },
+	{ "pw", "culver pw", "a password's stored form", true },
+	{ "pw", "culver pw -s SHA512-CRYPT", "the same in another scheme", false },
+	{ "user", "culver user alice", "where alice's mail is", true },
+	{ "user", "culver user '*@example.org'", "all users of a domain", false },
+	{ "auth test", "culver auth test alice", "does alice's password work?", true },
+	{ "auth test", "culver auth test -s pop3 -r 192.0.2.7 alice", "would it, over POP3 from there?", false },
+	{ "mailbox list", "culver mailbox list -u alice -s", "what alice has subscribed to", false },
+	{ "mailbox status", "culver mailbox status -u alice", "how much mail is where", true },
+	{ "mailbox status", "culver mailbox status -A INBOX --json", "all users' INBOX, for a script", false },
+	{ "mailbox create", "culver mailbox create -u alice -s Lists/Announce", "create one, and subscribe to it", false },
+	{ "mailbox delete", "culver mailbox delete -u alice Old", "delete one and the mail in it", false },
+	{ "mailbox rename", "culver mailbox rename -u alice Lists Archive/Lists", "move one and those below it", false },
+	{ "who", "culver who --json", "who is logged in, for a script", true },
+	{ "who", "culver who -P pop3 'a*'", "POP3 sessions of users with an a in front", false },
+	{ "kick", "culver kick alice", "end all sessions of alice", false },
+	{ "kick", "culver kick -S ID '*'", "end the one session with that id", false },
+	{ "reload", "culver reload", "use the settings files as they are now", false },
+	{ "stop", "culver stop", "end the server when what is under way is done", false },
+	{ "status", "culver status", "the server's processes, and how busy they are", false },
+	{ 0 },
+};
+
+/* "-c, --config FILE" */
+static void option_entry(FILE *to, char letter, const char *name, const char *meta, const char *help)
+{
+	char head[80];
+	int n = snprintf(head, sizeof(head), "-%c, --%s%s%s", letter, name, meta != NULL ? " " : "", meta != NULL ? meta : "");
+	entry(to, n < 0 ? name : letter != '\0' ? head : head + strlen("-x, "), help);
+}
+
 static void common_options(FILE *to)
 {
-	entry(to, "-c, --config FILE", "settings file (" CV_CONF_DIR "/culver.ini)");
-	entry(to, "-o, --option NAME=VALUE", "a setting that overrides the files; may be given several times");
-	entry(to, "--json", "one JSON document on standard output instead of a table");
-	entry(to, "--timeout SECONDS", "how long to wait for the server (300)");
-	entry(to, "-h, --help", "help about the command");
-	entry(to, "--version", "version of this program");
+	for (size_t i = 0; tool_common_options[i].name != NULL; i++)
+		option_entry(to, tool_common_options[i].letter, tool_common_options[i].name, tool_common_options[i].meta, tool_common_options[i].help);
 }
 
 static void exit_statuses(FILE *to)
 {
-	static const char *const rows[][2] = {
-		{ "0", "done" },
-		{ "64", "wrong usage, or a command the server does not know" },
-		{ "65", "a value is wrong" },
-		{ "67", "no such user" },
-		{ "68", "not found: mailbox, session, setting" },
-		{ "69", "the server does not run, or a part of it is away" },
-		{ "70", "an internal error; see the log" },
-		{ "73", "exists already, or no space" },
-		{ "74", "the output could not be written" },
-		{ "75", "failed for now: try again later" },
-		{ "77", "no rights, or wrong password" },
-		{ "78", "the settings have a problem" },
-	};
 	(void)fputs("\nExit status:\n", to);
-	for (size_t i = 0; i < CV_COUNT_OF(rows); i++)
-		(void)fprintf(to, "  %-4s%s\n", rows[i][0], rows[i][1]);
+	for (size_t i = 0; tool_exit_statuses[i].status != NULL; i++)
+		(void)fprintf(to, "  %-4s%s\n", tool_exit_statuses[i].status, tool_exit_statuses[i].text);
+}
+
+/* Those of one command, or (NULL) the chosen ones of all. */
+static void examples(FILE *to, const char *command)
+{
+	bool any = false;
+	for (size_t i = 0; tool_examples[i].line != NULL; i++) {
+		const struct tool_example *e = &tool_examples[i];
+		if (command != NULL ? strcmp(e->command, command) != 0 : !e->first)
+			continue;
+		if (!any)
+			(void)fputs("\nExamples:\n", to);
+		any = true;
+		(void)fprintf(to, "  %-36s  %s\n", e->line, e->text);
+	}
 }
 
 void tool_help_command(const struct cv_admin_spec *spec, FILE *to)
@@ -110,21 +171,16 @@ void tool_help_command(const struct cv_admin_spec *spec, FILE *to)
 		entry(to, "-A, --all-users", "every user that the user databases can list");
 	}
 	for (const struct cv_admin_param *p = spec->params; p != NULL && p->name != NULL; p++) {
-		char head[80];
-		const char *meta = p->kind == CV_ADMIN_FLAG ? "" : p->meta != NULL ? p->meta : "VALUE";
-		const char *space = *meta != '\0' ? " " : "";
-		int n;
+		const char *meta = p->kind == CV_ADMIN_FLAG ? NULL : p->meta != NULL ? p->meta : "VALUE";
 		if (p->positional)
-			n = snprintf(head, sizeof(head), "%s", meta);
-		else if (p->letter != '\0')
-			n = snprintf(head, sizeof(head), "-%c, --%s%s%s", p->letter, p->name, space, meta);
+			entry(to, meta != NULL ? meta : p->name, p->help);
 		else
-			n = snprintf(head, sizeof(head), "--%s%s%s", p->name, space, meta);
-		entry(to, n > 0 ? head : p->name, p->help);
+			option_entry(to, p->letter, p->name, meta, p->help);
 	}
 	common_options(to);
 	if (spec->role != CV_ROLE_TOOL)
 		(void)fputs("\nThis asks the running server: as root, or as the user who runs it.\n", to);
+	examples(to, spec->name);
 	(void)fputs("\nExit status: 0 when done; culver --help explains the others.\n", to);
 }
 
@@ -144,14 +200,6 @@ void tool_help(struct tool *tool, FILE *to)
 	(void)fputs("\nOptions of every command:\n", to);
 	common_options(to);
 	exit_statuses(to);
-	(void)fputs("\nExamples:\n"
-		    "  culver conf -n                        settings that differ from the defaults\n"
-		    "  culver conf explain mail_location     what a setting means, and where it is set\n"
-		    "  culver conf check && culver reload    try new settings, then use them\n"
-		    "  culver user alice                     where alice's mail is\n"
-		    "  culver auth test alice                does alice's password work?\n"
-		    "  culver mailbox status -u alice        how much mail is where\n"
-		    "  culver who --json                     who is logged in, for a script\n"
-		    "  culver pw                             a password's stored form\n"
-		    "\nculver COMMAND --help says more about each.\n", to);
+	examples(to, NULL);
+	(void)fputs("\nculver COMMAND --help says more about each.\n", to);
 }

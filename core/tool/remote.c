@@ -16,6 +16,7 @@ struct exchange {
 	struct output *out;
 	struct cv_err err;    /* of the whole */
 	int status;           /* -1: no END yet */
+	const char *user;     /* whose mail it is about; NULL: nobody's */
 	bool complained;
 	bool quiet;           /* rows are for us: no text */
 };
@@ -93,7 +94,10 @@ static int on_problem(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	if (!cv_take_u8(&msg->payload, &code) || code > CV_ERR_INTERNAL || !cv_take_str(&msg->payload, CV_IPC_MAX_PAYLOAD, &text) ||
 		!cv_reader_end(&msg->payload))
 		return -1;
-	tool_complain("%.*s", CV_STR_ARG(text));
+	if (x->user != NULL && x->out->show_user)
+		tool_complain("%s: %.*s", x->user, CV_STR_ARG(text));
+	else
+		tool_complain("%.*s", CV_STR_ARG(text));
 	if (x->err.code == CV_ERR_NONE)
 		(void)cv_err_set(&x->err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
 	x->complained = true;
@@ -113,7 +117,9 @@ static int on_end(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	x->status = status;
 	if (text.ptr != NULL) {
 		(void)cv_err_set(&x->err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
-		tool_complain("%.*s", CV_STR_ARG(text));
+		if (x->user != NULL)
+			(void)cv_err_context(&x->err, "%s", x->user);
+		tool_complain("%s", x->err.text);
 	}
 	return 0;
 }
@@ -257,7 +263,7 @@ int tool_remote(struct tool *tool)
 		out.show_user = tool->all_users || tool->users.count > 1;
 		make_request(tool, tool->spec, &request);
 		for (size_t i = 0; i < tool->users.count; i++) {
-			struct exchange x = { .tool = tool, .out = &out };
+			struct exchange x = { .tool = tool, .out = &out, .user = tool->users.data[i] };
 			request.user = cv_str_c(tool->users.data[i]);
 			int one = ask(&x, &request);
 			if (status == 0)

@@ -103,7 +103,7 @@ static const struct cv_admin_spec kick_spec = {
 };
 
 static const struct cv_admin_param mailbox_list_params[] = {
-	{ .name = "subscribed", .letter = 's', .kind = CV_ADMIN_FLAG, .help = "only subscribed mailboxes" },
+	{ .name = "subscribed", .letter = 's', .kind = CV_ADMIN_FLAG, .help = "only subscribed mailboxes, also those that do not exist (any more)" },
 	{ .name = "mailbox", .positional = true, .kind = CV_ADMIN_TEXT, .opts = CV_ADMIN_REPEAT, .meta = "MAILBOX",
 		.help = "only these; masks with * and ?; all when none is given" },
 	NO_PARAMS,
@@ -112,6 +112,7 @@ static const struct cv_admin_column mailbox_list_columns[] = {
 	{ "user", NULL, CV_ADMIN_COL_TEXT },
 	{ "mailbox", "Mailbox", CV_ADMIN_COL_TEXT },
 	{ "subscribed", "Subscribed", CV_ADMIN_COL_BOOL },
+	{ "exists", "Exists", CV_ADMIN_COL_BOOL },
 	{ "special_use", "Use", CV_ADMIN_COL_TEXT },
 	NO_COLUMNS,
 };

@@ -77,6 +77,22 @@ void tool_help_command(const struct cv_admin_spec *spec, FILE *to);
 /* "[-s] [-p PASSWORD] USER…" */
 void tool_usage(const struct cv_admin_spec *spec, FILE *to);
 
+/* What help and the manual page both say; each list ends with a zeroed row. */
+struct tool_option {
+	char letter; /* 0: none */
+	const char *name, *meta, *help;
+};
+struct tool_exit_status {
+	const char *status, *text;
+};
+struct tool_example {
+	const char *command, *line, *text;
+	bool first; /* also in culver --help */
+};
+extern const struct tool_option tool_common_options[];
+extern const struct tool_exit_status tool_exit_statuses[];
+extern const struct tool_example tool_examples[];
+
 /* ---- output.c ---- */
 
 /* Rows on their way to the terminal. */
@@ -106,6 +122,6 @@ int tool_remote(struct tool *tool);
 
 /* ---- commands ---- */
 
-extern const struct local_command tool_conf, tool_conf_check, tool_conf_explain, tool_conf_manual, tool_pw, tool_modules_command;
+extern const struct local_command tool_conf, tool_conf_check, tool_conf_explain, tool_conf_manual, tool_manual, tool_pw, tool_modules_command;
 
 #endif

@@ -214,7 +214,7 @@ static void manual_has_every_setting_and_no_bare_dot(void **state)
 	assert_int_not_equal(cv_str_find_str(text, CV_STR("\n.Ss \\&.Title\n")), SIZE_MAX);
 	assert_int_not_equal(cv_str_find_str(text, CV_STR("\n\\&.starts with a dot\n\\&'and a quote\n")), SIZE_MAX);
 	assert_int_not_equal(cv_str_find_str(text, CV_STR("Default: \\&.\\eback\\-slash \\(dqq\\(dq\n")), SIZE_MAX);
-	assert_int_not_equal(cv_str_find_str(text, CV_STR("Type: number (1 to 1000). Default: 7\n")), SIZE_MAX);
+	assert_int_not_equal(cv_str_find_str(text, CV_STR("Type: number (1 to 1000).\nDefault: 7\n")), SIZE_MAX);
 	cv_buf_deinit(&out);
 }
 

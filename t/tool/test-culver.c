@@ -475,15 +475,15 @@ static void commands_on_mail_go_to_each_user(void **state)
 	struct fixture *f = *state;
 	start_server(f);
 	assert_int_equal(culver(f, "mailbox", "list", "-u", "alice"), 0);
-	assert_str(f->out, "Mailbox  Subscribed  Use\nINBOX    yes\n");
+	assert_str(f->out, "Mailbox  Subscribed  Exists  Use\nINBOX    yes\n");
 	assert_int_equal(culver(f, "mailbox", "list", "-u", "alice", "-ubob"), 0);
-	assert_str(f->out, "User   Mailbox  Subscribed  Use\nalice  INBOX    yes\nbob    INBOX    yes\n");
+	assert_str(f->out, "User   Mailbox  Subscribed  Exists  Use\nalice  INBOX    yes\nbob    INBOX    yes\n");
 	assert_int_equal(culver(f, "mailbox", "list", "-A"), 0);
-	assert_str(f->out, "User   Mailbox  Subscribed  Use\nalice  INBOX    yes\nbob    INBOX    yes\n");
+	assert_str(f->out, "User   Mailbox  Subscribed  Exists  Use\nalice  INBOX    yes\nbob    INBOX    yes\n");
 	/* One that fails does not keep the others from being done, and is not forgotten. */
 	assert_int_equal(culver(f, "mailbox", "list", "-u", "dave", "-u", "bob"), 68);
-	assert_str(f->out, "User  Mailbox  Subscribed  Use\nbob   INBOX    yes\n");
-	assert_str(f->err, "culver: there is no user dave\n");
+	assert_str(f->out, "User  Mailbox  Subscribed  Exists  Use\nbob   INBOX    yes\n");
+	assert_str(f->err, "culver: dave: there is no user dave\n");
 }
 
 static void sizes_are_for_people(void **state)

@@ -70,7 +70,7 @@ struct cv_admin_spec {
 };
 
 /* The core's: user, auth test, who, kick, mailbox list|status|create|delete|rename, reload, stop, status. Ended by NULL. */
-CV_EXPORT extern const struct cv_admin_spec *const cv_admin_core_specs[];
+CV_EXPORT_DATA const struct cv_admin_spec *const cv_admin_core_specs[];
 /* One of them by name; ends the process when there is none. */
 CV_EXPORT const struct cv_admin_spec *cv_admin_core_spec(const char *name);
 
@@ -158,6 +158,9 @@ CV_EXPORT CV_MUST_CHECK int cv_admin_request_parse(struct cv_reader *payload, st
 CV_EXPORT void cv_admin_request_put(struct cv_buf *out, const struct cv_admin_request *request);
 /* Answer a request that goes nowhere (no rights, no such user, role not there) with an END and close fd. May block for a moment only when the tool does not read. */
 CV_EXPORT void cv_admin_refuse(int fd, const struct cv_err *err);
+/* The same with an exit status instead of the error code's; 0: the code's. */
+CV_EXPORT void cv_admin_refuse_with(int fd, const struct cv_err *err, int status);
+#define CV_ADMIN_STATUS_NOUSER 67 /* EX_NOUSER of sysexits.h */
 
 struct cv_admin_serve_config {
 	const struct cv_registry *registry;

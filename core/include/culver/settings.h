@@ -189,6 +189,10 @@ CV_EXPORT CV_MUST_CHECK int cv_conf_explain(const struct cv_conf *conf, const st
 	const char *key, struct cv_buf *out, struct cv_err *err);
 /* The manual page culver.ini(5) in mdoc: the file format, variables, and every table. */
 CV_EXPORT void cv_conf_manual(const struct cv_settings_table *const *tables, size_t table_count, struct cv_buf *out);
+/* Append text as running text of an mdoc(7) page: what mdoc would take for markup is escaped, lines are broken at sentences and where they are
+   long. A line feed stays one. cv_mdoc_word appends it as one argument of a macro line instead. */
+CV_EXPORT void cv_mdoc_text(struct cv_buf *out, const char *text);
+CV_EXPORT void cv_mdoc_word(struct cv_buf *out, const char *text);
 /* The word of a NULL-terminated list that is nearest to word, or NULL when none is near: for "did you mean". */
 CV_EXPORT const char *cv_nearest(const char *word, const char *const *words);
 

@@ -64,7 +64,7 @@ static int run_list(struct cv_admin *admin, struct cv_err *err)
 
 	cv_buf_init(&use, 256);
 	for (size_t pos = 0; cv_mailbox_next(cv_admin_user(admin), &pos, &info);) {
-		if ((!info.exists && !info.subscribed) || (subscribed && !info.subscribed) || !wanted(admin, info.name))
+		if (!(subscribed ? info.subscribed : info.exists) || !wanted(admin, info.name))
 			continue;
 		cv_buf_clear(&use);
 		for (size_t i = 0; i < CV_COUNT_OF(uses); i++)
@@ -73,6 +73,7 @@ static int run_list(struct cv_admin *admin, struct cv_err *err)
 		cv_admin_row_begin(admin);
 		put_mailbox(admin, info.name);
 		cv_admin_put_bool(admin, "subscribed", info.subscribed);
+		cv_admin_put_bool(admin, "exists", info.exists);
 		cv_admin_put_str(admin, "special_use", cv_buf_str(&use));
 		cv_admin_row_end(admin);
 	}
