@@ -181,8 +181,6 @@ static void compose_items(struct fetch *fetch)
 		begin_item(out, "BODYSTRUCTURE ", &first);
 		cv_imap_append_body(out, fetch->tree, true);
 	}
-	if ((items & CV_IMAP_FETCH_THREADID) != 0)
-		begin_item(out, "THREADID NIL", &first);
 	if ((items & CV_IMAP_FETCH_PREVIEW) != 0) {
 		begin_item(out, "PREVIEW ", &first);
 		cv_imap_append_string(out, fetch->preview);
