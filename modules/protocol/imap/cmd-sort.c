@@ -2,6 +2,7 @@
    SORT (RFC 5256 section 3, RFC 5957), with result options (RFC 5267 section 3, RFC 9394). */
 #include <config.h>
 
+#include "context.h"
 #include "search.h"
 
 #include "modules/lib/imap/imap-sort.h"
@@ -31,7 +32,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	struct cv_err err = { 0 };
 	struct cv_str charset;
 
-	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN & ~(unsigned)(CV_IMAP_RETURN_UPDATE | CV_IMAP_RETURN_CONTEXT), &sort->search.ret, &err) < 0 || cv_imap_sort_parse(arg, &sort->program, &err) < 0)
+	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN, &sort->search.ret, &err) < 0 || cv_imap_sort_parse(arg, &sort->program, &err) < 0)
 		return imap_bad_err(cmd, &err);
 	if (!cv_imap_arg_astring(arg->next, &charset))
 		return imap_bad(cmd, "Missing or invalid charset");
@@ -68,6 +69,12 @@ static enum cv_imap_result done(struct cv_imap_cmd *cmd, struct sort *sort)
 
 	if (failed > 0)
 		return imap_search_failed(cmd, &sort->search, failed, &err);
+	if (sort->search.context != NULL) {
+		size_t count;
+		const uint32_t *order = cv_imap_sorter_order(sort->sorter, &count);
+
+		imap_context_start_sorted(imap_cmd_session(cmd), &sort->search.context, &sort->program, order, count);
+	}
 	return imap_search_done(cmd, &sort->search, sort->saved);
 }
 

@@ -84,6 +84,7 @@ static const char *const capabilities[] = {
 	"THREAD=REFERENCES",
 	"THREAD=REFS",
 	"CONTEXT=SEARCH",
+	"CONTEXT=SORT",
 	"MULTISEARCH",
 	"I18NLEVEL=1",
 };

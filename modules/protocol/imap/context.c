@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
-   Searches with UPDATE (RFC 5267 section 4.3): their results are kept up to date with ADDTO and REMOVEFROM.
+   Searches and sorts with UPDATE (RFC 5267 section 4.3): their results are kept up to date with ADDTO and REMOVEFROM.
 
    A context knows the mod-sequence up to which its members are right. When the view has a higher one, the messages that changed since are searched again,
    in slices; that finds new messages, and flags that others or this session changed, also silently. Nothing else is renumbered meanwhile: the changes go out
-   when the events of the mailbox did, and before the next command. */
+   when the events of the mailbox did, and before the next command. A sorted result knows its order too; where a message comes into it, a binary search
+   finds that compares a few messages by their records. */
 #include <config.h>
 
 #include "context.h"
 
 #include "modules/lib/imap/imap-quote.h"
 
-#include <culver/search.h>
+#include <culver/time.h>
 
 /* "Servers MUST provide at least one updating context per client, and SHOULD provide more." */
 #define CONTEXTS_MAX 10u
@@ -30,6 +31,10 @@ struct imap_context {
 	uint64_t next_modseq;              /* when the evaluation is done */
 	struct cv_mailsearch *evaluation;  /* in progress, or NULL */
 	struct cv_ranges added, removed;   /* UIDs to be told */
+	/* Of SORT: the members' UIDs in order. */
+	bool sorted;
+	struct cv_imap_sort_program sort;
+	CV_VEC(uint32_t) order;
 };
 
 void imap_context_free(struct imap_context **context_p)
@@ -43,6 +48,7 @@ void imap_context_free(struct imap_context **context_p)
 	cv_ranges_free(&context->members);
 	cv_ranges_free(&context->added);
 	cv_ranges_free(&context->removed);
+	cv_vec_free(&context->order);
 	cv_arena_free(&context->arena);
 	cv_free(context);
 }
@@ -174,6 +180,33 @@ void imap_context_start(struct imap_session *s, struct imap_context **context, c
 	*context = NULL;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+void imap_context_start_sorted(struct imap_session *s, struct imap_context **context_p, const struct cv_imap_sort_program *sort,
+	const uint32_t *seqs, size_t count)
+{
+	struct imap_context *context = *context_p;
+	uint32_t *ascending = cv_calloc(count + 1, sizeof(*ascending));
+
+	*context_p = NULL;
+	context->sorted = true;
+	context->sort = *sort;
+	for (size_t i = 0; i < count; i++)
+		*cv_vec_push(&context->order) = ascending[i] = cv_view_uid(s->view, seqs[i]);
+	/* Ranges are cheap to add in order only. */
+	qsort(ascending, count, sizeof(*ascending), by_number);
+	for (size_t i = 0; i < count; i++)
+		cv_ranges_add(&context->members, ascending[i], ascending[i]);
+	cv_free(ascending);
+	context->next = s->contexts;
+	s->contexts = context;
+}
+
 /* ---- changes ----------------------------------------------------------------------------------------- */
 
 /* Messages that changed since. */
@@ -184,8 +217,10 @@ static void find_changed(struct imap_session *s, struct imap_context *context)
 
 	cv_ranges_free(context->changed);
 	for (uint32_t seq = 1; seq <= count; seq++) {
-		(void)cv_view_row(s->view, seq, &row);
-		if (row.modseq > context->modseq)
+		bool live = cv_view_row(s->view, seq, &row);
+
+		/* Expunged ones leave a sorted result before their EXPUNGE: nothing can be compared with them any more. */
+		if (row.modseq > context->modseq || (!live && context->sorted && cv_ranges_has(&context->members, row.uid)))
 			cv_ranges_add(context->changed, row.uid, row.uid);
 	}
 }
@@ -214,6 +249,15 @@ static void replace_members(struct imap_context *context, const struct cv_ranges
 	context->members = members;
 }
 
+/* uid goes into set; unless the opposite was not told yet, which takes both back. */
+static void note_change(struct cv_ranges *set, struct cv_ranges *opposite, uint32_t uid)
+{
+	if (cv_ranges_has(opposite, uid))
+		cv_ranges_remove(opposite, uid, uid);
+	else
+		cv_ranges_add(set, uid, uid);
+}
+
 static void note_changes(struct imap_session *s, struct imap_context *context)
 {
 	struct cv_ranges found = { 0 };
@@ -229,9 +273,9 @@ static void note_changes(struct imap_session *s, struct imap_context *context)
 		bool is = cv_ranges_has(&found, uid), was = cv_ranges_has(&context->members, uid);
 
 		if (is && !was)
-			cv_ranges_add(&context->added, uid, uid);
+			note_change(&context->added, &context->removed, uid);
 		else if (was && !is)
-			cv_ranges_add(&context->removed, uid, uid);
+			note_change(&context->removed, &context->added, uid);
 	}
 	replace_members(context, &found);
 	cv_ranges_free(&found);
@@ -304,8 +348,105 @@ static void tell(struct imap_session *s, const struct imap_context *context, con
 	cv_ranges_free(&some);
 }
 
+/* ---- sorted results ---------------------------------------------------------------------------------- */
+
+/* Does the message a come before b? One of them may be gone: then by number. */
+static bool is_before(struct imap_session *s, const struct imap_context *context, uint32_t a, uint32_t b)
+{
+	struct cv_ranges both = { 0 };
+	struct cv_imap_sorter *sorter;
+	const uint32_t *order;
+	size_t count;
+	bool before;
+
+	cv_ranges_add(&both, a, a);
+	cv_ranges_add(&both, b, b);
+	sorter = cv_imap_sorter_new(s->view, &both, &context->sort);
+	while (!cv_imap_sorter_step(sorter, UINT64_MAX))
+		;
+	order = cv_imap_sorter_order(sorter, &count);
+	before = count == 2 ? order[0] == a : a < b;
+	cv_imap_sorter_free(&sorter);
+	cv_ranges_free(&both);
+	return before;
+}
+
+/* Where the message seq belongs in the order. */
+static size_t place_of(struct imap_session *s, const struct imap_context *context, uint32_t seq)
+{
+	size_t low = 0, high = context->order.count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		uint32_t other = cv_view_seq(s->view, context->order.data[mid]);
+
+		if (other != 0 && is_before(s, context, other, seq))
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static size_t index_of(const struct imap_context *context, uint32_t uid)
+{
+	size_t i = 0;
+
+	while (i < context->order.count && context->order.data[i] != uid)
+		i++;
+	cv_assert(i < context->order.count);
+	return i;
+}
+
+static void append_place(struct imap_session *s, const struct imap_context *context, const char *what, size_t place, uint32_t n)
+{
+	struct cv_buf *out = cv_stream_out(s->stream);
+
+	append_head(s, out, context);
+	cv_buf_printf(out, " %s (%zu %u)\r\n", what, place + 1, n);
+}
+
+static void remove_sorted(struct imap_session *s, struct imap_context *context, uint32_t uid, uint32_t n)
+{
+	size_t place = index_of(context, uid);
+
+	append_place(s, context, "REMOVEFROM", place, n);
+	context->order.count--;
+	memmove(&context->order.data[place], &context->order.data[place + 1], (context->order.count - place) * sizeof(*context->order.data));
+}
+
+static void add_sorted(struct imap_session *s, struct imap_context *context, uint32_t uid, uint32_t seq)
+{
+	size_t place = place_of(s, context, seq);
+
+	(void)cv_vec_push(&context->order);
+	memmove(&context->order.data[place + 1], &context->order.data[place],
+		(context->order.count - 1 - place) * sizeof(*context->order.data));
+	context->order.data[place] = uid;
+	append_place(s, context, "ADDTO", place, context->uid ? uid : seq);
+}
+
+/* One change of a sorted result. */
+static void tell_sorted(struct imap_session *s, struct imap_context *context)
+{
+	bool removes = context->removed.count > 0;
+	struct cv_ranges *uids = removes ? &context->removed : &context->added;
+	uint32_t uid = uids->data[0].first, seq = cv_view_seq(s->view, uid);
+
+	cv_ranges_remove(uids, uid, uid);
+	if (removes)
+		remove_sorted(s, context, uid, context->uid ? uid : seq);
+	else if (seq != 0)
+		add_sorted(s, context, uid, seq);
+}
+
+/* ---- when they go out -------------------------------------------------------------------------------- */
+
 bool imap_contexts_update(struct imap_session *s)
 {
+	uint64_t start = cv_time_mono_us();
+
+
 	for (struct imap_context *context = s->contexts; context != NULL; context = context->next) {
 		if (!evaluate(s, context)) {
 			cv_session_want_step(s->session);
@@ -314,10 +455,16 @@ bool imap_contexts_update(struct imap_session *s)
 		while (context->removed.count > 0 || context->added.count > 0) {
 			if (cv_stream_room(s->stream) == 0)
 				return false;
-			if (context->removed.count > 0)
+			if (context->sorted)
+				tell_sorted(s, context);
+			else if (context->removed.count > 0)
 				tell(s, context, "REMOVEFROM", &context->removed);
 			else
 				tell(s, context, "ADDTO", &context->added);
+			if (cv_time_mono_us() - start > IMAP_SLICE_US) {
+				cv_session_want_step(s->session);
+				return false;
+			}
 		}
 	}
 	return true;
@@ -329,9 +476,18 @@ void imap_contexts_expunge(struct imap_session *s, uint32_t seq, uint32_t uid)
 	struct cv_buf *out = cv_stream_out(s->stream);
 
 	for (struct imap_context *context = s->contexts; context != NULL; context = context->next) {
-		if (!cv_ranges_has(&context->members, uid))
-			continue;
+		bool known = (cv_ranges_has(&context->members, uid) && !cv_ranges_has(&context->added, uid)) ||
+			cv_ranges_has(&context->removed, uid);
+
 		cv_ranges_remove(&context->members, uid, uid);
+		cv_ranges_remove(&context->added, uid, uid);
+		cv_ranges_remove(&context->removed, uid, uid);
+		if (!known)
+			continue;
+		if (context->sorted) {
+			remove_sorted(s, context, uid, context->uid ? uid : seq);
+			continue;
+		}
 		append_head(s, out, context);
 		cv_buf_printf(out, " REMOVEFROM (0 %u)\r\n", context->uid ? uid : seq);
 	}

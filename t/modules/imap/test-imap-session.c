@@ -41,6 +41,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" THREAD=REFERENCES" \
 	" THREAD=REFS" \
 	" CONTEXT=SEARCH" \
+	" CONTEXT=SORT" \
 	" MULTISEARCH" \
 	" I18NLEVEL=1"
 /* clang-format on */
