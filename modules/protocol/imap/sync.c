@@ -169,8 +169,13 @@ static void write_vanished_events(struct imap_session *s)
 
 	while (s->events_done < s->events.count && s->events.data[s->events_done].kind == CV_EVENT_EXPUNGE &&
 		uids.count < VANISHED_RANGES_MAX) {
-		uint32_t uid = s->events.data[s->events_done++].uid;
+		const struct cv_view_event *event = &s->events.data[s->events_done++];
+		uint32_t uid = event->uid, lower = 0;
 
+		/* Its number before all of this response: searches that are kept up to date are told ahead of it. */
+		for (size_t i = 0; i < uids.count && uids.data[i].first < uid; i++)
+			lower += CV_MIN(uids.data[i].last, uid - 1) - uids.data[i].first + 1;
+		imap_contexts_expunge(s, event->seq + lower, uid);
 		cv_ranges_add(&uids, uid, uid);
 	}
 	(void)imap_write_vanished(s, &uids, &done, false);
