@@ -163,8 +163,8 @@ static bool parse_source(struct cv_imap_cmd *cmd, struct esearch *esearch, const
 			add_source(cmd, esearch, words[i].source, (struct cv_str){ NULL, 0 });
 			return true;
 		}
-		if (!add_mailboxes(cmd, esearch, words[i].source, *arg))
-			return false;
+		if (!add_mailboxes(cmd, esearch, words[i].source, *arg) || *arg == NULL)
+			return false; /* a missing one was refused */
 		*arg = (*arg)->next;
 		return true;
 	}
