@@ -175,8 +175,10 @@ static const char *attributes_of(struct cv_imap_cmd *cmd, const struct list *lis
 	const char *copy;
 
 	cv_buf_init(&text, 1024);
+	/* A level above existing mailboxes is a name without a mailbox. RFC 5258 section 3: names "that match the canonical LIST pattern but don't
+	   exist must not be returned", but for those that are selected all the same. */
 	if (!info->exists)
-		cv_buf_append_c(&text, list->extended || imap_cmd_session(cmd)->rev2 ? "\\NonExistent " : "\\Noselect ");
+		cv_buf_append_c(&text, (list->extended || imap_cmd_session(cmd)->rev2) && !parent ? "\\NonExistent " : "\\Noselect ");
 	if (info->noinferiors)
 		cv_buf_append_c(&text, "\\Noinferiors ");
 	cv_buf_append_c(&text, parent ? "\\HasChildren" : "\\HasNoChildren");
