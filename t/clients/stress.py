@@ -57,7 +57,7 @@ class Message:
 
 
 boxes = {n: Box(n) for n in BOXES}
-serial = 0
+serial = resynchronisations = 0
 
 
 def new_message():
@@ -121,9 +121,14 @@ class Session:
         self.sock = socket.create_connection(("127.0.0.1", server.ports["imap"]), 30)
         self.buf, self.tags, self.log, self.pending = b"", 0, [], []
         self.box, self.messages, self.idle = None, [], False
-        self.condstore = False
+        self.earlier = set()  # UIDs of VANISHED (EARLIER)
+        self.cache = {}       # mailbox name: what a client would keep of it, for QRESYNC
         check(self.line().startswith(b"* OK"), "greeting")
         self.run(f"LOGIN {USER} {culver.PASSWORD}")
+        self.can = self.run("CAPABILITY")[0][0][1].decode().split()[2:]
+        self.qresync = "QRESYNC" in self.can and rnd.random() < 0.5
+        if self.qresync:
+            self.run("ENABLE QRESYNC")
 
     def line(self):
         out = b""
@@ -210,6 +215,10 @@ class Session:
         m = re.match(rb"\* SEARCH((?: \d+)*)(?: \(MODSEQ \d+\))?$", line)
         if m:
             return ("SEARCH", [int(x) for x in m.group(1).split()])
+        m = re.match(rb"\* VANISHED (\(EARLIER\) )?([\d:,]+)$", line)
+        if m:
+            self.vanished(ranges(m.group(2)), m.group(1) is not None)
+            return ("VANISHED", ranges(m.group(2)))
         m = re.match(rb"\* SORT((?: \d+)*)$", line)
         if m:
             return ("SORT", [int(x) for x in m.group(1).split()])
@@ -237,12 +246,30 @@ class Session:
         elif kind == "RECENT":
             self.recent = n
         else:
-            # RFC 3501 section 7.4.1
-            check(self.verb not in ("FETCH", "STORE", "SEARCH", "SORT", "THREAD"), self.name, "EXPUNGE during", self.verb)
+            # RFC 7162 section 3.2.10: such a session gets VANISHED instead.
+            check(not self.qresync, self.name, "EXPUNGE in a QRESYNC session")
             check(1 <= n <= len(self.messages), self.name, "EXPUNGE", n, "of", len(self.messages))
-            gone = self.messages.pop(n - 1)
-            if "UID" in gone and self.box.live is not None:
-                check(gone["UID"] not in self.box.live, self.name, "EXPUNGE of a message that is there:", gone)
+            self.gone(self.messages.pop(n - 1))
+
+    def gone(self, row):
+        # RFC 3501 section 7.4.1, RFC 5256, RFC 7162 section 3.2.10
+        check(self.verb not in ("FETCH", "STORE", "SEARCH", "SORT", "THREAD"), self.name, "EXPUNGE or VANISHED during", self.verb)
+        if "UID" in row and self.box.live is not None:
+            check(row["UID"] not in self.box.live, self.name, "EXPUNGE of a message that is there:", row)
+
+    def vanished(self, uids, earlier):
+        check(self.qresync, self.name, "VANISHED without QRESYNC")
+        if earlier: # of what a client may know from before
+            check(self.verb in ("SELECT", "EXAMINE", "UID FETCH"), self.name, "VANISHED (EARLIER) during", self.verb)
+            self.earlier |= set(uids)
+            return
+        for uid in uids:
+            # Where it is, or would be: some may not be known by UID yet.
+            at = max([i for i, row in enumerate(self.messages) if row.get("UID", uid + 1) <= uid], default=-1)
+            if at < 0 or self.messages[at]["UID"] != uid:
+                at += 1
+                check(at < len(self.messages) and "UID" not in self.messages[at], self.name, "VANISHED", uid, "is unknown")
+            self.gone(self.messages.pop(at))
 
     def selected(self):
         box = self.box
@@ -350,7 +377,30 @@ def do_select(s):
     s.finish()
     s.messages, s.box, s.readonly = [], box, rnd.random() < 0.2
     s.key = f"{s.name}/{s.tags}"
-    s.run(f"{'EXAMINE' if s.readonly else 'SELECT'} {box.name}{rnd.choice(['', ' (CONDSTORE)'])}")
+    s.earlier = set()
+    options = rnd.choice(["", " (CONDSTORE)"])
+    known = s.cache.get(box.name) if ALONE and s.qresync else None
+    if known:
+        uids = rnd.choice(["", f" 1:{max(known['messages'], default=1)}"])
+        options = f" (QRESYNC ({known['uidvalidity']} {known['modseq']}{uids}))"
+    s.run(f"{'EXAMINE' if s.readonly else 'SELECT'} {box.name}{options}")
+    if known:
+        resynchronised(s, known, max(known["messages"], default=1) if uids else None)
+
+
+def resynchronised(s, known, last):
+    """What the client kept and what SELECT told is what is there (RFC 7162 section 3.2.5)."""
+    global resynchronisations
+    resynchronisations += 1
+    mine = {uid: flags for uid, flags in known["messages"].items() if uid not in s.earlier}
+    for row in s.messages:
+        if "FLAGS" in row:
+            mine[row["UID"]] = row["FLAGS"]
+    s.run("UID FETCH 1:* (FLAGS)")
+    check(not s.earlier & {m["UID"] for m in s.messages}, s.name, "VANISHED (EARLIER) of messages that are there:", s.earlier)
+    # Of messages beyond those that the client named nothing is told.
+    there = {m["UID"]: sorted(m["FLAGS"]) for m in s.messages if last is None or m["UID"] <= last}
+    same({u: sorted(f) for u, f in mine.items() if last is None or u <= last}, there, f"{s.name} resynchronised {s.box.name}")
 
 
 def do_fetch(s):
@@ -578,6 +628,8 @@ def quiet(sessions):
         s.run("UID FETCH 1:* (UID FLAGS RFC822.SIZE INTERNALDATE MODSEQ)")
         rows = [(m["UID"], frozenset(m["FLAGS"])) for m in s.messages]
         same(told.setdefault(s.box.name, rows), rows, f"{s.box.name} as {s.name} sees it")
+        top = [x for x in s.run(f"STATUS {s.box.name} (HIGHESTMODSEQ)")[0] if x[0] == "STATUS"][0][1]["HIGHESTMODSEQ"]
+        s.cache[s.box.name] = {"uidvalidity": s.uidvalidity, "modseq": top, "messages": {u: set(f) for u, f in rows}}
     for s in sessions:
         if s.box is not None:
             searches(s)
@@ -692,3 +744,4 @@ def main(storage):
 print(f"seed {SEED}")
 for kind in culver.storages():
     print(f"{kind}: {main(kind)} rounds")
+print(f"{resynchronisations} times resynchronised")
