@@ -249,6 +249,12 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		cancel(cmd);
 		return imap_bad(cmd, why);
 	}
+	/* RFC 9586 section 3: no message numbers, in no mailbox. */
+	if (s->uidonly && program.seqs) {
+		cancel(cmd);
+		imap_bad_code(cmd, "UIDREQUIRED", "Message numbers are not allowed once UIDONLY is enabled");
+		return CV_IMAP_DONE;
+	}
 	if (program.modseq)
 		imap_enable_condstore(s, imap_out(cmd));
 	esearch->program = arg;
