@@ -4,6 +4,18 @@
 
 #define LINE 64 /* where a line of running text may end */
 
+static void put_char(struct cv_buf *out, char c)
+{
+	if (c == '\\')
+		cv_buf_append_c(out, "\\e");
+	else if (c == '-')
+		cv_buf_append_c(out, "\\-");
+	else if (c == '"')
+		cv_buf_append_c(out, "\\(dq");
+	else
+		cv_buf_append_char(out, c);
+}
+
 void cv_mdoc_text(struct cv_buf *out, const char *text)
 {
 	bool line_start = true;
@@ -19,14 +31,7 @@ void cv_mdoc_text(struct cv_buf *out, const char *text)
 		}
 		if (line_start && (*p == '.' || *p == '\''))
 			cv_buf_append_c(out, "\\&");
-		if (*p == '\\')
-			cv_buf_append_c(out, "\\e");
-		else if (*p == '-')
-			cv_buf_append_c(out, "\\-");
-		else if (*p == '"')
-			cv_buf_append_c(out, "\\(dq");
-		else
-			cv_buf_append_char(out, *p);
+		put_char(out, *p);
 		line_start = false;
 	}
 }
@@ -35,16 +40,10 @@ void cv_mdoc_word(struct cv_buf *out, const char *text)
 {
 	cv_buf_append_c(out, "\\&");
 	for (const char *p = text; *p != '\0'; p++) {
-		if (*p == '\\')
-			cv_buf_append_c(out, "\\e");
-		else if (*p == '-')
-			cv_buf_append_c(out, "\\-");
-		else if (*p == '"')
-			cv_buf_append_c(out, "\\(dq");
-		else if (*p == ' ')
+		if (*p == ' ')
 			cv_buf_append_c(out, "\\ ");
 		else
-			cv_buf_append_char(out, *p);
+			put_char(out, *p);
 	}
 }
 
