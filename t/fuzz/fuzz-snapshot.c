@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cv_snapshot *snapshot;
 	struct cv_err err = { 0 };
 	char *octets = cv_malloc(size + 1);
-	int dir, fd, ret;
+	int dir = -1, fd, ret;
 
 	memcpy(octets, data, size);
 	fit(octets, size);
