@@ -7,7 +7,7 @@
    with work left (u64 sequence number, u32 segment, u64 offset, u32 length)  u32 count of names, and for each: str name, u8 bits (1 subscribed, 2
    has a mailbox), and for a mailbox: guid  u32 UIDVALIDITY, special use, UIDNEXT, first recent UID, messages, unseen, deleted, recent, first
    unseen UID  u64 size, highest MODSEQ, MODSEQ above which the list of expunged UIDs is complete  u8 bits (1 has to be scanned, 2 its snapshot is
-   damaged)  u64 sequence number of the snapshot, of the older one, first record that the older one lacks, octets of the snapshot  u32 count and
+   damaged, 4 its folder is still to be taken over)  u64 sequence number of the snapshot, of the older one, first record that the older one lacks, octets of the snapshot  u32 count and
    that many records behind the snapshot, as above. */
 #include <config.h>
 
@@ -22,7 +22,7 @@
 #define NAME_MAX_LEN 4096u
 
 enum { NAME_SUBSCRIBED = 1, NAME_MAILBOX = 2 };
-enum { BOX_NEEDS_SCAN = 1, BOX_REWRITE = 2 };
+enum { BOX_NEEDS_SCAN = 1, BOX_REWRITE = 2, BOX_TAKE_OVER = 4 };
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
@@ -52,7 +52,8 @@ static void put_mailbox(struct cv_buf *out, const struct cv_mailbox *m)
 	cv_put_u64(out, m->counts.size);
 	cv_put_u64(out, m->highest_modseq);
 	cv_put_u64(out, m->vanished_from);
-	cv_put_u8(out, (uint8_t)((m->needs_scan ? BOX_NEEDS_SCAN : 0) | (m->rewrite ? BOX_REWRITE : 0)));
+	cv_put_u8(out, (uint8_t)((m->needs_scan ? BOX_NEEDS_SCAN : 0) | (m->rewrite ? BOX_REWRITE : 0) |
+		(m->take_over ? BOX_TAKE_OVER : 0)));
 	cv_put_u64(out, m->snapshot_seq);
 	cv_put_u64(out, m->older_seq);
 	cv_put_u64(out, m->older_need);
@@ -209,6 +210,7 @@ static bool take_mailbox(struct cv_reader *r, struct cv_user *user, struct cv_na
 		return false;
 	m->needs_scan = (bits & BOX_NEEDS_SCAN) != 0;
 	m->rewrite = (bits & BOX_REWRITE) != 0;
+	m->take_over = (bits & BOX_TAKE_OVER) != 0;
 	m->uid_reserved = m->uidnext;
 	for (size_t i = 0; i < m->behind.count; i++)
 		m->behind_octets += m->behind.data[i].len;

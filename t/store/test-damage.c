@@ -55,9 +55,36 @@ struct history {
 	struct disk old, before, now; /* now: the user was closed */
 	struct disk killed;           /* the same without closing: the last changes are in the journal alone */
 	const char *all, *mail;       /* dumps of now, with and without the numbers that may go on after damage */
+	const char *uids;             /* of each mailbox, with UIDVALIDITY */
 	uint32_t uidnext[BOXES];
 	uint64_t modseq[BOXES];
 };
+
+static const char *uid_sets(struct store *s)
+{
+	struct cv_buf out;
+	const char *text;
+
+	cv_buf_init(&out, 1 << 20);
+	for (size_t i = 0; i < BOXES; i++) {
+		struct cv_mailbox *mailbox = store_get(s, boxes[i]);
+		struct cv_mailbox_status status;
+		struct cv_view *view;
+		struct cv_err err = { 0 };
+
+		assert_ok(cv_view_open(mailbox, CV_VIEW_READONLY, &view, &err));
+		assert_ok(cv_mailbox_get_status(mailbox, &status, &err));
+		cv_buf_printf(&out, "%s %u %u:", boxes[i], status.uidvalidity, status.messages);
+		for (uint32_t seq = 1; seq <= cv_view_count(view); seq++)
+			cv_buf_printf(&out, " %u", cv_view_uid(view, seq));
+		cv_buf_append_char(&out, '\n');
+		cv_view_close(&view);
+		cv_mailbox_unref(&mailbox);
+	}
+	text = cv_arena_str(*s->state, cv_buf_str(&out)).ptr;
+	cv_buf_deinit(&out);
+	return text;
+}
 
 static void make_history(struct store *s, struct history *h, unsigned count)
 {
@@ -81,6 +108,7 @@ static void make_history(struct store *s, struct history *h, unsigned count)
 	disk_read(s, &h->killed);
 	h->all = store_dump_all(s, ALL);
 	h->mail = store_dump_all(s, DUMP_OCTETS);
+	h->uids = uid_sets(s);
 	for (size_t i = 0; i < BOXES; i++) {
 		struct cv_mailbox *mailbox = store_get(s, boxes[i]);
 
@@ -100,7 +128,19 @@ static void free_history(struct history *h)
 	disk_free(&h->killed);
 }
 
-/* No UID and no MODSEQ that a client may have seen is given to something else. */
+/* Numbers that clients may have seen are not lower than they were. */
+static void numbers_go_on(struct store *s, const struct history *h)
+{
+	for (size_t i = 0; i < BOXES; i++) {
+		struct cv_mailbox *mailbox = store_get(s, boxes[i]);
+
+		assert_true(mailbox->uidnext >= h->uidnext[i]);
+		assert_true(mailbox->highest_modseq >= h->modseq[i]);
+		cv_mailbox_unref(&mailbox);
+	}
+}
+
+/* No UID and no MODSEQ that a client may have seen is given to something else. What is saved stays in the storage: later scans find it. */
 static void nothing_goes_back(struct store *s, const struct history *h)
 {
 	for (size_t i = 0; i < BOXES; i++) {
@@ -213,7 +253,7 @@ static void harm_each(struct store *s, const struct history *h, const struct dis
 			else if (disk == &h->now)
 				assert_same_dump(store_dump_all(s, DUMP_OCTETS), h->mail);
 			if (!journal || disk == &h->now)
-				nothing_goes_back(s, h);
+				numbers_go_on(s, h);
 			healed_for_good(s);
 		}
 	}
@@ -302,8 +342,6 @@ static void any_octet_of_a_snapshot_may_change(void **state)
 	store_deinit(&s);
 }
 
-/* ---- several files ---------------------------------------------------------------------------------------------- */
-
 static void remove_matching(struct store *s, const struct disk *disk, const char *start, const char *start2)
 {
 	for (size_t i = 0; i < disk->files.count; i++) {
@@ -313,6 +351,76 @@ static void remove_matching(struct store *s, const struct disk *disk, const char
 			disk_remove_file(s, name);
 	}
 }
+
+/* Changes of the last session are in the journal alone, and a part of it is lost: every message that is there is found with the UID it had, and none that
+   is not there. */
+static void messages_whose_records_are_lost_are_found(void **state)
+{
+	struct history h;
+	struct store s;
+	size_t healed = 0;
+
+	store_init(&s, state);
+	make_history(&s, &h, 60);
+	for (size_t i = 0; i < h.killed.files.count; i++) {
+		const struct disk_file *file = &h.killed.files.data[i];
+
+		if (!is_journal(file->name))
+			continue;
+		for (size_t at = 0; at + 1 < file->octets.len; at += file->octets.len / 24 + 1) {
+			char *octets = cv_arena_alloc(*state, file->octets.len + 1);
+
+			memcpy(octets, file->octets.ptr, file->octets.len);
+			octets[at] = (char)(octets[at] ^ 0x55);
+			disk_write(&s, &h.killed);
+			disk_put_file(&s, file->name, cv_str_mem(octets, file->octets.len));
+			open_small(&s);
+			if (s.user->journal.lost_seq > 0) { /* else it lay where nothing was read, or looked like a torn end */
+				healed++;
+				assert_same_dump(uid_sets(&s), h.uids);
+				assert_non_null(store_dump_all(&s, DUMP_OCTETS));
+				for (size_t box = 0; box < BOXES; box++) {
+					struct cv_mailbox *mailbox = store_get(&s, boxes[box]);
+
+					assert_true(mailbox->uidnext >= h.uidnext[box]);
+					assert_true(mailbox->highest_modseq >= h.modseq[box]);
+					cv_mailbox_unref(&mailbox);
+				}
+			}
+			healed_for_good(&s);
+		}
+	}
+	assert_true(healed > 5);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+/* Nothing is left in the index directory: messages come back with their UIDs. */
+static void without_any_index_the_storage_tells(void **state)
+{
+	struct history h;
+	struct store s;
+	const char *got, *want;
+
+	store_init(&s, state);
+	make_history(&s, &h, 60);
+	remove_matching(&s, &h.now, "", NULL);
+	open_small(&s);
+	got = uid_sets(&s);
+	want = h.uids;
+	/* UIDVALIDITY stands nowhere else, so clients are told that UIDs are new ones. */
+	for (size_t i = 0; i < BOXES; i++) {
+		assert_string_equal(cv_arena_str(*state, cv_str_sub(cv_str_mem(strchr(got, ':'), strcspn(strchr(got, ':'), "\n")), 0, SIZE_MAX)).ptr,
+			cv_arena_str(*state, cv_str_sub(cv_str_mem(strchr(want, ':'), strcspn(strchr(want, ':'), "\n")), 0, SIZE_MAX)).ptr);
+		got = strchr(got, '\n') + 1;
+		want = strchr(want, '\n') + 1;
+	}
+	healed_for_good(&s);
+	free_history(&h);
+	store_deinit(&s);
+}
+
+/* ---- several files ---------------------------------------------------------------------------------------------- */
 
 static void without_states_the_snapshots_tell(void **state)
 {
@@ -424,6 +532,8 @@ int main(void)
 		cv_test(a_lost_journal_loses_nothing_that_was_folded),
 		cv_test(a_damaged_journal_after_a_crash_does_not_stop_anything),
 		cv_test(any_octet_of_a_snapshot_may_change),
+		cv_test(messages_whose_records_are_lost_are_found),
+		cv_test(without_any_index_the_storage_tells),
 		cv_test(without_states_the_snapshots_tell),
 		cv_test(without_states_and_journal_the_snapshots_tell),
 		cv_test(the_journal_alone_tells),
