@@ -6,6 +6,8 @@
 
 #include "imap-quote.h"
 
+#include <culver/log.h>
+
 #define PAIRS_MAX 30u
 #define KEY_MAX 30u
 #define VALUE_MAX 1024u
@@ -41,6 +43,31 @@ int cv_imap_id_parse(const struct cv_imap_arg *args, void (*fn)(void *ctx, struc
 	return 0;
 }
 
+static bool next_word(struct cv_str *rest, struct cv_str *word_r)
+{
+	*rest = cv_str_trim(*rest);
+	if (rest->len == 0)
+		return false;
+	cv_str_split(*rest, ' ', word_r, rest);
+	return true;
+}
+
+void cv_imap_id_log(struct cv_buf *out, const char *fields, struct cv_str key, struct cv_str value)
+{
+	struct cv_str rest = cv_str_c(fields != NULL ? fields : ""), word;
+	bool named = false;
+
+	while (!named && next_word(&rest, &word))
+		named = cv_str_eq_c(word, "*") || cv_str_caseeq(word, key);
+	if (!named)
+		return;
+	if (out->len > 0)
+		cv_buf_append_c(out, ", ");
+	cv_buf_append_c(out, cv_log_clean(key));
+	cv_buf_append_char(out, '=');
+	cv_buf_append_c(out, value.ptr != NULL ? cv_log_clean(value) : "NIL");
+}
+
 static struct cv_str own_value(struct cv_str key)
 {
 	if (cv_str_caseeq_c(key, "name"))
@@ -50,15 +77,6 @@ static struct cv_str own_value(struct cv_str key)
 	if (cv_str_caseeq_c(key, "os"))
 		return CV_STR("Linux");
 	return (struct cv_str){ NULL, 0 };
-}
-
-static bool next_word(struct cv_str *rest, struct cv_str *word_r)
-{
-	*rest = cv_str_trim(*rest);
-	if (rest->len == 0)
-		return false;
-	cv_str_split(*rest, ' ', word_r, rest);
-	return true;
 }
 
 void cv_imap_append_id(struct cv_buf *out, const char *pairs)

@@ -9,6 +9,9 @@
    list, a key without value, more than 30 pairs, a key beyond 30 or a value beyond 1024 octets (RFC 2971 section 3.3). */
 CV_MUST_CHECK int cv_imap_id_parse(const struct cv_imap_arg *args, void (*fn)(void *ctx, struct cv_str key, struct cv_str value), void *ctx,
 	struct cv_err *err);
+/* Append "key=value" of a pair, cleaned for the log, with ", " before it when out has something already; nothing when fields, a list of words as in
+   imap_id_log, does not name the key ("*" names all). */
+void cv_imap_id_log(struct cv_buf *out, const char *fields, struct cv_str key, struct cv_str value);
 /* Append "* ID (…)" with CRLF. pairs: "key value key value", the value * being the server's own for name, version and os; empty: NIL. */
 void cv_imap_append_id(struct cv_buf *out, const char *pairs);
 

@@ -8,6 +8,8 @@
 
 /* Has the same rows as the imap module's table: the same setting before and after login. */
 static const struct cv_setting rows[] = {
+	CV_SETTING_STR(cv_imap_login_settings, imap_id_log, "",
+		"Fields of the client's ID command that are logged; * for all; empty: none"),
 	CV_SETTING_STR(cv_imap_login_settings, imap_id_send, "name *",
 		"Pairs of key and value for the reply to ID; the value * stands for the server's own (name, version, os)"),
 };

@@ -50,19 +50,32 @@ static void run_starttls(struct cv_imap_login *client, struct cv_str tag, const 
 	cv_login_start_tls(client->login);
 }
 
+struct id {
+	struct cv_imap_login *client;
+	struct cv_buf log;
+};
+
 static void keep_id(void *ctx, struct cv_str key, struct cv_str value)
 {
-	struct cv_imap_login *client = ctx;
+	struct id *id = ctx;
 
 	if (value.ptr != NULL)
-		cv_login_set_client_id(client->login, key, value);
+		cv_login_set_client_id(id->client->login, key, value);
+	cv_imap_id_log(&id->log, id->client->set->imap_id_log, key, value);
 }
 
 static void run_id(struct cv_imap_login *client, struct cv_str tag, const struct cv_imap_arg *args)
 {
+	struct id id = { .client = client };
 	struct cv_err err = { 0 };
+	int result;
 
-	if (cv_imap_id_parse(args, keep_id, client, &err) < 0) {
+	cv_buf_init(&id.log, (size_t)64 * 1024);
+	result = cv_imap_id_parse(args, keep_id, &id, &err);
+	if (result >= 0 && id.log.len > 0)
+		cv_info(cv_login_log(client->login), "ID sent: %s", id.log.data);
+	cv_buf_deinit(&id.log);
+	if (result < 0) {
 		cv_imap_login_bad(client, tag, err.text);
 		return;
 	}

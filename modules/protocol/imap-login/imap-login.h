@@ -17,6 +17,7 @@
 #define CV_IMAP_LOGIN_SKIP_MAX ((uint64_t)64 * 1024)
 
 struct cv_imap_login_settings {
+	const char *imap_id_log;
 	const char *imap_id_send;
 };
 extern const struct cv_settings_table cv_imap_login_settings;

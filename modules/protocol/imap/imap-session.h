@@ -17,6 +17,7 @@ struct imap_settings {
 	uint64_t imap_progress_interval;    /* ms; 0: never */
 	uint64_t imap_max_line_length;
 	const char *imap_logout_format;
+	const char *imap_id_log;
 	const char *imap_id_send;
 	const char *imap_capability;
 };

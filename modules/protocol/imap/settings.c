@@ -46,6 +46,8 @@ static const struct cv_setting rows[] = {
 		"Capabilities to announce instead of the server's own; with + as first character: words to add, or to leave out with - before them"),
 	CV_SETTING_LIST(imap_settings, imap_client_workarounds, "",
 		"Workarounds for clients: delay-newmail, tb-extra-mailbox-sep, tb-lsub-flags"),
+	CV_SETTING_STR(imap_settings, imap_id_log, "",
+		"Fields of the client's ID command that are logged; * for all; empty: none"),
 	CV_SETTING_STR(imap_settings, imap_id_send, "name *",
 		"Pairs of key and value for the reply to ID; the value * stands for the server's own (name, version, os)"),
 	CV_SETTING_TIME(imap_settings, imap_idle_notify_interval, "2m", 0, 86400000,

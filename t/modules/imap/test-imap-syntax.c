@@ -5,6 +5,7 @@
 #include "modules/lib/imap/imap-code.h"
 #include "modules/lib/imap/imap-date.h"
 #include "modules/lib/imap/imap-flags.h"
+#include "modules/lib/imap/imap-id.h"
 #include "modules/lib/imap/imap-match.h"
 #include "modules/lib/imap/imap-quote.h"
 #include "modules/lib/imap/imap-return.h"
@@ -320,6 +321,31 @@ static void every_error_of_a_login_has_a_code(void **state)
 	assert_string_equal(cv_imap_code(CV_ERR_NOQUOTA), "OVERQUOTA");
 }
 
+static void id_fields_are_logged_as_the_setting_says(void **state)
+{
+	static const struct {
+		const char *fields, *want;
+	} rows[] = {
+		{ NULL, "" },
+		{ "", "" },
+		{ "name", "name=Bird" },
+		{ "NAME  os", "name=Bird, os=NIL" },
+		{ "*", "name=Bird, version=\"1 2\", os=NIL" },
+		{ "colour", "" },
+	};
+	struct cv_buf line;
+
+	(void)state;
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		cv_buf_init(&line, 1000);
+		cv_imap_id_log(&line, rows[i].fields, CV_STR("name"), CV_STR("Bird"));
+		cv_imap_id_log(&line, rows[i].fields, CV_STR("version"), CV_STR("1 2"));
+		cv_imap_id_log(&line, rows[i].fields, CV_STR("os"), (struct cv_str){ NULL, 0 });
+		assert_str_eq(cv_buf_str(&line), cv_str_c(rows[i].want));
+		cv_buf_deinit(&line);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -336,6 +362,7 @@ int main(void)
 		test(partial_ranges_name_places),
 		test(saved_results_are_cut_off_sets),
 		test(every_error_of_a_login_has_a_code),
+		test(id_fields_are_logged_as_the_setting_says),
 	};
 
 	return cv_test_run(tests);
