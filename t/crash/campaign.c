@@ -3,8 +3,9 @@
    What was acknowledged must be there once, what was not is whole or absent, octets are unharmed, UIDs are never given twice, and the next
    delivery works.
 
-   usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v]
-   Prints a line for each failure with the program's seed (-s SEED -n CUTS-PER-PROGRAM brings it again), and the counts. */
+   usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k]
+   Prints a line for each failure with the program's seed (-s SEED -n CUTS-PER-PROGRAM brings it again), and the counts. -k keeps the
+   tree of the first one. */
 #include <config.h>
 
 #include "t/crash/program.h"
@@ -231,7 +232,17 @@ struct totals {
 	uint64_t programs, cuts, failed, calls;
 };
 
-static void run_cuts(struct program *p, uint64_t seed, uint64_t cuts, const char *base, bool verbose, struct totals *totals)
+/* The tree as the cut left it, to look at. */
+static void keep_tree(const struct program *p, size_t at, enum disk_luck luck, uint64_t seed, const char *base)
+{
+	char dir[PATH_MAX];
+
+	make_dir(dir, base);
+	disk_cut(p->disk, at, luck, seed, dir);
+	printf("kept: %s\n", dir);
+}
+
+static void run_cuts(struct program *p, uint64_t seed, uint64_t cuts, const char *base, bool verbose, bool keep, struct totals *totals)
 {
 	struct verdict v = { .ok = true };
 
@@ -248,6 +259,8 @@ static void run_cuts(struct program *p, uint64_t seed, uint64_t cuts, const char
 		if (v.ok)
 			continue;
 		totals->failed++;
+		if (keep && totals->failed == 1)
+			keep_tree(p, at, luck, cut_seed, base);
 		printf("FAILED program %llu, cut before call %zu of %zu, %s survives: %s", (unsigned long long)seed, at, disk_calls(p->disk),
 			disk_luck_name(luck), verbose || totals->failed <= 3 ? v.text.data : "(-v tells more)\n");
 		for (size_t n = at - CV_MIN(at, 26); verbose && n < CV_MIN(at + 3, disk_calls(p->disk)); n++)
@@ -264,13 +277,14 @@ static void print_log(void *ctx, enum cv_log_level level, struct cv_str line)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v]\n");
+	fprintf(stderr, "usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k]\n");
 	return 2;
 }
 
 int main(int argc, char **argv)
 {
 	static bool verbose;
+	bool keep = false;
 	const char *driver, *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
 	struct cv_registry *registry;
 	struct cv_log_config log = { .target = CV_LOG_CALLBACK, .callback = print_log, .callback_ctx = &verbose, .role = "campaign" };
@@ -279,8 +293,11 @@ int main(int argc, char **argv)
 	struct cv_err err = { 0 };
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:p:s:t:v")) >= 0) {
+	while ((opt = getopt(argc, argv, "kn:p:s:t:v")) >= 0) {
 		switch (opt) {
+		case 'k':
+			keep = true;
+			break;
 		case 'n':
 			if (!cv_str_to_u64(cv_str_c(optarg), UINT64_MAX, &cuts))
 				return usage();
@@ -315,7 +332,7 @@ int main(int argc, char **argv)
 		program_begin(&p, driver, registry, base);
 		run_program(&p);
 		disk_record(NULL, false);
-		run_cuts(&p, seed, CV_MIN(per_program, cuts - totals.cuts), base, verbose, &totals);
+		run_cuts(&p, seed, CV_MIN(per_program, cuts - totals.cuts), base, verbose, keep, &totals);
 		totals.programs++;
 		totals.calls += disk_calls(p.disk);
 		program_end(&p);

@@ -291,7 +291,8 @@ static void take_file(struct disk *disk, const char *path, uint32_t object)
 		fatal(path);
 }
 
-static void take_tree(struct disk *disk, const char *path, uint32_t object)
+/* inodes: inode number as text to object + 1, for files with several names. */
+static void take_tree(struct disk *disk, const char *path, uint32_t object, struct cv_map *inodes)
 {
 	DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -299,18 +300,26 @@ static void take_tree(struct disk *disk, const char *path, uint32_t object)
 	if (dir == NULL)
 		fatal(path);
 	while ((entry = readdir(dir)) != NULL) {
-		char child[PATH_MAX];
+		char child[PATH_MAX], inode[32];
 		struct stat st;
 		uint32_t made;
+		int len;
 
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if (snprintf(child, sizeof(child), "%s/%s", path, entry->d_name) >= (int)sizeof(child) || lstat(child, &st) < 0)
 			fatal(child);
+		len = snprintf(inode, sizeof(inode), "%llu", (unsigned long long)st.st_ino);
+		made = (uint32_t)((uintptr_t)cv_map_get(inodes, cv_str_mem(inode, (size_t)len)) - 1);
+		if (made != NONE) {
+			bind_name(disk, child + disk->root_len + 1, made);
+			continue;
+		}
 		made = new_object(disk, S_ISDIR(st.st_mode));
+		(void)cv_map_set(inodes, cv_str_mem(inode, (size_t)len), (void *)(uintptr_t)(made + 1));
 		bind_name(disk, child + disk->root_len + 1, made);
 		if (S_ISDIR(st.st_mode))
-			take_tree(disk, child, made);
+			take_tree(disk, child, made, inodes);
 		else
 			take_file(disk, child, made);
 		(void)add(disk, CALL_SYNC, made);
@@ -322,13 +331,16 @@ static void take_tree(struct disk *disk, const char *path, uint32_t object)
 struct disk *disk_new(const char *root)
 {
 	struct disk *disk = cv_new0(struct disk);
+	struct cv_map *inodes;
 
 	if (realpath(root, disk->root) == NULL)
 		fatal(root);
 	disk->root_len = strlen(disk->root);
 	disk->live = cv_map_new();
 	(void)new_object(disk, true);
-	take_tree(disk, disk->root, 0);
+	inodes = cv_map_new();
+	take_tree(disk, disk->root, 0, inodes);
+	cv_map_free(&inodes);
 	return disk;
 }
 
