@@ -175,7 +175,7 @@ int cv_user_adopt_folders(struct cv_user *user, bool fresh, struct cv_err *err)
 			const struct cv_entry entry = { .kind = CV_ENTRY_SUBSCRIBE, .name = f.subscribed.data[i], .on = true };
 			struct cv_err name_err = { 0 };
 
-			if (cv_mailbox_name_ok(user, f.subscribed.data[i], &name_err) >= 0 && i < user->set->mail_max_mailboxes)
+			if (i < user->set->mail_max_mailboxes && cv_mailbox_name_ok(user, f.subscribed.data[i], &name_err) >= 0)
 				cv_txn_add_entry(txn, &entry);
 		}
 		if (ret > 0)

@@ -584,6 +584,8 @@ void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos);
 uint64_t cv_work_first(const struct cv_user *user);
 /* Do what is due; a slice when there is a loop (and go on in later rounds), all of it when not or when all is set. */
 void cv_work_run(struct cv_user *user, bool all);
+/* At opening: all that a crash left undone. */
+void cv_work_begin(struct cv_user *user);
 /* A folder or message is missing: work that failed may bring it (a rename). True when it was done now. */
 bool cv_work_retry(struct cv_user *user);
 /* Folders of mailboxes at and below `to` (as the tree has it now) move there from `from`. */

@@ -301,7 +301,7 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 	if (cv_user_recover(user, err) < 0)
 		return -1;
 	fresh = user->state_seq == 0 && user->journal.seq == 0;
-	cv_work_run(user, true);
+	cv_work_begin(user);
 	expect_messages(user);
 	if ((fresh || user->adopt_folders) && cv_user_adopt_folders(user, fresh, err) < 0)
 		return -1;

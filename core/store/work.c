@@ -134,6 +134,11 @@ static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const 
 	return 1;
 }
 
+static bool is_tree_work(enum cv_entry_kind kind)
+{
+	return kind == CV_ENTRY_RENAME || kind == CV_ENTRY_DELETE;
+}
+
 /* 1 done, 0 not yet (a message is open), -1 to be tried again. */
 static int do_entry(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err)
 {
@@ -207,6 +212,42 @@ static int records_are_durable(struct cv_user *user, bool all, struct cv_err *er
 	if (!user->journal.unsynced || user->storage_args.fsync == CV_FSYNC_NEVER)
 		return 1;
 	return all || user->loop == NULL ? cv_journal_sync(&user->journal, err) : 0;
+}
+
+/* Messages are looked for where their mailbox is by now: after a crash the folders go there first, or nothing before the rename would ever be
+   done. */
+static int move_folders(struct cv_user *user, struct cv_buf *buf, struct cv_err *err)
+{
+	int ret = 1;
+
+	for (size_t i = user->work_done; ret > 0 && i < user->work.count; i++) {
+		struct cv_err read_err = { 0 };
+		struct cv_record_head head;
+		struct cv_reader reader;
+		struct cv_entry entry;
+		struct cv_str entries;
+
+		if (cv_journal_read(&user->journal, user->work.data[i].pos, buf, &head, &entries, &read_err) < 0)
+			continue; /* do_record tells */
+		reader = cv_reader_init(entries);
+		while (ret > 0 && cv_entry_next(&reader, &entry) > 0) {
+			if (is_tree_work(entry.kind))
+				ret = do_entry(user, &entry, err);
+		}
+	}
+	return ret;
+}
+
+void cv_work_begin(struct cv_user *user)
+{
+	struct cv_err err = { 0 };
+	struct cv_buf buf;
+
+	cv_buf_init(&buf, READ_MAX);
+	if (user->work.count > 0 && (records_are_durable(user, true, &err) < 0 || move_folders(user, &buf, &err) < 0))
+		cv_error(&user->log_ctx, "%s; trying again later", err.text);
+	cv_buf_deinit(&buf);
+	cv_work_run(user, true);
 }
 
 void cv_work_run(struct cv_user *user, bool all)

@@ -113,6 +113,9 @@ static bool same(const struct model *model, const char *text)
 /* After a refused step: the store is as before, or as the step would have made it. False: neither; the program cannot go on. */
 static bool settle(struct program *p, const struct model *before, const char *text)
 {
+	/* A folder that was made, could not be recorded and could not be removed is found and taken, as any other. */
+	if (strcmp(p->what, "create") == 0)
+		program_take_boxes(p);
 	if (same(&p->model, text))
 		return true;
 	if (!same(before, text))

@@ -565,6 +565,17 @@ static void step_subscribe(struct program *p)
 		fail(p, &err);
 }
 
+void program_take_boxes(struct program *p)
+{
+	for (size_t n = 0; n < NAMES; n++) {
+		struct cv_mailbox_info info;
+
+		if (find_box(&p->model, program_names[n]) == NULL && cv_mailbox_lookup(p->user, cv_str_c(program_names[n]), &info) == 1 &&
+			info.exists)
+			(void)add_box(&p->model, program_names[n], info.uidvalidity);
+	}
+}
+
 static void step_restart(struct program *p)
 {
 	struct cv_err err = { 0 };

@@ -494,7 +494,7 @@ static void sizes_are_for_people(void **state)
 	static const char *const want[] = { "      0\n", "   1023\n", "   1.0k\n", "   1.5k\n", "1023.9k\n", "   1.0M\n", "   5.0T\n" };
 	for (size_t i = 0; i < CV_COUNT_OF(want); i++) {
 		if (!has(f->out, want[i]))
-			print_message("%s in\n%s", want[i], f->out.ptr);
+			print_message("%s in\n%.*s", want[i], CV_STR_ARG(f->out));
 		assert_true(has(f->out, want[i]));
 	}
 }

@@ -99,6 +99,25 @@ static int mark_folder(const struct maildir *st, int dir, struct cv_err *err)
 	return -1;
 }
 
+/* A folder that was refused must not be found later and be a mailbox then. Only what is empty goes: others may deliver already, or have folders below it. */
+static void unmake(struct maildir *st, const char *path)
+{
+	static const char *const files[] = { FOLDER_FILE, MAILDIR_UIDLIST, MAILDIR_UIDLIST ".lock", MAILDIR_KEYWORDS };
+	struct cv_err err = { 0 };
+	int dir, ret = 1;
+
+	maildir_box_drop(st, path);
+	if (cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &dir, &err) < 0)
+		return;
+	for (size_t i = 0; ret >= 0 && i < 3; i++) /* cur, new, tmp */
+		ret = cv_file_rmdir(dir, own_names[i], &err);
+	for (size_t i = 0; ret >= 0 && i < CV_COUNT_OF(files); i++)
+		ret = cv_file_unlink(dir, files[i], &err);
+	cv_file_close(&dir);
+	if (ret < 0 || cv_file_rmdir(st->root, path, &err) < 0)
+		cv_warn(NULL, "folder %s, which could not be made whole, stays: %s", cv_log_clean(cv_str_c(path)), err.text);
+}
+
 int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
 {
 	struct maildir *st = st_p;
@@ -125,6 +144,8 @@ int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	}
 	if (ret > 0 && !inbox && there == 0)
 		ret = sync_parents(st, path, err);
+	if (ret < 0 && there == 0 && !inbox)
+		unmake(st, path);
 	cv_free(path);
 	return ret < 0 ? -1 : there;
 }

@@ -181,7 +181,7 @@ static int remove_one(void *ctx, const char *name, unsigned char type, struct cv
 int sdbox_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
 {
 	struct sdbox *st = st_p;
-	struct removing removing;
+	struct removing removing = { -1 };
 	char *path;
 	int ret;
 
