@@ -195,10 +195,12 @@ static int ask(struct exchange *x, const struct cv_admin_request *request)
 	int ret;
 	if (!cv_buf_ok(&payload))
 		ret = cv_err_set(&x->err, CV_ERR_INVALID, "too many or too long arguments");
-	else if (cv_ipc_send(ipc, CV_ADMIN_REQUEST, 0, cv_buf_str(&payload), NULL, 0) < 0)
-		ret = cv_err_set(&x->err, CV_ERR_UNAVAILABLE, "the server does not listen");
-	else
+	else if (cv_ipc_send(ipc, CV_ADMIN_REQUEST, 0, cv_buf_str(&payload), NULL, 0) >= 0)
 		ret = wait_for_answer(x, ipc);
+	else if (wait_for_answer(x, ipc) == 0) /* it had said why before it had heard anything */
+		ret = 0;
+	else
+		ret = cv_err_set(&x->err, CV_ERR_UNAVAILABLE, "the server does not listen");
 	cv_buf_deinit(&payload);
 	cv_ipc_free(&ipc);
 	if (ret < 0) {

@@ -39,7 +39,7 @@ def make_certificate(directory, name):
     return cert, key
 
 
-def wait_until(what, check, timeout=20.0):
+def wait_until(what, check, timeout=60.0):
     """check() until it is true; its value."""
     end = time.monotonic() + timeout
     while True:
@@ -54,7 +54,7 @@ def wait_until(what, check, timeout=20.0):
 class Client:
     """A client of the echo protocol."""
 
-    def __init__(self, port, tls=None, timeout=10, greeting=True, name="localhost", path=None):
+    def __init__(self, port, tls=None, timeout=30, greeting=True, name="localhost", path=None):
         if path:
             self.sock = socket.socket(socket.AF_UNIX)
             self.sock.settimeout(timeout)
@@ -215,7 +215,7 @@ first_valid_gid = 1
         with open(os.path.join(self.dir, "stderr"), errors="replace") as f:
             return f.read()
 
-    def wait_log(self, pattern, timeout=20.0, count=1):
+    def wait_log(self, pattern, timeout=60.0, count=1):
         return wait_until(f"a log line like {pattern}", lambda: len(re.findall(pattern, self.log())) >= count, timeout)
 
     def master(self):
