@@ -171,6 +171,8 @@ static void check_second_cut(struct program *p, size_t at, const char *dir, cons
 				err.text);
 		else if (match(p, at, after.data, v) == SIZE_MAX)
 			refuse(v, "after a second cut before call %zu of %zu, %s survives", second, disk_calls(disk), disk_luck_name(luck));
+		for (size_t n = first; !v->ok && n < disk_calls(disk); n++)
+			refuse(v, "  call %s", disk_call_text(disk, n));
 		cv_user_close(&user);
 	} else {
 		refuse(v, "before a second cut: %s", err.text);

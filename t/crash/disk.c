@@ -550,9 +550,9 @@ static void change_name(struct cut *cut, const struct call *call, size_t n)
 	case CALL_RENAME:
 		to_durable = n < cut->images[call->to_dir].synced;
 		if (durable || to_durable || name_survives(cut, n)) {
-			/* When only the new name's directory was synced, the old name may still be there; never neither. */
+			/* Where moving between directories is two changes, the old name may still be there; never neither. */
 			set_name(cut, call->to_dir, call->to_name, call->object);
-			if (durable || call->dir == call->to_dir || coin(cut))
+			if (durable || call->dir == call->to_dir || cut->luck != DISK_SOME || coin(cut))
 				set_name(cut, call->dir, call->name, NONE);
 		}
 		return;
