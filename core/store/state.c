@@ -64,7 +64,10 @@ static void put_mailbox(struct cv_buf *out, const struct cv_mailbox *m)
 static void put_state(struct cv_buf *out, struct cv_user *user)
 {
 	struct cv_journal_pos end = cv_journal_end_pos(&user->journal);
+	size_t left;
 
+	cv_assert(user->work_done <= user->work.count);
+	left = user->work.count - user->work_done;
 	cv_put_u64(out, user->published_seq);
 	cv_put_u64(out, user->journal.seq);
 	cv_put_u64(out, user->journal.hlc);
@@ -73,7 +76,7 @@ static void put_state(struct cv_buf *out, struct cv_user *user)
 	cv_put_u32(out, end.segment);
 	cv_put_u64(out, end.offset);
 	cv_put_u64(out, user->work_seq);
-	put_records(out, user->work_done < user->work.count ? &user->work.data[user->work_done] : NULL, user->work.count - user->work_done);
+	put_records(out, left > 0 ? &user->work.data[user->work_done] : NULL, left);
 	cv_put_u32(out, (uint32_t)user->names.count);
 	for (size_t i = 0; i < user->names.count; i++) {
 		const struct cv_name *name = user->names.data[i];
