@@ -224,7 +224,7 @@ void cv_limit_vsz(uint64_t octets)
 
 /* ---- Titles -------------------------------------------------------------------------------------------- */
 
-extern char **environ;
+extern char **environ; /* NOLINT(readability-redundant-declaration): POSIX leaves it to us; only some systems declare it in unistd.h */
 
 /* The memory of argv and the environment, which ps shows. */
 static struct {
