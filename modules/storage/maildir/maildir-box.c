@@ -211,28 +211,31 @@ int maildir_control(struct maildir_box *box, bool may_create, int *fd_r, struct 
 {
 	const struct maildir *st = box->st;
 	struct cv_err open_err = { 0 };
-	int root, ret = 1;
+	int root, ret;
 
 	if (box->control < 0 && !st->own_control)
 		box->control = box->base;
 	if (box->control < 0) {
 		if (may_create && cv_file_make_root(st->args->control_root, st->args->dir_mode, err) < 0)
 			return -1;
-		if (cv_file_root(st->args->control_root, &root, &open_err) > 0) {
+		ret = cv_file_root(st->args->control_root, &root, &open_err);
+		if (ret > 0) {
 			if (may_create && !box->inbox)
 				ret = cv_file_mkdirs(root, box->path, st->args->dir_mode, &open_err);
 			if (ret >= 0)
 				ret = cv_file_open(root, box->path, O_RDONLY | O_DIRECTORY, 0, &box->control, &open_err);
 			cv_file_close(&root);
 		}
+		if (ret <= 0) {
+			*fd_r = -1;
+			if (open_err.code == CV_ERR_NOTFOUND && !may_create)
+				return 0;
+			*err = open_err;
+			return -1;
+		}
 	}
 	*fd_r = box->control;
-	if (box->control >= 0)
-		return 1;
-	if (open_err.code == CV_ERR_NOTFOUND && !may_create)
-		return 0;
-	*err = open_err;
-	return -1;
+	return 1;
 }
 
 int maildir_sync_dir(const struct maildir *st, int fd, struct cv_err *err)
