@@ -41,7 +41,7 @@ static bool take_dot_string(struct cv_reader *r, struct cv_str *s_r)
 static bool take_quoted(struct cv_reader *r, struct cv_buf *out)
 {
 	size_t start = r->pos;
-	char c;
+	char c = '\0';
 
 	if (!cv_take_char(r, '"'))
 		return false;

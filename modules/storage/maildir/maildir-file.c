@@ -87,9 +87,9 @@ static bool make(struct cv_buf *out, struct cv_str old, const struct maildir_inf
 	cv_buf_append(out, cv_str_sub(old, 0, maildir_base_len(old)));
 	before = out->len;
 	cv_buf_append(out, CV_STR(":2,"));
-	for (char c = '!'; c <= '~'; c++) {
-		if (has_letter(info, unknown, c, keywords))
-			cv_buf_append_char(out, c);
+	for (int c = '!'; c <= '~'; c++) {
+		if (has_letter(info, unknown, (char)c, keywords))
+			cv_buf_append_char(out, (char)c);
 	}
 	if (bare && out->len == before + 3)
 		cv_buf_truncate(out, before);

@@ -171,10 +171,12 @@ static bool leads_back(const struct maildir *st, const char *path, struct cv_str
 
 bool maildir_name_decode(const struct maildir *st, const char *path, struct cv_buf *out)
 {
-	struct cv_str level, rest = cv_str_c(path);
+	struct cv_str level, rest;
 	size_t before = out->len;
 	bool more;
 
+	cv_assert(path != NULL);
+	rest = cv_str_c(path);
 	if (!st->fs) {
 		if (path[0] != '.')
 			return false;

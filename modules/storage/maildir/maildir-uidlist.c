@@ -653,7 +653,7 @@ static int flush(struct maildir_box *box, struct cv_err *err)
 		return -1;
 	if (box->todo.count > 1)
 		qsort(box->todo.data, box->todo.count, sizeof(*box->todo.data), compare_todo);
-	if (!box->list.broken && (ret = peek(box, dir, err)) < 0)
+	if (!box->list.broken && peek(box, dir, err) < 0)
 		return -1;
 	if (box->todo.count > 0 && fits(box)) {
 		ret = append(box, dir, err);
