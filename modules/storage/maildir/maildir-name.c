@@ -162,7 +162,7 @@ static bool leads_back(const struct maildir *st, const char *path, struct cv_str
 	/* "inbox" in other letters is INBOX to clients. */
 	if (cv_str_casestarts(name, CV_STR("INBOX")) && (name.len == 5 || name.ptr[5] == '/') && !cv_str_starts(name, CV_STR("INBOX")))
 		return false;
-	if (maildir_path(st, name, &again, &ignored) < 0)
+	if (maildir_path(st, name, &again, &ignored) <= 0)
 		return false;
 	same = strncmp(again, path, len) == 0 && (again[len] == '\0' || (*st->dirname != '\0' && again[len] == '/' && strcmp(again + len + 1, st->dirname) == 0));
 	cv_free(again);
@@ -171,12 +171,10 @@ static bool leads_back(const struct maildir *st, const char *path, struct cv_str
 
 bool maildir_name_decode(const struct maildir *st, const char *path, struct cv_buf *out)
 {
-	struct cv_str level, rest;
+	struct cv_str level, rest = cv_str_c(path);
 	size_t before = out->len;
 	bool more;
 
-	cv_assert(path != NULL);
-	rest = cv_str_c(path);
 	if (!st->fs) {
 		if (path[0] != '.')
 			return false;
