@@ -7,8 +7,6 @@
 
 #include <string.h>
 
-#define READ_MAX ((size_t)CV_RECORD_MAX + 64)
-
 struct folder {
 	struct cv_mailbox_ref ref; /* name in the arena */
 	struct cv_guid guid;       /* for the mailbox that is made; the storage's when it serves */
@@ -204,7 +202,7 @@ static bool tree_work_is_left(struct cv_user *user)
 
 	if (user->work_done >= user->work.count)
 		return false;
-	cv_buf_init(&buf, READ_MAX);
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	for (size_t i = user->work_done; !left && i < user->work.count; i++) {
 		struct cv_record_head head;
 		struct cv_err err = { 0 };

@@ -426,7 +426,7 @@ struct cv_journal_pos cv_journal_end_pos(const struct cv_journal *journal)
 	return (struct cv_journal_pos){ journal->segments.data[count - 1].number, journal->segments.data[count - 1].len };
 }
 
-static bool find_segment(const struct cv_journal *journal, uint32_t number)
+bool cv_journal_has_segment(const struct cv_journal *journal, uint32_t number)
 {
 	for (size_t i = journal->segments.count; i > 0; i--) {
 		if (journal->segments.data[i - 1].number == number)
@@ -469,7 +469,7 @@ int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, st
 	int fd;
 
 	cv_buf_clear(buf);
-	if (!find_segment(journal, pos.segment))
+	if (!cv_journal_has_segment(journal, pos.segment))
 		return cv_err_set(err, CV_ERR_NOTFOUND, "journal segment %u is not there any more", pos.segment);
 	p = cv_buf_reserve(buf, len);
 	if (p == NULL)

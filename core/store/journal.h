@@ -86,6 +86,10 @@ void cv_journal_mark_damaged(struct cv_journal *journal, uint32_t segment);
 bool cv_journal_is_damaged(const struct cv_journal *journal);
 /* Where the next record goes; what is pending is not counted. */
 struct cv_journal_pos cv_journal_end_pos(const struct cv_journal *journal);
+/* The maximum of a buffer for cv_journal_read, which every record fits. */
+#define CV_JOURNAL_READ_MAX ((size_t)CV_RECORD_MAX + 64)
+/* Is it (still) there? */
+CV_MUST_CHECK bool cv_journal_has_segment(const struct cv_journal *journal, uint32_t number);
 /* Read one record again. entries_r points into buf. */
 CV_MUST_CHECK int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf,
 	struct cv_record_head *head_r, struct cv_str *entries_r, struct cv_err *err);

@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 
-#define READ_MAX ((size_t)CV_RECORD_MAX + 64)
-
 void cv_user_set_aside(struct cv_user *user, const char *name)
 {
 	struct cv_err err = { 0 };
@@ -124,7 +122,7 @@ static int replay_behind(struct cv_mailbox *mailbox, uint64_t above, struct cv_e
 	struct cv_buf buf;
 	int ret = 1;
 
-	cv_buf_init(&buf, READ_MAX);
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	for (size_t i = 0; ret > 0 && i < mailbox->behind.count; i++) {
 		const struct cv_behind *behind = &mailbox->behind.data[i];
 		struct cv_err read_err = { 0 };

@@ -152,15 +152,6 @@ static int replay_record(void *ctx, const struct cv_record_head *head, struct cv
 	return 1;
 }
 
-static bool has_segment(const struct cv_journal *journal, uint32_t number)
-{
-	for (size_t i = 0; i < journal->segments.count; i++) {
-		if (journal->segments.data[i].number == number)
-			return true;
-	}
-	return false;
-}
-
 static void note_lost(struct cv_journal_damage *damage, uint64_t lost, const char *what)
 {
 	damage->damaged = true;
@@ -172,7 +163,7 @@ static void note_lost(struct cv_journal_damage *damage, uint64_t lost, const cha
 /* The segment that the journal ended in when the state was written is not there, and was not dropped because all in it was folded. */
 static bool end_is_missing(struct cv_journal *journal, struct cv_journal_pos end, uint64_t state_seq)
 {
-	if (end.segment == 0 || has_segment(journal, end.segment))
+	if (end.segment == 0 || cv_journal_has_segment(journal, end.segment))
 		return false;
 	/* Its number is not used again: places in it are remembered elsewhere. */
 	journal->next_number = CV_MAX(journal->next_number, end.segment + 1);

@@ -16,7 +16,6 @@
 #define SLICE_MS 500         /* new messages are taken for so long at a time when others wait */
 #define AGAIN_MS 50          /* somebody is saving, and has a UID already */
 #define PARSE_MAX 100        /* so many new messages are parsed at once; of more only what is asked for */
-#define READ_MAX ((size_t)CV_RECORD_MAX + 64)
 #define NO_BASE 0xffffu
 
 /* A file that no row knows. */
@@ -110,7 +109,7 @@ static int note_work(struct refresh *r, struct cv_err *err)
 
 	if (user->work_done >= user->work.count)
 		return 1;
-	cv_buf_init(&buf, READ_MAX);
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	for (size_t i = user->work_done; ret > 0 && i < user->work.count; i++) {
 		struct cv_err read_err = { 0 };
 		struct cv_record_head head;

@@ -11,7 +11,6 @@
 #define RETRY_FIRST_MS 1000
 #define RETRY_LAST_MS 300000
 #define NAME_MAX_OCTETS 64
-#define READ_MAX ((size_t)CV_RECORD_MAX + 64)
 
 enum state {
 	SUB_CLOSED = 1, /* its open has not succeeded yet */
@@ -34,15 +33,6 @@ struct cv_subscription {
 };
 
 /* ---- where it is ---------------------------------------------------------------------------------------------- */
-
-static bool has_segment(const struct cv_journal *journal, uint32_t number)
-{
-	for (size_t i = 0; i < journal->segments.count; i++) {
-		if (journal->segments.data[i].number == number)
-			return true;
-	}
-	return false;
-}
 
 /* Are there records above seq that nobody will read any more? While a damaged segment lies in between it is not known yet how many are lost. */
 static bool missed(const struct cv_user *user, uint64_t seq)
@@ -78,7 +68,7 @@ static void find_place(struct cv_user *user, struct cv_subscription *sub, struct
 
 	if (sub->cursor.seq > user->journal.seq) {
 		lose(user, sub, "its cursor is beyond the journal's end");
-	} else if (at.segment != 0 && has_segment(&user->journal, at.segment)) {
+	} else if (at.segment != 0 && cv_journal_has_segment(&user->journal, at.segment)) {
 		if (cv_journal_read(&user->journal, at, buf, &head, &entries, &err) < 0 || head.seq != sub->cursor.seq ||
 			head.hlc != sub->cursor.hlc) {
 			lose(user, sub, "the journal is not the one it knew");
@@ -143,7 +133,7 @@ static int begin(struct cv_user *user, struct cv_subscription *sub)
 			back_off(user, sub, "open", &err);
 			return 0;
 		}
-		cv_buf_init(&buf, READ_MAX);
+		cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 		open_cursor(user, sub, &buf);
 		cv_buf_deinit(&buf);
 	}
@@ -271,7 +261,7 @@ static void run(struct cv_user *user, uint64_t ms)
 
 	user->subscribers_running = true;
 	user->subscribers_kicked = false;
-	cv_buf_init(&buf, READ_MAX);
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	for (size_t i = 0; i < user->subscription_count; i++) {
 		struct cv_subscription *sub = &user->subscriptions[i];
 

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define SLICE 200 /* messages at a time when others wait */
-#define READ_MAX ((size_t)CV_RECORD_MAX + 64)
 
 void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos)
 {
@@ -243,7 +242,7 @@ void cv_work_begin(struct cv_user *user)
 	struct cv_err err = { 0 };
 	struct cv_buf buf;
 
-	cv_buf_init(&buf, READ_MAX);
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	if (user->work.count > 0 && (records_are_durable(user, true, &err) < 0 || move_folders(user, &buf, &err) < 0))
 		cv_error(&user->log_ctx, "%s; trying again later", err.text);
 	cv_buf_deinit(&buf);
@@ -263,7 +262,7 @@ void cv_work_run(struct cv_user *user, bool all)
 	start = cv_time_mono_ms();
 	user->work_running = true;
 	ret = records_are_durable(user, all, &err);
-	cv_buf_init(&buf, READ_MAX);
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	while (ret > 0 && user->work_done < user->work.count) {
 		const struct cv_behind work = user->work.data[user->work_done]; /* more may come meanwhile */
 
