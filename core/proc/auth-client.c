@@ -546,8 +546,7 @@ struct auth_client_listener *auth_client_listener_new(struct auth *auth, int fd)
 	listener->auth = auth;
 	listener->fd = fd;
 	cv_list_init(&listener->clients);
-	listener->resume = cv_timer_add(auth->loop, 0, on_resume, listener);
-	cv_timer_stop(listener->resume);
+	listener->resume = cv_timer_add_stopped(auth->loop, on_resume, listener);
 	if (fd >= 0) {
 		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 		listener->io = cv_io_add(auth->loop, fd, CV_IO_READ, on_connection, listener);

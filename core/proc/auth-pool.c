@@ -300,8 +300,7 @@ static void start_helper(struct kind *kind)
 	helper->state = HELPER_STARTING;
 	helper->id = ++pool->next_id;
 	helper->generation = pool->generation;
-	helper->idle = cv_timer_add(pool->loop, 0, on_idle, helper);
-	cv_timer_stop(helper->idle);
+	helper->idle = cv_timer_add_stopped(pool->loop, on_idle, helper);
 	cv_list_append(&kind->helpers, &helper->node);
 	kind->helper_count++;
 	cv_buf_init(&out, 8);
@@ -556,8 +555,7 @@ struct auth_pool *auth_pool_new(struct cv_loop *loop, int fd, const struct auth_
 		kind->kind = i == 0 ? CV_HELPER_PLAIN : CV_HELPER_ROOT;
 		cv_list_init(&kind->helpers);
 		cv_list_init(&kind->waiting);
-		kind->retry = cv_timer_add(loop, 0, on_retry, kind);
-		cv_timer_stop(kind->retry);
+		kind->retry = cv_timer_add_stopped(loop, on_retry, kind);
 	}
 	cv_list_init(&pool->refused);
 	return pool;

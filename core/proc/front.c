@@ -973,10 +973,8 @@ static int front_init(struct cv_role_proc *proc, struct cv_err *err)
 	cv_list_init(&front->relays);
 	front->pending = cv_map_new();
 	front->addresses = cv_map_new();
-	front->full = cv_timer_add(front->loop, 0, on_rested, front);
-	cv_timer_stop(front->full);
-	front->drain = cv_timer_add(front->loop, 0, on_drain, front);
-	cv_timer_stop(front->drain);
+	front->full = cv_timer_add_stopped(front->loop, on_rested, front);
+	front->drain = cv_timer_add_stopped(front->loop, on_drain, front);
 	front->host = (struct cv_login_host){
 		.loop = proc->loop,
 		.registry = proc->registry,

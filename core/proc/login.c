@@ -295,8 +295,7 @@ struct cv_login *cv_login_new(const struct cv_login_config *config)
 	login->ssl_off = ssl->ssl == CV_SSL_NO;
 	login->trusted = !login->peer.is_unix && cv_net_match_any(login->set->login_trusted_networks, login->peer.remote);
 	login->local_peer = login->peer.is_unix || strcmp(login->peer.remote, login->peer.local) == 0 || is_loopback(login->peer.remote);
-	login->later = cv_timer_add(config->host->loop, 0, on_later, login);
-	cv_timer_stop(login->later);
+	login->later = cv_timer_add_stopped(config->host->loop, on_later, login);
 	const char *ignored;
 	login->deadline = cv_timer_add(config->host->loop, time_left(login, &ignored), on_deadline, login);
 	cv_stream_set_ops(login->stream, &stream_ops, login);

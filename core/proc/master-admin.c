@@ -482,8 +482,7 @@ int master_admin_start(struct master *m, struct cv_err *err)
 	ma->path = cv_strdup(path);
 	if (listen(ma->fd, 16) < 0)
 		return cv_err_sys(err, errno, "%s", path);
-	ma->pause = cv_timer_add(m->loop, 0, on_paused, ma);
-	cv_timer_stop(ma->pause);
+	ma->pause = cv_timer_add_stopped(m->loop, on_paused, ma);
 	ma->io = cv_io_add(m->loop, ma->fd, CV_IO_READ, on_accept, ma);
 	return 0;
 }

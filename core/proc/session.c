@@ -42,8 +42,7 @@ void cv_session_host_init(struct cv_session_host *host)
 	cv_list_init(&host->sessions);
 	cv_list_init(&host->jobs);
 	cv_list_init(&host->stepping);
-	host->step_timer = cv_timer_add(host->loop, 0, on_step, host);
-	cv_timer_stop(host->step_timer);
+	host->step_timer = cv_timer_add_stopped(host->loop, on_step, host);
 }
 
 void cv_session_host_deinit(struct cv_session_host *host)
@@ -211,12 +210,9 @@ void cv_session_begin(struct cv_session_host *host, const struct cv_session_conf
 		.remote = session->remote };
 	session->started_ms = session->input_ms = cv_loop_now_ms(host->loop);
 	session->data = cv_calloc((size_t)cv_slot_count(host->registry) + 1, sizeof(void *));
-	session->tell = cv_timer_add(host->loop, 0, on_tell, session);
-	cv_timer_stop(session->tell);
-	session->timeout = cv_timer_add(host->loop, 0, on_timeout, session);
-	cv_timer_stop(session->timeout);
-	session->later = cv_timer_add(host->loop, 0, on_later, session);
-	cv_timer_stop(session->later);
+	session->tell = cv_timer_add_stopped(host->loop, on_tell, session);
+	session->timeout = cv_timer_add_stopped(host->loop, on_timeout, session);
+	session->later = cv_timer_add_stopped(host->loop, on_later, session);
 	cv_list_append(&host->sessions, &session->node);
 	host->session_count++;
 	size_t max_input = CV_MAX(config->protocol->max_input, config->unread.len);

@@ -644,10 +644,8 @@ static int run(const struct cv_worker_args *args)
 	cv_signal_add(wp->loop, SIGHUP, no_signal, wp);
 	cv_signal_add(wp->loop, SIGUSR1, no_signal, wp);
 	wp->spawner = cv_ipc_new(wp->loop, args->control_fd, "spawner", table, CV_COUNT_OF(table), on_closed, wp);
-	wp->idle = cv_timer_add(wp->loop, 0, on_idle, wp);
-	cv_timer_stop(wp->idle);
-	wp->last_words = cv_timer_add(wp->loop, 0, on_last_words, wp);
-	cv_timer_stop(wp->last_words);
+	wp->idle = cv_timer_add_stopped(wp->loop, on_idle, wp);
+	wp->last_words = cv_timer_add_stopped(wp->loop, on_last_words, wp);
 	wp->host = (struct cv_session_host){ .loop = wp->loop, .registry = args->registry, .conf = args->conf, .user_name = args->user,
 		.state = on_state, .job_reply = on_job_reply, .ended = on_ended, .ctx = wp };
 	cv_session_host_init(&wp->host);

@@ -352,13 +352,11 @@ void cv_checkpoint_init(struct cv_user *user)
 {
 	if (user->loop == NULL)
 		return;
-	user->checkpoint_timer = cv_timer_add(user->loop, 0, on_timer, user);
-	cv_timer_stop(user->checkpoint_timer);
+	user->checkpoint_timer = cv_timer_add_stopped(user->loop, on_timer, user);
 }
 
 void cv_checkpoint_deinit(struct cv_user *user)
 {
 	stop(user);
-	if (user->loop != NULL)
-		cv_timer_remove(&user->checkpoint_timer);
+	cv_timer_remove(&user->checkpoint_timer);
 }

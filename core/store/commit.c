@@ -756,20 +756,14 @@ void cv_commit_init(struct cv_user *user)
 	cv_list_init(&user->queue);
 	if (user->loop == NULL)
 		return;
-	user->flush_timer = cv_timer_add(user->loop, 0, on_flush, user);
-	user->sync_timer = cv_timer_add(user->loop, 0, on_sync, user);
-	user->notify_timer = cv_timer_add(user->loop, 0, on_notify, user);
-	user->usable_timer = cv_timer_add(user->loop, 0, on_usable, user);
-	cv_timer_stop(user->usable_timer);
-	cv_timer_stop(user->flush_timer);
-	cv_timer_stop(user->sync_timer);
-	cv_timer_stop(user->notify_timer);
+	user->flush_timer = cv_timer_add_stopped(user->loop, on_flush, user);
+	user->sync_timer = cv_timer_add_stopped(user->loop, on_sync, user);
+	user->notify_timer = cv_timer_add_stopped(user->loop, on_notify, user);
+	user->usable_timer = cv_timer_add_stopped(user->loop, on_usable, user);
 }
 
 void cv_commit_deinit(struct cv_user *user)
 {
-	if (user->loop == NULL)
-		return;
 	cv_timer_remove(&user->flush_timer);
 	cv_timer_remove(&user->sync_timer);
 	cv_timer_remove(&user->notify_timer);

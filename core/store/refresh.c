@@ -903,12 +903,10 @@ void cv_refresh_init(struct cv_user *user)
 {
 	if (user->loop == NULL)
 		return;
-	user->refresh_timer = cv_timer_add(user->loop, 0, on_refresh, user);
-	cv_timer_stop(user->refresh_timer);
+	user->refresh_timer = cv_timer_add_stopped(user->loop, on_refresh, user);
 }
 
 void cv_refresh_deinit(struct cv_user *user)
 {
-	if (user->refresh_timer != NULL)
-		cv_timer_remove(&user->refresh_timer);
+	cv_timer_remove(&user->refresh_timer);
 }

@@ -376,8 +376,7 @@ void cv_subscribers_init(struct cv_user *user)
 		}
 	}
 	if (user->loop != NULL) {
-		user->subscriber_timer = cv_timer_add(user->loop, 0, on_timer, user);
-		cv_timer_stop(user->subscriber_timer);
+		user->subscriber_timer = cv_timer_add_stopped(user->loop, on_timer, user);
 	}
 }
 
@@ -424,8 +423,7 @@ void cv_subscribers_free(struct cv_user *user)
 	cv_free(user->subscriptions);
 	user->subscriptions = NULL;
 	user->subscription_count = 0;
-	if (user->subscriber_timer != NULL)
-		cv_timer_remove(&user->subscriber_timer);
+	cv_timer_remove(&user->subscriber_timer);
 }
 
 uint64_t cv_subscribers_keep_seq(const struct cv_user *user)

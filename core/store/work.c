@@ -310,12 +310,10 @@ void cv_work_init(struct cv_user *user)
 {
 	if (user->loop == NULL)
 		return;
-	user->work_timer = cv_timer_add(user->loop, 0, on_work, user);
-	cv_timer_stop(user->work_timer);
+	user->work_timer = cv_timer_add_stopped(user->loop, on_work, user);
 }
 
 void cv_work_deinit(struct cv_user *user)
 {
-	if (user->loop != NULL)
-		cv_timer_remove(&user->work_timer);
+	cv_timer_remove(&user->work_timer);
 }

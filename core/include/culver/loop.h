@@ -54,6 +54,14 @@ CV_EXPORT struct cv_timer *cv_timer_add(struct cv_loop *loop, uint64_t after_ms,
 CV_EXPORT void cv_timer_set(struct cv_timer *timer, uint64_t after_ms);
 /* Stop without removing. */
 CV_EXPORT void cv_timer_stop(struct cv_timer *timer);
+/* One that waits to be set. */
+static inline struct cv_timer *cv_timer_add_stopped(struct cv_loop *loop, cv_timer_fn *fn, void *ctx)
+{
+	struct cv_timer *timer = cv_timer_add(loop, 0, fn, ctx);
+
+	cv_timer_stop(timer);
+	return timer;
+}
 CV_EXPORT void cv_timer_remove(struct cv_timer **timer);
 
 /* Signals are blocked and read through signalfd; handlers run in the loop. fn NULL: ignored signal is taken off. */

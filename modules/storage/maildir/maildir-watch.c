@@ -129,8 +129,7 @@ static int add_dir(struct maildir *st, const char *path, const char *name)
 static void start(struct maildir *st, struct maildir_watch *watch)
 {
 	if (st->watch_timer == NULL) {
-		st->watch_timer = cv_timer_add(st->args->loop, 0, on_timer, st);
-		cv_timer_stop(st->watch_timer);
+		st->watch_timer = cv_timer_add_stopped(st->args->loop, on_timer, st);
 	}
 	if (st->inotify < 0) {
 		st->inotify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);

@@ -100,8 +100,7 @@ static int maildir_open(const struct cv_storage_args *args, bool may_create, voi
 	cv_list_init(&st->unsynced);
 	cv_list_init(&st->watches);
 	if (args->loop != NULL) {
-		st->flush_timer = cv_timer_add(args->loop, 0, on_flush, st);
-		cv_timer_stop(st->flush_timer);
+		st->flush_timer = cv_timer_add_stopped(args->loop, on_flush, st);
 	}
 	if ((args->conf != NULL && cv_conf_get(args->conf, &table, &(struct cv_conf_filter){ 0 }, st->arena, &set, err) < 0) ||
 		open_dirs(st, may_create, err) < 0) {
