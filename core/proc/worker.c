@@ -6,6 +6,7 @@
 #include "core/proc/session-private.h"
 #include <culver/admin.h>
 #include <culver/charset.h>
+#include <culver/file.h>
 #include <culver/hooks.h>
 #include <culver/time.h>
 
@@ -61,6 +62,9 @@ static int step_down(int *dir, const char *name, bool as_root, mode_t mode, bool
 			return 0;
 		if (mkdirat(*dir, name, mode) < 0 && errno != EEXIST)
 			return cv_err_sys(err, errno, "making %s", name);
+		/* Mail in it is confirmed soon; its own name must not go in a power cut then. */
+		if (cv_file_sync_names(*dir, err) < 0)
+			return -1;
 		*made_r = true;
 	} else if (as_root && S_ISLNK(st.st_mode) && st.st_uid != 0) {
 		return 0;

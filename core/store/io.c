@@ -86,23 +86,40 @@ int cv_file_root(const char *path, int *fd_r, struct cv_err *err)
 	return cv_err_sys(err, e, "directory %s can't be opened", path);
 }
 
+int cv_file_sync_names(int dir, struct cv_err *err)
+{
+	int fd, e = fault(CV_FILE_SYNC, NULL, NULL);
+
+	if (e == 0) {
+		fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0) {
+			if (errno == EACCES) /* one that may be written to and not read: nothing more can be done */
+				return 1;
+			return cv_err_sys(err, errno, "directory can't be opened");
+		}
+		if (fsync(fd) < 0)
+			e = errno;
+		else
+			tell(&(struct cv_file_event){ .op = CV_FILE_SYNC, .fd = fd });
+		(void)close(fd);
+	}
+	return e == 0 ? 1 : cv_err_sys(err, e, "directory can't be synced to disk");
+}
+
 /* The name of a directory that was made just now outlives a power cut. */
-static int sync_parent(const char *path)
+static int sync_parent(const char *path, struct cv_err *err)
 {
 	char parent[PATH_MAX];
 	const char *slash = strrchr(path, '/');
-	int fd, e = 0;
+	int fd, ret;
 
 	(void)snprintf(parent, sizeof(parent), "%.*s", slash == path ? 1 : (int)(slash - path), path);
-	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == EACCES ? 0 : errno; /* one that may be written to and not read: nothing more can be done */
-	if (fsync(fd) < 0)
-		e = errno;
-	else
-		tell(&(struct cv_file_event){ .op = CV_FILE_SYNC, .fd = fd });
+		return cv_err_sys(err, errno, "directory %s can't be opened", parent);
+	ret = cv_file_sync_names(fd, err);
 	(void)close(fd);
-	return e;
+	return ret;
 }
 
 int cv_file_make_root(const char *path, unsigned mode, struct cv_err *err)
@@ -120,7 +137,8 @@ int cv_file_make_root(const char *path, unsigned mode, struct cv_err *err)
 		part[i] = '\0';
 		if (mkdir(part, mode) == 0) {
 			tell(&(struct cv_file_event){ .op = CV_FILE_MKDIR, .dir = AT_FDCWD, .name = part });
-			e = sync_parent(part);
+			if (sync_parent(part, err) < 0)
+				return -1;
 		} else if (errno != EEXIST)
 			e = errno;
 		/* A parent that may not be written to but is there is fine. */

@@ -32,6 +32,8 @@ CV_EXPORT CV_MUST_CHECK int cv_file_pwrite(int fd, struct cv_str data, uint64_t 
 CV_EXPORT CV_MUST_CHECK int cv_file_pread(int fd, void *data, size_t len, uint64_t offset, size_t *len_r, struct cv_err *err);
 /* fdatasync, or fsync for directories and where times matter (whole). */
 CV_EXPORT CV_MUST_CHECK int cv_file_sync(int fd, bool whole, struct cv_err *err);
+/* The names in a directory, which may be open with O_PATH. One that may not be read is passed over. */
+CV_EXPORT CV_MUST_CHECK int cv_file_sync_names(int dir, struct cv_err *err);
 CV_EXPORT CV_MUST_CHECK int cv_file_truncate(int fd, uint64_t len, struct cv_err *err);
 /* replace false: CV_ERR_EXISTS when to is there. */
 CV_EXPORT CV_MUST_CHECK int cv_file_rename(int from_dir, const char *from, int to_dir, const char *to, bool replace,
