@@ -9,8 +9,6 @@
 #include <config.h>
 
 #include "t/crash/program.h"
-#include <culver/log.h>
-#include <culver/time.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -273,12 +271,6 @@ static void run_cuts(struct program *p, uint64_t seed, uint64_t cuts, const char
 	cv_buf_deinit(&v.text);
 }
 
-static void print_log(void *ctx, enum cv_log_level level, struct cv_str line)
-{
-	if (*(const bool *)ctx)
-		fprintf(stderr, "%d %.*s\n", (int)level, CV_STR_ARG(line));
-}
-
 static int usage(void)
 {
 	fprintf(stderr, "usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k] [-2]\n");
@@ -287,17 +279,14 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-	static bool verbose;
-	bool keep = false;
-	const char *driver, *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	struct cv_registry *registry;
-	struct cv_log_config log = { .target = CV_LOG_CALLBACK, .callback = print_log, .callback_ctx = &verbose, .role = "campaign" };
-	uint64_t cuts = 1000, seed = (uint64_t)cv_time_now_us(), per_program = CUTS_PER_PROGRAM;
+	uint64_t per_program = CUTS_PER_PROGRAM;
 	struct totals totals = { 0 };
-	struct cv_err err = { 0 };
+	bool keep = false;
+	struct run run;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "2kn:p:s:t:v")) >= 0) {
+	program_defaults(&run, "campaign", 1000);
+	while ((opt = getopt(argc, argv, "2kp:" PROGRAM_OPTIONS)) >= 0) {
 		switch (opt) {
 		case '2':
 			second_cuts = true;
@@ -305,48 +294,31 @@ int main(int argc, char **argv)
 		case 'k':
 			keep = true;
 			break;
-		case 'n':
-			if (!cv_str_to_u64(cv_str_c(optarg), UINT64_MAX, &cuts))
-				return usage();
-			break;
 		case 'p':
 			if (!cv_str_to_u64(cv_str_c(optarg), UINT64_MAX, &per_program))
 				return usage();
 			break;
-		case 's':
-			if (!cv_str_to_u64(cv_str_c(optarg), UINT64_MAX, &seed))
+		default:
+			if (!program_option(&run, opt))
 				return usage();
 			break;
-		case 't':
-			base = optarg;
-			break;
-		case 'v':
-			verbose = true;
-			break;
-		default:
-			return usage();
 		}
 	}
-	(void)setvbuf(stdout, NULL, _IOLBF, 0);
-	if (cv_log_open(&log, &err) < 0)
-		return 2;
-	registry = program_modules(&driver);
-	printf("campaign: %s, seed %llu\n", driver, (unsigned long long)seed);
-	while (totals.cuts < cuts) {
+	program_start(&run);
+	for (uint64_t seed = run.seed; totals.cuts < run.count; seed++) {
 		struct program p;
 
 		program_seed(seed);
-		program_begin(&p, driver, registry, base);
+		program_begin(&p, run.driver, run.registry, run.base);
 		run_program(&p);
 		disk_record(NULL, false);
-		run_cuts(&p, seed, CV_MIN(per_program, cuts - totals.cuts), base, verbose, keep, &totals);
+		run_cuts(&p, seed, CV_MIN(per_program, run.count - totals.cuts), run.base, run.verbose, keep, &totals);
 		totals.programs++;
 		totals.calls += disk_calls(p.disk);
 		program_end(&p);
-		seed++;
 	}
-	printf("campaign: %s: %llu programs, %llu calls, %llu cuts, %llu failed\n", driver, (unsigned long long)totals.programs,
+	printf("campaign: %s: %llu programs, %llu calls, %llu cuts, %llu failed\n", run.driver, (unsigned long long)totals.programs,
 		(unsigned long long)totals.calls, (unsigned long long)totals.cuts, (unsigned long long)totals.failed);
-	cv_registry_free(&registry);
+	cv_registry_free(&run.registry);
 	return totals.failed == 0 ? 0 : 1;
 }

@@ -8,8 +8,6 @@
 #include <config.h>
 
 #include "t/crash/program.h"
-#include <culver/log.h>
-#include <culver/time.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -197,12 +195,6 @@ static void run_program(struct program *p, uint64_t seed, struct totals *totals)
 	model_free(&before);
 }
 
-static void print_log(void *ctx, enum cv_log_level level, struct cv_str line)
-{
-	if (*(const bool *)ctx)
-		fprintf(stderr, "%d %.*s\n", (int)level, CV_STR_ARG(line));
-}
-
 static int usage(void)
 {
 	fprintf(stderr, "usage: faults-DRIVER [-n STEPS] [-s SEED] [-t DIR] [-v]\n");
@@ -211,53 +203,28 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-	static bool verbose;
-	const char *driver, *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	struct cv_log_config log = { .target = CV_LOG_CALLBACK, .callback = print_log, .callback_ctx = &verbose, .role = "faults" };
-	uint64_t steps = 2000, seed = (uint64_t)cv_time_now_us();
 	struct totals totals = { 0 };
-	struct cv_registry *registry;
-	struct cv_err err = { 0 };
+	struct run run;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:s:t:v")) >= 0) {
-		switch (opt) {
-		case 'n':
-			if (!cv_str_to_u64(cv_str_c(optarg), UINT64_MAX, &steps))
-				return usage();
-			break;
-		case 's':
-			if (!cv_str_to_u64(cv_str_c(optarg), UINT64_MAX, &seed))
-				return usage();
-			break;
-		case 't':
-			base = optarg;
-			break;
-		case 'v':
-			verbose = true;
-			break;
-		default:
+	program_defaults(&run, "faults", 2000);
+	while ((opt = getopt(argc, argv, PROGRAM_OPTIONS)) >= 0) {
+		if (!program_option(&run, opt))
 			return usage();
-		}
 	}
-	(void)setvbuf(stdout, NULL, _IOLBF, 0);
-	if (cv_log_open(&log, &err) < 0)
-		return 2;
-	registry = program_modules(&driver);
-	printf("faults: %s, seed %llu\n", driver, (unsigned long long)seed);
-	while (totals.steps < steps) {
+	program_start(&run);
+	for (uint64_t seed = run.seed; totals.steps < run.count; seed++) {
 		struct program p;
 
 		program_seed(seed);
-		program_begin(&p, driver, registry, base);
+		program_begin(&p, run.driver, run.registry, run.base);
 		run_program(&p, seed, &totals);
 		program_end(&p);
 		totals.programs++;
-		seed++;
 	}
-	cv_registry_free(&registry);
-	printf("faults: %s: %llu programs, %llu steps, %llu calls failed, %llu steps refused, %llu failed\n", driver,
+	printf("faults: %s: %llu programs, %llu steps, %llu calls failed, %llu steps refused, %llu failed\n", run.driver,
 		(unsigned long long)totals.programs, (unsigned long long)totals.steps, (unsigned long long)totals.fired,
 		(unsigned long long)totals.refused, (unsigned long long)totals.failed);
+	cv_registry_free(&run.registry);
 	return totals.failed == 0 ? 0 : 1;
 }

@@ -3,6 +3,8 @@
 #include <config.h>
 
 #include "t/crash/program.h"
+#include <culver/log.h>
+#include <culver/time.h>
 
 #include <errno.h>
 #include <ftw.h>
@@ -747,7 +749,8 @@ void program_check_live(struct program *p)
 	cv_buf_deinit(&text);
 }
 
-struct cv_registry *program_modules(const char **driver_r)
+/* The storage module CAMPAIGN_DRIVER in a registry. */
+static struct cv_registry *load_modules(void)
 {
 	struct cv_registry *registry = cv_registry_new();
 	struct cv_err err = { 0 };
@@ -756,7 +759,52 @@ struct cv_registry *program_modules(const char **driver_r)
 		fprintf(stderr, "campaign: %s\n", err.text);
 		exit(2);
 	}
-	*driver_r = TEXT(CAMPAIGN_DRIVER);
 	return registry;
 }
 
+/* ---- command lines ---------------------------------------------------------------------------------------------------- */
+
+static void print_log(void *ctx, enum cv_log_level level, struct cv_str line)
+{
+	if (((const struct run *)ctx)->verbose)
+		fprintf(stderr, "%d %.*s\n", (int)level, CV_STR_ARG(line));
+}
+
+void program_defaults(struct run *run, const char *role, uint64_t count)
+{
+	*run = (struct run){ .role = role, .count = count, .seed = (uint64_t)cv_time_now_us(),
+		.base = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp" };
+}
+
+bool program_option(struct run *run, int opt)
+{
+	switch (opt) {
+	case 'n':
+		return cv_str_to_u64(cv_str_c(optarg), UINT64_MAX, &run->count);
+	case 's':
+		return cv_str_to_u64(cv_str_c(optarg), UINT64_MAX, &run->seed);
+	case 't':
+		run->base = optarg;
+		return true;
+	case 'v':
+		run->verbose = true;
+		return true;
+	default:
+		return false;
+	}
+}
+
+void program_start(struct run *run)
+{
+	const struct cv_log_config log = { .target = CV_LOG_CALLBACK, .callback = print_log, .callback_ctx = run, .role = run->role };
+	struct cv_err err = { 0 };
+
+	(void)setvbuf(stdout, NULL, _IOLBF, 0);
+	if (cv_log_open(&log, &err) < 0) {
+		fprintf(stderr, "%s: %s\n", run->role, err.text);
+		exit(2);
+	}
+	run->registry = load_modules();
+	run->driver = TEXT(CAMPAIGN_DRIVER);
+	printf("%s: %s, seed %llu\n", run->role, run->driver, (unsigned long long)run->seed);
+}

@@ -88,10 +88,24 @@ void program_take_boxes(struct program *p);
 void program_check_live(struct program *p);
 CV_NORETURN void program_stop(const struct program *p, const char *what, const struct cv_err *err);
 
+/* What the command lines share: -n COUNT, -s SEED, -t DIR, -v (the log goes to standard error). */
+#define PROGRAM_OPTIONS "n:s:t:v"
+struct run {
+	const char *role;   /* the program's name */
+	uint64_t count, seed;
+	const char *base;   /* where directories are made */
+	bool verbose;
+	const char *driver; /* from program_start on */
+	struct cv_registry *registry;
+};
+/* Defaults; seed is of the clock. */
+void program_defaults(struct run *run, const char *role, uint64_t count);
+/* One option as getopt gave it: false when it is none of these or makes no sense. */
+bool program_option(struct run *run, int opt);
+/* Log, modules, and the line that tells the seed. Ends the process when that fails. */
+void program_start(struct run *run);
+
 /* A new directory below base; and away with one. */
 void make_dir(char dir[PATH_MAX], const char *base);
 void remove_tree(const char *dir);
-/* The storage module CAMPAIGN_DRIVER in a registry. */
-struct cv_registry *program_modules(const char **driver_r);
-
 #endif
