@@ -129,30 +129,24 @@ static int open_box(struct maildir *st, const char *path, struct maildir_box **b
 	return 1;
 }
 
-/* Is what we have open still what the path names? Another program may have removed or replaced the folder. */
-static bool is_same(const struct maildir *st, const struct maildir_box *box)
+/* Is what we have open still what the path names, with new/, cur/ and tmp/ in it? Another program may have removed or replaced the folder: 0. What
+   cannot be told is no such answer: -1. */
+static int is_current(const struct maildir *st, const struct maildir_box *box, struct cv_err *err)
 {
-	struct cv_err ignored = { 0 };
-	struct stat there, here;
+	const int dirs[] = { box->base, box->dirs[MAILDIR_NEW].fd, box->dirs[MAILDIR_CUR].fd, box->tmp };
+	struct stat there, here[CV_COUNT_OF(dirs)];
+	int ret;
 
-	if (cv_file_fstat(box->base, &here, &ignored) < 0 || here.st_nlink == 0)
-		return false;
-	if (box->inbox)
-		return true;
-	return cv_file_stat(st->root, box->path, &there, &ignored) > 0 && there.st_ino == here.st_ino && there.st_dev == here.st_dev;
-}
-
-/* Are new/, cur/ and tmp/ still there? */
-static bool has_dirs(const struct maildir_box *box)
-{
-	struct cv_err ignored = { 0 };
-	struct stat here;
-
-	for (size_t i = 0; i < CV_COUNT_OF(box->dirs); i++) {
-		if (cv_file_fstat(box->dirs[i].fd, &here, &ignored) < 0 || here.st_nlink == 0)
-			return false;
+	for (size_t i = 0; i < CV_COUNT_OF(dirs); i++) {
+		if (cv_file_fstat(dirs[i], &here[i], err) < 0)
+			return -1;
+		if (here[i].st_nlink == 0)
+			return 0;
 	}
-	return cv_file_fstat(box->tmp, &here, &ignored) > 0 && here.st_nlink > 0;
+	if (box->inbox)
+		return 1;
+	ret = cv_file_stat(st->root, box->path, &there, err);
+	return ret <= 0 ? ret : there.st_ino == here[0].st_ino && there.st_dev == here[0].st_dev;
 }
 
 int maildir_box_at(struct maildir *st, const char *path, struct maildir_box **box_r, struct cv_err *err)
@@ -163,7 +157,11 @@ int maildir_box_at(struct maildir *st, const char *path, struct maildir_box **bo
 		struct maildir_box *box = st->boxes[i];
 
 		if (box != NULL && strcmp(box->path, path) == 0) {
-			if (is_same(st, box) && has_dirs(box)) {
+			int current = is_current(st, box, err);
+
+			if (current < 0)
+				return -1;
+			if (current > 0) {
 				box->used = ++st->clock;
 				*box_r = box;
 				return 1;

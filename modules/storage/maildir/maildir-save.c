@@ -248,14 +248,13 @@ static int link_file(void *ctx, int dir, const struct maildir_file *file, struct
 }
 
 /* One that is not synced yet lies in tmp/ still. */
-static int link_pending(struct maildir *st, struct cv_str ref, struct link_to *to, struct cv_err *err)
+static int link_pending(struct maildir_box *from, struct cv_str ref, struct link_to *to, struct cv_err *err)
 {
-	const struct maildir_pending *pending = cv_map_get(st->pending, cv_str_sub(ref, 0, maildir_base_len(ref)));
-	struct maildir_box *box;
+	const struct maildir_pending *pending = cv_map_get(from->st->pending, cv_str_sub(ref, 0, maildir_base_len(ref)));
 
 	if (pending == NULL || pending->tmp == NULL)
 		return 0;
-	return maildir_box_at(st, pending->path, &box, err) < 0 ? -1 : cv_file_link(box->tmp, pending->tmp, to->dir, to->name, err);
+	return cv_file_link(from->tmp, pending->tmp, to->dir, to->name, err);
 }
 
 int maildir_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
@@ -270,7 +269,14 @@ int maildir_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str re
 
 	if (!st->set->maildir_copy_with_hardlinks)
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "maildir_copy_with_hardlinks is off");
-	if (maildir_box(st, from, &from_box, err) < 0 || maildir_box(st, to, &to_box, err) < 0 || is_taken(to_box, meta, err) < 0)
+	if (maildir_box(st, from, &from_box, err) < 0)
+		return -1;
+	/* Asked for once more, a box may be another one, and the first is gone then. */
+	if (cv_str_eq(from->name, to->name))
+		to_box = from_box;
+	else if (maildir_box(st, to, &to_box, err) < 0)
+		return -1;
+	if (is_taken(to_box, meta, err) < 0)
 		return -1;
 	cv_buf_init(&name, MAILDIR_NAME_MAX * 2);
 	cv_buf_init(&staged, MAILDIR_NAME_MAX * 2);
@@ -278,7 +284,7 @@ int maildir_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str re
 	if (ret > 0) {
 		staged_name(&staged, name.data);
 		target = (struct link_to){ to_box->dirs[place_of(name.data)].fd, staged.data };
-		ret = link_pending(st, ref, &target, &link_err);
+		ret = link_pending(from_box, ref, &target, &link_err);
 		if (ret == 0)
 			ret = maildir_find(from_box, ref, link_file, &target, &link_err);
 		if (ret > 0) {

@@ -486,6 +486,40 @@ static void delivery_costs_no_more_syncs_than_it_must(void **state)
 	deinit(&b);
 }
 
+static int fail_one_stat(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	int *before = ctx;
+
+	(void)name;
+	(void)len;
+	return op == CV_FILE_STAT && (*before)-- == 0 ? EIO : 0;
+}
+
+/* Whichever look at a file fails: the mailbox is not taken for another one, what was not written to its UID list yet stays, and what was opened
+   before is still there. */
+static void copy_within_a_mailbox_outlives_a_failed_look(void **state)
+{
+	struct cv_storage_meta meta = { .uid = 2, .size = 2, .virtual_size = 3 };
+	char ref[CV_STORAGE_REF_MAX];
+	const char *from;
+	struct box b;
+	size_t len;
+
+	init_inbox(&b, state);
+	from = save(&b, 1, "x\n", 0, NULL);
+	for (int before = 0; before < 20; before++) {
+		struct cv_err err = { 0 };
+		int left = before;
+
+		meta.uid++;
+		cv_file_set_fault(fail_one_stat, &left);
+		if (b.storage->copy(b.st, &b.inbox, cv_str_c(from), &b.inbox, &meta, ref, &len, &err) < 0)
+			assert_int_not_equal(err.code, CV_ERR_NONE);
+		cv_file_set_fault(NULL, NULL);
+	}
+	deinit(&b);
+}
+
 static void copy_is_a_hard_link_with_its_own_flags(void **state)
 {
 	struct cv_mailbox_ref target = { .name = CV_STR("A/B"), .uidvalidity = 5 };
@@ -1467,6 +1501,7 @@ int main(void)
 		cv_test(given_up_message_leaves_nothing),
 		cv_test(failed_sync_leaves_nothing),
 		cv_test(delivery_costs_no_more_syncs_than_it_must),
+		cv_test(copy_within_a_mailbox_outlives_a_failed_look),
 		cv_test(copy_is_a_hard_link_with_its_own_flags),
 		cv_test(message_that_another_program_renamed_is_found),
 		cv_test(key_of_a_reference_is_the_base),
