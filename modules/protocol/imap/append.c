@@ -1,30 +1,45 @@
 /* SPDX-License-Identifier: MIT
-   APPEND and REPLACE (RFC 3501 section 6.3.11, RFC 3502, RFC 3516 section 4.4, RFC 4315 section 3, RFC 8508): literals go to storage while they come, all
-   that a command brings and takes away is one transaction. */
+   APPEND and REPLACE (RFC 3501 section 6.3.11, RFC 3502, RFC 3516 section 4.4, RFC 4315 section 3, RFC 4469, RFC 8508): literals go to storage while
+   they come, all that a command brings and takes away is one transaction. The arguments are walked through as far as they are there: whenever a
+   literal is announced, and at the command's end. */
 #include <config.h>
 
 #include "imap-session.h"
+#include "part.h"
 
 #include "modules/lib/imap/imap-date.h"
 #include "modules/lib/imap/imap-flags.h"
+#include "modules/lib/imap/imap-url.h"
+
+#include <culver/time.h>
 
 /* Messages of one command: each holds memory until the commit. */
 #define MESSAGES_MAX 1000u
+/* Octets of a part that are copied at once. */
+#define CHUNK ((size_t)64 * 1024)
 
 struct append {
 	struct cv_mailbox *mailbox;
 	struct cv_txn *txn;   /* NULL once the commit has it */
-	struct cv_save *save; /* NULL before it began and when it is finished */
+	struct cv_save *save; /* the message in progress; NULL between two of them */
 	bool failed;          /* err says why; what still comes of the message is dropped */
 	bool binary_failed;   /* it is that NUL cannot be stored */
 	struct cv_err err;
 	struct cv_ranges *uids;
 	unsigned count;
 	const struct cv_imap_arg *last; /* the mailbox, or the last message that is complete */
-	const struct cv_imap_arg *head; /* what stands before the literal of the message that is not: an argument, or an open list */
-	bool in_list;                   /* the latter: UTF8 (…) */
-	bool binary;                    /* the literal is a literal8 */
 	struct cv_ranges *replaced;     /* REPLACE: the UID */
+	bool committing;
+	bool due;                       /* a literal was announced, and is not let in yet */
+	struct cv_imap_literal literal; /* that one, or the last that was */
+
+	/* The message in progress. */
+	uint64_t size;                  /* octets it has so far */
+	const struct cv_imap_arg *head; /* what stands before its literal, or the list that it is */
+	bool in_list;                   /* the latter: UTF8 (…) or CATENATE (…) */
+	bool catenate;
+	const struct cv_imap_arg *part; /* CATENATE: the last element of the list that is done with; NULL: none yet */
+	struct imap_part *source;       /* what a URL stands for, being copied; NULL: none */
 };
 
 static bool replaces(const struct cv_imap_cmd *cmd)
@@ -40,6 +55,7 @@ static void give_up(struct cv_imap_cmd *cmd)
 		return;
 	if (append->save != NULL)
 		cv_save_cancel(&append->save);
+	imap_part_close(&append->source);
 	if (append->txn != NULL)
 		cv_txn_rollback(&append->txn);
 	if (append->mailbox != NULL)
@@ -54,9 +70,28 @@ static const struct cv_imap_arg *mailbox_arg(const struct cv_imap_command *comma
 	return command == &imap_cmd_replace && args != NULL ? args->next : args;
 }
 
+/* The last argument so far, and the one before it; NULL: there is none. */
+static const struct cv_imap_arg *last_arg(const struct cv_imap_arg *arg, const struct cv_imap_arg **before_r)
+{
+	*before_r = NULL;
+	while (arg != NULL && arg->next != NULL) {
+		*before_r = arg;
+		arg = arg->next;
+	}
+	return arg;
+}
+
+/* The literal that is due is the string behind URL in an open list of CATENATE: short, and kept. */
+static bool is_url(const struct cv_imap_arg *list)
+{
+	const struct cv_imap_arg *first, *before;
+
+	return cv_imap_arg_list(list, &first) && cv_imap_arg_is(last_arg(first, &before), "URL");
+}
+
 bool imap_append_takes(const struct imap_session *s, const struct cv_imap_command *command, bool uid)
 {
-	const struct cv_imap_arg *args = cv_imap_parser_args(s->parser), *mailbox;
+	const struct cv_imap_arg *args = cv_imap_parser_args(s->parser), *mailbox, *last, *before;
 
 	if (command != &imap_cmd_append && command != &imap_cmd_replace)
 		return false;
@@ -66,21 +101,26 @@ bool imap_append_takes(const struct imap_session *s, const struct cv_imap_comman
 	/* The mailbox may be a literal too, as may be what is in a list of flags; that is refused later. */
 	if (mailbox == NULL)
 		return false;
-	return !cv_imap_parser_literal(s->parser).in_list || cv_imap_arg_is(mailbox->next, "UTF8") ||
-		(mailbox->next != NULL && cv_imap_arg_is(mailbox->next->next, "UTF8")) ||
-		(mailbox->next != NULL && mailbox->next->next != NULL && cv_imap_arg_is(mailbox->next->next->next, "UTF8"));
+	if (!cv_imap_parser_literal(s->parser).in_list)
+		return true;
+	last = last_arg(mailbox->next, &before);
+	return cv_imap_arg_is(before, "UTF8") || (cv_imap_arg_is(before, "CATENATE") && !is_url(last));
 }
 
-/* append-opts = [SP flag-list] [SP date-time], then the literal or UTF8 and an open list. False: the reply was made. */
-static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, bool in_list, struct cv_save_config *config)
+/* append-opts = [SP flag-list] [SP date-time], then UTF8 or CATENATE and a list, or what is due: a literal. False: the reply was made. */
+static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_save_config *config)
 {
+	struct append *append = cmd->data;
 	const struct cv_imap_arg *first;
 	struct cv_imap_flags flags;
 	struct cv_err err = { 0 };
 	struct cv_str date;
 	int zone;
 
-	if (cv_imap_arg_list(arg, &first) && (arg->next != NULL || !in_list)) {
+	append->head = append->last;
+	append->in_list = append->catenate = false;
+	append->part = NULL;
+	if (cv_imap_arg_list(arg, &first)) {
 		if (cv_imap_flags_parse(cmd->arena, first, &flags, &err) < 0) {
 			imap_bad_err(cmd, &err);
 			return false;
@@ -88,6 +128,7 @@ static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg
 		config->flags = flags.flags;
 		config->keywords = flags.keywords;
 		config->keyword_count = flags.count;
+		append->head = arg;
 		arg = arg->next;
 	}
 	if (arg != NULL && arg->type == CV_IMAP_ARG_QUOTED) {
@@ -97,15 +138,22 @@ static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg
 		}
 		config->internal_zone = (int16_t)zone;
 		config->date_set = true;
+		append->head = arg;
 		arg = arg->next;
 	}
-	/* append-data =/ "UTF8" SP "(" literal8 ")" (RFC 6855 section 4) */
-	if (in_list && cv_imap_arg_is(arg, "UTF8") && cv_imap_arg_list(arg->next, &first) && first == NULL)
-		arg = arg->next->next;
-	else if (in_list)
-		arg = cmd->args;
+	/* append-data =/ "UTF8" SP "(" literal8 ")" (RFC 6855 section 4); append-data =/ "CATENATE" SP "(" … ")" (RFC 4469 section 5) */
+	if (arg != NULL && (cv_imap_arg_is(arg, "UTF8") || cv_imap_arg_is(arg, "CATENATE")) && cv_imap_arg_list(arg->next, &first)) {
+		append->catenate = cv_imap_arg_is(arg, "CATENATE");
+		append->in_list = true;
+		append->head = arg->next;
+		return true;
+	}
 	if (arg != NULL) {
 		imap_bad(cmd, "Unexpected arguments before the message");
+		return false;
+	}
+	if (!append->due || append->literal.in_list) {
+		imap_bad(cmd, "The message is missing");
 		return false;
 	}
 	return true;
@@ -140,7 +188,7 @@ static bool parse_replaced(struct cv_imap_cmd *cmd, struct append *append)
 	return true;
 }
 
-/* ---- Literals --------------------------------------------------------------------------------------- */
+/* ---- Messages --------------------------------------------------------------------------------------- */
 
 /* The mailbox, and for REPLACE the message. False: the reply was made. */
 static bool open_target(struct cv_imap_cmd *cmd)
@@ -178,19 +226,72 @@ static bool fail(struct cv_imap_cmd *cmd)
 	return false;
 }
 
-/* The message before is whole: its literal stands where it must. False: the reply was made. */
-static bool finish_message(struct cv_imap_cmd *cmd)
+/* More octets of the message. What is wrong with them is said when they are all there. */
+static void take(struct append *append, struct cv_str octets, bool binary)
+{
+	if (append->failed)
+		return;
+	append->size += octets.len;
+	/* RFC 3501 section 4.3: a literal is of CHAR8, which NUL is not; and what is stored must be one when it is fetched. */
+	if (cv_str_has_nul(octets)) {
+		cv_err_set_public(&append->err, CV_ERR_INVALID, "Message contains NUL");
+		append->failed = true;
+		append->binary_failed = binary;
+	} else if (cv_save_write(append->save, octets, &append->err) < 0) {
+		append->failed = true;
+	}
+}
+
+/* RFC 4469 section 4.2: "may also wish to return the TOOBIG response code if the resulting message exceeds a server-specific message size limit". False:
+   the reply was made. */
+static bool fits(struct cv_imap_cmd *cmd, uint64_t more)
+{
+	const struct append *append = cmd->data;
+
+	if (more <= IMAP_APPEND_LIMIT - append->size)
+		return true;
+	imap_no(cmd, "TOOBIG", "Message is too long");
+	return false;
+}
+
+static bool begin_message(struct cv_imap_cmd *cmd)
 {
 	struct append *append = cmd->data;
-	const struct cv_imap_arg *message = append->in_list ? append->head->child : append->head->next;
+	struct cv_save_config config = { 0 };
 
-	if (append->failed)
-		return fail(cmd);
-	if (message == NULL || message->type != CV_IMAP_ARG_STREAMED || (append->in_list && message->next != NULL)) {
-		imap_bad(cmd, "Unexpected arguments behind the message");
+	if (append->count > 0 && (replaces(cmd) || append->count == MESSAGES_MAX)) {
+		imap_no(cmd, "LIMIT", replaces(cmd) ? "REPLACE takes one message" : "Too many messages at once");
 		return false;
 	}
-	append->last = append->in_list ? append->head : message;
+	append->size = 0;
+	if (!parse_options(cmd, append->last->next, &config))
+		return false;
+	if (!append->catenate) {
+		config.size_hint = append->literal.size;
+		if (append->due && append->literal.size == 0) {
+			imap_no(cmd, NULL, "A message can't be empty");
+			return false;
+		}
+		/* Nothing is made for a literal that is not let in. */
+		if (!fits(cmd, append->literal.size))
+			return false;
+	}
+	if (cv_save_begin(append->txn, append->mailbox, &config, &append->save, &append->err) < 0) {
+		append->save = NULL;
+		return fail(cmd);
+	}
+	return true;
+}
+
+static bool finish_message(struct cv_imap_cmd *cmd, const struct cv_imap_arg *last)
+{
+	struct append *append = cmd->data;
+
+	if (append->size == 0) {
+		imap_no(cmd, NULL, "A message can't be empty");
+		return false;
+	}
+	append->last = last;
 	if (cv_save_finish(append->save, &append->err) < 0) {
 		append->failed = true;
 		return fail(cmd);
@@ -201,96 +302,274 @@ static bool finish_message(struct cv_imap_cmd *cmd)
 	return true;
 }
 
-/* Arguments are there up to the literal's head. False: the reply was made. */
-static bool begin_message(struct cv_imap_cmd *cmd, const struct cv_imap_literal *literal)
+/* ---- CATENATE --------------------------------------------------------------------------------------- */
+
+/* badurl-response-code = "BADURL" SP url-resp-text: what may not be in it is percent-encoded. */
+static void bad_url(struct cv_imap_cmd *cmd, struct cv_str url, const struct cv_err *err)
 {
-	struct cv_save_config config = { .size_hint = literal->size };
+	struct cv_buf text;
+
+	cv_buf_init(&text, SIZE_MAX / 2);
+	for (size_t i = 0; i < CV_MIN(url.len, (size_t)CV_IMAP_URL_MAX); i++) {
+		if (url.ptr[i] == ']' || (unsigned char)url.ptr[i] < ' ' || (unsigned char)url.ptr[i] >= 0x7f)
+			cv_buf_printf(&text, "%%%02X", (unsigned)(unsigned char)url.ptr[i]);
+		else
+			cv_buf_append_char(&text, url.ptr[i]);
+	}
+	imap_no(cmd, imap_code_printf(cmd, "BADURL %s", text.len > 0 ? text.data : "\"\""), cv_arena_strdup(cmd->arena, err->text));
+	cv_buf_deinit(&text);
+}
+
+/* False: the reply was made. */
+static bool open_url(struct cv_imap_cmd *cmd, struct cv_str text)
+{
+	struct append *append = cmd->data;
+	struct cv_err err = { 0 };
+	struct cv_imap_url url;
+
+	/* RFC 4469 section 3: "only relative IMAP message or message part URLs (i.e., those having no scheme or <iserver>) are used". */
+	if (cv_imap_url_parse(cmd->arena, text, imap_part_base(cmd), &url, &err) < 0)
+		bad_url(cmd, text, &err);
+	else if (url.has_server || url.uid == 0 || url.access.ptr != NULL) {
+		cv_err_set_public(&err, CV_ERR_INVALID, "Only a message, or a part of one, of this account can be a part");
+		bad_url(cmd, text, &err);
+	} else if (imap_part_open(cmd, &url, &append->source, &err) >= 0) {
+		return true;
+	} else if (err.public_text) {
+		bad_url(cmd, text, &err);
+	} else {
+		imap_fail(cmd, &err);
+	}
+	return false;
+}
+
+/* Copies for one slice of time. False: the reply was made. */
+static bool copy_source(struct cv_imap_cmd *cmd)
+{
+	struct append *append = cmd->data;
+	uint64_t start = cv_time_mono_us();
+	struct cv_str octets;
+	struct cv_err err = { 0 };
+	int result;
+
+	do {
+		result = imap_part_read(append->source, CHUNK, &octets, &err);
+		if (result < 0) {
+			imap_fail(cmd, &err);
+			return false;
+		}
+		if (result == 0) {
+			imap_part_close(&append->source);
+			return true;
+		}
+		if (!fits(cmd, octets.len))
+			return false;
+		take(append, octets, false);
+		if (append->failed)
+			return fail(cmd);
+	} while (cv_time_mono_us() - start < IMAP_SLICE_US);
+	return true;
+}
+
+/* ---- The walk --------------------------------------------------------------------------------------- */
+
+enum walked {
+	WALK_ON = 1,  /* there is more to do */
+	WALK_LATER,   /* the same, but this slice of time is over */
+	WALK_LITERAL, /* the literal that is due is where one may be */
+	WALK_END,     /* all arguments are done with */
+	WALK_REPLY    /* the reply was made */
+};
+
+static enum walked bad(struct cv_imap_cmd *cmd, const char *text)
+{
+	imap_bad(cmd, text);
+	return WALK_REPLY;
+}
+
+/* A literal belongs behind this list's last element, in it. */
+static bool is_open(const struct append *append, const struct cv_imap_arg *list)
+{
+	return append->due && append->literal.in_list && list->next == NULL;
+}
+
+/* text-literal = "TEXT" SP literal; cat-part =/ "UTF8" SP "(" literal8 ")" (RFC 6855 section 4) */
+static enum walked walk_text(struct cv_imap_cmd *cmd, const struct cv_imap_arg *name)
+{
+	struct append *append = cmd->data;
+	const struct cv_imap_arg *value = name->next, *first;
+	bool open = is_open(append, append->head);
+
+	if (cv_imap_arg_is(name, "UTF8") && cv_imap_arg_list(value, &first)) {
+		if (first == NULL && open && value->next == NULL)
+			return WALK_LITERAL;
+		if (first == NULL || first->type != CV_IMAP_ARG_STREAMED || first->next != NULL)
+			return bad(cmd, "UTF8 needs one literal");
+	} else {
+		if (cv_imap_arg_is(name, "UTF8"))
+			return bad(cmd, "UTF8 needs one literal");
+		if (value == NULL && open)
+			return WALK_LITERAL;
+		if (value == NULL || value->type != CV_IMAP_ARG_STREAMED)
+			return bad(cmd, "TEXT needs a literal");
+	}
+	append->part = value;
+	return WALK_ON;
+}
+
+/* cat-part *(SP cat-part) */
+static enum walked walk_parts(struct cv_imap_cmd *cmd)
+{
+	struct append *append = cmd->data;
+	const struct cv_imap_arg *part = append->part != NULL ? append->part->next : append->head->child;
+	struct cv_str url;
+
+	if (part == NULL) {
+		if (append->part == NULL || is_open(append, append->head))
+			return bad(cmd, "CATENATE needs URL or TEXT before each of its parts");
+		return finish_message(cmd, append->head) ? WALK_ON : WALK_REPLY;
+	}
+	if (cv_imap_arg_is(part, "TEXT") || cv_imap_arg_is(part, "UTF8"))
+		return walk_text(cmd, part);
+	if (!cv_imap_arg_is(part, "URL") || !cv_imap_arg_astring(part->next, &url))
+		return bad(cmd, "CATENATE needs URL or TEXT before each of its parts");
+	append->part = part->next;
+	return open_url(cmd, url) ? WALK_ON : WALK_REPLY;
+}
+
+/* The one literal of a message without CATENATE. */
+static enum walked walk_literal(struct cv_imap_cmd *cmd)
+{
+	struct append *append = cmd->data;
+	const struct cv_imap_arg *message = append->in_list ? append->head->child : append->head->next;
+
+	if (message == NULL && append->due && (!append->in_list || is_open(append, append->head)))
+		return WALK_LITERAL;
+	if (message == NULL || message->type != CV_IMAP_ARG_STREAMED || (append->in_list && message->next != NULL))
+		return bad(cmd, "Unexpected arguments behind the message");
+	return finish_message(cmd, append->in_list ? append->head : message) ? WALK_ON : WALK_REPLY;
+}
+
+static enum walked walk_step(struct cv_imap_cmd *cmd)
+{
 	struct append *append = cmd->data;
 
-	if (append == NULL ? !open_target(cmd) : !finish_message(cmd))
-		return false;
+	if (append == NULL)
+		return open_target(cmd) ? WALK_ON : WALK_REPLY;
+	if (append->failed) {
+		(void)fail(cmd);
+		return WALK_REPLY;
+	}
+	if (append->source != NULL) {
+		if (!copy_source(cmd))
+			return WALK_REPLY;
+		return append->source != NULL ? WALK_LATER : WALK_ON;
+	}
+	if (append->save == NULL) {
+		if (!append->due && append->last->next == NULL && append->count > 0)
+			return WALK_END;
+		return begin_message(cmd) ? WALK_ON : WALK_REPLY;
+	}
+	return append->catenate ? walk_parts(cmd) : walk_literal(cmd);
+}
+
+/* The announced literal is let in. */
+static enum cv_imap_result begin_literal(struct cv_imap_cmd *cmd)
+{
+	struct append *append = cmd->data;
+	struct imap_session *s = imap_cmd_session(cmd);
+
+	append->due = false;
+	cv_imap_parser_begin_stream(s->parser);
+	imap_cmd(cmd)->phase = IMAP_PHASE_LITERAL;
+	if (append->literal.sync)
+		cv_buf_append_c(cv_stream_out(s->stream), "+ OK\r\n");
+	return CV_IMAP_STEP;
+}
+
+static enum cv_imap_result walk(struct cv_imap_cmd *cmd)
+{
+	struct append *append;
+	enum walked walked;
+	enum cv_imap_result result;
+	bool due = cmd->data != NULL && ((struct append *)cmd->data)->due;
+
+	do
+		walked = walk_step(cmd);
+	while (walked == WALK_ON);
 	append = cmd->data;
-	if (append->count > 0 && (replaces(cmd) || append->count == MESSAGES_MAX)) {
-		imap_no(cmd, "LIMIT", replaces(cmd) ? "REPLACE takes one message" : "Too many messages at once");
-		return false;
+	switch (walked) {
+	case WALK_ON:
+	case WALK_LATER:
+		return CV_IMAP_STEP;
+	case WALK_LITERAL:
+		if (append->catenate && !fits(cmd, append->literal.size))
+			break;
+		return begin_literal(cmd);
+	case WALK_END:
+		append->committing = true;
+		result = imap_commit(cmd, &append->txn);
+		if (result != CV_IMAP_WAIT)
+			give_up(cmd);
+		return result;
+	case WALK_REPLY:
+		break;
 	}
-	append->head = append->last;
-	append->in_list = literal->in_list;
-	append->binary = literal->binary;
-	while (append->head->next != NULL)
-		append->head = append->head->next;
-	if (!parse_options(cmd, append->last->next, literal->in_list, &config))
-		return false;
-	if (literal->size == 0) {
-		imap_no(cmd, NULL, "A message can't be empty");
-		return false;
-	}
-	if (literal->size > IMAP_APPEND_LIMIT) {
-		imap_no(cmd, "TOOBIG", "Message is too long");
-		return false;
-	}
-	if (cv_save_begin(append->txn, append->mailbox, &config, &append->save, &append->err) < 0) {
-		append->save = NULL;
-		return fail(cmd);
-	}
-	return true;
+	/* The reply goes out now: a client that waits for "+" takes it instead (RFC 3501 section 7.5). */
+	give_up(cmd);
+	if (due)
+		cv_imap_parser_skip(imap_cmd_session(cmd)->parser);
+	return CV_IMAP_DONE;
 }
 
 void imap_append_literal(struct imap_cmd *cmd)
 {
 	struct imap_session *s = cmd->s;
 	struct cv_imap_literal literal = cv_imap_parser_literal(s->parser);
+	const struct cv_imap_arg *before, *last = last_arg(cmd->pub.args, &before);
+	struct append *append = cmd->pub.data;
+	struct cv_err err = { 0 };
 
-	if (!begin_message(&cmd->pub, &literal)) {
-		/* The reply goes out now: a client that waits for "+" takes it instead (RFC 3501 section 7.5). */
-		give_up(&cmd->pub);
-		cv_imap_parser_skip(s->parser);
-		cmd->phase = IMAP_PHASE_REPLY;
+	if (append == NULL) {
+		if (!open_target(&cmd->pub)) {
+			give_up(&cmd->pub);
+			cv_imap_parser_skip(s->parser);
+			cmd->phase = IMAP_PHASE_REPLY;
+			return;
+		}
+		append = cmd->pub.data;
+	}
+	if (literal.in_list && cv_imap_arg_is(before, "CATENATE") && is_url(last)) {
+		if (cv_imap_parser_keep(s->parser, &err) < 0) {
+			imap_bad_err(&cmd->pub, &err);
+			give_up(&cmd->pub);
+			cmd->phase = IMAP_PHASE_REPLY;
+		} else if (literal.sync) {
+			cv_buf_append_c(cv_stream_out(s->stream), "+ OK\r\n");
+		}
 		return;
 	}
-	cv_imap_parser_begin_stream(s->parser);
-	cmd->phase = IMAP_PHASE_LITERAL;
-	if (literal.sync)
-		cv_buf_append_c(cv_stream_out(s->stream), "+ OK\r\n");
+	append->literal = literal;
+	append->due = true;
+	cmd->phase = IMAP_PHASE_RUN;
 }
 
 void imap_append_take(struct imap_cmd *cmd, struct cv_str octets)
 {
 	struct append *append = cmd->pub.data;
 
-	if (append->failed)
-		return;
-	/* RFC 3501 section 4.3: a literal is of CHAR8, which NUL is not; and what is stored must be one when it is fetched. */
-	if (cv_str_has_nul(octets)) {
-		cv_err_set_public(&append->err, CV_ERR_INVALID, "Message contains NUL");
-		append->failed = true;
-		append->binary_failed = append->binary;
-	} else if (cv_save_write(append->save, octets, &append->err) < 0) {
-		append->failed = true;
-	}
+	take(append, octets, append->literal.binary);
 }
 
 /* ---- The end ---------------------------------------------------------------------------------------- */
 
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
-	struct append *append = cmd->data;
-	enum cv_imap_result result;
+	const struct cv_imap_arg *mailbox = mailbox_arg(cmd->command, cmd->args);
 
-	if (append == NULL)
+	if (mailbox == NULL || (mailbox->next == NULL && cmd->data == NULL))
 		return imap_bad(cmd, "Command needs a mailbox and a literal");
-	if (!finish_message(cmd)) {
-		give_up(cmd);
-		return CV_IMAP_DONE;
-	}
-	if (append->last->next != NULL) {
-		give_up(cmd);
-		return imap_bad(cmd, "Unexpected arguments behind the message");
-	}
-	result = imap_commit(cmd, &append->txn);
-	if (result != CV_IMAP_WAIT)
-		give_up(cmd);
-	return result;
+	return walk(cmd);
 }
 
 /* "APPENDUID" SP uidvalidity SP uid-set; NULL when UIDVALIDITY cannot be told: the messages are there, only the client's shortcut is missing then. */
@@ -317,6 +596,8 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	struct append *append = cmd->data;
 	const char *code;
 
+	if (!append->committing)
+		return walk(cmd);
 	if (imap_cmd(cmd)->commit_result < 0) {
 		give_up(cmd);
 		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);

@@ -131,6 +131,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 
 	fetch->cmd = cmd;
 	fetch->s = s;
+	fetch->view = s->view;
 	fetch->seqs = imap_ranges(cmd);
 	fetch->newly_seen = imap_ranges(cmd);
 	if (!imap_sequence_arg(cmd, cmd->args, fetch->seqs))

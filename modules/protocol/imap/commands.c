@@ -68,6 +68,7 @@ static const char *const capabilities[] = {
 	"OBJECTID",
 	"BINARY",
 	"MULTIAPPEND",
+	"CATENATE",
 	"REPLACE",
 	"APPENDLIMIT=4294967295", /* IMAP_APPEND_LIMIT */
 	"UIDONLY",

@@ -88,11 +88,11 @@ static int get_preview(struct fetch *fetch, struct cv_err *err)
 	return parse_again(fetch, err);
 }
 
-static int get_all(struct fetch *fetch, struct cv_err *err)
+int fetch_message_get(struct fetch *fetch, struct cv_err *err)
 {
 	struct cv_str record;
 
-	if (cv_mail_open(fetch->s->view, fetch->seq, &fetch->mail, err) < 0 || cv_mail_record(fetch->mail, &record, err) < 0 ||
+	if (cv_mail_open(fetch->view, fetch->seq, &fetch->mail, err) < 0 || cv_mail_record(fetch->mail, &record, err) < 0 ||
 		cv_parse_record_open(record, &fetch->record, err) < 0)
 		return -1;
 	if (needs_octets(fetch) && get_octets(fetch, err) < 0)
@@ -197,7 +197,7 @@ int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 	fetch->text_done = 0;
 	fetch->section = 0;
 	if ((fetch->what.items & parsed) != 0 || fetch->what.section_count > 0) {
-		if (get_all(fetch, err) < 0) {
+		if (fetch_message_get(fetch, err) < 0) {
 			if (!there)
 				err->code = CV_ERR_EXPUNGED;
 			return -1;
@@ -250,9 +250,7 @@ static void count(struct fetch *fetch, const struct cv_imap_section *section, ui
 	*(header ? &stats->header_size : &stats->body_size) += size;
 }
 
-/* What a partial fetch leaves of size octets: *offset_r and the length. "If the starting octet is beyond the end of the text, an empty string is
-   returned." */
-static uint64_t clip(const struct cv_imap_section *section, uint64_t size, uint64_t *offset_r)
+uint64_t fetch_section_clip(const struct cv_imap_section *section, uint64_t size, uint64_t *offset_r)
 {
 	*offset_r = 0;
 	if (!section->partial)
@@ -286,13 +284,13 @@ static int begin_section(struct fetch *fetch, struct cv_err *err)
 		cv_buf_append_c(out, "NIL");
 		break;
 	case FETCH_TEXT:
-		length = clip(section, found.text.len, &offset);
+		length = fetch_section_clip(section, found.text.len, &offset);
 		cv_buf_printf(out, "{%llu}\r\n", (unsigned long long)length);
 		cv_imap_append_octets(out, cv_str_sub(cv_buf_str(&found.text), (size_t)offset, (size_t)length));
 		count(fetch, section, length);
 		break;
 	case FETCH_RANGE:
-		length = clip(section, found.wire_size, &offset);
+		length = fetch_section_clip(section, found.wire_size, &offset);
 		cv_buf_printf(out, "{%llu}\r\n", (unsigned long long)length);
 		count(fetch, section, length);
 		if (length == 0)

@@ -40,6 +40,7 @@ struct fetch_binary {
 struct fetch {
 	struct cv_imap_cmd *cmd;
 	struct imap_session *s;
+	struct cv_view *view;        /* where the messages are */
 	struct cv_imap_fetch what;
 	bool changed_since_set;
 	uint64_t changed_since;
@@ -87,6 +88,8 @@ CV_MUST_CHECK int fetch_message_open(struct fetch *fetch, bool there, struct cv_
 /* Write as much as there is room for. 1 when the response is complete, 0 to be called again, -1 when the session was ended. */
 CV_MUST_CHECK int fetch_message_write(struct fetch *fetch);
 void fetch_message_close(struct fetch *fetch);
+/* Open the message at fetch->seq of fetch->view as far as fetch->what needs it, for fetch_section_find; fetch_message_close frees it, also after -1. */
+CV_MUST_CHECK int fetch_message_get(struct fetch *fetch, struct cv_err *err);
 
 /* fetch-section.c */
 /* The section can be answered from the parse record alone. */
@@ -95,6 +98,9 @@ bool fetch_section_in_record(const struct cv_parse_record *record, const struct 
 CV_MUST_CHECK int fetch_section_find(const struct fetch *fetch, const struct cv_imap_section *section, struct fetch_found *found_r,
 	struct cv_err *err);
 void fetch_found_free(struct fetch_found *found);
+/* What a partial fetch leaves of size octets: *offset_r and the length. "If the starting octet is beyond the end of the text, an empty string is
+   returned." */
+uint64_t fetch_section_clip(const struct cv_imap_section *section, uint64_t size, uint64_t *offset_r);
 
 /* fetch-binary.c */
 /* The encoding of a BINARY section is known. */

@@ -204,7 +204,8 @@ void imap_contexts_free(struct imap_session *s);
 
 /* names.c: mailbox names and sequence sets of arguments */
 enum imap_name_opts {
-	IMAP_NAME_TRAILING_SEP = 1 /* a separator at the end is taken off (CREATE) */
+	IMAP_NAME_TRAILING_SEP = 1, /* a separator at the end is taken off (CREATE) */
+	IMAP_NAME_UTF8 = 2          /* it is UTF-8 whatever the client uses (URLs) */
 };
 CV_MUST_CHECK int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err);
 /* The name in an argument. False: the reply was made. */

@@ -35,9 +35,9 @@ static void map_inbox(char *name, size_t len)
 }
 
 /* RFC 9051 section 5.1: names are UTF-8; without ENABLE IMAP4rev2, modified UTF-7. */
-static bool decode_name(const struct imap_session *s, struct cv_buf *out, struct cv_str wire)
+static bool decode_name(bool utf8, struct cv_buf *out, struct cv_str wire)
 {
-	if (!s->rev2)
+	if (!utf8)
 		return cv_imap_utf7_decode(out, wire);
 	cv_buf_append(out, wire);
 	return cv_buf_ok(out) && cv_str_is_utf8(wire);
@@ -46,6 +46,7 @@ static bool decode_name(const struct imap_session *s, struct cv_buf *out, struct
 int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
+	bool is_utf8 = s->rev2 || (opts & IMAP_NAME_UTF8) != 0;
 	struct cv_buf utf8;
 	struct cv_str copy;
 	char *name;
@@ -53,13 +54,13 @@ int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts
 	if (wire.len == 0)
 		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is empty");
 	cv_buf_init(&utf8, NAME_MAX_OCTETS);
-	if (!decode_name(s, &utf8, wire)) {
+	if (!decode_name(is_utf8, &utf8, wire)) {
 		bool too_long = !cv_buf_ok(&utf8);
 
 		cv_buf_deinit(&utf8);
 		if (too_long)
 			return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is too long");
-		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid %s", s->rev2 ? "UTF-8" : "modified UTF-7");
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid %s", is_utf8 ? "UTF-8" : "modified UTF-7");
 	}
 	copy = cv_buf_str(&utf8);
 	if (((opts & IMAP_NAME_TRAILING_SEP) != 0 || (s->workarounds & IMAP_TB_EXTRA_MAILBOX_SEP) != 0) && copy.len > 1 &&

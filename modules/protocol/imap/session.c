@@ -396,7 +396,7 @@ static bool finish(struct imap_session *s)
 	return true;
 }
 
-/* Go on with the command in progress. True when it is done and gone. */
+/* Go on with the command in progress. True when it is done and gone, or takes a literal now. */
 static bool advance(struct imap_session *s)
 {
 	struct imap_cmd *cmd = s->cmd;
@@ -422,6 +422,8 @@ static bool advance(struct imap_session *s)
 	}
 	if (s->state == IMAP_STATE_LOGOUT)
 		return false;
+	if (cmd->phase == IMAP_PHASE_LITERAL)
+		return true;
 	switch (result) {
 	case CV_IMAP_STEP:
 		cmd->phase = IMAP_PHASE_STEP;
