@@ -120,7 +120,7 @@ static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg
 	append->head = append->last;
 	append->in_list = append->catenate = false;
 	append->part = NULL;
-	if (cv_imap_arg_list(arg, &first)) {
+	if (arg != NULL && cv_imap_arg_list(arg, &first)) {
 		if (cv_imap_flags_parse(cmd->arena, first, &flags, &err) < 0) {
 			imap_bad_err(cmd, &err);
 			return false;
