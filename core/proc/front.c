@@ -46,6 +46,7 @@ struct front {
 	uint64_t next_id;
 	CV_VEC(struct mech) mechs;
 	bool has_mechs;              /* auth has told them: until then no client is answered */
+	CV_VEC(char *) hooks;        /* that have handlers in workers; spawner has told them */
 	struct tls_set *tls;
 	struct cv_login_host host;
 	uint64_t fd_limit, client_limit;
@@ -89,6 +90,7 @@ struct pending {
 	uint64_t id;
 	uint64_t login_id;   /* the protocol's own number */
 	int pair_fd;         /* SESSION over TLS: our end; -1 */
+	struct cv_timer *limit; /* JOB: no longer than that, or NULL */
 };
 
 struct relay {
@@ -127,6 +129,7 @@ static void forget(struct front *front, struct pending *p)
 {
 	cv_list_remove(&p->node);
 	(void)cv_map_remove(front->pending, id_key(&p->id));
+	cv_timer_remove(&p->limit);
 	if (p->pair_fd >= 0) {
 		(void)close(p->pair_fd);
 		front->pair_count--;
@@ -247,7 +250,30 @@ static int front_lookup(struct cv_login *login, uint64_t id, struct cv_str user)
 
 /* ---- What logins ask: spawner ---------------------------------------------------------------------------------------------- */
 
-static int front_job(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd)
+/* The job may still be done: its answer comes to nobody. */
+static void on_job_late(void *ctx)
+{
+	struct pending *p = ctx;
+	struct cv_login *login = p->login;
+	struct cv_login_job_reply r = { .id = p->login_id };
+
+	forget(of(login)->front, p);
+	(void)cv_err_set(&r.err, CV_ERR_TEMP, "the user's worker did not answer in time");
+	cv_login_on_job(login, &r);
+}
+
+static bool front_worker_hook(const struct cv_login *login, const char *hook)
+{
+	const struct front *front = of(login)->front;
+
+	for (size_t i = 0; i < front->hooks.count; i++) {
+		if (strcmp(front->hooks.data[i], hook) == 0)
+			return true;
+	}
+	return false;
+}
+
+static int front_job(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd, uint64_t within_ms)
 {
 	struct front *front = of(login)->front;
 	struct pending *p = ask(login, PENDING_JOB);
@@ -264,6 +290,8 @@ static int front_job(struct cv_login *login, uint64_t id, struct cv_str ticket, 
 	cv_buf_deinit(&out);
 	if (result < 0)
 		forget(front, p);
+	else if (within_ms > 0)
+		p->limit = cv_timer_add(front->loop, within_ms, on_job_late, p);
 	return result;
 }
 
@@ -571,7 +599,36 @@ static int on_job_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+static void forget_hooks(struct front *front)
+{
+	for (size_t i = 0; i < front->hooks.count; i++)
+		cv_free(front->hooks.data[i]);
+	front->hooks.count = 0;
+}
+
+static int on_hooks(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct front *front = ctx;
+	uint16_t count;
+
+	(void)ipc;
+	forget_hooks(front);
+	if (!cv_take_u16(&msg->payload, &count))
+		return -1;
+	for (uint16_t i = 0; i < count; i++) {
+		struct cv_str name;
+		char text[64];
+
+		if (!cv_take_str(&msg->payload, sizeof(text) - 1, &name) || cv_str_has_nul(name))
+			return -1;
+		(void)snprintf(text, sizeof(text), "%.*s", CV_STR_ARG(name));
+		*cv_vec_push(&front->hooks) = cv_strdup(text);
+	}
+	return cv_reader_end(&msg->payload) ? 0 : -1;
+}
+
 static const struct cv_ipc_type spawner_table[] = {
+	{ CV_MSG_HOOKS, "HOOKS", 8192, 0, 0, 0, on_hooks },
 	{ CV_MSG_SESSION_OK, "SESSION_OK", 0, 0, 0, 0, on_session_ok },
 	{ CV_MSG_SESSION_FAIL, "SESSION_FAIL", 1024, 0, 0, 0, on_session_fail },
 	{ CV_MSG_JOB_REPLY, "JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 0, 0, on_job_reply },
@@ -637,6 +694,8 @@ static void on_peer_closed(void *ctx, struct cv_ipc *ipc)
 		front->auth = NULL;
 	else
 		front->spawner = NULL;
+	if (!of_auth)
+		forget_hooks(front);
 	cv_ipc_free(&gone);
 	fail_pending(front, of_auth);
 	cv_role_peer_lost(front->proc, of_auth ? CV_ROLE_AUTH : CV_ROLE_SPAWNER);
@@ -983,6 +1042,7 @@ static int front_init(struct cv_role_proc *proc, struct cv_err *err)
 		.auth_abort = front_auth_abort,
 		.user_lookup = front_lookup,
 		.job = front_job,
+		.worker_hook = front_worker_hook,
 		.handover = front_handover,
 		.tls_ctx = front_tls_ctx,
 		.mech_next = front_mech_next,
@@ -1132,6 +1192,8 @@ static void front_deinit(struct cv_role_proc *proc)
 	cv_ipc_free(&front->spawner);
 	tls_set_unref(&front->tls);
 	cv_vec_free(&front->mechs);
+	forget_hooks(front);
+	cv_vec_free(&front->hooks);
 	cv_timer_remove(&front->full);
 	cv_timer_remove(&front->drain);
 	cv_map_free(&front->pending);

@@ -33,7 +33,9 @@ struct cv_login_host {
 	int (*auth_continue)(struct cv_login *login, struct cv_str response);
 	void (*auth_abort)(struct cv_login *login);
 	int (*user_lookup)(struct cv_login *login, uint64_t id, struct cv_str user);
-	int (*job)(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd);
+	/* within_ms 0: no bound. */
+	int (*job)(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd, uint64_t within_ms);
+	bool (*worker_hook)(const struct cv_login *login, const char *hook);
 	/* Send SESSION; -1 with err: not possible now. */
 	int (*handover)(struct cv_login *login, struct cv_str resume, struct cv_err *err);
 	struct cv_tls_ctx *(*tls_ctx)(struct cv_login *login); /* borrowed; NULL: none */

@@ -569,11 +569,21 @@ void cv_login_user_lookup(struct cv_login *login, uint64_t id, struct cv_str use
 		answer_later(login, false, id);
 }
 
-void cv_login_job(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd)
+void cv_login_job_within(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd, uint64_t within_ms)
 {
 	login->requests++;
-	if (payload.len > CV_LOGIN_PAYLOAD_MAX || login->host->job(login, id, ticket, payload, memfd) < 0)
+	if (payload.len > CV_LOGIN_PAYLOAD_MAX || login->host->job(login, id, ticket, payload, memfd, within_ms) < 0)
 		answer_later(login, true, id);
+}
+
+void cv_login_job(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd)
+{
+	cv_login_job_within(login, id, ticket, payload, memfd, 0);
+}
+
+bool cv_login_worker_hook(const struct cv_login *login, const char *hook)
+{
+	return login->host->worker_hook(login, hook);
 }
 
 void cv_login_on_user(struct cv_login *login, const struct cv_login_user_reply *r)

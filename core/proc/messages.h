@@ -68,6 +68,7 @@ enum cv_msg {
 	CV_MSG_SESSION_OK = 144,/* id: a worker has it */
 	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, u8 public, str text: the descriptor was closed on spawner's side; front still has its own */
 	CV_MSG_JOB_REPLY,       /* id; u8 enum cv_err_code, u8 public, str text, str data */
+	CV_MSG_HOOKS,           /* u16 count, str each: hooks that have handlers in workers; sent first and after reload */
 
 	/* -- spawner -> worker -- */
 	CV_MSG_WORKER_SESSION = 160, /* as SESSION without ticket; 1 fd */

@@ -4,6 +4,7 @@
 #include "core/proc/role.h"
 #include "core/proc/spawner.h"
 #include "core/proc/worker.h"
+#include <culver/hooks.h>
 
 #include <errno.h>
 #include <signal.h>
@@ -303,6 +304,9 @@ static int on_worker_failed(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *ms
 	err.public_text = is_public != 0;
 	cv_error(&w->log, "the user's mail cannot be opened: %s", err.text);
 	w->failed = true;
+	if (w->failure == NULL)
+		w->failure = cv_new(w->arena, struct cv_err, 1);
+	*w->failure = err;
 	if (w->state == WORKER_STARTING)
 		w->state = WORKER_EXITING;
 	fail_list(&w->waiting, &err);
@@ -555,6 +559,9 @@ static void worker_ended(struct worker *w, int status)
 	say_how(w, status);
 	(void)cv_err_set(&err, CV_ERR_TEMP, "the user's worker ended");
 	fail_list(&w->running, &err);
+	/* What came behind its last words gets the reason all the same. */
+	if (w->failure != NULL)
+		err = *w->failure;
 	cv_list_init(&waiting);
 	while (!cv_list_empty(&w->waiting)) {
 		struct cv_node *node = w->waiting.next;
@@ -901,6 +908,30 @@ static void on_front_closed(void *ctx, struct cv_ipc *ipc)
 	front_free(ctx);
 }
 
+/* What front need not ask workers for. */
+static void tell_hooks(struct spawner *sp, struct front_peer *front)
+{
+	const char *hook, *handler, *before = "";
+	enum cv_hook_stage stage;
+	uint16_t count = 0;
+	struct cv_buf names, out;
+
+	cv_buf_init(&names, CV_IPC_MAX_PAYLOAD);
+	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
+	for (size_t pos = 0; cv_hook_next(sp->proc->registry, &pos, &hook, &handler, &stage);) {
+		if (strcmp(hook, before) == 0) /* handlers of one hook come together */
+			continue;
+		cv_put_str(&names, cv_str_c(hook));
+		before = hook;
+		count++;
+	}
+	cv_put_u16(&out, count);
+	cv_buf_append(&out, cv_buf_str(&names));
+	send_front(front, CV_MSG_HOOKS, 0, &out);
+	cv_buf_deinit(&names);
+	cv_buf_deinit(&out);
+}
+
 static int spawner_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t index, int fd)
 {
 	struct spawner *sp = proc->state;
@@ -919,6 +950,7 @@ static int spawner_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t i
 		front->index = index;
 		front->ipc = cv_ipc_new(sp->loop, fd, "front", front_table, CV_COUNT_OF(front_table), on_front_closed, front);
 		cv_list_append(&sp->fronts, &front->node);
+		tell_hooks(sp, front);
 		return 0;
 	}
 	(void)close(fd);
@@ -1002,8 +1034,16 @@ static int spawner_start(struct cv_role_proc *proc, struct cv_err *err)
 
 static int spawner_reload(struct cv_role_proc *proc, struct cv_gen *old, struct cv_err *err)
 {
+	struct spawner *sp = proc->state;
+	struct cv_node *node, *next;
+
 	(void)old;
-	return take_settings(proc->state, err);
+	if (take_settings(sp, err) < 0)
+		return -1;
+	/* The modules may be others now. */
+	cv_list_foreach(&sp->fronts, node, next)
+		tell_hooks(sp, cv_container(node, struct front_peer, node));
+	return 0;
 }
 
 static void spawner_log_reopened(struct cv_role_proc *proc)

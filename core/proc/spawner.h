@@ -67,6 +67,7 @@ struct worker {
 		WORKER_EXITING       /* requests wait for its end and then for the next */
 	} state;
 	bool failed;            /* it said so itself */
+	struct cv_err *failure; /* and why; in arena */
 	bool was_ready;
 	uint32_t sent;          /* messages to it */
 	struct cv_node waiting; /* requests */

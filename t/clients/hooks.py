@@ -8,6 +8,7 @@ import poplib
 import re
 import shutil
 import signal
+import smtplib
 import socket
 import sys
 import time
@@ -210,7 +211,7 @@ def delivery(s, log):
     # A rule's no is permanent, with its words; what could not be told is not.
     for header, code, words in (("X-Deliver: refuse", 550, "5.7.1 <carl> Not for this recipient"), ("X-Deliver: error", 451, "4.3.0 <carl> "),
                                 ("X-Save: refuse", 550, "5.7.1 <carl> This message is not wanted"), ("X-Save: error", 451, "4.3.0 <carl> "),
-                                ("X-Save: quota", 452, "4.2.2 <carl> Mailbox is full")):
+                                ("X-Save: quota", 552, "5.2.2 <carl> Mailbox is full")):
         got = s.deliver("carl", header + "\n" + mail("no"))
         same((got[0], got[1][:len(words)]), (code, words), header)
         same("secret" in got[1], False, got)
@@ -223,6 +224,37 @@ def delivery(s, log):
     m.cmd("FETCH 1 (FLAGS)")
     same("\\Seen" in m.untagged[-1], True, m.untagged)
     m.close()
+
+
+def recipients(s, log):
+    """RCPT: the worker's words before any message comes; one that does not answer or cannot be reached is no reason to refuse."""
+    with smtplib.LMTP("127.0.0.1", s.ports["lmtp"], timeout=30) as c:
+        c.ehlo()
+        c.mail("sender@example.org", ["SIZE=4711"])
+        for detail, code, words in (("full", 552, "5.2.2 <dora+full> No more mail, please"), ("later", 451, "4.3.0 <dora+later> Come again tomorrow"),
+                                    ("never", 550, "5.7.1 <dora+never> Not at this address"), ("broken", 451, "4.3.0 <dora+broken> "),
+                                    ("box", 250, "2.1.5 OK")):
+            got = c.rcpt(f"dora+{detail}")
+            same((got[0], got[1].decode()[:len(words)]), (code, words), detail)
+            same(b"secret" in got[1], False, got)
+            log.wait(f"hook recipient address=dora+{detail} from=sender@example.org to=INBOX size=4711")
+        same(c.data(crlf(mail("welcome")))[0], 250)
+        log.wait("hook delivery recipient=dora+box")
+        # A user whose mail cannot be opened: that is told when the message is there.
+        c.mail("sender@example.org")
+        same(c.rcpt("noopen")[0], 250)
+        code, text = c.data(crlf(mail("no")))
+        same((code, b"Mail is closed" in text), (550, True), text)
+    got = [line for line in log.lines() if "hook recipient" in line or "hook delivery" in line]
+    same(got, [], "nobody was asked in a worker that did not open")
+    with smtplib.LMTP("127.0.0.1", s.ports["lmtp"], timeout=30) as c:
+        c.ehlo()
+        c.mail("sender@example.org")
+        start = time.monotonic()
+        same(c.rcpt("dora+slow-full")[0], 250)
+        same(4.5 < time.monotonic() - start < 6.9, True, time.monotonic() - start)
+        same(c.data(crlf(mail("late")))[0], 250)
+    same(len(re.findall(r"recipient dora\+slow-full is taken unasked: the user's worker did not answer in time", s.output())), 1)
 
 
 def workers(s):
@@ -284,7 +316,7 @@ for storage in culver.storages():
         build(s)
         s.start()
         log = Log(s)
-        for test in (logins, mailboxes, saving, delivery, journal):
+        for test in (logins, mailboxes, saving, delivery, recipients, journal):
             test(s, log)
             print(storage, test.__name__, "ok", flush=True)
         s.stop()

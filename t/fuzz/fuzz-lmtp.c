@@ -32,6 +32,25 @@ static enum cv_auth_result lookup_result(struct cv_str user)
 	return strchr("aeiou", c) != NULL ? CV_AUTH_NOUSER : CV_AUTH_OK;
 }
 
+/* Of users with b the worker does not answer, with c nonsense, with d it refuses. */
+static void answer_recipient(struct cv_login *login, size_t index, struct cv_str recipient)
+{
+	char c = cv_lower(recipient.ptr[0]);
+	struct cv_err verdict = { 0 };
+	struct cv_buf data;
+
+	fuzz_check(login->worker_hooks && login->jobs.data[index].within_ms > 0 && login->jobs.data[index].octets.ptr == NULL);
+	cv_buf_init(&data, 4096);
+	if (c == 'd')
+		cv_err_set_public(&verdict, CV_ERR_NOQUOTA, "Full");
+	cv_lmtp_verdict_put(&verdict, &data);
+	if (c == 'b')
+		fake_login_job_answer(login, index, CV_ERR_TEMP, NULL);
+	else
+		fake_login_job_answer_data(login, index, c == 'c' ? recipient : cv_buf_str(&data));
+	cv_buf_deinit(&data);
+}
+
 static void answer(struct cv_login *login, struct transcript *t)
 {
 	struct cv_lmtp_job job;
@@ -43,6 +62,10 @@ static void answer(struct cv_login *login, struct transcript *t)
 	for (; t->job_count < login->jobs.count && !login->closed; t->job_count++) {
 		fuzz_check(cv_lmtp_job_take(login->jobs.data[t->job_count].payload, &job));
 		fuzz_check(cv_str_is_ascii(job.header) && cv_str_is_ascii(job.recipient) && job.recipient.len > 0);
+		if (job.kind == CV_LMTP_JOB_RECIPIENT) {
+			answer_recipient(login, t->job_count, job.recipient);
+			continue;
+		}
 		cv_buf_append(&t->jobs, job.recipient);
 		cv_buf_append_char(&t->jobs, '\0');
 		cv_buf_append(&t->jobs, login->jobs.data[t->job_count].octets);
@@ -67,13 +90,14 @@ static void settle(struct cv_login *login, struct transcript *t)
 	} while (t->replies.len + t->job_count + login->lookups.count != before);
 }
 
-static void run(struct cv_str input, size_t chunk, struct transcript *t)
+static void run(struct cv_str input, size_t chunk, bool hooks, struct transcript *t)
 {
 	struct cv_login *login = fake_login_new(fake_login_protocol(&lmtp_login_LTX_cv_module));
 
 	cv_buf_init(&t->replies, 1 << 24);
 	cv_buf_init(&t->jobs, 1 << 24);
 	t->job_count = 0;
+	login->worker_hooks = hooks;
 	fake_login_set_conf(login, &cv_lmtp_settings_table, &settings);
 	fake_login_start(login);
 	fake_login_push(login, CV_STR("LHLO fuzz\r\n"));
@@ -100,17 +124,12 @@ static void check_replies(struct cv_str replies)
 	}
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void check_dialogue(struct cv_str input, bool hooks)
 {
-	const struct cv_log_config quiet = { .target = CV_LOG_FILE, .path = "/dev/null" };
-	struct cv_str input = cv_str_mem(data, size);
 	struct transcript whole, cut;
 
-	if (size > 20000)
-		return 0;
-	(void)cv_log_open(&quiet, NULL);
-	run(input, SIZE_MAX / 2, &whole);
-	run(input, 1, &cut);
+	run(input, SIZE_MAX / 2, hooks, &whole);
+	run(input, 1, hooks, &cut);
 	check_replies(cv_buf_str(&whole.replies));
 	fuzz_check(cv_str_eq(cv_buf_str(&whole.replies), cv_buf_str(&cut.replies)));
 	fuzz_check(cv_str_eq(cv_buf_str(&whole.jobs), cv_buf_str(&cut.jobs)));
@@ -118,5 +137,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cv_buf_deinit(&whole.jobs);
 	cv_buf_deinit(&cut.replies);
 	cv_buf_deinit(&cut.jobs);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const struct cv_log_config quiet = { .target = CV_LOG_FILE, .path = "/dev/null" };
+
+	if (size > 20000)
+		return 0;
+	(void)cv_log_open(&quiet, NULL);
+	check_dialogue(cv_str_mem(data, size), false);
+	check_dialogue(cv_str_mem(data, size), true);
 	return 0;
 }

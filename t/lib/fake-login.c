@@ -161,19 +161,31 @@ void fake_login_lookup_answer(struct cv_login *login, size_t index, enum cv_auth
 	fake_login_run(login);
 }
 
+static void answer_job(struct cv_login *login, size_t index, struct cv_login_job_reply *reply)
+{
+	cv_assert(index < login->jobs.count && !login->jobs.data[index].answered);
+	login->jobs.data[index].answered = true;
+	reply->id = login->jobs.data[index].id;
+	login->protocol->job_reply(login->state, reply);
+	fake_login_run(login);
+}
+
+void fake_login_job_answer_data(struct cv_login *login, size_t index, struct cv_str data)
+{
+	struct cv_login_job_reply reply = { .data = data };
+
+	answer_job(login, index, &reply);
+}
+
 void fake_login_job_answer(struct cv_login *login, size_t index, enum cv_err_code code, const char *public_text)
 {
 	struct cv_login_job_reply reply = { 0 };
 
-	cv_assert(index < login->jobs.count && !login->jobs.data[index].answered);
-	login->jobs.data[index].answered = true;
-	reply.id = login->jobs.data[index].id;
 	if (code != CV_ERR_NONE && public_text != NULL)
 		cv_err_set_public(&reply.err, code, "%s", public_text);
 	else if (code != CV_ERR_NONE)
 		cv_err_set(&reply.err, code, "for the log only");
-	login->protocol->job_reply(login->state, &reply);
-	fake_login_run(login);
+	answer_job(login, index, &reply);
 }
 
 void fake_login_free(struct cv_login **login)
@@ -349,7 +361,18 @@ void cv_login_user_lookup(struct cv_login *login, uint64_t id, struct cv_str use
 	lookup->user = cv_arena_str(login->arena, user);
 }
 
+bool cv_login_worker_hook(const struct cv_login *login, const char *hook)
+{
+	(void)hook;
+	return login->worker_hooks;
+}
+
 void cv_login_job(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd)
+{
+	cv_login_job_within(login, id, ticket, payload, memfd, 0);
+}
+
+void cv_login_job_within(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd, uint64_t within_ms)
 {
 	struct fake_job *job = cv_vec_push(&login->jobs);
 	struct cv_err err = { 0 };
@@ -358,6 +381,7 @@ void cv_login_job(struct cv_login *login, uint64_t id, struct cv_str ticket, str
 	job->id = id;
 	job->ticket = cv_arena_str(login->arena, ticket);
 	job->payload = cv_arena_str(login->arena, payload);
+	job->within_ms = within_ms;
 	if (memfd < 0)
 		return;
 	if (cv_memfd_map(memfd, MESSAGE_MAX, &octets, &err) < 0)

@@ -16,12 +16,14 @@ struct fake_job {
 	uint64_t id;
 	struct cv_str ticket, payload;
 	struct cv_str octets; /* of the memfd, which must have been sealed */
+	uint64_t within_ms;   /* 0: no bound */
 	bool answered;
 };
 
 /* The connection. A test sets the members of the first group before fake_login_start and may change them later. */
 struct cv_login {
 	bool tls_active, tls_available, plaintext_allowed;
+	bool worker_hooks;      /* every hook has handlers in workers */
 	const char *mechs[8];   /* offered ones, ended by NULL */
 	struct cv_str session, remote;
 	size_t max_in, max_out; /* 0: the protocol's */
@@ -72,6 +74,8 @@ void fake_login_finish_failed(struct cv_login *login, enum cv_err_code code, con
 void fake_login_lookup_answer(struct cv_login *login, size_t index, enum cv_auth_result result);
 /* code NONE: delivered. */
 void fake_login_job_answer(struct cv_login *login, size_t index, enum cv_err_code code, const char *public_text);
+/* Done, with data. */
+void fake_login_job_answer_data(struct cv_login *login, size_t index, struct cv_str data);
 void fake_login_free(struct cv_login **login);
 
 #endif

@@ -11,6 +11,7 @@ struct cv_session;
 struct cv_auth_request;
 struct cv_save;
 struct cv_delivery;
+struct cv_recipient;
 struct cv_txn;
 struct cv_change;
 
@@ -79,6 +80,14 @@ struct cv_hook_message_save {
 	struct cv_mailbox *mailbox;
 	struct cv_save *save;
 };
+/* LMTP's RCPT TO, in the user's worker, before the message comes: an early no, for what is known without it (a user over quota). DENY: this recipient is
+   refused with err's public text, for good unless the code is temporary; ERROR: refused for now. It is no substitute for message_save: front asks only when some
+   module has a handler, and takes the recipient when the worker does not answer within 5 seconds or cannot be reached, so that what is wrong with
+   a worker never bounces mail; a message may also come by other ways than LMTP, or be larger than MAIL said. */
+struct cv_hook_recipient {
+	struct cv_user *user;
+	const struct cv_recipient *recipient;
+};
 /* Before a delivered message is filed. DONE: the handler filed (or discarded) it itself (Sieve); what it committed is durable before the reply leaves,
    and fails the delivery when it can't be made so. May change: delivery->mailbox (the target), flags, header. */
 struct cv_hook_delivery {
@@ -116,6 +125,7 @@ struct cv_hook_committed {
 	X(mailbox_op, CV_HOOK_GUARD)                                                                          \
 	X(mailbox_op_done, CV_HOOK_NOTIFY)                                                                    \
 	X(message_save, CV_HOOK_GUARD)                                                                        \
+	X(recipient, CV_HOOK_GUARD)                                                                           \
 	X(delivery, CV_HOOK_DECIDE)                                                                           \
 	X(delivered, CV_HOOK_NOTIFY)                                                                          \
 	X(commit, CV_HOOK_GUARD)                                                                              \

@@ -300,6 +300,16 @@ CV_EXPORT CV_MUST_CHECK int cv_save_add_keyword(struct cv_save *save, struct cv_
 
 /* ---- Delivery -------------------------------------------------------------------------------------- */
 
+/* A recipient of a message that is still to come (hook recipient). */
+struct cv_recipient {
+	struct cv_str address;       /* as given in RCPT, without <> */
+	struct cv_str detail;        /* behind recipient_delimiter; absent when none */
+	struct cv_str reverse_path;  /* without <> */
+	struct cv_str session;       /* session id, for logs */
+	struct cv_str mailbox;       /* where it would go, UTF-8: "INBOX", or the detail with lmtp_save_to_detail_mailbox */
+	uint64_t size;               /* octets as the client says (RFC 1870), 0: it does not */
+};
+
 struct cv_delivery {
 	struct cv_str octets;        /* the message as received */
 	struct cv_str reverse_path;  /* without <> */

@@ -118,6 +118,12 @@ CV_EXPORT void cv_login_user_lookup(struct cv_login *login, uint64_t id, struct 
 /* Run a job in a user's worker: payload at most 32 KiB, and a sealed memfd (-1: none; stays the caller's). Answer in job_reply. */
 CV_EXPORT void cv_login_job(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd);
 
+/* The same with a bound: when no answer came within_ms after the call, job_reply says CV_ERR_TEMP, and one that comes later is dropped (the job itself
+   goes on). */
+CV_EXPORT void cv_login_job_within(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd, uint64_t within_ms);
+/* Some module has a handler for this hook in workers: so says the spawner. False while there is none. */
+CV_EXPORT bool cv_login_worker_hook(const struct cv_login *login, const char *hook);
+
 static inline int cv_provide_login(struct cv_registry *reg, const struct cv_login_protocol *p, struct cv_err *err)
 {
 	return cv_provide(reg, CV_CAP_LOGIN, p->name, p, sizeof(*p), err);

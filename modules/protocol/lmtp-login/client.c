@@ -17,6 +17,8 @@ static const struct cv_setting rows[] = {
 	CV_SETTING_UINT(cv_lmtp_settings, lmtp_max_recipients, "1000", 100, 100000, "Recipients of one message, at most."),
 	CV_SETTING_SIZE(cv_lmtp_settings, message_size_limit, "100M", 0, CV_LMTP_SIZE_MAX,
 		"Largest message taken in, as sent; 0: only what memory allows (1G)."),
+	CV_SETTING_BOOL(cv_lmtp_settings, quota_full_tempfail, "no",
+		"Refuse mail for a user over quota for now (452 4.2.2), so that the sender tries again, and not for good (552 5.2.2)."),
 	CV_SETTING_BOOL(cv_lmtp_settings, lmtp_add_received_header, "yes", "Add a Received field to each message delivered by LMTP."),
 	CV_SETTING_ENUM(cv_lmtp_settings, lmtp_hdr_delivery_address, "final", delivery_addresses,
 		"Address in the Delivered-To field: the recipient's, or no such field."),
@@ -119,6 +121,7 @@ void cv_lmtp_reset(struct cv_lmtp_client *client)
 	client->spooling = false;
 	client->mail_given = client->chunks = false;
 	client->reverse_path = (struct cv_str){ NULL, 0 };
+	client->announced = 0;
 	client->accepted = client->replied = client->started = client->pending = 0;
 	cv_arena_reset(client->arena);
 }

@@ -76,6 +76,8 @@ static enum param_result mail_param(struct cv_lmtp_client *client, struct cv_str
 	}
 	if ((*seen & bit) != 0)
 		return PARAM_SYNTAX;
+	if (bit == 1)
+		client->announced = size;
 	*seen |= bit;
 	return PARAM_OK;
 }
@@ -86,6 +88,7 @@ static enum param_result mail_params(struct cv_lmtp_client *client, struct cv_re
 	struct cv_str keyword, value;
 	unsigned seen = 0;
 
+	client->announced = 0;
 	while (result == PARAM_OK && cv_take_char(r, ' ')) {
 		/* Blanks at the end are harmless. */
 		if (cv_str_trim(cv_reader_rest(r)).len == 0)

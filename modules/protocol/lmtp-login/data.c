@@ -42,7 +42,7 @@ static void chunk_end(struct cv_lmtp_client *client)
 	} else if (client->chunk_last) {
 		cv_lmtp_deliver(client);
 	} else if (client->spool.err.code != CV_ERR_NONE) {
-		reply = cv_lmtp_reply_for(&client->spool.err);
+		reply = cv_lmtp_reply_for(&client->spool.err, client->set->quota_full_tempfail);
 		cv_lmtp_reply(client, reply.code, reply.enhanced, "%s", reply.text);
 	} else {
 		cv_lmtp_reply(client, 250, "2.0.0", "%llu octets received", (unsigned long long)client->chunk_size);

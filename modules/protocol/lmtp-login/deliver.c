@@ -40,7 +40,7 @@ static void append_header(const struct cv_lmtp_client *client, const struct cv_l
 static void fail(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt, const struct cv_err *err)
 {
 	rcpt->state = CV_LMTP_RCPT_DONE;
-	rcpt->reply = cv_lmtp_reply_for(err);
+	rcpt->reply = cv_lmtp_reply_for(err, client->set->quota_full_tempfail);
 	rcpt->reply.text = cv_arena_strdup(client->arena, rcpt->reply.text);
 	cv_log(cv_login_log(client->login), rcpt->reply.code < 500 ? CV_LOG_WARN : CV_LOG_INFO,
 		"delivery to %s from %s failed, replied %u %s: %s", cv_log_clean(rcpt->address),
@@ -54,7 +54,7 @@ static void job_start(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt)
 
 	cv_buf_init(&header, CV_LMTP_HEADER_MAX);
 	append_header(client, rcpt, &header);
-	job = (struct cv_lmtp_job){ .reverse_path = client->reverse_path, .recipient = rcpt->address,
+	job = (struct cv_lmtp_job){ .kind = CV_LMTP_JOB_DELIVER, .reverse_path = client->reverse_path, .recipient = rcpt->address,
 		.detail = rcpt->detail, .header = cv_buf_str(&header) };
 	cv_buf_init(&payload, 32768);
 	cv_lmtp_job_put(&job, &payload);
@@ -149,7 +149,13 @@ void cv_lmtp_job_reply(void *state, const struct cv_login_job_reply *reply)
 	struct cv_lmtp_client *client = state;
 	struct cv_lmtp_rcpt *rcpt = cv_lmtp_rcpt_by_id(client, reply->id);
 
-	if (rcpt == NULL || rcpt->state != CV_LMTP_RCPT_JOB || client->state == CV_LMTP_CLOSED)
+	if (rcpt == NULL || client->state == CV_LMTP_CLOSED)
+		return;
+	if (rcpt->state == CV_LMTP_RCPT_ASK) {
+		cv_lmtp_rcpt_answered(client, rcpt, reply);
+		return;
+	}
+	if (rcpt->state != CV_LMTP_RCPT_JOB)
 		return;
 	client->pending--;
 	if (reply->err.code == CV_ERR_NONE)

@@ -18,6 +18,8 @@
 /* A ticket is good for a minute; one older than this is asked for again before it is used. */
 #define CV_LMTP_TICKET_MS 30000
 #define CV_LMTP_TICKET_LEN 16
+/* How long RCPT waits for the user's worker to say whether the message may come. */
+#define CV_LMTP_ASK_MS 5000
 
 struct cv_lmtp_settings {
 	const char *hostname;
@@ -26,6 +28,7 @@ struct cv_lmtp_settings {
 	uint64_t lmtp_max_recipients;
 	uint64_t message_size_limit; /* octets; 0: none is announced, and only CV_LMTP_SIZE_MAX bounds it */
 	bool lmtp_add_received_header;
+	bool quota_full_tempfail;
 	unsigned lmtp_hdr_delivery_address; /* enum cv_lmtp_delivery_address */
 };
 /* Nothing larger fits into a worker's address space safely. */
@@ -89,7 +92,8 @@ enum cv_lmtp_state {
 enum cv_lmtp_rcpt_state {
 	CV_LMTP_RCPT_LOOKUP,   /* first look-up, reply to RCPT is due */
 	CV_LMTP_RCPT_POSTMASTER, /* the same, for postmaster_address instead */
-	CV_LMTP_RCPT_KNOWN,    /* look-up answered, reply not yet sent */
+	CV_LMTP_RCPT_ASK,      /* look-up answered, the worker is asked */
+	CV_LMTP_RCPT_KNOWN,    /* all is answered, reply not yet sent */
 	CV_LMTP_RCPT_ACCEPTED, /* replied 250 */
 	CV_LMTP_RCPT_REFUSED,  /* replied otherwise */
 	CV_LMTP_RCPT_RENEW,    /* a new ticket is awaited */
@@ -105,7 +109,7 @@ struct cv_lmtp_rcpt {
 	char ticket[CV_LMTP_TICKET_LEN];
 	uint64_t ticket_ms;     /* when it came */
 	enum cv_auth_result result;
-	struct cv_lmtp_reply reply; /* to the message, when it was not delivered: code 0: it was. In arena */
+	struct cv_lmtp_reply reply; /* to RCPT when the worker refused it, else to the message when it was not delivered; code 0: none. In arena */
 };
 
 struct cv_lmtp_client {
@@ -125,6 +129,7 @@ struct cv_lmtp_client {
 	struct cv_arena *arena;
 	bool mail_given;
 	struct cv_str reverse_path;
+	uint64_t announced;      /* SIZE of MAIL; 0: none */
 	CV_VEC(struct cv_lmtp_rcpt) rcpts; /* strings in arena */
 	size_t accepted;         /* of them */
 	size_t replied;          /* recipients whose reply (to RCPT, later to the message) was sent */
@@ -154,6 +159,8 @@ CV_MUST_CHECK bool cv_lmtp_command(struct cv_lmtp_client *client);
 /* Recipients (recipient.c). path's views are copied. False: as cv_lmtp_command. */
 CV_MUST_CHECK bool cv_lmtp_rcpt_add(struct cv_lmtp_client *client, const struct cv_lmtp_path *path);
 void cv_lmtp_user_reply(void *state, const struct cv_login_user_reply *reply);
+/* The worker's answer to RCPT. */
+void cv_lmtp_rcpt_answered(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt, const struct cv_login_job_reply *reply);
 /* The recipient an answer with this id is about, or NULL. */
 struct cv_lmtp_rcpt *cv_lmtp_rcpt_by_id(struct cv_lmtp_client *client, uint64_t id);
 uint64_t cv_lmtp_rcpt_id(const struct cv_lmtp_client *client, const struct cv_lmtp_rcpt *rcpt);

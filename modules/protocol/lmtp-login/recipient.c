@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   LMTP in front: recipients, from RCPT to the answer of the user look-up. */
+   LMTP in front: recipients, from RCPT to the answers of the user look-up and, when a module wants a say (hook recipient), of the user's worker. */
 #include <config.h>
 
 #include "modules/protocol/lmtp-login/lmtp-login.h"
@@ -86,6 +86,10 @@ static void rcpt_reply(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt)
 	rcpt->state = CV_LMTP_RCPT_REFUSED;
 	switch (rcpt->result) {
 	case CV_AUTH_OK:
+		if (rcpt->reply.code != 0) {
+			cv_lmtp_reply(client, rcpt->reply.code, rcpt->reply.enhanced, "<%.*s> %s", CV_STR_ARG(rcpt->address), rcpt->reply.text);
+			return;
+		}
 		rcpt->state = CV_LMTP_RCPT_ACCEPTED;
 		client->accepted++;
 		cv_lmtp_reply(client, 250, "2.1.5", "OK");
@@ -117,6 +121,49 @@ static void send_replies(struct cv_lmtp_client *client)
 	}
 	/* The next command waits for this, or lies in the input. */
 	cv_stream_want_input(client->stream);
+}
+
+/* Ask the user's worker whether the message may come. */
+static void ask(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt)
+{
+	const struct cv_lmtp_job job = { .kind = CV_LMTP_JOB_RECIPIENT, .reverse_path = client->reverse_path,
+		.recipient = rcpt->address, .detail = rcpt->detail, .size = client->announced };
+	struct cv_buf payload;
+
+	cv_buf_init(&payload, 32768);
+	cv_lmtp_job_put(&job, &payload);
+	cv_assert(cv_buf_ok(&payload)); /* lines are bounded */
+	rcpt->state = CV_LMTP_RCPT_ASK;
+	cv_login_job_within(client->login, cv_lmtp_rcpt_id(client, rcpt), cv_str_mem(rcpt->ticket, sizeof(rcpt->ticket)),
+		cv_buf_str(&payload), -1, CV_LMTP_ASK_MS);
+	cv_buf_deinit(&payload);
+}
+
+static void known(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt)
+{
+	rcpt->state = CV_LMTP_RCPT_KNOWN;
+	client->pending--;
+	send_replies(client);
+}
+
+void cv_lmtp_rcpt_answered(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt, const struct cv_login_job_reply *reply)
+{
+	const struct cv_log_ctx *log = cv_login_log(client->login);
+	struct cv_err verdict = { 0 };
+
+	/* Without an answer the message comes: its delivery finds out what is wrong, and can say so. */
+	if (reply->err.code != CV_ERR_NONE)
+		cv_info(log, "recipient %s is taken unasked: %s", cv_log_clean(rcpt->address), reply->err.text);
+	else if (!cv_lmtp_verdict_take(reply->data, &verdict))
+		cv_error(log, "a worker's answer for recipient %s does not check", cv_log_clean(rcpt->address));
+	if (verdict.code != CV_ERR_NONE) {
+		rcpt->reply = cv_lmtp_reply_for(&verdict, client->set->quota_full_tempfail);
+		rcpt->reply.text = cv_arena_strdup(client->arena, rcpt->reply.text);
+		cv_log(log, rcpt->reply.code < 500 ? CV_LOG_WARN : CV_LOG_INFO, "refused recipient %s from %s, replied %u %s: %s",
+			cv_log_clean(rcpt->address), cv_log_clean(client->reverse_path), rcpt->reply.code, rcpt->reply.enhanced,
+			verdict.text);
+	}
+	known(client, rcpt);
 }
 
 static enum cv_auth_result take_answer(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt,
@@ -153,15 +200,17 @@ void cv_lmtp_user_reply(void *state, const struct cv_login_user_reply *reply)
 		CV_FALLTHROUGH;
 	case CV_LMTP_RCPT_POSTMASTER:
 		rcpt->result = take_answer(client, rcpt, reply);
-		rcpt->state = CV_LMTP_RCPT_KNOWN;
-		client->pending--;
-		send_replies(client);
+		if (rcpt->result == CV_AUTH_OK && cv_login_worker_hook(client->login, "recipient"))
+			ask(client, rcpt);
+		else
+			known(client, rcpt);
 		break;
 	case CV_LMTP_RCPT_RENEW:
 		client->pending--;
 		rcpt->result = take_answer(client, rcpt, reply);
 		cv_lmtp_deliver_renewed(client, rcpt);
 		break;
+	case CV_LMTP_RCPT_ASK:
 	case CV_LMTP_RCPT_KNOWN:
 	case CV_LMTP_RCPT_ACCEPTED:
 	case CV_LMTP_RCPT_REFUSED:

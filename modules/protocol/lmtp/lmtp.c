@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
-   LMTP in the recipient's worker: the delivery job, and the module. The dialogue is lmtp-login's, in front. */
+   LMTP in the recipient's worker: the question at RCPT, the delivery job, and the module. The dialogue is lmtp-login's, in front. */
 #include <config.h>
 
 #include "modules/lib/lmtp/lmtp.h"
 
+#include <culver/hooks.h>
 #include <culver/mailbox.h>
 #include <culver/protocol.h>
 
@@ -58,15 +59,48 @@ static void done(void *ctx, int result, const struct cv_err *err)
 	cv_job_reply(d->job, NULL, CV_STR(""));
 }
 
+static struct cv_str session_of(struct cv_job *job)
+{
+	const struct cv_log_ctx *log = cv_job_log(job);
+
+	return log != NULL ? log->session : (struct cv_str){ NULL, 0 };
+}
+
+static struct cv_str target_of(struct cv_job *job, const struct cv_lmtp_job *what)
+{
+	const struct lmtp_settings *set = cv_job_conf(job, &table);
+
+	return set->lmtp_save_to_detail_mailbox && what->detail.len > 0 ? what->detail : CV_STR("INBOX");
+}
+
+static void answer_recipient(struct cv_job *job, const struct cv_lmtp_job *what)
+{
+	const struct cv_recipient recipient = { .address = what->recipient, .detail = what->detail, .reverse_path = what->reverse_path,
+		.session = session_of(job), .mailbox = target_of(job, what), .size = what->size };
+	struct cv_user *user = cv_job_user(job);
+	struct cv_hook_recipient args = { .user = user, .recipient = &recipient };
+	struct cv_err verdict = { 0 };
+	struct cv_buf data;
+
+	if (cv_hook_run_recipient(cv_user_registry(user), &args, &verdict) == CV_HOOK_PASS)
+		verdict = (struct cv_err){ 0 };
+	cv_buf_init(&data, 4096);
+	cv_lmtp_verdict_put(&verdict, &data);
+	cv_job_reply(job, NULL, cv_buf_str(&data));
+	cv_buf_deinit(&data);
+}
+
 static int job(struct cv_job *job, struct cv_err *err)
 {
 	struct delivering *d = cv_new(cv_job_arena(job), struct delivering, 1);
-	const struct lmtp_settings *set = cv_job_conf(job, &table);
-	const struct cv_log_ctx *log = cv_job_log(job);
 	struct cv_lmtp_job what;
 
 	if (!cv_lmtp_job_take(cv_job_payload(job), &what))
 		return cv_err_set(err, CV_ERR_INTERNAL, "the delivery job from front does not check");
+	if (what.kind == CV_LMTP_JOB_RECIPIENT) {
+		answer_recipient(job, &what);
+		return 0;
+	}
 	d->job = job;
 	d->delivery = (struct cv_delivery){
 		.octets = cv_job_octets(job),
@@ -74,11 +108,9 @@ static int job(struct cv_job *job, struct cv_err *err)
 		.reverse_path = what.reverse_path,
 		.recipient = what.recipient,
 		.detail = what.detail,
-		.session = log != NULL ? log->session : (struct cv_str){ NULL, 0 },
-		.mailbox = CV_STR("INBOX"),
+		.session = session_of(job),
+		.mailbox = target_of(job, &what),
 	};
-	if (set->lmtp_save_to_detail_mailbox && what.detail.len > 0)
-		d->delivery.mailbox = what.detail;
 	return cv_deliver(cv_job_user(job), &d->delivery, done, d, err) < 0 ? -1 : 0;
 }
 

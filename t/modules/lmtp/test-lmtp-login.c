@@ -378,7 +378,7 @@ static void errors_have_enhanced_codes(void **state)
 		{ CV_ERR_PERM, NULL, "451 4.3.0 <a> Temporary failure, try again later\r\n" },
 		{ CV_ERR_PERM, "No mail from there", "550 5.7.1 <a> No mail from there\r\n" },
 		{ CV_ERR_NOTFOUND, NULL, "451 4.2.0 <a> Temporary failure, try again later\r\n" },
-		{ CV_ERR_NOQUOTA, "Quota exceeded", "452 4.2.2 <a> Quota exceeded\r\n" },
+		{ CV_ERR_NOQUOTA, "Quota exceeded", "552 5.2.2 <a> Quota exceeded\r\n" },
 		{ CV_ERR_LIMIT, "Too large for you", "552 5.2.3 <a> Too large for you\r\n" },
 		{ CV_ERR_LIMIT, NULL, "452 4.3.1 <a> Temporary failure, try again later\r\n" },
 		{ CV_ERR_INVALID, "Broken\r\n250 message", "554 5.6.0 <a> Broken??250 message\r\n" },
@@ -586,7 +586,7 @@ static void replies_come_after_the_client_closed_its_side(void **state)
 
 static void jobs_are_checked_in_the_worker(void **state)
 {
-	struct cv_lmtp_job job = { CV_STR("a@b"), CV_STR("c@d"), { NULL, 0 }, CV_STR("X: y\n") }, got;
+	struct cv_lmtp_job job = { CV_LMTP_JOB_DELIVER, CV_STR("a@b"), CV_STR("c@d"), { NULL, 0 }, CV_STR("X: y\n"), 7 }, got;
 	struct cv_buf data;
 
 	(void)state;
@@ -595,11 +595,128 @@ static void jobs_are_checked_in_the_worker(void **state)
 	assert_true(cv_lmtp_job_take(cv_buf_str(&data), &got));
 	assert_str(got.header, "X: y\n");
 	assert_null(got.detail.ptr);
+	assert_int_equal(got.kind, CV_LMTP_JOB_DELIVER);
+	assert_int_equal(got.size, 7);
 	for (size_t i = 0; i < data.len; i++)
 		assert_false(cv_lmtp_job_take(cv_str_sub(cv_buf_str(&data), 0, i), &got));
 	cv_buf_append_char(&data, 'x');
 	assert_false(cv_lmtp_job_take(cv_buf_str(&data), &got));
 	cv_buf_deinit(&data);
+}
+
+static void verdict(struct cv_login *login, size_t index, const struct cv_err *err)
+{
+	struct cv_buf data;
+
+	cv_buf_init(&data, 4096);
+	cv_lmtp_verdict_put(err, &data);
+	fake_login_job_answer_data(login, index, cv_buf_str(&data));
+	cv_buf_deinit(&data);
+}
+
+static void verdicts_are_checked_in_front(void **state)
+{
+	struct cv_err none = { 0 }, full = { 0 }, got;
+	struct cv_buf data;
+
+	(void)state;
+	cv_buf_init(&data, 4096);
+	cv_err_set_public(&full, CV_ERR_NOQUOTA, "Full");
+	cv_lmtp_verdict_put(&full, &data);
+	assert_true(cv_lmtp_verdict_take(cv_buf_str(&data), &got));
+	assert_int_equal(got.code, CV_ERR_NOQUOTA);
+	assert_true(got.public_text);
+	assert_string_equal(got.text, "Full");
+	for (size_t i = 0; i < data.len; i++)
+		assert_false(cv_lmtp_verdict_take(cv_str_sub(cv_buf_str(&data), 0, i), &got));
+	data.data[0] = 100;
+	assert_false(cv_lmtp_verdict_take(cv_buf_str(&data), &got));
+	cv_buf_clear(&data);
+	cv_lmtp_verdict_put(&none, &data);
+	assert_true(cv_lmtp_verdict_take(cv_buf_str(&data), &got));
+	assert_int_equal(got.code, CV_ERR_NONE);
+	cv_buf_deinit(&data);
+}
+
+/* Only when a module wants a say is the worker asked; what it says is the reply, in the order of the commands; silence is no refusal. */
+static void workers_are_asked_at_rcpt(void **state)
+{
+	struct cv_err none = { 0 }, full = { 0 }, secret = { 0 };
+	struct cv_login *login = connect_();
+	struct cv_lmtp_job job;
+
+	(void)state;
+	cv_err_set_public(&full, CV_ERR_NOQUOTA, "Mailbox is full");
+	cv_err_set(&secret, CV_ERR_PERM, "/etc/secret");
+	login->worker_hooks = true;
+	fake_login_push(login,
+		CV_STR("MAIL FROM:<f@a> SIZE=99 FOO\r\nMAIL FROM:<f@a>\r\nRCPT TO:<tim+Box@b>\r\nRCPT TO:<u>\r\nRCPT TO:<v>\r\n"));
+	EXPECT_OUT(login, "555 5.5.4 Unknown parameter\r\n250 2.1.0 OK\r\n");
+	fake_login_lookup_answer(login, 1, CV_AUTH_NOUSER);
+	fake_login_lookup_answer(login, 0, CV_AUTH_OK);
+	fake_login_lookup_answer(login, 2, CV_AUTH_OK);
+	EXPECT_OUT(login, "");
+	assert_int_equal(login->jobs.count, 2);
+	assert_true(cv_lmtp_job_take(login->jobs.data[0].payload, &job));
+	assert_int_equal(job.kind, CV_LMTP_JOB_RECIPIENT);
+	assert_str(job.reverse_path, "f@a");
+	assert_str(job.recipient, "tim+Box@b");
+	assert_str(job.detail, "Box");
+	assert_int_equal(job.size, 0); /* that was in a MAIL that was refused */
+	assert_int_equal(login->jobs.data[0].within_ms, CV_LMTP_ASK_MS);
+	verdict(login, 1, &secret);
+	EXPECT_OUT(login, "");
+	verdict(login, 0, &full);
+	EXPECT_OUT(login,
+		"552 5.2.2 <tim+Box@b> Mailbox is full\r\n550 5.1.1 <u> There is no such user\r\n"
+		"451 4.3.0 <v> Temporary failure, try again later\r\n");
+	EXPECT(login, "DATA\r\n", "503 5.5.1 No valid recipients\r\n");
+	EXPECT(login, "RSET\r\nMAIL FROM:<f@a> SIZE=99\r\n", "250 2.0.0 OK\r\n250 2.1.0 OK\r\n");
+	fake_login_push(login, CV_STR("RCPT TO:<tim@b>\r\nRCPT TO:<u>\r\nRCPT TO:<v>\r\nDATA\r\n"));
+	for (size_t i = 3; i < 6; i++)
+		fake_login_lookup_answer(login, i, CV_AUTH_OK);
+	assert_true(cv_lmtp_job_take(login->jobs.data[2].payload, &job));
+	assert_int_equal(job.size, 99);
+	fake_login_job_answer(login, 2, CV_ERR_PERM, "The worker could not be reached");
+	EXPECT_OUT(login, "250 2.1.5 OK\r\n");
+	fake_login_job_answer_data(login, 3, CV_STR("nonsense"));
+	EXPECT_OUT(login, "250 2.1.5 OK\r\n");
+	verdict(login, 4, &none);
+	EXPECT_OUT(login, "250 2.1.5 OK\r\n354 Send the message, then a line with one dot\r\n");
+	fake_login_push(login, CV_STR("x\r\n.\r\n"));
+	assert_int_equal(login->jobs.count, 8);
+	assert_true(cv_lmtp_job_take(login->jobs.data[5].payload, &job));
+	assert_int_equal(job.kind, CV_LMTP_JOB_DELIVER);
+	fake_login_job_answer(login, 5, CV_ERR_NOQUOTA, "Mailbox is full");
+	fake_login_job_answer(login, 6, CV_ERR_NOQUOTA, NULL); /* the disk is */
+	fake_login_job_answer(login, 7, CV_ERR_NONE, NULL);
+	assert_true(cv_str_starts(fake_login_output(login), CV_STR("552 5.2.2 <tim@b> Mailbox is full\r\n452 4.2.2 <u> ")));
+	fake_login_free(&login);
+}
+
+static void a_full_mailbox_can_be_temporary(void **state)
+{
+	struct cv_lmtp_settings set = defaults;
+	struct cv_err full = { 0 };
+	struct cv_login *login;
+
+	(void)state;
+	set.quota_full_tempfail = true;
+	cv_err_set_public(&full, CV_ERR_NOQUOTA, "Mailbox is full");
+	login = connect_with(&set);
+	fake_login_push(login, CV_STR("LHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a>\r\n"));
+	fake_login_lookup_answer(login, 0, CV_AUTH_OK);
+	assert_int_equal(login->jobs.count, 0); /* nobody wants a say */
+	fake_login_push(login, CV_STR("DATA\r\n.\r\n"));
+	fake_login_output(login);
+	fake_login_job_answer(login, 0, CV_ERR_NOQUOTA, "Mailbox is full");
+	EXPECT_OUT(login, "452 4.2.2 <a> Mailbox is full\r\n");
+	login->worker_hooks = true;
+	EXPECT(login, "MAIL FROM:<>\r\nRCPT TO:<a>\r\n", "250 2.1.0 OK\r\n");
+	fake_login_lookup_answer(login, 1, CV_AUTH_OK);
+	verdict(login, 1, &full);
+	EXPECT_OUT(login, "452 4.2.2 <a> Mailbox is full\r\n");
+	fake_login_free(&login);
 }
 
 int main(void)
@@ -632,6 +749,9 @@ int main(void)
 		cv_test(a_client_that_does_not_read_is_not_served),
 		cv_test(replies_come_after_the_client_closed_its_side),
 		cv_test(jobs_are_checked_in_the_worker),
+		cv_test(verdicts_are_checked_in_front),
+		cv_test(workers_are_asked_at_rcpt),
+		cv_test(a_full_mailbox_can_be_temporary),
 	};
 
 	setenv("TZ", "UTC", 1);

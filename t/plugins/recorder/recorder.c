@@ -7,6 +7,7 @@
 #include <culver/mailbox.h>
 #include <culver/protocol.h>
 
+#include <poll.h>
 #include <string.h>
 
 static const struct cv_log_ctx log_ctx = { .category = "recorder" };
@@ -118,6 +119,30 @@ static enum cv_hook_result on_message_save(void *ctx, struct cv_hook_message_sav
 	return CV_HOOK_DENY;
 }
 
+static enum cv_hook_result on_recipient(void *ctx, struct cv_hook_recipient *args, struct cv_err *err)
+{
+	const struct cv_recipient *rcpt = args->recipient;
+
+	(void)ctx;
+	cv_info(&log_ctx, "hook recipient address=%.*s from=%.*s to=%.*s size=%llu", CV_STR_ARG(rcpt->address), CV_STR_ARG(rcpt->reverse_path),
+		CV_STR_ARG(rcpt->mailbox), (unsigned long long)rcpt->size);
+	if (says(rcpt->detail, "slow"))
+		(void)poll(NULL, 0, 7000); /* as a worker whose disk does not answer */
+	if (says(rcpt->detail, "broken")) {
+		cv_err_set(err, CV_ERR_PERM, "secret: the list of addresses is gone");
+		return CV_HOOK_ERROR;
+	}
+	if (says(rcpt->detail, "full"))
+		cv_err_set_public(err, CV_ERR_NOQUOTA, "No more mail, please");
+	else if (says(rcpt->detail, "later"))
+		cv_err_set_public(err, CV_ERR_TEMP, "Come again tomorrow");
+	else if (says(rcpt->detail, "never"))
+		cv_err_set_public(err, CV_ERR_PERM, "Not at this address");
+	else
+		return CV_HOOK_PASS;
+	return CV_HOOK_DENY;
+}
+
 static enum cv_hook_result on_delivery(void *ctx, struct cv_hook_delivery *args, struct cv_err *err)
 {
 	struct cv_delivery *delivery = args->delivery;
@@ -225,7 +250,8 @@ static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 		cv_hook_add_session_start(reg, on_session_start, NULL, err) < 0 || cv_hook_add_session_end(reg, on_session_end, NULL, err) < 0 ||
 		cv_hook_add_mailbox_op(reg, on_mailbox_op, NULL, err) < 0 ||
 		cv_hook_add_mailbox_op_done(reg, on_mailbox_op_done, NULL, err) < 0 ||
-		cv_hook_add_message_save(reg, on_message_save, NULL, err) < 0 || cv_hook_add_delivery(reg, on_delivery, NULL, err) < 0 ||
+		cv_hook_add_message_save(reg, on_message_save, NULL, err) < 0 || cv_hook_add_recipient(reg, on_recipient, NULL, err) < 0 ||
+		cv_hook_add_delivery(reg, on_delivery, NULL, err) < 0 ||
 		cv_hook_add_delivered(reg, on_delivered, NULL, err) < 0 || cv_hook_add_commit(reg, on_commit, NULL, err) < 0 ||
 		cv_hook_add_committed(reg, on_committed, NULL, err) < 0)
 		return -1;
