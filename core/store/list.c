@@ -183,7 +183,7 @@ static int create(struct cv_user *user, struct cv_str name, unsigned special_use
 	return 1;
 }
 
-int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
+static int create_new(struct cv_user *user, struct cv_str name, unsigned special_use, bool trusted, struct cv_err *err)
 {
 	struct cv_arena *arena = cv_arena_new("create", NULL, 0);
 	struct cv_name *there;
@@ -193,15 +193,21 @@ int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special
 	name = cv_arena_str(arena, cv_tree_canonical(arena, name));
 	there = cv_tree_find(user, name);
 	if (there != NULL && there->mailbox != NULL)
-		(void)cv_err_set_public(err, CV_ERR_EXISTS, "Mailbox already exists");
+		(void)cv_access_taken(user, name, "Mailbox already exists", err);
 	else if (user->names.count >= user->set->mail_max_mailboxes)
 		(void)cv_err_set_public(err, CV_ERR_LIMIT, "Too many mailboxes");
-	else if (cv_mailbox_name_ok(user, name, err) > 0 && run_hook(user, CV_OP_CREATE, name, (struct cv_str){ 0 }, err) > 0)
+	else if (cv_mailbox_name_ok(user, name, err) > 0 && (trusted || cv_access_create(user, name, err) > 0) &&
+		run_hook(user, CV_OP_CREATE, name, (struct cv_str){ 0 }, err) > 0)
 		ret = create(user, name, special_use, err);
 	if (ret > 0)
 		run_hook_done(user, CV_OP_CREATE, name, (struct cv_str){ 0 });
 	cv_arena_free(&arena);
 	return ret;
+}
+
+int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
+{
+	return create_new(user, name, special_use, false, err);
 }
 
 int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *err)
@@ -217,11 +223,11 @@ int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *e
 	if (cv_str_eq_c(name, "INBOX")) {
 		(void)cv_err_set_public(err, CV_ERR_PERM, "INBOX can't be deleted");
 	} else if (there == NULL || there->mailbox == NULL) {
-		if (cv_tree_has(user, name))
+		if (there != NULL || cv_access_sees_below(user, name))
 			(void)cv_err_set_public(err, CV_ERR_PERM, "Name has no mailbox, only others below it");
 		else
 			(void)cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox doesn't exist");
-	} else if (run_hook(user, CV_OP_DELETE, name, (struct cv_str){ 0 }, err) > 0) {
+	} else if (cv_access_check(user, name, CV_RIGHT_DELETE, err) > 0 && run_hook(user, CV_OP_DELETE, name, (struct cv_str){ 0 }, err) > 0) {
 		entry.name = name;
 		entry.mailbox = there->mailbox->guid;
 		ret = record(user, &entry, err);
@@ -263,6 +269,7 @@ static int rename_inbox(struct cv_user *user, struct cv_str to, struct cv_err *e
 				cv_ranges_add(&all, *cv_col_uid(inbox->columns, row), *cv_col_uid(inbox->columns, row));
 		}
 		txn = cv_txn_begin(user);
+		cv_txn_trust(txn); /* the rights are those of RENAME */
 		ret = cv_txn_copy(txn, inbox, &all, target, true, &old_uids, &new_uids, err);
 		if (ret < 0)
 			cv_txn_rollback(&txn);
@@ -283,18 +290,20 @@ static int check_rename(struct cv_user *user, struct cv_str from, struct cv_str 
 {
 	size_t first, end;
 
-	if (!cv_tree_has(user, from))
+	if (cv_tree_find(user, from) == NULL && !cv_access_sees_below(user, from))
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox doesn't exist");
+	if (cv_access_check(user, from, CV_RIGHT_DELETE, err) < 0)
+		return -1;
 	if (cv_str_eq(from, to) || cv_tree_has(user, to)) {
 		struct cv_name *name = cv_tree_find(user, to);
 
 		cv_tree_below(user, to, &first, &end);
 		if ((name != NULL && name->mailbox != NULL) || end > first)
-			return cv_err_set_public(err, CV_ERR_EXISTS, "Target mailbox already exists");
+			return cv_access_taken(user, to, "Target mailbox already exists", err);
 	}
 	if (is_parent_of(from, to) && !cv_str_eq_c(from, "INBOX"))
 		return cv_err_set_public(err, CV_ERR_INVALID, "A mailbox can't be moved below itself");
-	if (cv_mailbox_name_ok(user, to, err) < 0)
+	if (cv_mailbox_name_ok(user, to, err) < 0 || cv_access_create(user, to, err) < 0)
 		return -1;
 	/* Children's names grow with the new one. */
 	cv_tree_below(user, from, &first, &end);
@@ -379,7 +388,7 @@ static int make_one(struct cv_user *user, const struct cv_mailbox_settings *set,
 	}
 	if (set->auto_ == CV_AUTO_NO)
 		return 1;
-	if (cv_mailbox_create(user, cv_str_c(set->name), use, err) < 0)
+	if (create_new(user, cv_str_c(set->name), use, true, err) < 0)
 		return cv_err_context(err, "mailbox %s of the settings", set->name);
 	return set->auto_ == CV_AUTO_SUBSCRIBE ? cv_mailbox_subscribe(user, cv_str_c(set->name), true, err) : 1;
 }

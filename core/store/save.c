@@ -41,14 +41,17 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	struct cv_arena *arena;
 	struct cv_save *save;
 	void *st_save;
+	unsigned rights;
 	int ret;
 
 	*save_r = NULL;
-	if (mailbox->gone)
-		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
-	ref = cv_mailbox_storage_ref(mailbox);
 	if (err == NULL)
 		err = &own_err;
+	if (mailbox->gone)
+		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+	if (cv_txn_may(txn, mailbox, config->delivery ? CV_RIGHT_POST : CV_RIGHT_INSERT, &rights, err) < 0)
+		return -1;
+	ref = cv_mailbox_storage_ref(mailbox);
 	ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
 	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
 		ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
@@ -67,7 +70,7 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	cv_buf_init(&save->keywords_encoded, KEYWORDS_MAX);
 	cv_buf_init(&save->octets.buf, SIZE_MAX / 2);
 	cv_random(save->message.guid.b, sizeof(save->message.guid.b));
-	save->message.flags = config->flags & CV_FLAG_ALL;
+	save->message.flags = config->flags & cv_rights_flags(rights);
 	save->message.saved = cv_time_now_sec();
 	save->message.date = config->date_set ? config->internal_date : save->message.saved;
 	save->message.zone =
@@ -75,7 +78,7 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	save->message.uidl = config->pop3_uidl.len > 0 ? cv_arena_str(arena, cv_str_sub(config->pop3_uidl, 0, 1000)) :
 							 (struct cv_str){ 0 };
 	cv_list_append(&txn->saves, &save->node);
-	for (size_t i = 0; i < config->keyword_count; i++) {
+	for (size_t i = 0; i < config->keyword_count && (rights & CV_RIGHT_WRITE) != 0; i++) {
 		if (cv_save_add_keyword(save, config->keywords[i], err) < 0) {
 			cv_save_free(save);
 			return -1;
@@ -326,19 +329,24 @@ int cv_save_copy_hooks(struct cv_txn *txn, const struct cv_op *op, uint32_t row,
 	const struct cv_str *names = cv_row_keywords(op->from, *cv_col_keyword_set(columns, row), &count);
 	int ret;
 
-	if (!txn->user->save_hook)
+	if (!txn->user->save_hook && op->rights == CV_RIGHT_ALL)
 		return 1;
 	save.arena = cv_arena_new("copy", txn->arena, 0);
 	cv_buf_init(&save.keywords_encoded, KEYWORDS_MAX);
 	save.message = (struct cv_entry_message){
 		.uid = *cv_col_uid(columns, row),
-		.flags = meta->flags,
+		.flags = meta->flags & cv_rights_flags(op->rights),
 		.date = meta->internal_date,
 		.physical_size = meta->size,
 		.virtual_size = meta->virtual_size,
 	};
-	for (size_t i = 0; i < count; i++)
-		*cv_vec_push(&save.keywords) = cv_arena_str(save.arena, names[i]);
+	save.marked = save.message.flags != meta->flags;
+	for (size_t i = 0; i < count; i++) {
+		if ((op->rights & CV_RIGHT_WRITE) != 0)
+			*cv_vec_push(&save.keywords) = cv_arena_str(save.arena, names[i]);
+		else
+			save.marked = true;
+	}
 	ret = run_hooks(&save, err);
 	if (ret > 0 && save.marked)
 		take_marks(&save, txn, meta, copied);

@@ -211,6 +211,7 @@ struct cv_op {
 	uint64_t unchanged_since;
 	struct cv_flags_change change; /* FLAGS: the whole, for hooks */
 	bool move;
+	unsigned rights;            /* COPY: which flags go along */
 	CV_VEC(struct cv_copied) copied;
 	struct cv_save *save;
 	struct cv_entry entry;      /* ENTRY: as it is; strings in the transaction's arena */
@@ -230,7 +231,11 @@ struct cv_txn {
 	struct cv_node saves;       /* begun, not finished */
 	bool failed;                /* an operation failed: it cannot be committed */
 	struct cv_err failure;
-	bool internal;              /* made by the store itself: no commit hook */
+	bool internal;              /* made by the store itself: no commit hook, nobody's rights */
+	bool trusted;               /* nobody's rights */
+	bool asked;
+	struct cv_guid asked_of;    /* the mailbox that rights are of */
+	unsigned rights;
 	bool from_storage;          /* it says what the storage has done already: leaves no work to it */
 	/* once committed */
 	uint64_t seq;
@@ -316,8 +321,25 @@ struct cv_user {
 	bool subscribers_pending;       /* one has more to be told at once */
 	bool subscribers_uncertain;     /* one waits for flag changes that are not on disk */
 	uint64_t subscribers_synced_ms;
-	bool committed_hook, save_hook; /* some module wants to know, or to look at messages */
+	bool committed_hook, save_hook, access_hook; /* some module wants to know, to look at messages, to take rights away */
 };
+
+/* ---- Rights (access.c) ----------------------------------------------------------------------------------- */
+
+/* Names as the tree has them. 1 when who acts has all of needed, else -1: NOTFOUND or PERM by what it has. */
+CV_MUST_CHECK int cv_access_check(struct cv_user *user, struct cv_str name, unsigned needed, struct cv_err *err);
+/* The error of a missing right; -1. */
+int cv_access_missing(unsigned has, struct cv_err *err);
+/* The name is in use: -1 with EXISTS and this text, or PERM when who acts may not know. */
+int cv_access_taken(struct cv_user *user, struct cv_str name, const char *text, struct cv_err *err);
+/* May a mailbox be made of this name? */
+CV_MUST_CHECK int cv_access_create(struct cv_user *user, struct cv_str name, struct cv_err *err);
+/* Is there a name below it that who acts may know of? */
+bool cv_access_sees_below(struct cv_user *user, struct cv_str name);
+/* What who acts may change in the transaction. */
+CV_MUST_CHECK int cv_txn_rights(struct cv_txn *txn, struct cv_mailbox *mailbox, unsigned *rights_r, struct cv_err *err);
+/* The same, all of needed among it. */
+CV_MUST_CHECK int cv_txn_may(struct cv_txn *txn, struct cv_mailbox *mailbox, unsigned needed, unsigned *rights_r, struct cv_err *err);
 
 /* ---- Tree (tree.c) ------------------------------------------------------------------------------------- */
 
@@ -441,7 +463,7 @@ struct cv_save {
 	struct cv_octets octets;     /* of a new message, when a hook has asked */
 };
 void cv_save_free(struct cv_save *save);
-/* The hooks for a message that is copied: save is filled from the row of its source, meta gets the flags and keywords that the hooks leave. */
+/* The hooks for a message that is copied: save is filled from the row of its source, meta gets the flags and keywords that rights and hooks leave. */
 CV_MUST_CHECK int cv_save_copy_hooks(struct cv_txn *txn, const struct cv_op *op, uint32_t row, struct cv_storage_meta *meta,
 	struct cv_copied *copied, struct cv_err *err);
 

@@ -140,14 +140,40 @@ static int check_keywords(struct cv_mailbox *mailbox, const struct cv_str *keywo
 	return 1;
 }
 
+/* RFC 4314 section 4: a change fails only when none of it is allowed; else what is not allowed is left out of it. */
+static int allow_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_flags_change *change, struct cv_err *err)
+{
+	bool none = (change->flags & CV_FLAG_ALL) == 0 && change->keyword_count == 0;
+	unsigned rights;
+	uint16_t flags;
+
+	if (cv_txn_rights(txn, mailbox, &rights, err) < 0)
+		return -1;
+	if (rights == CV_RIGHT_ALL)
+		return 1;
+	flags = cv_rights_flags(rights);
+	change->flags &= flags;
+	if ((rights & CV_RIGHT_WRITE) == 0) {
+		change->keyword_count = 0;
+		change->keep_keywords = true;
+	}
+	change->keep_flags |= (uint16_t)(CV_FLAG_ALL & ~flags);
+	if (change->op == CV_FLAGS_REPLACE ? flags != 0 : none || change->flags != 0 || change->keyword_count > 0)
+		return 1;
+	return cv_err_set_public(err, CV_ERR_PERM, "Permission denied");
+}
+
 int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids, const struct cv_flags_change *change,
 	struct cv_ranges *failed, struct cv_ranges *gone, struct cv_err *err)
 {
+	struct cv_flags_change allowed = *change;
 	struct cv_columns *columns;
 	struct cv_op *op;
 
-	if (usable(txn, mailbox, err) < 0 ||
-		check_keywords(mailbox, change->keywords, change->keyword_count, change->op != CV_FLAGS_REMOVE, err) < 0)
+	if (usable(txn, mailbox, err) < 0 || allow_flags(txn, mailbox, &allowed, err) < 0)
+		return fail(txn, err);
+	change = &allowed;
+	if (check_keywords(mailbox, change->keywords, change->keyword_count, change->op != CV_FLAGS_REMOVE, err) < 0)
 		return fail(txn, err);
 	columns = mailbox->columns;
 	op = cv_txn_add(txn, CV_OP_TXN_FLAGS, mailbox);
@@ -188,8 +214,9 @@ int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv
 int cv_txn_expunge(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids, struct cv_err *err)
 {
 	struct cv_op *op;
+	unsigned rights;
 
-	if (usable(txn, mailbox, err) < 0)
+	if (usable(txn, mailbox, err) < 0 || cv_txn_may(txn, mailbox, CV_RIGHT_EXPUNGE, &rights, err) < 0)
 		return fail(txn, err);
 	op = cv_txn_add(txn, CV_OP_TXN_EXPUNGE, mailbox);
 	for (size_t i = 0; i < uids->count; i++)
@@ -338,10 +365,15 @@ int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ran
 	struct cv_ranges *old_uids_r, struct cv_ranges *new_uids_r, struct cv_err *err)
 {
 	struct cv_op *op;
+	unsigned rights;
 
-	if (usable(txn, from, err) < 0 || usable(txn, to, err) < 0)
+	/* RFC 6851 section 4.2: for MOVE "the union of the ACL rights required for UID STORE, UID COPY, and UID EXPUNGE". */
+	if (usable(txn, from, err) < 0 || usable(txn, to, err) < 0 ||
+		(move && cv_txn_may(txn, from, CV_RIGHT_DELETED | CV_RIGHT_EXPUNGE, &rights, err) < 0) ||
+		cv_txn_may(txn, to, CV_RIGHT_INSERT, &rights, err) < 0)
 		return fail(txn, err);
 	op = cv_txn_add(txn, CV_OP_TXN_COPY, to);
+	op->rights = rights;
 	op->from = from;
 	cv_mailbox_ref(from);
 	op->move = move;

@@ -238,6 +238,7 @@ static struct cv_user *new_user(const struct cv_user_config *config)
 	user->registry = config->registry;
 	user->committed_hook = cv_hook_wanted(config->registry, "committed");
 	user->save_hook = cv_hook_wanted(config->registry, "message_save");
+	user->access_hook = cv_hook_wanted(config->registry, "mailbox_access");
 	user->loop = config->loop;
 	user->arena = cv_arena_new("user", NULL, 0);
 	user->slot_count = config->registry != NULL ? cv_slot_count(config->registry) : 0;

@@ -161,6 +161,157 @@ def mailboxes(s, log):
     m.close()
 
 
+def refused(m, command, code, literal=None):
+    same(m.cmd(command, literal)[:len(code)], code, command)
+
+
+def rights(s, log):
+    """What the hook takes away is gone in every command, and a mailbox that may not be looked up looks as if it did not exist."""
+    m = Imap(s, "dora")
+    names = ("seen-rights-lrs", "none-rights-", "read-rights-r", "look-rights-l", "in-rights-lrwis", "in2-rights-lrti", "out-rights-lrsw",
+             "flags-rights-lrtsw", "gone-rights-lrxk", "x-rights-x", "access", "erraccess", "deny-noaccess", "ro-rights-lr")
+    for name in names:
+        same(m.cmd(f"CREATE {name}")[:2], "OK", name)
+    log.lines()
+    same(m.cmd("STATUS access (MESSAGES)")[:2], "OK")
+    got = [line for line in log.wait("hook mailbox_access access guid=1") if "mailbox_access access" in line]
+    same(len(got) <= 2, True, got)
+    # A name that has no mailbox is asked for its nearest mailbox above only.
+    same(m.cmd("CREATE access/a/b")[:2], "OK")
+    log.wait("hook mailbox_access access guid=1")
+    m.cmd('LIST "" *')
+    listed = " ".join(m.untagged)
+    for name in names:
+        same(name in listed, "-r" not in name and "erraccess" not in name and "noaccess" not in name or "-l" in name, name)
+    refused(m, "CREATE look-rights-l/below", "NO [NOPERM] ")
+    refused(m, "CREATE none-rights-/below", "NO [NOPERM] ")
+    same(m.cmd("CREATE gone-rights-lrxk/below/access")[:2], "OK")
+    refused(m, "CREATE none-rights-", "NO [NOPERM] ")
+    refused(m, "CREATE look-rights-l", "NO [ALREADYEXISTS] ")
+    # Below what is hidden: the level is there, the mailbox is not.
+    same(m.cmd("RENAME gone-rights-lrxk/below/access none-rights-/access"), "NO [NOPERM] Permission denied")
+    same(m.cmd("RENAME access access-rights-k")[:2], "OK")
+    m.cmd('LIST "" access-rights-*')
+    same(m.untagged[0], '* LIST (\\Noselect \\HasChildren) "/" access-rights-k')
+    same(len(m.untagged), 3, m.untagged)
+    same(m.cmd("CREATE access-rights-k/c")[:2], "OK")
+    # \HasChildren only of what is shown.
+    same(m.cmd("CREATE plain")[:2], "OK")
+    same(m.cmd("CREATE plain/hid-rights-s")[:2], "OK")
+    m.cmd('LIST "" plain*')
+    same(m.untagged, ['* LIST (\\HasNoChildren) "/" plain'])
+    # Not there, and not to be told from what never was.
+    never = [m.cmd(c.format("never")) for c in ("SELECT {}", "EXAMINE {}", "STATUS {} (MESSAGES)", "DELETE {}", "RENAME {} other")]
+    for name in ("none-rights-", "deny-noaccess"):
+        same([m.cmd(c.format(name)) for c in ("SELECT {}", "EXAMINE {}", "STATUS {} (MESSAGES)", "DELETE {}", "RENAME {} other")], never)
+        same(m.cmd(f"APPEND {name}", crlf(mail("one"))), m.cmd("APPEND never", crlf(mail("one"))), name)
+    # Subscribing asks nobody.
+    same(m.cmd("SUBSCRIBE none-rights-")[:2], "OK")
+    m.cmd('LIST (SUBSCRIBED) "" *')
+    same([line for line in m.untagged if "none" in line], ['* LIST (\\NonExistent \\HasNoChildren \\Subscribed) "/" none-rights-'])
+    m.cmd('LSUB "" *')
+    same([line for line in m.untagged if "none" in line], ['* LSUB () "/" none-rights-'])
+    same(m.cmd("UNSUBSCRIBE none-rights-")[:2], "OK")
+    # Could not tell is not a no.
+    answer = m.cmd("SELECT erraccess")
+    same(answer.startswith("NO [UNAVAILABLE]") and "secret" not in answer, True, answer)
+    # Seen, but not to be opened.
+    for command in ("SELECT look-rights-l", "STATUS look-rights-l (MESSAGES)", "DELETE look-rights-l", "RENAME look-rights-l other"):
+        refused(m, command, "NO [NOPERM] ")
+    refused(m, "APPEND look-rights-l", "NO [NOPERM] ", crlf(mail("one")))
+    m.cmd('LIST "" look-rights-l RETURN (STATUS (MESSAGES))')
+    same(m.untagged, ['* LIST (\\HasNoChildren \\Noselect) "/" look-rights-l'])
+    same(m.cmd("DELETE x-rights-x")[:2], "OK")
+    # Opened, by its name alone.
+    same(m.cmd("SELECT read-rights-r")[:2], "OK")
+    same(m.cmd("SELECT ro-rights-lr").startswith("OK [READ-ONLY]"), True)
+
+    # Messages with all flags.
+    same(m.cmd("APPEND INBOX (\\Seen \\Deleted \\Flagged key)", crlf(mail("one")))[:2], "OK")
+    same(m.cmd("APPEND in-rights-lrwis (\\Seen \\Deleted \\Flagged key)", crlf(mail("one")))[:2], "OK")
+    same(m.cmd("APPEND in2-rights-lrti (\\Seen \\Deleted \\Flagged key)", crlf(mail("one")))[:2], "OK")
+    same(m.cmd("SELECT INBOX")[:2], "OK")
+    refused(m, "COPY 1 out-rights-lrsw", "NO [NOPERM] ")
+    refused(m, "COPY 1 none-rights-", "NO [TRYCREATE] ")
+    refused(m, "MOVE 1 out-rights-lrsw", "NO [NOPERM] ")
+    for name, flags in (("in-rights-lrwis", "\\Flagged \\Seen key"), ("in2-rights-lrti", "\\Deleted")):
+        same(m.cmd(f"COPY 1 {name}")[:2], "OK")
+        same(m.cmd(f"SELECT {name}").startswith("OK [READ-WRITE]"), True)
+        shown = [line for line in m.untagged if "PERMANENTFLAGS" in line]
+        same(("\\*" in shown[0], "\\Deleted" in shown[0]), ("w" in name.split("-")[-1], "t" in name.split("-")[-1]), shown)
+        m.cmd("FETCH 1:2 (FLAGS)")
+        for line in m.untagged:
+            have = re.search(r"FLAGS \((.*)\)\)", line).group(1).replace("\\Recent", "").split()
+            same(sorted(have), sorted(flags.split()), name)
+        m.cmd("SELECT INBOX")
+    # in2 has no "s", "w" and "e".
+    m.cmd("SELECT in2-rights-lrti")
+    refused(m, "STORE 1 +FLAGS (\\Seen)", "NO [NOPERM] ")
+    refused(m, "STORE 1 -FLAGS (key)", "NO [NOPERM] ")
+    refused(m, "STORE 1 +FLAGS.SILENT (\\Flagged \\Answered)", "NO [NOPERM] ")
+    same(m.cmd("STORE 1 FLAGS (\\Seen key)")[:2], "OK")
+    same("FLAGS ()" in m.untagged[-1] or "FLAGS (\\Recent)" in m.untagged[-1], True, m.untagged)
+    same(m.cmd("STORE 1 +FLAGS (\\Seen \\Deleted)")[:2], "OK")
+    same("\\Seen" in m.untagged[-1], False, m.untagged)
+    refused(m, "EXPUNGE", "NO [NOPERM] ")
+    refused(m, "UID EXPUNGE 1:*", "NO [NOPERM] ")
+    refused(m, "MOVE 1 INBOX", "NO [NOPERM] ")
+    refused(m, "REPLACE 1 INBOX", "NO [NOPERM] ", crlf(mail("one")))
+    m.cmd("FETCH 2 BODY[]")
+    m.cmd("FETCH 2 FLAGS")
+    same("\\Seen" in m.untagged[-1], False, m.untagged)
+    same(m.cmd("CLOSE")[:2], "OK")
+    m.cmd("STATUS in2-rights-lrti (MESSAGES)")
+    same(m.untagged, ["* STATUS in2-rights-lrti (MESSAGES 2)"])
+    # REPLACE keeps what may not be changed.
+    m.cmd("SELECT in-rights-lrwis")
+    same(m.cmd("STORE 1 FLAGS (\\Deleted \\Answered)")[:2], "OK")
+    same(re.search(r"FLAGS \((\\Recent )?\\Answered( \\Recent)?\)", m.untagged[-1]) is not None, True, m.untagged)
+    refused(m, "STORE 1 +FLAGS (\\Deleted)", "NO [NOPERM] ")
+    # Searched are those that may be read; by a word for many, only those that may be seen too.
+    same(m.cmd("APPEND INBOX", crlf(mail("two")))[:2], "OK")
+    same(m.cmd('ESEARCH IN (mailboxes (look-rights-l none-rights- in2-rights-lrti INBOX)) ALL')[:2], "OK")
+    same(sorted(re.search(r"MAILBOX (\S+)", line).group(1) for line in m.untagged if "ESEARCH" in line), ["INBOX", "in2-rights-lrti"])
+    same(m.cmd("ESEARCH IN (personal) ALL")[:2], "OK")
+    same("look-rights" in " ".join(m.untagged), False)
+    m.close()
+
+    # The top of the tree.
+    m = Imap(s, "emil-top-l")
+    refused(m, "CREATE Work", "NO [NOPERM] ")
+    same(m.cmd("CREATE INBOX/Work")[:2], "OK")
+    refused(m, "RENAME INBOX/Work Work", "NO [NOPERM] ")
+    m.close()
+
+    # POP3 and LMTP.
+    def pop(user):
+        p = poplib.POP3("127.0.0.1", s.ports["pop3"], timeout=20)
+        p.user(user)
+        p.pass_(culver.PASSWORD)
+        return p
+    same(s.deliver("fritz-inbox-lrp", mail("one"))[0], 250)
+    p = pop("fritz-inbox-lrp")
+    p.retr(1)
+    try:
+        p.dele(1)
+        fail("DELE without the right to expunge")
+    except poplib.error_proto as e:
+        same(e.args[0], b"-ERR [SYS/PERM] Permission denied.")
+    p.quit()
+    m = Imap(s, "fritz-inbox-lrp")
+    m.cmd("EXAMINE INBOX")
+    m.cmd("FETCH 1 FLAGS")
+    same("\\Seen" in m.untagged[-1], False, m.untagged)
+    m.close()
+    try:
+        pop("gerd-inbox-lp")
+        fail("a maildrop that may not be read")
+    except poplib.error_proto as e:
+        same(e.args[0], b"-ERR [SYS/PERM] opening the maildrop: Permission denied")
+    for user in ("hans-inbox-lri", "hans-inbox-"):
+        same(s.deliver(user, mail("one"))[0], 550, user)
+
+
 def saving(s, log):
     m = Imap(s, "bert")
     log.lines()
@@ -316,7 +467,7 @@ for storage in culver.storages():
         build(s)
         s.start()
         log = Log(s)
-        for test in (logins, mailboxes, saving, delivery, recipients, journal):
+        for test in (logins, mailboxes, rights, saving, delivery, recipients, journal):
             test(s, log)
             print(storage, test.__name__, "ok", flush=True)
         s.stop()

@@ -20,6 +20,8 @@ static struct seen {
 	const char *trash;          /* copy what is expunged there */
 	enum cv_hook_result answer; /* of the delivery hook */
 	bool file_in_hook, committed;
+	unsigned taken;             /* rights that nobody has on "Trash" */
+	unsigned asked;             /* how often rights were asked for */
 	struct cv_user *user;
 } seen;
 
@@ -121,10 +123,21 @@ static enum cv_hook_result on_committed(void *ctx, struct cv_hook_committed *arg
 	return CV_HOOK_PASS;
 }
 
+static enum cv_hook_result on_access(void *ctx, struct cv_hook_mailbox_access *args, struct cv_err *err)
+{
+	(void)ctx;
+	(void)err;
+	seen.asked++;
+	if (cv_str_eq_c(args->name, "Trash"))
+		args->rights &= ~seen.taken;
+	return CV_HOOK_PASS;
+}
+
 static void add_hooks(struct cv_registry *reg)
 {
 	struct cv_err err = { 0 };
 
+	assert_ok(cv_hook_add_mailbox_access(reg, on_access, NULL, &err));
 	assert_ok(cv_hook_add_message_save(reg, on_save, NULL, &err));
 	assert_ok(cv_hook_add_commit(reg, on_commit, NULL, &err));
 	assert_ok(cv_hook_add_committed(reg, on_committed, NULL, &err));
@@ -381,6 +394,94 @@ static void delivery_can_be_discarded_and_refused(void **state)
 	end(&s);
 }
 
+static int flags(struct store *s, const char *mailbox, bool trust, const struct cv_flags_change *change, struct cv_err *err)
+{
+	struct cv_mailbox *box = store_get(s, mailbox);
+	struct cv_ranges uids = { 0 };
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	int ret;
+
+	cv_ranges_add(&uids, 1, UINT32_MAX);
+	if (trust)
+		cv_txn_trust(txn);
+	ret = cv_txn_flags(txn, box, &uids, change, NULL, NULL, err);
+	if (ret < 0)
+		cv_txn_rollback(&txn);
+	else
+		ret = cv_txn_commit_wait(&txn, err);
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&box);
+	return ret;
+}
+
+static void flags_without_rights_stay_as_they_are(void **state)
+{
+	const struct cv_str keyword = CV_STR_INIT("new");
+	const struct cv_flags_change replace = { .op = CV_FLAGS_REPLACE, .flags = CV_FLAG_ANSWERED | CV_FLAG_DELETED, .keywords = &keyword,
+		.keyword_count = 1 };
+	const struct cv_flags_change add = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_DRAFT, .keywords = &keyword, .keyword_count = 1 };
+	const struct cv_flags_change nothing = { .op = CV_FLAGS_ADD };
+	struct store s;
+	struct cv_err err = { 0 };
+
+	begin(&s, state);
+	store_save_keyword(&s, "Trash", MAIL, CV_FLAG_SEEN | CV_FLAG_FLAGGED, "old");
+	seen.taken = CV_RIGHT_DELETED;
+	assert_ok(flags(&s, "Trash", false, &replace, &err));
+	store_expect(&s, "Trash", "1 A new");
+	seen.taken = CV_RIGHT_WRITE;
+	assert_ok(flags(&s, "Trash", false, &replace, &err));
+	store_expect(&s, "Trash", "1 AD new");
+	assert_int_equal(flags(&s, "Trash", false, &add, &err), -1);
+	assert_int_equal(err.code, CV_ERR_PERM);
+	assert_ok(flags(&s, "Trash", false, &nothing, &err));
+	seen.taken = CV_RIGHT_LOOKUP | CV_RIGHT_SEEN | CV_RIGHT_WRITE | CV_RIGHT_DELETED;
+	assert_int_equal(flags(&s, "Trash", false, &replace, &err), -1);
+	assert_int_equal(err.code, CV_ERR_PERM);
+	store_expect(&s, "Trash", "1 AD new");
+	assert_ok(flags(&s, "Trash", true, &add, &err));
+	store_expect(&s, "Trash", "1 ADT new");
+	end(&s);
+}
+
+static void hooks_and_the_server_itself_need_no_rights(void **state)
+{
+	struct store s;
+	struct cv_mailbox *trash;
+	struct cv_mailbox_info info;
+	struct cv_err err = { 0 };
+
+	begin(&s, state);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", OTHER, 0);
+	seen.taken = CV_RIGHT_ALL;
+	assert_int_equal(copy(&s, 1, 1, "Trash", false, &err), -1);
+	assert_int_equal(err.code, CV_ERR_NOTFOUND);
+	seen.trash = "Trash";
+	store_expunge(&s, "INBOX", 1, 1);
+	store_expect(&s, "Trash", "1 -");
+	assert_int_equal(cv_mailbox_open(s.user, CV_STR("Trash"), CV_RIGHT_READ, &trash, &err), -1);
+	assert_int_equal(err.code, CV_ERR_NOTFOUND);
+	seen.taken = CV_RIGHT_READ;
+	assert_int_equal(cv_mailbox_open(s.user, CV_STR("trash"), CV_RIGHT_READ, &trash, &err), -1);
+	assert_int_equal(err.code, CV_ERR_NOTFOUND);
+	assert_int_equal(cv_mailbox_open(s.user, CV_STR("Trash"), CV_RIGHT_READ, &trash, &err), -1);
+	assert_int_equal(err.code, CV_ERR_PERM);
+	assert_ok(cv_mailbox_open(s.user, CV_STR("Trash"), CV_RIGHT_LOOKUP, &trash, &err));
+	cv_mailbox_unref(&trash);
+	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("Trash"), &info), 1);
+	assert_true(cv_mailbox_visible(s.user, &info));
+	/* One question for a transaction with one mailbox, however many messages. */
+	seen.taken = 0;
+	seen.trash = NULL;
+	for (int i = 0; i < 20; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	seen.asked = 0;
+	assert_ok(copy(&s, 3, 20, "Trash", false, &err));
+	assert_int_equal(seen.asked, 1);
+	end(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +493,8 @@ int main(void)
 		cv_test(delivery_waits_for_what_the_hook_filed),
 		cv_test(committed_changes_are_told_one_by_one),
 		cv_test(delivery_can_be_discarded_and_refused),
+		cv_test(flags_without_rights_stay_as_they_are),
+		cv_test(hooks_and_the_server_itself_need_no_rights),
 	};
 
 	return store_tests_run(tests);

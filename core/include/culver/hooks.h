@@ -72,6 +72,17 @@ struct cv_hook_mailbox_op {
 	struct cv_str name;
 	struct cv_str new_name; /* RENAME */
 };
+/* What who acts (the user, in its sessions, deliveries and administrators' commands) may do with a mailbox: before it is shown in a list, counted, opened,
+   changed, before one is made below it. A handler takes rights away (rights &= …), never adds any; DENY takes them all. A mailbox without
+   CV_RIGHT_LOOKUP looks as if it did not exist. ERROR: could not tell; what was asked for fails, lists leave the mailbox out. Asked for each name of a
+   list and once for each command, not for each message: what takes long to work out should be kept. Not asked for what the server does by itself:
+   mailboxes of the settings, what hooks put into a transaction (cv_txn_trust). */
+struct cv_hook_mailbox_access {
+	struct cv_user *user;
+	struct cv_str name;  /* full name in UTF-8 with '/'; empty: the level above all names, where only CV_RIGHT_CREATE counts */
+	const uint8_t *guid; /* of the mailbox; NULL: the name has none */
+	unsigned rights;     /* enum cv_right of mailbox.h; may change */
+};
 /* Before a message is saved (APPEND, delivery) or copied or moved into mailbox, once for each message: quota, size limits, virus checks. The message
    can be read through save (cv_save_octets, cv_save_record); cv_save_source says where it is copied from. May change: flags and keywords
    (cv_save_set_flags, cv_save_add_keyword). DENY: nothing of the transaction is done. */
@@ -122,6 +133,7 @@ struct cv_hook_committed {
 	X(user_close, CV_HOOK_NOTIFY)                                                                         \
 	X(session_start, CV_HOOK_GUARD)                                                                       \
 	X(session_end, CV_HOOK_NOTIFY)                                                                        \
+	X(mailbox_access, CV_HOOK_GUARD)                                                                      \
 	X(mailbox_op, CV_HOOK_GUARD)                                                                          \
 	X(mailbox_op_done, CV_HOOK_NOTIFY)                                                                    \
 	X(message_save, CV_HOOK_GUARD)                                                                        \

@@ -106,19 +106,50 @@ struct cv_mailbox_status {
 	uint64_t highest_modseq, size; /* size: RFC822.SIZE summed */
 };
 
+/* Rights (RFC 4314 section 2.1) as bits. All are there unless the hook mailbox_access takes some away. */
+enum cv_right {
+	CV_RIGHT_LOOKUP = 1,      /* l: it can be seen at all */
+	CV_RIGHT_READ = 2,        /* r: open it, count what is in it */
+	CV_RIGHT_SEEN = 4,        /* s: change \Seen */
+	CV_RIGHT_WRITE = 8,       /* w: change other flags and keywords */
+	CV_RIGHT_INSERT = 16,     /* i: save and copy into it */
+	CV_RIGHT_POST = 32,       /* p: deliver into it */
+	CV_RIGHT_CREATE = 64,     /* k: make mailboxes below it, rename to there */
+	CV_RIGHT_DELETE = 128,    /* x: delete or rename it */
+	CV_RIGHT_DELETED = 256,   /* t: change \Deleted */
+	CV_RIGHT_EXPUNGE = 512,   /* e */
+	CV_RIGHT_ADMIN = 1024,    /* a: change rights */
+	CV_RIGHT_ALL = 2047
+};
+
 CV_EXPORT char cv_user_separator(const struct cv_user *user); /* hierarchy delimiter shown to clients: '/' unless set */
-/* All names, parents before children, INBOX first. False at the end; *pos starts at 0. */
+/* All names, parents before children, INBOX first. False at the end; *pos starts at 0. Nobody's rights are asked: what is shown to who acts needs
+   cv_mailbox_visible. */
 CV_EXPORT bool cv_mailbox_next(struct cv_user *user, size_t *pos, struct cv_mailbox_info *info_r);
 /* 1 with *info_r, 0 when there is no such name at all. "inbox" in any case is INBOX. */
 CV_EXPORT int cv_mailbox_lookup(struct cv_user *user, struct cv_str name, struct cv_mailbox_info *info_r);
-/* Durable on return (always). Missing parents are made as names without mailbox. Errors: EXISTS, INVALID (name), PERM (hook), LIMIT. */
+/* The rights of who acts on the mailbox of this name, or on one of this name if it existed; as bits. -1: could not tell. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_rights(struct cv_user *user, struct cv_str name, unsigned *rights_r, struct cv_err *err);
+/* It exists, and who acts may know: else it is to be shown as if it did not (children may exist all the same). */
+CV_EXPORT bool cv_mailbox_visible(struct cv_user *user, const struct cv_mailbox_info *info);
+/* Flags that rights allow to change. */
+CV_EXPORT uint16_t cv_rights_flags(unsigned rights);
+/* Changes of names ask for rights: create on the nearest mailbox above the new name, delete on what is deleted or renamed. Without, PERM; or NOTFOUND
+   when who acts may not know of the mailbox.
+   Durable on return (always). Missing parents are made as names without mailbox. Errors: EXISTS, INVALID (name), PERM (rights, hook), LIMIT. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err);
 /* RFC 3501 6.3.4: one with children keeps its name (\Noselect). INBOX cannot be deleted. Open views get CV_EVENT_GONE. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *err);
 /* RFC 3501 6.3.5: children move along; INBOX's messages move and INBOX stays. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err);
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_subscribe(struct cv_user *user, struct cv_str name, bool on, struct cv_err *err);
-/* Counted reference; the columns are mapped at first use. NOTFOUND when it does not exist. */
+/* Counted reference, for who acts; the columns are mapped at first use. All of rights are needed: PERM when one is missing, NOTFOUND when the mailbox
+   does not exist, or when who acts may not know of it. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_open(struct cv_user *user, struct cv_str name, unsigned rights, struct cv_mailbox **mailbox_r,
+	struct cv_err *err);
+/* 1, or -1 with the same errors. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_may(struct cv_mailbox *mailbox, unsigned rights, struct cv_err *err);
+/* Counted reference, for what the server and modules do by themselves: nobody's rights are asked. NOTFOUND when it does not exist. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_get(struct cv_user *user, struct cv_str name, struct cv_mailbox **mailbox_r, struct cv_err *err);
 CV_EXPORT void cv_mailbox_unref(struct cv_mailbox **mailbox);
 CV_EXPORT struct cv_user *cv_mailbox_user(const struct cv_mailbox *mailbox);
@@ -217,6 +248,9 @@ CV_EXPORT struct cv_str cv_mail_pop3_uidl(struct cv_mail *mail);
 
 /* Changes to one or more of the user's mailboxes that become one journal record: all or nothing. */
 CV_EXPORT struct cv_txn *cv_txn_begin(struct cv_user *user);
+/* What the server or a module does by itself: nobody's rights are asked from here on. Else flags that who acts may not change are left out, and what lacks
+   a right fails with PERM (NOTFOUND when who acts may not know of the mailbox). What hooks put into a transaction is trusted already. */
+CV_EXPORT void cv_txn_trust(struct cv_txn *txn);
 CV_EXPORT uint64_t cv_txn_id(const struct cv_txn *txn);
 /* Called when the commit is durable (result 0) or failed (-1 with err); from the loop, or from inside commit without one. */
 typedef void cv_commit_fn(void *ctx, int result, const struct cv_err *err);
@@ -250,8 +284,10 @@ struct cv_flags_change {
 	size_t keyword_count;
 	bool unchanged_since_set;
 	uint64_t unchanged_since;      /* CONDSTORE: messages with a higher modseq are left alone and put into *failed */
+	uint16_t keep_flags;           /* REPLACE: these stay as they are */
+	bool keep_keywords;            /* REPLACE: all keywords do */
 };
-/* Change messages uids of mailbox. UIDs that are gone are passed over (added to gone when not NULL). failed may be NULL. Messages that already are so get no
+/* Change messages uids of mailbox. Flags that who acts may not change are left out; when all of them are, PERM. UIDs that are gone are passed over (added to gone when not NULL). failed may be NULL. Messages that already are so get no
    new modseq. */
 CV_EXPORT CV_MUST_CHECK int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids,
 	const struct cv_flags_change *change, struct cv_ranges *failed, struct cv_ranges *gone, struct cv_err *err);

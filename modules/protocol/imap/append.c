@@ -201,8 +201,14 @@ static bool open_target(struct cv_imap_cmd *cmd)
 	if (!imap_mailbox_arg(cmd, append->last, 0, &name) || !parse_replaced(cmd, append))
 		return false;
 	cmd->data = append;
-	if (cv_mailbox_get(cmd->user, name, &append->mailbox, &append->err) < 0) {
+	if (cv_mailbox_open(cmd->user, name, CV_RIGHT_INSERT, &append->mailbox, &append->err) < 0) {
 		imap_fail_target(cmd, &append->err);
+		return false;
+	}
+	/* RFC 8508 section 4.1: "the union of the ACL rights required for UID STORE and UID EXPUNGE in the current mailbox, and APPEND". */
+	if (append->replaced != NULL &&
+		cv_mailbox_may(cv_view_mailbox(cmd->view), CV_RIGHT_DELETED | CV_RIGHT_EXPUNGE, &append->err) < 0) {
+		imap_fail(cmd, &append->err);
 		return false;
 	}
 	append->txn = cv_txn_begin(cmd->user);

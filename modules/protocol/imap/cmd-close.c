@@ -30,7 +30,9 @@ static enum cv_imap_result run_close(struct cv_imap_cmd *cmd)
 
 	if (!imap_no_args(cmd))
 		return CV_IMAP_DONE;
-	if (!cv_view_readonly(s->view))
+	imap_refresh_rights(s);
+	/* RFC 4314 section 4: without the "e" right "the server MUST ignore the expunge request, close the mailbox, and return the tagged OK response". */
+	if (!cv_view_readonly(s->view) && (s->rights & CV_RIGHT_EXPUNGE) != 0)
 		find_deleted(s, uids);
 	if (uids->count == 0)
 		return closed(cmd);

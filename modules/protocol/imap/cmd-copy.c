@@ -41,8 +41,12 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool move)
 		return imap_no(cmd, "READ-ONLY", "Mailbox is read-only");
 	cmd->data = copy;
 	copy->move = move;
-	if (cv_mailbox_get(cmd->user, name, &copy->target, &err) < 0)
+	if (cv_mailbox_open(cmd->user, name, CV_RIGHT_INSERT, &copy->target, &err) < 0)
 		return imap_fail_target(cmd, &err);
+	if (move && cv_mailbox_may(cv_view_mailbox(s->view), CV_RIGHT_DELETED | CV_RIGHT_EXPUNGE, &err) < 0) {
+		give_up(cmd);
+		return imap_fail(cmd, &err);
+	}
 	/* By UID, and for MOVE, what is gone is passed over; else nothing is copied then (RFC 2180 section 4.4.1). */
 	imap_uids_of(s, seqs, cmd->uid || move, uids);
 	copy->incomplete = cv_ranges_numbers(uids) < cv_ranges_numbers(seqs);

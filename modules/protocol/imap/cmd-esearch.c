@@ -92,14 +92,15 @@ static bool is_meant(const struct cv_mailbox_info *info, enum source source, str
 	return false;
 }
 
-/* Names of mailboxes that are there. One that is not is passed over, as one that the user may not read must be (section 2.2). */
+/* Names of mailboxes that are there, but those that are meant by no name of their own only when they may be seen (section 2.2). One that is not there is
+   passed over. */
 static void add_source(struct cv_imap_cmd *cmd, struct esearch *esearch, enum source source, struct cv_str name)
 {
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
 	while (cv_mailbox_next(cmd->user, &pos, &info))
-		if (info.exists && is_meant(&info, source, name))
+		if (info.exists && is_meant(&info, source, name) && (source == SOURCE_MAILBOXES || cv_mailbox_visible(cmd->user, &info)))
 			add_name(cmd, esearch, info.name);
 }
 
@@ -282,8 +283,9 @@ static void begin_mailbox(struct cv_imap_cmd *cmd, struct esearch *esearch)
 		if ((esearch->ret.opts & CV_IMAP_RETURN_UPDATE) != 0)
 			esearch->context = imap_context_new(cmd, esearch->program, false, (struct cv_str){ NULL, 0 });
 	} else {
-		if (cv_mailbox_get(cmd->user, name, &mailbox, &err) < 0) {
-			note_failed(esearch, err.code != CV_ERR_NOTFOUND, &err);
+		/* "Mailboxes matching the source options for which the logged-in user lacks sufficient rights MUST be ignored". */
+		if (cv_mailbox_open(cmd->user, name, CV_RIGHT_READ, &mailbox, &err) < 0) {
+			note_failed(esearch, err.code != CV_ERR_NOTFOUND && err.code != CV_ERR_PERM, &err);
 			return;
 		}
 		result = cv_view_open(mailbox, CV_VIEW_READONLY, &esearch->view, &err);

@@ -17,6 +17,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, const struct cv_ranges *
 
 	if (cv_view_readonly(s->view))
 		return imap_no(cmd, "READ-ONLY", "Mailbox is read-only");
+	if (cv_mailbox_may(cv_view_mailbox(s->view), CV_RIGHT_EXPUNGE, &err) < 0)
+		return imap_fail(cmd, &err);
 	while (imap_iter_next(seqs, &iter, &seq))
 		if (cv_view_row(s->view, seq, &row) && (row.flags & CV_FLAG_DELETED) != 0)
 			cv_ranges_add(uids, row.uid, row.uid);

@@ -147,7 +147,10 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		fetch->what.items |= CV_IMAP_FETCH_UID;
 	if ((fetch->what.items & CV_IMAP_FETCH_MODSEQ) != 0)
 		imap_enable_condstore(s, imap_out(cmd));
-	fetch->set_seen = fetch->what.sets_seen && !cv_view_readonly(s->view);
+	if (fetch->what.sets_seen)
+		imap_refresh_rights(s);
+	/* RFC 4314 section 4: a FETCH "that implies setting \Seen flag MUST NOT set it, if the current user doesn't have "s" right". */
+	fetch->set_seen = fetch->what.sets_seen && !cv_view_readonly(s->view) && (s->rights & CV_RIGHT_SEEN) != 0;
 	fetch->batch = 1;
 	fetch->arena = cv_arena_new("message being fetched", NULL, 0);
 	cv_buf_init(&fetch->text, FETCH_TEXT_MAX);

@@ -72,7 +72,8 @@ enum above {
 	ABOVE_MAILBOX = 1,   /* a mailbox is there */
 	ABOVE_SELECTED = 2,  /* one that satisfies the selection options */
 	ABOVE_UNTOLD = 4,    /* such a one that does not match the patterns, so that only its parent can tell of it */
-	ABOVE_DONE = 8       /* the name was looked at */
+	ABOVE_DONE = 8,      /* the name was looked at */
+	ABOVE_HIDDEN = 16    /* it has a mailbox that must look as if it did not exist */
 };
 
 struct list {
@@ -205,14 +206,26 @@ static bool is_selected(const struct list *list, const struct cv_mailbox_info *i
 	return info->exists || parent;
 }
 
+/* RFC 4314 section 4: without the "l" right "the LIST command should behave as if the mailbox … doesn't exist". */
+static void hide(struct cv_mailbox_info *info)
+{
+	info->exists = false;
+	info->special_use = 0;
+}
+
 static void look_below(struct cv_imap_cmd *cmd, struct list *list)
 {
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
 	while (cv_mailbox_next(cmd->user, &pos, &info)) {
-		unsigned marks = info.exists ? ABOVE_MAILBOX : 0;
+		unsigned marks;
 
+		if (info.exists && !cv_mailbox_visible(cmd->user, &info)) {
+			hide(&info);
+			*above_of(cmd, list, info.name) |= ABOVE_HIDDEN;
+		}
+		marks = info.exists ? ABOVE_MAILBOX : 0;
 		/* Parents were not looked at yet: what is only one is selected by no option. */
 		if ((list->opts & SELECT_RECURSIVE) != 0 && is_selected(list, &info, false))
 			marks |= ABOVE_SELECTED | (matches(list, wire_name(cmd, info.name)) ? 0u : (unsigned)ABOVE_UNTOLD);
@@ -221,13 +234,16 @@ static void look_below(struct cv_imap_cmd *cmd, struct list *list)
 	}
 }
 
-static void add_name(struct cv_imap_cmd *cmd, struct list *list, const struct cv_mailbox_info *info)
+static void add_name(struct cv_imap_cmd *cmd, struct list *list, struct cv_mailbox_info *info)
 {
 	unsigned *above = above_of(cmd, list, info->name);
-	bool parent = (*above & ABOVE_MAILBOX) != 0, selected = is_selected(list, info, parent);
+	bool parent = (*above & ABOVE_MAILBOX) != 0, selected;
 	struct entry *entry;
 	struct cv_str wire;
 
+	if ((*above & ABOVE_HIDDEN) != 0)
+		hide(info);
+	selected = is_selected(list, info, parent);
 	if ((*above & ABOVE_DONE) != 0)
 		return;
 	*above |= ABOVE_DONE;
@@ -301,7 +317,7 @@ static void add_lsub_parents(struct cv_imap_cmd *cmd, struct list *list, struct 
 
 static void collect_lsub(struct cv_imap_cmd *cmd, struct list *list)
 {
-	bool hide = (imap_cmd_session(cmd)->workarounds & IMAP_TB_LSUB_FLAGS) == 0;
+	bool no_flags = (imap_cmd_session(cmd)->workarounds & IMAP_TB_LSUB_FLAGS) == 0;
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
@@ -312,7 +328,7 @@ static void collect_lsub(struct cv_imap_cmd *cmd, struct list *list)
 			continue;
 		wire = wire_name(cmd, info.name);
 		if (matches(list, wire))
-			add_lsub(list, wire, info.exists || hide ? "" : "\\Noselect");
+			add_lsub(list, wire, no_flags || cv_mailbox_visible(cmd->user, &info) ? "" : "\\Noselect");
 		else if (cv_imap_pattern_ends_with_percent(list->patterns.data[0]))
 			add_lsub_parents(cmd, list, info.name);
 	}
@@ -325,7 +341,7 @@ static void append_separator(struct cv_buf *out, char separator)
 	cv_buf_printf(out, "\"%s%c\"", separator == '\\' || separator == '"' ? "\\" : "", separator);
 }
 
-/* RFC 5819 section 2: when the mailbox is gone meanwhile, "the STATUS response MUST NOT be returned and the LIST response MUST include the \NoSelect
+/* RFC 5819 section 2: when the mailbox is gone meanwhile or may not be read, "the STATUS response MUST NOT be returned and the LIST response MUST include the \NoSelect
    attribute". */
 static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const struct entry *entry)
 {
@@ -335,7 +351,7 @@ static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const 
 
 	cv_buf_init(&status, (size_t)64 * 1024);
 	if (entry->name.ptr != NULL && status_write(cmd, &status, entry->name, &list->status, &err) < 0) {
-		gone = err.code == CV_ERR_NOTFOUND;
+		gone = err.code == CV_ERR_NOTFOUND || err.code == CV_ERR_PERM;
 		if (!gone)
 			cv_error(imap_cmd_session(cmd)->log, "LIST: status of mailbox %s: %s", cv_log_clean(entry->name), err.text);
 	}
@@ -350,6 +366,25 @@ static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const 
 	cv_buf_deinit(&status);
 }
 
+/* RFC 3348 section 3: \HasChildren not "if child mailboxes exist, but none will be displayed to the current user". */
+static bool shows_children(struct cv_user *user, const struct cv_mailbox_info *parent)
+{
+	struct cv_mailbox_info info;
+	bool below = false;
+	size_t pos = 0;
+
+	while (parent->has_children && cv_mailbox_next(user, &pos, &info)) {
+		bool was = below;
+
+		below = info.name.len > parent->name.len && cv_str_starts(info.name, parent->name) && info.name.ptr[parent->name.len] == '/';
+		if (was && !below)
+			return false;
+		if (below && cv_mailbox_visible(user, &info))
+			return true;
+	}
+	return false;
+}
+
 void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, struct cv_str old_wire)
 {
 	const struct imap_session *s = imap_cmd_session(cmd);
@@ -358,7 +393,7 @@ void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str 
 
 	if (cv_mailbox_lookup(cmd->user, name, &info) <= 0)
 		return;
-	cv_buf_printf(out, "* LIST (%s) ", attributes_of(cmd, &list, &info, info.has_children));
+	cv_buf_printf(out, "* LIST (%s) ", attributes_of(cmd, &list, &info, shows_children(cmd->user, &info)));
 	append_separator(out, s->separator);
 	cv_buf_append_char(out, ' ');
 	imap_append_mailbox(s, out, name);

@@ -123,13 +123,22 @@ static void write_mailbox(struct imap_session *s, struct cv_buf *out, const stru
 		(unsigned long long)CV_MAX(cv_view_highest_modseq(s->view), (uint64_t)1));
 }
 
+/* RFC 4314 section 5.2: READ-ONLY "if none of the following rights is granted to the current user: "i", "e", and "shared flag rights"". */
+#define READ_WRITE (CV_RIGHT_INSERT | CV_RIGHT_EXPUNGE | CV_RIGHT_SEEN | CV_RIGHT_WRITE | CV_RIGHT_DELETED)
+
 static int open_view(struct cv_imap_cmd *cmd, struct cv_str name, bool readonly, struct cv_mailbox_status *status_r, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox;
 	struct cv_view *view;
+	unsigned rights;
 
-	if (cv_mailbox_get(cmd->user, name, &mailbox, err) < 0)
+	if (cv_mailbox_open(cmd->user, name, CV_RIGHT_READ, &mailbox, err) < 0)
 		return -1;
+	if (cv_mailbox_rights(cmd->user, name, &rights, err) < 0) {
+		cv_mailbox_unref(&mailbox);
+		return -1;
+	}
+	readonly |= (rights & READ_WRITE) == 0;
 	if (cv_mailbox_refresh(mailbox, err) < 0 || cv_view_open(mailbox, readonly ? CV_VIEW_READONLY : 0, &view, err) < 0) {
 		cv_mailbox_unref(&mailbox);
 		return -1;
@@ -140,6 +149,7 @@ static int open_view(struct cv_imap_cmd *cmd, struct cv_str name, bool readonly,
 		return -1;
 	}
 	imap_select(imap_cmd_session(cmd), view);
+	imap_cmd_session(cmd)->rights = rights;
 	return 0;
 }
 

@@ -112,7 +112,7 @@ int status_write(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name
 	struct answer answer;
 	int result;
 
-	if (cv_mailbox_get(cmd->user, name, &mailbox, err) < 0)
+	if (cv_mailbox_open(cmd->user, name, CV_RIGHT_READ, &mailbox, err) < 0)
 		return -1;
 	result = cv_mailbox_refresh(mailbox, err) < 0 ? -1 : cv_mailbox_get_status(mailbox, &answer.status, err);
 	if (result >= 0) {

@@ -124,7 +124,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		cv_txn_rollback(&txn);
 		return imap_fail(cmd, &err);
 	}
-	if (store->change.op != CV_FLAGS_REMOVE && (store->change.flags & CV_FLAG_DELETED) != 0)
+	imap_refresh_rights(s);
+	if (store->change.op != CV_FLAGS_REMOVE && (store->change.flags & cv_rights_flags(s->rights) & CV_FLAG_DELETED) != 0)
 		s->stats.deleted += cv_ranges_numbers(uids);
 	return imap_commit(cmd, &txn);
 }

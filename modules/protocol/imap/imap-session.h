@@ -63,6 +63,8 @@ struct imap_session {
 	struct cv_view *view;       /* non-NULL in IMAP_STATE_SELECTED */
 	uint32_t recent_told;       /* number of the last RECENT response for view */
 	size_t keywords_told;       /* keywords of the mailbox in the last FLAGS response for view */
+	unsigned rights;            /* enum cv_right: on the mailbox of view, as of the last command */
+	bool rights_changed;        /* PERMANENTFLAGS are due */
 	bool condstore;             /* a CONDSTORE enabling command was seen: UID and MODSEQ are in every unasked FETCH response */
 	bool rev2;                  /* ENABLE IMAP4rev2: no \Recent, ESEARCH, mailbox names in UTF-8 */
 	bool uidonly;               /* ENABLE UIDONLY: no message numbers, UIDFETCH and VANISHED (RFC 9586) */
@@ -183,12 +185,14 @@ void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, 
 void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, const struct cv_row *row);
 /* "* n EXISTS" and "* n RECENT". */
 void imap_write_counts(struct imap_session *s, struct cv_buf *out, uint32_t exists);
-/* "* FLAGS …" and "* OK [PERMANENTFLAGS …]". */
+/* "* FLAGS …" and "* OK [PERMANENTFLAGS …]", of what rights allow. */
 void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out);
 /* The same if the mailbox has keywords that were not told yet: they must not come in a FETCH response before. */
 void imap_write_new_keywords(struct imap_session *s, struct cv_buf *out);
 /* The session becomes CONDSTORE-aware (RFC 7162 section 3.1). */
 void imap_enable_condstore(struct imap_session *s, struct cv_buf *out);
+/* Ask for the rights on the mailbox of view again. */
+void imap_refresh_rights(struct imap_session *s);
 void imap_select(struct imap_session *s, struct cv_view *view);
 /* Close the selected mailbox, if any. */
 void imap_unselect(struct imap_session *s);

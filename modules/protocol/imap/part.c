@@ -46,7 +46,7 @@ static int open_view(struct cv_imap_cmd *cmd, const struct cv_imap_url *url, str
 
 	if (imap_mailbox_name(cmd, url->mailbox, IMAP_NAME_UTF8, &name, err) < 0)
 		return -1;
-	if (cv_mailbox_get(cmd->user, name, &mailbox, err) < 0)
+	if (cv_mailbox_open(cmd->user, name, CV_RIGHT_READ, &mailbox, err) < 0)
 		return err->code == CV_ERR_NOTFOUND ? missing(err, "There is no such mailbox") : -1;
 	result = cv_mailbox_get_status(mailbox, &status, err);
 	/* RFC 5092 section 5: "If the IMAP URL is stale, then the program should behave as if the corresponding mailbox doesn't exist." */

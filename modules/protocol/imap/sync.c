@@ -13,6 +13,22 @@ static void queue_event(void *ctx, const struct cv_view_event *event)
 	*cv_vec_push(&s->events) = *event;
 }
 
+void imap_refresh_rights(struct imap_session *s)
+{
+	struct cv_err err = { 0 };
+	unsigned rights;
+
+	if (s->view == NULL)
+		return;
+	if (cv_mailbox_rights(s->user, cv_mailbox_name(cv_view_mailbox(s->view)), &rights, &err) < 0) {
+		cv_error(s->log, "%s", err.text);
+		return;
+	}
+	/* RFC 4314 section 5.1.1: "it SHOULD send FLAGS and PERMANENTFLAGS responses if they have changed". */
+	s->rights_changed |= cv_rights_flags(rights) != cv_rights_flags(s->rights);
+	s->rights = rights;
+}
+
 void imap_sync(struct imap_session *s, bool expunges, uint64_t own)
 {
 	struct cv_err err = { 0 };
@@ -25,6 +41,7 @@ void imap_sync(struct imap_session *s, bool expunges, uint64_t own)
 	if (expunges)
 		imap_contexts_interrupt(s);
 	cv_view_sync(s->view, expunges, own, queue_event, s);
+	imap_refresh_rights(s);
 }
 
 void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, const struct cv_row *row)
@@ -78,8 +95,10 @@ void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out)
 {
 	struct cv_mailbox *mailbox = cv_view_mailbox(s->view);
 	CV_VEC(struct cv_str) keywords = { 0 };
+	bool write = (s->rights & CV_RIGHT_WRITE) != 0;
 	struct cv_str name;
 
+	s->rights_changed = false;
 	for (size_t i = 0; (name = cv_mailbox_keyword(mailbox, i)).ptr != NULL; i++)
 		*cv_vec_push(&keywords) = name;
 	s->keywords_told = keywords.count;
@@ -87,9 +106,9 @@ void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out)
 	cv_imap_append_flags(out, CV_FLAG_ALL, false, keywords.data, keywords.count);
 	cv_buf_append_c(out, ")\r\n* OK [PERMANENTFLAGS (");
 	if (!cv_view_readonly(s->view)) {
-		cv_imap_append_flags(out, CV_FLAG_ALL, false, keywords.data, keywords.count);
+		cv_imap_append_flags(out, cv_rights_flags(s->rights), false, keywords.data, write ? keywords.count : 0);
 		/* RFC 3501 section 7.1: "\*, which indicates that it is possible to create new keywords". */
-		if (!cv_mailbox_keywords_full(mailbox))
+		if (write && !cv_mailbox_keywords_full(mailbox))
 			cv_buf_append_c(out, " \\*");
 	}
 	cv_buf_append_c(out, cv_view_readonly(s->view) ? ")] Read-only mailbox\r\n" : ")] Flags permitted\r\n");
@@ -203,6 +222,11 @@ bool imap_write_events(struct imap_session *s)
 		write_event(s, out, event);
 		s->events_done++;
 	}
+	if (s->rights_changed && s->view != NULL) {
+		if (cv_stream_room(s->stream) == 0)
+			return false;
+		imap_write_mailbox_flags(s, out);
+	}
 	/* Expunged messages may have been recent ones. */
 	if (s->events_done > 0 && cv_view_recent(s->view) != s->recent_told)
 		write_recent(s, out);
@@ -229,6 +253,7 @@ void imap_enable_condstore(struct imap_session *s, struct cv_buf *out)
 void imap_select(struct imap_session *s, struct cv_view *view)
 {
 	s->view = view;
+	s->rights_changed = false;
 	s->state = IMAP_STATE_SELECTED;
 	if (s->cmd != NULL)
 		s->cmd->pub.view = view;

@@ -62,6 +62,10 @@ static void cmd_dele(struct cv_pop3_session *client, struct cv_str args)
 
 	if (!cv_pop3_parse_number(client, args, &number))
 		return;
+	if ((client->drop.rights & cv_pop3_delete_right(client)) == 0) {
+		cv_pop3_reply(client, "-ERR %sPermission denied.", cv_pop3_response_code(CV_ERR_PERM, false));
+		return;
+	}
 	cv_pop3_maildrop_row(client, number, &row);
 	client->drop.msgs.data[number - 1].marks |= CV_POP3_MARK_DELETED;
 	client->drop.deleted_count++;

@@ -51,7 +51,8 @@ int cv_pop3_maildrop_open(struct cv_pop3_session *client, struct cv_err *err)
 	struct cv_pop3_maildrop *drop = &client->drop;
 	struct cv_mailbox_status status;
 
-	if (cv_mailbox_get(client->user, CV_STR("INBOX"), &drop->mailbox, err) < 0 ||
+	if (cv_mailbox_open(client->user, CV_STR("INBOX"), CV_RIGHT_READ, &drop->mailbox, err) < 0 ||
+		cv_mailbox_rights(client->user, CV_STR("INBOX"), &drop->rights, err) < 0 ||
 		cv_mailbox_refresh(drop->mailbox, err) < 0 ||
 		cv_mailbox_get_status(drop->mailbox, &status, err) < 0 ||
 		cv_view_open(drop->mailbox, client->set->pop3_no_flag_updates ? CV_VIEW_READONLY : 0, &drop->view, err) < 0)

@@ -86,6 +86,7 @@ enum cv_pop3_mark {
 struct cv_pop3_maildrop {
 	struct cv_mailbox *mailbox;
 	struct cv_view *view;
+	unsigned rights;           /* enum cv_right, as at login */
 	CV_VEC(struct cv_pop3_msg) msgs; /* message 1 first */
 	uint32_t uidvalidity;
 	uint64_t size;             /* octets of all */
@@ -99,6 +100,8 @@ struct cv_pop3_maildrop {
 
 struct cv_pop3_session;
 
+/* The right that DELE needs (enum cv_right). */
+unsigned cv_pop3_delete_right(const struct cv_pop3_session *client);
 CV_MUST_CHECK int cv_pop3_maildrop_open(struct cv_pop3_session *client, struct cv_err *err);
 void cv_pop3_maildrop_close(struct cv_pop3_session *client);
 /* number: 1 … count. */

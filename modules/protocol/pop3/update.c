@@ -41,17 +41,33 @@ static void collect(const struct cv_pop3_session *client, bool deletions, struct
 
 		if (deletions && (drop->msgs.data[i].marks & CV_POP3_MARK_DELETED) != 0)
 			cv_ranges_add(deleted, uid, uid);
-		else if (!client->set->pop3_no_flag_updates && (drop->msgs.data[i].marks & CV_POP3_MARK_RETRIEVED) != 0)
+		else if (!client->set->pop3_no_flag_updates && (drop->rights & CV_RIGHT_SEEN) != 0 &&
+			(drop->msgs.data[i].marks & CV_POP3_MARK_RETRIEVED) != 0)
 			cv_ranges_add(seen, uid, uid);
 	}
 }
 
+/* DELE sets a flag rather than removing. */
+static bool flags_only(const struct cv_pop3_session *client)
+{
+	return client->set->pop3_delete_type != CV_POP3_DELETE_EXPUNGE &&
+		(client->deleted_flag != 0 || client->deleted_keyword.len > 0);
+}
+
+unsigned cv_pop3_delete_right(const struct cv_pop3_session *client)
+{
+	if (!flags_only(client))
+		return CV_RIGHT_EXPUNGE;
+	if (client->deleted_flag == CV_FLAG_SEEN)
+		return CV_RIGHT_SEEN;
+	return client->deleted_flag == CV_FLAG_DELETED ? CV_RIGHT_DELETED : CV_RIGHT_WRITE;
+}
+
 static int delete(struct cv_pop3_session *client, struct cv_txn *txn, const struct cv_ranges *uids, struct cv_err *err)
 {
-	bool flag = client->deleted_flag != 0 || client->deleted_keyword.len > 0;
 	struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = client->deleted_flag };
 
-	if (client->set->pop3_delete_type == CV_POP3_DELETE_EXPUNGE || !flag)
+	if (!flags_only(client))
 		return cv_txn_expunge(txn, client->drop.mailbox, uids, err);
 	if (client->deleted_keyword.len > 0) {
 		change.keywords = &client->deleted_keyword;

@@ -46,7 +46,9 @@ static void complain_of_idle_masks(struct cv_admin *admin)
 		struct cv_mailbox_info info;
 		bool met = false;
 		for (size_t at = 0; !met && cv_mailbox_next(cv_admin_user(admin), &at, &info);)
-			met = cv_str_like(info.name, cv_str_c(mask)) || (cv_str_eq_c(info.name, "INBOX") && cv_str_caseeq_c(info.name, mask));
+			met = (cv_str_like(info.name, cv_str_c(mask)) ||
+				(cv_str_eq_c(info.name, "INBOX") && cv_str_caseeq_c(info.name, mask))) &&
+				(!info.exists || info.subscribed || cv_mailbox_visible(cv_admin_user(admin), &info));
 		if (met)
 			continue;
 		struct cv_err err = { 0 };
@@ -64,6 +66,8 @@ static int run_list(struct cv_admin *admin, struct cv_err *err)
 
 	cv_buf_init(&use, 256);
 	for (size_t pos = 0; cv_mailbox_next(cv_admin_user(admin), &pos, &info);) {
+		info.exists = cv_mailbox_visible(cv_admin_user(admin), &info);
+		info.special_use = info.exists ? info.special_use : 0;
 		if (!(subscribed ? info.subscribed : info.exists) || !wanted(admin, info.name))
 			continue;
 		cv_buf_clear(&use);
@@ -87,7 +91,7 @@ static int put_status(struct cv_admin *admin, struct cv_str name, struct cv_err 
 	struct cv_mailbox *mailbox;
 	struct cv_mailbox_status status;
 
-	if (cv_mailbox_get(cv_admin_user(admin), name, &mailbox, err) < 0)
+	if (cv_mailbox_open(cv_admin_user(admin), name, CV_RIGHT_READ, &mailbox, err) < 0)
 		return -1;
 	int ret = cv_mailbox_refresh(mailbox, err);
 	if (ret >= 0)
@@ -115,7 +119,7 @@ static int run_status(struct cv_admin *admin, struct cv_err *err)
 
 	/* Opening a mailbox may change the list. */
 	for (size_t pos = 0; cv_mailbox_next(cv_admin_user(admin), &pos, &info);)
-		if (info.exists && wanted(admin, info.name))
+		if (wanted(admin, info.name) && cv_mailbox_visible(cv_admin_user(admin), &info))
 			*cv_vec_push(&names) = cv_arena_str(cv_admin_arena(admin), info.name);
 	for (size_t i = 0; i < names.count; i++) {
 		struct cv_err one = { 0 };

@@ -62,6 +62,52 @@ static enum cv_hook_result on_session_end(void *ctx, struct cv_hook_session_end 
 	return CV_HOOK_PASS;
 }
 
+static struct cv_str last_level(struct cv_str name)
+{
+	size_t at = name.len;
+
+	while (at > 0 && name.ptr[at - 1] != '/')
+		at--;
+	return cv_str_sub(name, at, SIZE_MAX);
+}
+
+/* Rights by letters behind a word in a name: "rights-lrs" has lookup, read and seen, and no others. All without the word. */
+static unsigned rights_by(struct cv_str name, const char *word)
+{
+	static const char letters[] = "lrswipkxtea";
+	size_t at = cv_str_find_str(name, cv_str_c(word));
+	unsigned rights = 0;
+
+	if (at == SIZE_MAX)
+		return CV_RIGHT_ALL;
+	for (at += strlen(word); at < name.len && name.ptr[at] >= 'a' && name.ptr[at] <= 'z'; at++) {
+		const char *letter = strchr(letters, name.ptr[at]);
+
+		if (letter != NULL)
+			rights |= 1u << (letter - letters);
+	}
+	return rights;
+}
+
+static enum cv_hook_result on_mailbox_access(void *ctx, struct cv_hook_mailbox_access *args, struct cv_err *err)
+{
+	(void)ctx;
+	if (says(args->name, "access"))
+		cv_info(&log_ctx, "hook mailbox_access %.*s guid=%d", CV_STR_ARG(args->name), args->guid != NULL);
+	if (says(args->name, "noaccess"))
+		return CV_HOOK_DENY;
+	if (says(args->name, "erraccess")) {
+		cv_err_set(err, CV_ERR_PERM, "secret: /etc/rights is gone");
+		return CV_HOOK_ERROR;
+	}
+	args->rights &= rights_by(last_level(args->name), "rights-");
+	if (cv_str_eq_c(args->name, "INBOX"))
+		args->rights &= rights_by(user_name(args->user), "inbox-");
+	if (args->name.len == 0)
+		args->rights &= rights_by(user_name(args->user), "top-");
+	return CV_HOOK_PASS;
+}
+
 static const char *op_name(enum cv_mailbox_op op)
 {
 	static const char *const names[] = { "?", "create", "delete", "rename", "subscribe", "unsubscribe" };
@@ -248,7 +294,7 @@ static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 	(void)role;
 	if (cv_hook_add_user_open(reg, on_user_open, NULL, err) < 0 || cv_hook_add_user_close(reg, on_user_close, NULL, err) < 0 ||
 		cv_hook_add_session_start(reg, on_session_start, NULL, err) < 0 || cv_hook_add_session_end(reg, on_session_end, NULL, err) < 0 ||
-		cv_hook_add_mailbox_op(reg, on_mailbox_op, NULL, err) < 0 ||
+		cv_hook_add_mailbox_access(reg, on_mailbox_access, NULL, err) < 0 || cv_hook_add_mailbox_op(reg, on_mailbox_op, NULL, err) < 0 ||
 		cv_hook_add_mailbox_op_done(reg, on_mailbox_op_done, NULL, err) < 0 ||
 		cv_hook_add_message_save(reg, on_message_save, NULL, err) < 0 || cv_hook_add_recipient(reg, on_recipient, NULL, err) < 0 ||
 		cv_hook_add_delivery(reg, on_delivery, NULL, err) < 0 ||
