@@ -141,3 +141,22 @@ int cv_message_reader_append(
 	}
 	return 1;
 }
+
+int cv_message_reader_view(struct cv_message_reader *reader, uint64_t pos, uint64_t size, struct cv_buf *buf, struct cv_str *view_r,
+	struct cv_err *err)
+{
+	int result;
+
+	*view_r = CV_STR("");
+	size = pos < reader->size ? CV_MIN(size, reader->size - pos) : 0;
+	if (size == 0)
+		return 1;
+	result = cv_message_reader_get(reader, pos, (size_t)CV_MIN(size, (uint64_t)SIZE_MAX), view_r, err);
+	if (result <= 0 || view_r->len == size)
+		return result < 0 ? -1 : 1;
+	cv_buf_clear(buf);
+	if (cv_message_reader_append(reader, pos, size, buf, err) < 0)
+		return -1;
+	*view_r = cv_buf_str(buf);
+	return 1;
+}

@@ -9,11 +9,22 @@
 
 #define READ_WHOLE_MAX ((uint64_t)256 << 10) /* shorter messages are read, longer ones mapped */
 #define SPARE_MAX ((size_t)32 << 10)          /* octets of buffers that are kept for the next message */
+#define SOURCE_WHOLE_MAX ((uint64_t)1 << 20) /* a transformed message up to this is read whole, so that damage shows before any of it is sent */
 #define UIDL_MAX ((size_t)UINT16_MAX)           /* what a column holds at most */
+
+/* The source of a transformed message outlives its mail: clients fetch large parts piece by piece. It is used again for the same file only. */
+struct cv_last_source {
+	struct cv_guid mailbox;
+	uint32_t uid;
+	struct stat file;
+	struct cv_octets octets;
+};
 
 struct cv_mail {
 	struct cv_mailbox *mailbox; /* counted; open_mails too */
 	uint32_t uid;
+	uint64_t size;              /* octets, as recorded */
+	struct stat file;           /* of a transformed message */
 	struct cv_buf ref, uidl;
 	struct cv_buf record;
 	bool have_record;
@@ -68,11 +79,47 @@ static void keep_spare(struct cv_user *user, struct cv_mail *mail)
 	user->spare_mail = mail;
 }
 
+static void free_source(struct cv_user *user)
+{
+	if (user->last_source == NULL)
+		return;
+	cv_octets_free(&user->last_source->octets);
+	cv_free(user->last_source);
+	user->last_source = NULL;
+}
+
 void cv_mail_free_spare(struct cv_user *user)
 {
 	if (user->spare_mail != NULL)
 		free_mail(user->spare_mail);
 	user->spare_mail = NULL;
+	free_source(user);
+}
+
+static void keep_source(struct cv_user *user, struct cv_mail *mail)
+{
+	free_source(user);
+	if (user->closing)
+		return;
+	user->last_source = cv_new0(struct cv_last_source);
+	*user->last_source = (struct cv_last_source){ .mailbox = mail->mailbox->guid, .uid = mail->uid, .file = mail->file, .octets = mail->octets };
+	mail->octets = (struct cv_octets){ 0 };
+	cv_buf_init(&mail->octets.buf, READ_WHOLE_MAX);
+}
+
+static bool take_source(struct cv_mail *mail)
+{
+	struct cv_last_source *last = mail->mailbox->user->last_source;
+
+	if (last == NULL || last->uid != mail->uid || memcmp(&last->mailbox, &mail->mailbox->guid, sizeof(last->mailbox)) != 0 ||
+		last->file.st_ino != mail->file.st_ino || last->file.st_dev != mail->file.st_dev || last->file.st_size != mail->file.st_size ||
+		last->file.st_ctim.tv_sec != mail->file.st_ctim.tv_sec || last->file.st_ctim.tv_nsec != mail->file.st_ctim.tv_nsec)
+		return false;
+	cv_octets_free(&mail->octets);
+	mail->octets = last->octets;
+	cv_free(last);
+	mail->mailbox->user->last_source = NULL;
+	return true;
 }
 
 struct cv_mail *cv_mail_of_row(struct cv_mailbox *mailbox, uint32_t row)
@@ -83,6 +130,7 @@ struct cv_mail *cv_mail_of_row(struct cv_mailbox *mailbox, uint32_t row)
 	cv_mailbox_ref(mailbox);
 	mailbox->open_mails++;
 	mail->uid = *cv_col_uid(mailbox->columns, row);
+	mail->size = *cv_col_physical_size(mailbox->columns, row);
 	cv_buf_append(&mail->ref, cv_columns_ref(mailbox->columns, row));
 	cv_buf_append(&mail->uidl, cv_columns_uidl(mailbox->columns, row));
 	return mail;
@@ -113,7 +161,10 @@ void cv_mail_close(struct cv_mail **mail_p)
 	user = mail->mailbox->user;
 	if (--mail->mailbox->open_mails == 0)
 		cv_work_run(user, false);
+	if (mail->octets.transformed)
+		keep_source(user, mail);
 	cv_mailbox_unref(&mail->mailbox);
+	cv_message_reader_free(&mail->octets.reader);
 	cv_file_unmap(mail->octets.map, mail->octets.map_len);
 	mail->octets.map = NULL;
 	mail->octets.map_len = 0;
@@ -160,6 +211,7 @@ int cv_octets_load(struct cv_octets *octets, const struct cv_storage_blob *blob,
 
 void cv_octets_free(struct cv_octets *octets)
 {
+	cv_message_reader_free(&octets->reader);
 	cv_file_unmap(octets->map, octets->map_len);
 	cv_buf_deinit(&octets->buf);
 	*octets = (struct cv_octets){ 0 };
@@ -188,27 +240,80 @@ static int open_octets(struct cv_mail *mail, struct cv_storage_blob *blob_r, cha
 	return ret;
 }
 
-int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err)
+/* The octets of the storage's blob, or a source of them. */
+static int load(struct cv_mail *mail, struct cv_storage_blob *blob, struct cv_err *err)
+{
+	struct cv_user *user = mail->mailbox->user;
+
+	if (user->transform_count > 0 && cv_file_fstat(blob->fd, &mail->file, err) < 0)
+		return -1;
+	if (user->last_source != NULL && take_source(mail))
+		return 1;
+	/* What other programs write may be of another size than it was; here it is a transform's work, and the transform is not there to undo it. */
+	if (cv_octets_open(user, &mail->octets, blob, user->external ? UINT64_MAX : mail->size, err) < 0)
+		return -1;
+	if (!user->external && mail->size != 0 && (mail->octets.loaded ? mail->octets.view.len : mail->octets.reader->size) != mail->size)
+		return cv_err_set(err, CV_ERR_CORRUPT, "its file gives %llu octets, %llu were recorded: it is damaged, or a module that "
+			"compresses or encrypts messages is not loaded", (unsigned long long)(mail->octets.loaded ? mail->octets.view.len :
+			mail->octets.reader->size), (unsigned long long)mail->size);
+	return 1;
+}
+
+/* For a mail whose octets failed to be read: as before they were asked for. */
+static void unload(struct cv_mail *mail)
+{
+	cv_octets_free(&mail->octets);
+	cv_buf_init(&mail->octets.buf, READ_WHOLE_MAX);
+}
+
+static int need_octets(struct cv_mail *mail, struct cv_err *err)
 {
 	struct cv_storage_blob blob = { .fd = -1 };
-	struct cv_err own_err = { 0 };
 	char new_ref[CV_STORAGE_REF_MAX];
 	size_t new_len = 0;
 	int ret;
 
+	if (mail->octets.loaded || mail->octets.reader != NULL)
+		return 1;
+	if (open_octets(mail, &blob, new_ref, &new_len, err) < 0)
+		return -1;
+	if (new_len > 0)
+		set_ref(mail, cv_str_mem(new_ref, new_len));
+	ret = load(mail, &blob, err);
+	cv_file_close(&blob.fd);
+	if (ret < 0)
+		unload(mail);
+	return ret;
+}
+
+int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err)
+{
+	struct cv_err own_err = { 0 };
+
 	if (err == NULL)
 		err = &own_err;
-	if (!mail->octets.loaded) {
-		if (open_octets(mail, &blob, new_ref, &new_len, err) < 0)
-			return cv_err_context(err, "message %u", mail->uid);
-		if (new_len > 0)
-			set_ref(mail, cv_str_mem(new_ref, new_len));
-		ret = cv_octets_load(&mail->octets, &blob, err);
-		cv_file_close(&blob.fd);
-		if (ret < 0)
-			return cv_err_context(err, "message %u", mail->uid);
+	if (need_octets(mail, err) < 0)
+		return cv_err_context(err, "message %u", mail->uid);
+	if (cv_octets_whole(&mail->octets, err) < 0) {
+		unload(mail);
+		return cv_err_context(err, "message %u", mail->uid);
 	}
 	*octets_r = mail->octets.view;
+	return 1;
+}
+
+int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, struct cv_err *err)
+{
+	struct cv_err own_err = { 0 };
+	struct cv_str octets;
+
+	if (err == NULL)
+		err = &own_err;
+	if (need_octets(mail, err) < 0)
+		return cv_err_context(err, "message %u", mail->uid);
+	if (!mail->octets.loaded && mail->octets.reader->size <= SOURCE_WHOLE_MAX && cv_mail_octets(mail, &octets, err) < 0)
+		return -1;
+	*reader_r = cv_octets_reader(&mail->octets);
 	return 1;
 }
 
@@ -217,19 +322,19 @@ static int parse(struct cv_mail *mail, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = mail->mailbox;
 	struct cv_err cache_err = { 0 };
-	struct cv_mime_parser *parser;
+	struct cv_message_reader *reader;
 	struct cv_message *message;
 	struct cv_arena *arena;
-	struct cv_str octets;
 	uint64_t where;
 	uint32_t row;
 
-	if (cv_mail_octets(mail, &octets, err) < 0)
+	if (cv_mail_reader(mail, &reader, err) < 0)
 		return -1;
 	arena = cv_arena_new("parse", NULL, 0);
-	parser = cv_mime_parser_new(arena, NULL);
-	cv_mime_parser_feed(parser, octets);
-	message = cv_mime_parser_finish(parser);
+	if (cv_message_parse(arena, NULL, reader, &message, err) < 0) {
+		cv_arena_free(&arena);
+		return cv_err_context(err, "message %u", mail->uid);
+	}
 	cv_buf_clear(&mail->record);
 	cv_parse_record_build(message, &mail->record);
 	cv_arena_free(&arena);

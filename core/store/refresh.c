@@ -418,17 +418,62 @@ static int compare_found(const void *a, const void *b)
 	return by_ref != 0 ? by_ref : (x->ref.len > y->ref.len) - (x->ref.len < y->ref.len);
 }
 
-static uint64_t count_wire(struct cv_str octets)
+/* Sizes without more: every LF that has no CR before it is sent as two octets. */
+static int count_wire(struct found *found, struct cv_message_reader *reader, struct cv_err *err)
 {
-	uint64_t size = octets.len;
-	const char *end = octets.ptr + octets.len, *p = octets.ptr;
+	uint64_t extra = 0, pos = 0;
+	struct cv_str view;
+	char last = '\0';
+	int ret;
 
-	while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
-		if (p == octets.ptr || p[-1] != '\r')
-			size++;
-		p++;
+	while ((ret = cv_message_reader_get(reader, pos, SIZE_MAX, &view, err)) > 0) {
+		const char *end = view.ptr + view.len, *p = view.ptr;
+
+		while (p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL) {
+			if ((p > view.ptr ? p[-1] : last) != '\r')
+				extra++;
+			p++;
+		}
+		last = end[-1];
+		pos += view.len;
 	}
-	return size;
+	if (ret < 0)
+		return -1;
+	found->size = pos;
+	found->virtual_size = pos + extra;
+	return 1;
+}
+
+static int parse_found(struct found *found, struct cv_message_reader *reader, struct cv_arena *arena, struct cv_str *parse_r, struct cv_err *err)
+{
+	struct cv_arena *parsing = cv_arena_new("parse", NULL, 0);
+	struct cv_message *message;
+	struct cv_buf record;
+	int ret = cv_message_parse(parsing, NULL, reader, &message, err);
+
+	if (ret > 0) {
+		found->size = message->size;
+		found->virtual_size = message->wire_size;
+		cv_buf_init(&record, CV_PARSE_RECORD_MAX);
+		cv_parse_record_build(message, &record);
+		if (cv_buf_ok(&record))
+			*parse_r = cv_arena_str(arena, cv_buf_str(&record));
+		cv_buf_deinit(&record);
+	}
+	cv_arena_free(&parsing);
+	return ret;
+}
+
+/* It can't be read: the rest of the mailbox can. */
+static int unreadable(const struct refresh *r, struct found *found, const struct cv_err *why, struct cv_err *err)
+{
+	if (why->code == CV_ERR_TEMP || why->code == CV_ERR_UNAVAILABLE) {
+		*err = *why;
+		return -1;
+	}
+	cv_warn(&r->mailbox->log_ctx, "new message %s can't be looked at: %s", cv_log_clean(found->ref), why->text);
+	found->virtual_size = CV_MAX(found->virtual_size, found->size);
+	return 1;
 }
 
 /* Size and what is parsed of it, from its octets. 0: it is gone again. */
@@ -449,42 +494,19 @@ static int look_at(struct refresh *r, struct found *found, bool want_parse, stru
 	if (user->storage->open_ref(user->st, &mailbox, found->ref, &blob, new_ref, &new_len, &open_err) < 0) {
 		if (open_err.code == CV_ERR_EXPUNGED || open_err.code == CV_ERR_NOTFOUND)
 			return 0;
-		if (open_err.code == CV_ERR_TEMP || open_err.code == CV_ERR_UNAVAILABLE) {
-			*err = open_err;
-			return -1;
-		}
-		/* It can't be read: the rest of the mailbox can. */
-		cv_warn(&r->mailbox->log_ctx, "new message %s can't be looked at: %s", cv_log_clean(found->ref), open_err.text);
-		found->virtual_size = CV_MAX(found->virtual_size, found->size);
-		return 1;
+		return unreadable(r, found, &open_err, err);
 	}
 	cv_buf_init(&octets.buf, SIZE_MAX / 2);
-	ret = cv_octets_load(&octets, &blob, err);
+	ret = cv_octets_open(user, &octets, &blob, UINT64_MAX, &open_err);
 	cv_file_close(&blob.fd);
-	if (ret > 0) {
-		found->size = octets.view.len;
-		found->virtual_size = count_wire(octets.view);
-		if (new_len > 0)
-			found->ref = cv_arena_str(r->arena, cv_str_mem(new_ref, new_len));
-	}
-	if (ret > 0 && want_parse) {
-		struct cv_arena *parsing = cv_arena_new("parse", NULL, 0);
-		struct cv_mime_parser *parser = cv_mime_parser_new(parsing, NULL);
-		struct cv_message *message;
-		struct cv_buf record;
-
-		cv_mime_parser_feed(parser, octets.view);
-		message = cv_mime_parser_finish(parser);
-		found->virtual_size = message->wire_size;
-		cv_buf_init(&record, CV_PARSE_RECORD_MAX);
-		cv_parse_record_build(message, &record);
-		if (cv_buf_ok(&record))
-			*parse_r = cv_arena_str(arena, cv_buf_str(&record));
-		cv_buf_deinit(&record);
-		cv_arena_free(&parsing);
-	}
+	if (ret > 0 && new_len > 0)
+		found->ref = cv_arena_str(r->arena, cv_str_mem(new_ref, new_len));
+	if (ret > 0 && want_parse)
+		ret = parse_found(found, cv_octets_reader(&octets), arena, parse_r, &open_err);
+	else if (ret > 0)
+		ret = count_wire(found, cv_octets_reader(&octets), &open_err);
 	cv_octets_free(&octets);
-	return ret;
+	return ret > 0 ? 1 : unreadable(r, found, &open_err, err);
 }
 
 /* Tell the storage: UIDs that it did not know, and that these are recorded. */

@@ -12,6 +12,8 @@ void cv_save_free(struct cv_save *save)
 {
 	struct cv_user *user = save->txn->user;
 
+	if (save->encoding != NULL)
+		cv_encoding_abort(save->encoding);
 	if (save->st_save != NULL)
 		user->storage->save_abort(save->st_save);
 	cv_list_remove(&save->node);
@@ -78,6 +80,10 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	save->message.uidl = config->pop3_uidl.len > 0 ? cv_arena_str(arena, cv_str_sub(config->pop3_uidl, 0, 1000)) :
 							 (struct cv_str){ 0 };
 	cv_list_append(&txn->saves, &save->node);
+	if (cv_encoding_begin(user, arena, st_save, config->size_hint, &save->encoding, err) < 0) {
+		cv_save_free(save);
+		return -1;
+	}
 	for (size_t i = 0; i < config->keyword_count && (rights & CV_RIGHT_WRITE) != 0; i++) {
 		if (cv_save_add_keyword(save, config->keywords[i], err) < 0) {
 			cv_save_free(save);
@@ -95,7 +101,7 @@ int cv_save_write(struct cv_save *save, struct cv_str data, struct cv_err *err)
 	cv_assert(save->st_save != NULL && !save->finished);
 	if (save->failed)
 		return cv_err_set(err, CV_ERR_TEMP, "saving failed before");
-	if (user->storage->save_write(save->st_save, data, err) < 0)
+	if ((save->encoding != NULL ? cv_encoding_write(save->encoding, data, err) : user->storage->save_write(save->st_save, data, err)) < 0)
 		return fail(save, err);
 	cv_mime_parser_feed(save->parser, data);
 	save->message.physical_size += data.len;
@@ -169,7 +175,7 @@ int cv_save_finish(struct cv_save *save, struct cv_err *err)
 	cv_parse_record_build(message, &save->record);
 	if (!cv_buf_ok(&save->record))
 		cv_buf_clear(&save->record); /* parsed when asked for */
-	if (run_hooks(save, err) < 0 || place(save, err) < 0)
+	if ((save->encoding != NULL && cv_encoding_finish(save->encoding, err) < 0) || run_hooks(save, err) < 0 || place(save, err) < 0)
 		return fail(save, err);
 	for (size_t i = 0; i < save->keywords.count; i++)
 		cv_keywords_put(&save->keywords_encoded, &save->keywords.data[i], 1);
@@ -258,8 +264,10 @@ int cv_save_octets(struct cv_save *save, struct cv_str *octets_r, struct cv_err 
 	if (!save->octets.loaded) {
 		if (storage->save_read(save->st_save, &blob, err) < 0)
 			return -1;
-		ret = cv_octets_load(&save->octets, &blob, err);
+		ret = cv_octets_open(save->txn->user, &save->octets, &blob, save->message.physical_size, err);
 		cv_file_close(&blob.fd);
+		if (ret > 0)
+			ret = cv_octets_whole(&save->octets, err);
 		if (ret < 0)
 			return -1;
 	}

@@ -13,6 +13,8 @@
 
 /* Octets of a message that are searched before the clock is looked at again. */
 #define BODY_SLICE ((uint64_t)256 * 1024)
+/* Octets of a header that are put together in memory, where they are not there in one piece. */
+#define HEADER_MAX ((size_t)64 * 1024 * 1024)
 /* Messages answered from columns alone between two looks at the clock. */
 #define ROWS_PER_LOOK 256u
 
@@ -48,7 +50,8 @@ struct cv_mailsearch {
 	struct cv_row row;
 	struct cv_arena *arena;
 	struct cv_mail *mail;
-	struct cv_message_reader *reader;
+	struct cv_message_reader *reader; /* the mail's */
+	struct cv_buf header;
 };
 
 /* ---- keys ------------------------------------------------------------------------------------------ */
@@ -165,6 +168,7 @@ int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, stru
 {
 	struct cv_mailsearch *search = cv_new0(struct cv_mailsearch);
 
+	cv_buf_init(&search->header, HEADER_MAX);
 	search->view = view;
 	search->root = root;
 	if (prepare(search, root, 0, err) < 0) {
@@ -188,7 +192,7 @@ void cv_mailsearch_limit(struct cv_mailsearch *search, uint32_t max, bool from_e
 
 static void close_message(struct cv_mailsearch *search)
 {
-	cv_message_reader_free(&search->reader);
+	search->reader = NULL;
 	cv_mail_close(&search->mail);
 	cv_arena_reset(search->arena);
 	search->stage = AT_ROW;
@@ -203,6 +207,7 @@ void cv_mailsearch_free(struct cv_mailsearch **search)
 	cv_arena_free(&(*search)->arena);
 	cv_search_free(&(*search)->header_search);
 	cv_search_free(&(*search)->body_search);
+	cv_buf_deinit(&(*search)->header);
 	cv_free((*search)->texts);
 	cv_ranges_free(&(*search)->candidates);
 	cv_ranges_free(&(*search)->found);
@@ -346,17 +351,22 @@ static void answer_from_record(struct cv_mailsearch *search, const struct cv_par
 	}
 }
 
-static void answer_from_header(struct cv_mailsearch *search, struct cv_str octets)
+static int answer_from_header(struct cv_mailsearch *search, uint64_t size, struct cv_err *err)
 {
+	struct cv_str header;
+
 	if (search->header_search == NULL)
-		return;
-	cv_search_header(search->header_search, cv_str_sub(octets, 0, cv_header_size(octets)));
+		return 1;
+	if (cv_message_reader_view(search->reader, 0, size, &search->header, &header, err) < 0)
+		return -1;
+	cv_search_header(search->header_search, header);
 	for (size_t i = 0; i < search->text_count; i++) {
 		struct cv_mailsearch_key *key = search->texts[i];
 
 		if (key->kind == CV_MAILSEARCH_HEADER && key->answer == UNKNOWN)
 			key->answer = yes_or_no(cv_search_found(search->header_search, key->index));
 	}
+	return 1;
 }
 
 /* ---- one message ----------------------------------------------------------------------------------- */
@@ -406,13 +416,11 @@ static int open_message(struct cv_mailsearch *search, enum answer *answer_r, str
 	*answer_r = evaluate(search, search->root);
 	if (*answer_r != UNKNOWN)
 		return 1;
-	if (cv_mail_octets(search->mail, &octets, err) < 0)
+	if (cv_mail_reader(search->mail, &search->reader, err) < 0 || answer_from_header(search, record.header_size, err) < 0)
 		return -1;
-	answer_from_header(search, octets);
 	*answer_r = evaluate(search, search->root);
 	if (*answer_r != UNKNOWN)
 		return 1;
-	search->reader = cv_message_reader_new_mem(octets);
 	if (get_tree(search, &record, &tree, err) < 0)
 		return -1;
 	cv_search_begin(search->body_search, search->reader, tree);

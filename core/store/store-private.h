@@ -30,6 +30,7 @@
 #include <culver/mailbox.h>
 #include <culver/map.h>
 #include <culver/time.h>
+#include <culver/transform.h>
 
 #define CV_INDEX_DIR "culver-index"
 #define CV_UNKNOWN_UID UINT32_MAX
@@ -307,6 +308,9 @@ struct cv_user {
 	bool notify_pending;
 	bool closing;
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
+	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */
+	size_t transform_count;
+	struct cv_last_source *last_source; /* a transformed message that was read last, for who reads on in it; NULL: none */
 
 	/* Records whose storage work (removing octets, mirroring flags, folders) is still to be done, oldest first. */
 	CV_VEC(struct cv_behind) work;
@@ -432,13 +436,15 @@ void cv_view_mark(struct cv_mailbox *mailbox);
 /* Call the marked views' functions. */
 void cv_view_run_notify(struct cv_user *user);
 
-/* Octets of a message: short ones read, longer ones mapped. { 0 } is none. */
+/* Octets of a message: short ones read, longer ones mapped, transformed ones behind a source until they are wanted whole. { 0 } is none. */
 struct cv_octets {
 	struct cv_buf buf;
 	void *map;
 	size_t map_len;
 	struct cv_str view;
-	bool loaded;
+	bool loaded;                 /* view is set */
+	bool transformed;
+	struct cv_message_reader *reader; /* of a transformed message, or of view when it was asked for */
 };
 
 /* ---- Saving (save.c) -------------------------------------------------------------------------------------- */
@@ -461,6 +467,7 @@ struct cv_save {
 	struct cv_mail *source_mail; /* NULL: not looked at */
 	bool move, marked;
 	struct cv_octets octets;     /* of a new message, when a hook has asked */
+	struct cv_encoding *encoding; /* NULL: octets go to the storage as they are */
 };
 void cv_save_free(struct cv_save *save);
 /* The hooks for a message that is copied: save is filled from the row of its source, meta gets the flags and keywords that rights and hooks leave. */
@@ -473,9 +480,33 @@ CV_MUST_CHECK int cv_save_copy_hooks(struct cv_txn *txn, const struct cv_op *op,
 void cv_mail_free_spare(struct cv_user *user);
 /* A message without a view; row is its place in the columns. */
 struct cv_mail *cv_mail_of_row(struct cv_mailbox *mailbox, uint32_t row);
-/* The octets of a blob (whose descriptor stays the caller's) into octets, which is empty. */
+/* The octets of a blob (whose descriptor stays the caller's), as they lie there, into octets, which is empty. */
 CV_MUST_CHECK int cv_octets_load(struct cv_octets *octets, const struct cv_storage_blob *blob, struct cv_err *err);
 void cv_octets_free(struct cv_octets *octets);
+
+/* ---- Transforms (transform.c) ------------------------------------------------------------------------------------ */
+
+/* When the user is opened: those that are loaded. */
+CV_MUST_CHECK int cv_transforms_init(struct cv_user *user, struct cv_err *err);
+
+/* A message that is saved. NULL when no transform is loaded: then octets go to the storage as they are. */
+struct cv_encoding;
+CV_MUST_CHECK int cv_encoding_begin(struct cv_user *user, struct cv_arena *arena, void *st_save, uint64_t size_hint,
+	struct cv_encoding **encoding_r, struct cv_err *err);
+CV_MUST_CHECK int cv_encoding_write(struct cv_encoding *encoding, struct cv_str octets, struct cv_err *err);
+CV_MUST_CHECK int cv_encoding_finish(struct cv_encoding *encoding, struct cv_err *err);
+/* The storage's save ends without it; nothing after finish. */
+void cv_encoding_abort(struct cv_encoding *encoding);
+
+/* As cv_octets_load, but a blob that is a transform's is opened as a source (the blob's descriptor is -1 then). known_size as in cv_transform.decode. */
+CV_MUST_CHECK int cv_octets_open(struct cv_user *user, struct cv_octets *octets, struct cv_storage_blob *blob, uint64_t known_size,
+	struct cv_err *err);
+/* After open: all of it in memory. LIMIT for a transformed message that is too large for that. */
+CV_MUST_CHECK int cv_octets_whole(struct cv_octets *octets, struct cv_err *err);
+/* After open: a source of it, borrowed until the octets are freed or wanted whole. */
+struct cv_message_reader *cv_octets_reader(struct cv_octets *octets);
+/* Put the sources of the transforms that *reader's octets show before it: 1, 0 when there is none. *reader stays the caller's. */
+CV_MUST_CHECK int cv_transform_decode(struct cv_user *user, uint64_t known_size, struct cv_message_reader **reader, struct cv_err *err);
 
 /* ---- Parse records (cache.c) -------------------------------------------------------------------------------- */
 

@@ -294,6 +294,8 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 		return -1;
 	if (open_storage(user, &location, err) < 0 || open_index(user, &location, err) < 0)
 		return -1;
+	if (cv_transforms_init(user, err) < 0)
+		return -1;
 	if (user->storage->open(&user->storage_args, true, &user->st, err) < 0)
 		return cv_err_context(err, "%s", location.root);
 	cv_journal_deinit(&user->journal);

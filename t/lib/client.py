@@ -59,3 +59,21 @@ def healthy(server):
     bad = server.complaints()
     if bad:
         fail("the server's log says:\n" + "\n".join(bad[-20:]))
+
+
+def use_plugin(server, *names):
+    """Build test plugins of t/plugins against the installed headers, into a module directory that the server's settings name. Before its start."""
+    modules = os.path.join(server.dir, "modules")
+    env = dict(os.environ)
+    env["PKG_CONFIG_PATH"] = ":".join(os.path.join(server.prefix, d, "pkgconfig") for d in ("lib", "lib64", "lib/x86_64-linux-gnu"))
+    shutil.copytree(run("pkg-config", "--variable=moduledir", "culver", env=env).stdout.strip(), modules)
+    if b"__asan" in open(server.binary("culverd"), "rb").read():
+        env["LDFLAGS"] = "-Wl,-z,nodefs -Wl,--unresolved-symbols=ignore-all"
+    for name in names:
+        work = os.path.join(server.dir, "plugin-" + name)
+        shutil.copytree(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "plugins", name), work)
+        run("make", "-C", work, "CFLAGS=-O1 -g -Werror", "install", f"MODULE_DIR={modules}", env=env)
+    with open(server.conf) as f:
+        text = f.read()
+    with open(server.conf, "w") as f:
+        f.write(f"mail_plugin_dir = {modules}\n" + text)

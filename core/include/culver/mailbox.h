@@ -239,8 +239,11 @@ CV_EXPORT void cv_mail_close(struct cv_mail **mail);
 /* What was parsed when it was saved; never opens the message file unless the cache was lost (then it is parsed and cached again). View valid until
    close. */
 CV_EXPORT CV_MUST_CHECK int cv_mail_record(struct cv_mail *mail, struct cv_str *record_r, struct cv_err *err);
-/* The octets as stored, mapped; valid until close. */
+/* The octets as they came, in one piece; valid until close. A message that a transform keeps in another form (transform.h) is put together in memory, and
+   LIMIT when it is beyond 1 GiB. */
 CV_EXPORT CV_MUST_CHECK int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err);
+/* The same as a source, of which any part can be read without the whole; borrowed until close, or until cv_mail_octets. */
+CV_EXPORT CV_MUST_CHECK int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, struct cv_err *err);
 /* UIDL saved from another server (pop3_reuse_xuidl, migrations); absent when none. */
 CV_EXPORT struct cv_str cv_mail_pop3_uidl(struct cv_mail *mail);
 

@@ -45,6 +45,11 @@ CV_EXPORT CV_MUST_CHECK int cv_message_reader_append(
 	struct cv_message_reader *reader, uint64_t pos, uint64_t size, struct cv_buf *out, struct cv_err
 	*err);
 
+/* size octets from pos (fewer where the source ends) as one view, valid until the next call for reader or buf: the source's own where it has them in one
+   piece, else gathered in buf (emptied before). 1, or -1 (also CV_ERR_LIMIT as above). */
+CV_EXPORT CV_MUST_CHECK int cv_message_reader_view(struct cv_message_reader *reader, uint64_t pos, uint64_t size, struct cv_buf *buf,
+	struct cv_str *view_r, struct cv_err *err);
+
 /* The wire form (each bare LF as CRLF) of a range of a source. Own memory; the reader is borrowed. */
 struct cv_wire_stream;
 /* offset and size are octets of the source, wire_size is the exact length of the wire form (cv_mime_part has

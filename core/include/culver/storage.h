@@ -36,7 +36,8 @@ struct cv_storage_meta {
 	uint32_t uid;            /* given at finish */
 	uint8_t guid[16];
 	int64_t internal_date;   /* seconds since 1970 */
-	uint64_t size;           /* octets as stored */
+	uint64_t size;           /* octets of the message. What was written to the save, or lies in the file, may be of another length: a transform's form of it
+	                            (transform.h). 0 when scan can't tell without reading it */
 	uint64_t virtual_size;   /* octets with CRLF line ends */
 	uint16_t flags;          /* enum cv_flag */
 	const char *const *keywords; /* NULL-terminated, or NULL */
@@ -52,7 +53,7 @@ struct cv_storage_found {
 	bool unconfirmed; /* saved, but the driver does not know that it was recorded: taken only when the journal was damaged */
 };
 
-/* Octets of a message: a descriptor and range. fd is the caller's to close. */
+/* Octets as they were written to a save: a descriptor and range. fd is the caller's to close. */
 struct cv_storage_blob {
 	int fd;
 	uint64_t offset;

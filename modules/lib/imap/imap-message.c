@@ -4,6 +4,9 @@
 
 #include "imap-message.h"
 
+/* Octets of a header that are put together in memory. */
+#define HEADER_MAX ((size_t)64 * 1024 * 1024)
+
 int cv_imap_message_open(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, struct cv_err *err)
 {
 	struct cv_str record;
@@ -18,7 +21,7 @@ int cv_imap_message_open(struct cv_imap_message *message, struct cv_view *view, 
 void cv_imap_message_close(struct cv_imap_message *message)
 {
 	cv_mail_close(&message->mail);
-	message->octets = (struct cv_str){ NULL, 0 };
+	message->header = (struct cv_str){ NULL, 0 };
 	message->envelope = NULL;
 	if (message->arena != NULL)
 		cv_arena_reset(message->arena);
@@ -27,12 +30,22 @@ void cv_imap_message_close(struct cv_imap_message *message)
 void cv_imap_message_deinit(struct cv_imap_message *message)
 {
 	cv_imap_message_close(message);
+	cv_buf_deinit(&message->buf);
 	cv_arena_free(&message->arena);
 }
 
-static int get_octets(struct cv_imap_message *message, struct cv_err *err)
+static int get_header(struct cv_imap_message *message, struct cv_err *err)
 {
-	return message->octets.ptr != NULL ? 0 : cv_mail_octets(message->mail, &message->octets, err);
+	struct cv_message_reader *reader;
+
+	if (message->header.ptr != NULL)
+		return 0;
+	if (message->buf.max == 0)
+		cv_buf_init(&message->buf, HEADER_MAX);
+	if (cv_mail_reader(message->mail, &reader, err) < 0 ||
+		cv_message_reader_view(reader, 0, message->record.header_size, &message->buf, &message->header, err) < 0)
+		return -1;
+	return 0;
 }
 
 /* The record had no room for it. */
@@ -42,9 +55,9 @@ static int parse_again(struct cv_imap_message *message, struct cv_err *err)
 	struct cv_message *parsed;
 	int result;
 
-	if (get_octets(message, err) < 0)
+	if (get_header(message, err) < 0)
 		return -1;
-	reader = cv_message_reader_new_mem(cv_str_sub(message->octets, 0, cv_header_size(message->octets)));
+	reader = cv_message_reader_new_mem(message->header);
 	result = cv_message_parse(message->arena, NULL, reader, &parsed, err);
 	cv_message_reader_free(&reader);
 	if (result < 0)
@@ -74,9 +87,9 @@ int cv_imap_message_field(struct cv_imap_message *message, const char *name, str
 
 	if (result >= 0)
 		return result;
-	if (get_octets(message, err) < 0)
+	if (get_header(message, err) < 0)
 		return -1;
-	if (!cv_header_find(cv_str_sub(message->octets, 0, cv_header_size(message->octets)), cv_str_c(name), 0, &field))
+	if (!cv_header_find(message->header, cv_str_c(name), 0, &field))
 		return 0;
 	cv_header_unfold(out, field.value);
 	return 1;

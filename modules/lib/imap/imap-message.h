@@ -10,7 +10,8 @@ struct cv_imap_message {
 	struct cv_arena *arena;
 	struct cv_mail *mail;
 	struct cv_parse_record record;
-	struct cv_str octets;         /* absent: not needed so far */
+	struct cv_str header;         /* absent: not looked at */
+	struct cv_buf buf;            /* for header */
 	struct cv_envelope *envelope; /* the same */
 };
 /* -1 with err, CV_ERR_EXPUNGED when the message is gone. To be closed in any case. */

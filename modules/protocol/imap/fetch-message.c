@@ -34,16 +34,17 @@ static bool needs_octets(const struct fetch *fetch)
 
 static int get_octets(struct fetch *fetch, struct cv_err *err)
 {
-	if (fetch->octets.ptr != NULL)
+	if (fetch->reader != NULL)
 		return 0;
-	if (cv_mail_octets(fetch->mail, &fetch->octets, err) < 0)
+	if (cv_mail_reader(fetch->mail, &fetch->reader, err) < 0)
 		return -1;
 	/* Sizes are promised to the client before the octets: a file that another program changed is not sent. */
-	if (fetch->octets.len != fetch->record.size)
-		return cv_err_set(err, CV_ERR_CORRUPT, "message %u has %zu octets, %llu were recorded", fetch->row.uid, fetch->octets.len,
-			(unsigned long long)fetch->record.size);
-	fetch->reader = cv_message_reader_new_mem(fetch->octets);
-	return 0;
+	if (fetch->reader->size == fetch->record.size)
+		return 0;
+	cv_err_set(err, CV_ERR_CORRUPT, "message %u has %llu octets, %llu were recorded", fetch->row.uid, (unsigned long long)fetch->reader->size,
+		(unsigned long long)fetch->record.size);
+	fetch->reader = NULL;
+	return -1;
 }
 
 /* What did not fit into the record is parsed from the message. */
@@ -222,10 +223,9 @@ void fetch_message_close(struct fetch *fetch)
 	fetch->open = false;
 	cv_wire_stream_free(&fetch->wire);
 	fetch_binary_end(fetch);
-	cv_message_reader_free(&fetch->reader);
+	fetch->reader = NULL;
 	if (fetch->mail != NULL)
 		cv_mail_close(&fetch->mail);
-	fetch->octets = (struct cv_str){ NULL, 0 };
 	fetch->tree = NULL;
 	fetch->envelope = NULL;
 	fetch->preview = (struct cv_str){ NULL, 0 };

@@ -6,6 +6,8 @@
 
 /* Longest header subset that is sent: it is composed in memory. */
 #define SUBSET_MAX (FETCH_TEXT_MAX / 2)
+/* Octets of a header that are put together in memory, where the message is not there in one piece. */
+#define HEADER_MAX ((size_t)64 * 1024 * 1024)
 
 bool fetch_section_in_record(const struct cv_parse_record *record, const struct cv_imap_section *section)
 {
@@ -45,11 +47,26 @@ static int subset(struct fetch_found *found, struct cv_str header, const struct 
 	return cv_err_set_public(err, CV_ERR_LIMIT, "Header is too long");
 }
 
+/* Some header fields of the message or of one within it, from its octets. */
+static int header_subset(const struct fetch *fetch, uint64_t offset, uint64_t size, const struct cv_imap_section *section, struct fetch_found *found,
+	struct cv_err *err)
+{
+	struct cv_str header;
+	struct cv_buf buf;
+	int ret;
+
+	cv_buf_init(&buf, HEADER_MAX);
+	ret = cv_message_reader_view(fetch->reader, offset, size, &buf, &header, err);
+	if (ret > 0)
+		ret = subset(found, header, section, is_open(header), err);
+	cv_buf_deinit(&buf);
+	return ret < 0 ? -1 : 0;
+}
+
 /* Without part numbers: about the whole message. The tree is not needed. */
 static int find_in_message(const struct fetch *fetch, const struct cv_imap_section *section, struct fetch_found *found, struct cv_err *err)
 {
 	const struct cv_parse_record *record = &fetch->record;
-	struct cv_str header;
 
 	switch (section->text) {
 	case CV_IMAP_SECTION_ALL:
@@ -65,8 +82,7 @@ static int find_in_message(const struct fetch *fetch, const struct cv_imap_secti
 	case CV_IMAP_SECTION_FIELDS_NOT:
 		if (fetch_section_in_record(record, section))
 			return subset(found, cv_parse_record_fields(record), section, false, err);
-		header = cv_str_sub(fetch->octets, 0, record->header_size);
-		return subset(found, header, section, is_open(header), err);
+		return header_subset(fetch, 0, record->header_size, section, found, err);
 	case CV_IMAP_SECTION_MIME:
 		break;
 	}
@@ -79,7 +95,6 @@ static int find_in_part(const struct fetch *fetch, const struct cv_mime_part *pa
 	struct fetch_found *found, struct cv_err *err)
 {
 	const struct cv_mime_part *inner = part->kind == CV_MIME_MESSAGE ? part->children : NULL;
-	struct cv_str header;
 
 	if (section->text == CV_IMAP_SECTION_ALL) {
 		range(found, part->body_offset, part->body_size, part->body_wire_size);
@@ -99,8 +114,7 @@ static int find_in_part(const struct fetch *fetch, const struct cv_mime_part *pa
 		range(found, inner->body_offset, inner->body_size, inner->body_wire_size);
 		return 0;
 	}
-	header = cv_str_sub(fetch->octets, (size_t)inner->header_offset, (size_t)inner->header_size);
-	return subset(found, header, section, is_open(header), err);
+	return header_subset(fetch, inner->header_offset, inner->header_size, section, found, err);
 }
 
 int fetch_section_find(const struct fetch *fetch, const struct cv_imap_section *section, struct fetch_found *found_r, struct cv_err *err)

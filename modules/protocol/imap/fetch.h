@@ -68,8 +68,7 @@ struct fetch {
 	struct cv_arena *arena;
 	struct cv_mail *mail;
 	struct cv_parse_record record;
-	struct cv_str octets;        /* absent: not needed */
-	struct cv_message_reader *reader;
+	struct cv_message_reader *reader; /* the mail's; NULL: not needed */
 	struct cv_mime_part *tree;   /* NULL: not needed */
 	struct cv_envelope *envelope; /* NULL: not needed */
 	struct cv_str preview;

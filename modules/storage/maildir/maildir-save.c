@@ -147,7 +147,7 @@ static void add_pending(struct maildir *st, const struct maildir_box *box, struc
 }
 
 /* The name that a message gets: sizes in it, flags behind it; bare (for new/) when it has none. */
-static int make_name(struct maildir_box *box, const struct cv_storage_meta *meta, uint64_t size, struct cv_buf *name, struct cv_err *err)
+static int make_name(struct maildir_box *box, const struct cv_storage_meta *meta, struct cv_buf *name, struct cv_err *err)
 {
 	struct maildir_info info = { .flags = meta->flags };
 	struct cv_buf base;
@@ -156,7 +156,7 @@ static int make_name(struct maildir_box *box, const struct cv_storage_meta *meta
 		return -1;
 	cv_buf_init(&base, MAILDIR_NAME_MAX);
 	maildir_unique(box->st, &base);
-	cv_buf_printf(&base, ",S=%llu,W=%llu", (unsigned long long)size, (unsigned long long)meta->virtual_size);
+	cv_buf_printf(&base, ",S=%llu,W=%llu", (unsigned long long)meta->size, (unsigned long long)meta->virtual_size);
 	(void)maildir_name_make(name, cv_buf_str(&base), &info, true);
 	cv_buf_deinit(&base);
 	return 1;
@@ -207,7 +207,7 @@ int maildir_save_finish(void *save_p, const struct cv_storage_meta *meta, char *
 	if (ret > 0)
 		ret = flush(save, err);
 	if (ret > 0)
-		ret = make_name(box, meta, save->written, &name, err);
+		ret = make_name(box, meta, &name, err);
 	if (ret > 0)
 		ret = set_date(save->fd, meta->internal_date, err);
 	if (ret > 0 && st->unsynced_count >= PENDING_FILES_MAX && st->args->fsync != CV_FSYNC_NEVER)
@@ -280,7 +280,7 @@ int maildir_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str re
 		return -1;
 	cv_buf_init(&name, MAILDIR_NAME_MAX * 2);
 	cv_buf_init(&staged, MAILDIR_NAME_MAX * 2);
-	ret = make_name(to_box, meta, meta->size, &name, err);
+	ret = make_name(to_box, meta, &name, err);
 	if (ret > 0) {
 		staged_name(&staged, name.data);
 		target = (struct link_to){ to_box->dirs[place_of(name.data)].fd, staged.data };

@@ -3,7 +3,8 @@
 
    "2 M1e C<creation time>\n", then 30 octets: 0x01 0x02 "N", 10 blanks, the message's size in 16 upper-case hexadecimal
    digits, "\n"; the message; "\n" 0x01 0x03 "\n", lines of a key and its value, and an empty line. Keys: R received time,
-   V size with CRLF line ends, G GUID, P saved POP3 UIDL, Z size before compression; others are passed over. */
+   V size with CRLF line ends, G GUID, P saved POP3 UIDL, Z the message's size where it is kept in another form (compressed, encrypted), which is
+   what the message header tells the size of; others are passed over. */
 #include <config.h>
 
 #include "modules/storage/sdbox/sdbox-private.h"
@@ -32,11 +33,13 @@ void sdbox_put_head(struct cv_buf *out, int64_t now)
 	cv_buf_append_char(out, '\n');
 }
 
-void sdbox_put_trailer(struct cv_buf *out, const struct cv_storage_meta *meta)
+void sdbox_put_trailer(struct cv_buf *out, const struct cv_storage_meta *meta, uint64_t stored)
 {
 	cv_buf_append(out, CV_STR("\n\001\003\n"));
 	cv_buf_printf(out, "R%llx\n", (unsigned long long)meta->internal_date);
 	cv_buf_printf(out, "V%llx\n", (unsigned long long)meta->virtual_size);
+	if (meta->size != stored)
+		cv_buf_printf(out, "Z%llx\n", (unsigned long long)meta->size);
 	cv_buf_append_char(out, 'G');
 	cv_buf_append_hex(out, cv_str_mem(meta->guid, sizeof(meta->guid)));
 	cv_buf_append_char(out, '\n');
@@ -154,8 +157,8 @@ int sdbox_parse_trailer(struct cv_str trailer, struct cv_storage_found *found, s
 			found->meta.pop3_uidl = value;
 			break;
 		case 'Z':
-			if (parse_hex(value, &n) && n != found->meta.size)
-				return cv_err_set(err, CV_ERR_UNSUPPORTED, "message file is compressed, which this version cannot read");
+			if (parse_hex(value, &n))
+				found->meta.size = n;
 			break;
 		default:
 			break;

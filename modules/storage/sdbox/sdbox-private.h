@@ -76,7 +76,8 @@ void sdbox_put_head(struct cv_buf *out, int64_t now);
 /* Offset of the 16 digits of the size within what sdbox_put_head wrote. */
 #define SDBOX_MESSAGE_HEAD 30
 void sdbox_put_size(char digits[16], uint64_t size);
-void sdbox_put_trailer(struct cv_buf *out, const struct cv_storage_meta *meta);
+/* stored: octets in the file, of which those of the message (meta->size) may differ. */
+void sdbox_put_trailer(struct cv_buf *out, const struct cv_storage_meta *meta, uint64_t stored);
 CV_MUST_CHECK int sdbox_parse_head(struct cv_str start, uint64_t file_size, struct sdbox_head *head_r, struct cv_err *err);
 /* What stands behind the message; views point into it. Fields that are not there stay as they are. */
 CV_MUST_CHECK int sdbox_parse_trailer(struct cv_str trailer, struct cv_storage_found *found, struct cv_err *err);

@@ -177,7 +177,7 @@ int sdbox_save_finish(void *save_p, const struct cv_storage_meta *meta, char *re
 	if (ret > 0)
 		ret = put_size(save, err);
 	if (ret > 0) {
-		sdbox_put_trailer(&save->buf, meta);
+		sdbox_put_trailer(&save->buf, meta, save->size);
 		ret = cv_buf_ok(&save->buf) ? flush(save, err) : cv_err_set(err, CV_ERR_LIMIT, "metadata of the message is too long");
 		if (ret > 0 && st->args->fsync != CV_FSYNC_NEVER && st->pending.count >= PENDING_FILES_MAX)
 			ret = cv_file_sync(save->fd, false, err);
