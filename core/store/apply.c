@@ -317,6 +317,9 @@ static int tree_or_counts(struct cv_user *user, const struct cv_record_head *hea
 		subscribe(user, head, entry);
 		return 1;
 	case CV_ENTRY_ANNOTATE:
+		cv_annotations_apply(user, head->seq, entry);
+		if (mailbox != NULL)
+			needs_record(mailbox->name, head);
 		return 1;
 	case CV_ENTRY_APPEND:
 	case CV_ENTRY_COPY:

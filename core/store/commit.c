@@ -110,6 +110,7 @@ static void emit(struct build *build, const struct cv_entry *entry)
 	uint64_t parse_at = 0;
 
 	cv_entry_put(build->out, entry);
+	user->journal.record_version = CV_MAX(user->journal.record_version, cv_entry_version(entry->kind));
 	if (!cv_buf_ok(build->out))
 		return; /* cv_journal_end tells; memory is read anew then */
 	build->empty = false;
@@ -397,6 +398,8 @@ static int check(struct cv_txn *txn, struct cv_err *err)
 	size_t asked = txn->ops.count;
 	enum cv_hook_result result;
 
+	if (cv_txn_annotates(txn))
+		cv_user_flush(user);
 	if (cv_user_usable(user, err) < 0)
 		return -1;
 	if (txn->failed) {
@@ -410,11 +413,13 @@ static int check(struct cv_txn *txn, struct cv_err *err)
 		if (check_op(&txn->ops.data[i], err) < 0)
 			return -1;
 	}
-	if (txn->internal || user->registry == NULL)
-		return 1;
-	txn->trusted = true; /* what handlers put into it is theirs */
-	result = cv_hook_run_commit(user->registry, &args, err);
-	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? take_additions(txn, asked, err) : -1;
+	if (!txn->internal && user->registry != NULL) {
+		txn->trusted = true; /* what handlers put into it is theirs */
+		result = cv_hook_run_commit(user->registry, &args, err);
+		if ((result != CV_HOOK_PASS && result != CV_HOOK_DONE) || take_additions(txn, asked, err) < 0)
+			return -1;
+	}
+	return cv_annotations_check(txn, err);
 }
 
 /* ---- commit ---------------------------------------------------------------------------------------------- */
@@ -471,7 +476,7 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 
 	build.out = cv_journal_begin(&user->journal, &build.pos);
 	start = build.out->len;
-	build.head = (struct cv_record_head){ .seq = user->journal.seq + 1, .version = CV_RECORD_VERSION };
+	build.head = (struct cv_record_head){ .seq = user->journal.seq + 1, .version = 1 };
 	for (size_t i = 0; i < txn->ops.count; i++) {
 		struct cv_op *op = &txn->ops.data[i];
 
@@ -605,6 +610,7 @@ static void apply_tree(struct cv_txn *txn)
 static void publish_memory(struct cv_txn *txn)
 {
 	apply_tree(txn);
+	cv_annotations_tell(txn);
 	for (size_t i = 0; i < txn->events.count; i++)
 		cv_view_publish(txn->events.data[i].mailbox, &txn->events.data[i].event);
 	for (size_t i = 0; i < txn->touched.count; i++) {

@@ -550,6 +550,7 @@ struct cv_buf *cv_journal_begin(struct cv_journal *journal, struct cv_journal_po
 	cv_assert(!journal->record_open);
 	journal->record_open = true;
 	journal->record_start = journal->pending.len;
+	journal->record_version = 1;
 	*pos_r = (struct cv_journal_pos){ target_number(journal), cv_journal_offset(journal, journal->record_start) };
 	/* magic, length, crc; then the head proper, filled in at the end */
 	for (size_t i = 0; i < CV_RECORD_HEAD / 8; i++)
@@ -587,7 +588,7 @@ int cv_journal_end(struct cv_journal *journal, struct cv_record_head *head_r, st
 		.synced = journal->fd >= 0 ? journal->synced : 0,
 		.node = journal->node,
 		.len = (uint32_t)len,
-		.version = CV_RECORD_VERSION,
+		.version = journal->record_version,
 	};
 	p = buf->data + journal->record_start;
 	put_u32_at(p, CV_RECORD_MAGIC);

@@ -49,6 +49,7 @@ struct cv_journal {
 	uint64_t synced;         /* octets of the last one that are durable */
 	struct cv_buf pending;   /* records not yet written */
 	size_t record_start;     /* within pending, of the record being made */
+	uint16_t record_version; /* that it needs (cv_entry_version) */
 	bool record_open;
 	bool unsynced;           /* something was written and not synced */
 	bool uncut;              /* the last segment has octets behind its len that were refused */

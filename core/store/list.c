@@ -252,6 +252,18 @@ static void take_back(struct cv_user *user, struct cv_mailbox *mailbox)
 		cv_work_run(user, true);
 }
 
+/* RFC 5464 section 4.1: "mailbox annotations are preserved on the INBOX when it is renamed", and copied to the new mailbox. */
+static int copy_annotations(struct cv_txn *txn, struct cv_mailbox *from, struct cv_mailbox *to, struct cv_err *err)
+{
+	struct cv_annotation annotation;
+
+	for (size_t pos = 0; cv_annotation_next(txn->user, from, &pos, &annotation);) {
+		if (cv_annotation_is_public(annotation.name) && cv_txn_annotate(txn, to, annotation.name, annotation.value, err) < 0)
+			return -1;
+	}
+	return 1;
+}
+
 /* INBOX stays; what is in it goes to the new mailbox (RFC 3501 section 6.3.5). */
 static int rename_inbox(struct cv_user *user, struct cv_str to, struct cv_err *err)
 {
@@ -271,6 +283,8 @@ static int rename_inbox(struct cv_user *user, struct cv_str to, struct cv_err *e
 		txn = cv_txn_begin(user);
 		cv_txn_trust(txn); /* the rights are those of RENAME */
 		ret = cv_txn_copy(txn, inbox, &all, target, true, &old_uids, &new_uids, err);
+		if (ret >= 0)
+			ret = copy_annotations(txn, inbox, target, err);
 		if (ret < 0)
 			cv_txn_rollback(&txn);
 		else
@@ -375,6 +389,7 @@ int cv_mailbox_subscribe(struct cv_user *user, struct cv_str name, bool on, stru
 
 static int make_one(struct cv_user *user, const struct cv_mailbox_settings *set, struct cv_err *err)
 {
+	struct cv_annotation set_by_user;
 	struct cv_name *there;
 	uint32_t use;
 
@@ -383,7 +398,8 @@ static int make_one(struct cv_user *user, const struct cv_mailbox_settings *set,
 	if (cv_special_use_parse(set->special_use, &use, err) < 0)
 		return -1;
 	if (there != NULL && there->mailbox != NULL) {
-		there->mailbox->special_use |= use; /* settings may have come later than the mailbox */
+		if (cv_annotation_get(user, there->mailbox, CV_STR(CV_ANNOTATION_SPECIAL_USE), &set_by_user) == 0)
+			there->mailbox->special_use |= use; /* settings may have come later than the mailbox */
 		return 1;
 	}
 	if (set->auto_ == CV_AUTO_NO)

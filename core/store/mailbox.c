@@ -20,6 +20,7 @@ struct cv_mailbox *cv_mailbox_new(struct cv_user *user, const struct cv_guid *gu
 	mailbox->uidnext = mailbox->uid_reserved = 1;
 	mailbox->published_uidnext = 1;
 	mailbox->first_recent = 1;
+	mailbox->annotations.total = &user->annotation_octets;
 	mailbox->base.uidnext = mailbox->base.first_recent = 1;
 	mailbox->log_ctx = (struct cv_log_ctx){ .parent = &user->log_ctx };
 	cv_keywords_init(&mailbox->keywords);
@@ -46,6 +47,7 @@ void cv_mailbox_free(struct cv_mailbox *mailbox)
 	cv_mailbox_unload(mailbox);
 	cv_cache_close(mailbox);
 	cv_keywords_deinit(&mailbox->keywords);
+	cv_annotations_clear(&mailbox->annotations);
 	free_events(&mailbox->log);
 	cv_vec_free(&mailbox->behind);
 	cv_vec_free(&mailbox->vanished);

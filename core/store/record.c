@@ -275,7 +275,8 @@ static bool take_body(struct cv_reader *r, struct cv_entry *e)
 		ok = cv_take_u8(r, &on) && cv_take_str(r, NAME_MAX_LEN, &e->name);
 		break;
 	case CV_ENTRY_ANNOTATE:
-		ok = take_guid(r, &e->mailbox) && cv_take_str(r, SIZE_MAX, &e->name) && cv_take_str(r, SIZE_MAX, &e->new_name);
+		ok = take_guid(r, &e->mailbox) && cv_take_str(r, NAME_MAX_LEN, &e->name) && e->name.len > 0 &&
+			cv_take_str(r, SIZE_MAX, &e->new_name);
 		break;
 	case CV_ENTRY_APPEND:
 		ok = take_guid(r, &e->mailbox) && take_message(r, &e->message);

@@ -19,7 +19,7 @@
    change), so that a record can be applied where it was not made. */
 #define CV_RECORD_MAGIC 0x31725643u /* "CVr1" */
 #define CV_RECORD_HEAD 56
-#define CV_RECORD_VERSION 1
+#define CV_RECORD_VERSION 2 /* 2: ANNOTATE; a record has the lowest that tells what is in it */
 #define CV_RECORD_MAX (1u << 30)
 
 struct cv_record_head {
@@ -33,7 +33,7 @@ enum cv_entry_kind {
 	CV_ENTRY_RENAME,     /* str from, str to: the name and all below it */
 	CV_ENTRY_DELETE,     /* guid, str name; u8 1 when the folder had gone before */
 	CV_ENTRY_SUBSCRIBE,  /* u8 on, str name */
-	CV_ENTRY_ANNOTATE,   /* reserved: guid, str key, str value */
+	CV_ENTRY_ANNOTATE,   /* guid (zeros: the user), str key, str value; absent: removed */
 	CV_ENTRY_APPEND,     /* guid, message */
 	CV_ENTRY_FLAGS,      /* guid, groups: u16 flags before, u16 flags after, keywords after, UID ranges */
 	CV_ENTRY_EXPUNGE,    /* guid, groups: u16 flags before, u64 sum of sizes, UID ranges, then a str8 reference for each UID */
@@ -84,6 +84,12 @@ struct cv_group {
 static inline bool cv_entry_is_tree(enum cv_entry_kind kind)
 {
 	return kind <= CV_ENTRY_ANNOTATE;
+}
+
+/* Format version of a record that holds such an entry. */
+static inline uint16_t cv_entry_version(enum cv_entry_kind kind)
+{
+	return kind == CV_ENTRY_ANNOTATE ? 2 : 1;
 }
 
 /* Write. */

@@ -94,6 +94,20 @@ static struct cv_name *free_name(struct cv_user *user, struct cv_str text)
 	return name;
 }
 
+/* A snapshot may have later changes than its sequence number tells: their records follow. */
+static void take_annotations(struct cv_mailbox *mailbox, const struct cv_snapshot_head *head)
+{
+	struct cv_reader reader = cv_reader_init(head->annotations);
+
+	if (head->seq <= mailbox->annotations.seq)
+		return;
+	cv_annotations_clear(&mailbox->annotations);
+	if (head->annotations.ptr != NULL && !cv_annotations_take(&reader, &mailbox->annotations))
+		cv_warn(&mailbox->log_ctx, "annotations in the snapshot make no sense");
+	mailbox->annotations.seq = head->seq;
+	cv_annotations_use(mailbox);
+}
+
 /* Numbers of a mailbox as its snapshot has them, when they are newer than what is known. */
 static void take_known(struct cv_user *user, const struct cv_snapshot_head *head)
 {
@@ -118,6 +132,7 @@ static void take_known(struct cv_user *user, const struct cv_snapshot_head *head
 		mailbox->first_recent = head->first_recent;
 		mailbox->highest_modseq = head->highest_modseq;
 	}
+	take_annotations(mailbox, head);
 	mailbox->uidnext = CV_MAX(mailbox->uidnext, head->uidnext);
 	mailbox->uid_reserved = CV_MAX(mailbox->uid_reserved, mailbox->uidnext);
 	if (head->seq > mailbox->snapshot_seq)

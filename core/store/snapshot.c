@@ -204,14 +204,15 @@ static bool take_sets(struct cv_reader *reader, uint32_t count, uint32_t keyword
 	return true;
 }
 
-static bool take_words(struct cv_str words, struct cv_snapshot_head *head)
+static bool take_words(struct cv_str words, uint32_t version, struct cv_snapshot_head *head)
 {
 	struct cv_reader reader = cv_reader_init(words);
 
 	return cv_take_str(&reader, 4096, &head->name) && cv_take_u32(&reader, &head->keyword_count) &&
 		take_names(&reader, head->keyword_count, &head->keywords) && cv_take_u32(&reader, &head->set_count) &&
 		take_sets(&reader, head->set_count, head->keyword_count, &head->sets) && cv_take_u32(&reader, &head->vanished_count) &&
-		cv_take_len(&reader, (size_t)head->vanished_count * 16, &head->vanished) && cv_reader_end(&reader);
+		cv_take_len(&reader, (size_t)head->vanished_count * 16, &head->vanished) &&
+		(version < 2 || cv_annotations_skip(&reader, &head->annotations)) && cv_reader_end(&reader);
 }
 
 static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_err *err)
@@ -239,7 +240,7 @@ static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_e
 	checks = octets_at(snapshot, head->checks_offset, head->checks_len);
 	if (cv_crc32c(0, words.ptr, words.len) != words_crc || cv_crc32c(0, checks.ptr, checks.len) != checks_crc)
 		return does_not_check(err, name, "words or checksums do not check");
-	return take_words(words, head) ? 1 : does_not_check(err, name, "words make no sense");
+	return take_words(words, version, head) ? 1 : does_not_check(err, name, "words make no sense");
 }
 
 /* UIDs are what everything is found by: they ascend, and they are checked at once. */

@@ -13,7 +13,8 @@
      columns, in the order of CV_COLUMN_LIST, values as they lie in memory (in the machine's byte order), aligned to 64
      pool: u8 length, reference, u16 length, UIDL
      words: str name of the mailbox, u32 count and that many str keywords, u32 count and that many sets (u32 count, u32 number of a
-       keyword each; set 0, the empty one, is not written), u32 count and that many expunges (u64 modseq, u32 first, u32 last)
+       keyword each; set 0, the empty one, is not written), u32 count and that many expunges (u64 modseq, u32 first, u32 last); version 2, which is
+       written when there are any: u32 count and that many annotations (str name, str value)
      checksums: u32 CRC-32C of each chunk of each column (the last one shorter), then of each CV_POOL_BLOCK octets of the pool.
 
    Opening reads head, words, checksums and the UIDs. All else is checked when it is touched first, so the time to open does not depend on what
@@ -26,7 +27,7 @@
 #include <culver/map.h>
 
 #define CV_SNAPSHOT_HEAD 4096
-#define CV_SNAPSHOT_VERSION 1
+#define CV_SNAPSHOT_VERSION 2
 #define CV_SNAPSHOT_MAGIC 0x3150414e53565643ULL /* "CVVSNAP1" */
 #define CV_SNAPSHOT_ORDER 0x01020304u
 #define CV_POOL_BLOCK ((size_t)64 << 10)
@@ -45,7 +46,7 @@ struct cv_snapshot_head {
 	uint64_t pool_offset, pool_len, words_offset, words_len, checks_offset, checks_len;
 	struct cv_str name;
 	uint32_t keyword_count, set_count, vanished_count;
-	struct cv_str keywords, sets, vanished; /* as they are in the words, checked */
+	struct cv_str keywords, sets, vanished, annotations; /* as they are in the words, checked; annotations absent: it has none */
 };
 
 struct cv_snapshot {

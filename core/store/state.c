@@ -8,7 +8,8 @@
    has a mailbox), and for a mailbox: guid  u32 UIDVALIDITY, special use, UIDNEXT, first recent UID, messages, unseen, deleted, recent, first
    unseen UID  u64 size, highest MODSEQ, MODSEQ above which the list of expunged UIDs is complete  u8 bits (1 has to be scanned, 2 its snapshot is
    damaged, 4 its folder is still to be taken over)  u64 sequence number of the snapshot, of the older one, first record that the older one lacks, octets of the snapshot  u32 count and
-   that many records behind the snapshot, as above. */
+   that many records behind the snapshot, as above. Version 2, which is written when there are annotations: the user's behind all names, then those of each
+   mailbox in the order of the names: u32 count, and for each str name, str value. */
 #include <config.h>
 
 #include "core/store/store-private.h"
@@ -16,7 +17,7 @@
 #include <fcntl.h>
 
 #define STATE_MAGIC 0x3154415453565643ULL /* "CVVSTAT1" */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 #define STATE_HEAD 24
 #define STATE_MAX ((size_t)1 << 30)
 #define NAME_MAX_LEN 4096u
@@ -88,6 +89,21 @@ static void put_state(struct cv_buf *out, struct cv_user *user)
 	}
 }
 
+/* The lowest that tells all there is. */
+static uint32_t version_for(const struct cv_user *user)
+{
+	return user->annotation_octets > 0 ? 2 : 1;
+}
+
+static void put_annotations(struct cv_buf *out, const struct cv_user *user)
+{
+	cv_annotations_put(out, &user->annotations);
+	for (size_t i = 0; i < user->names.count; i++) {
+		if (user->names.data[i]->mailbox != NULL)
+			cv_annotations_put(out, &user->names.data[i]->mailbox->annotations);
+	}
+}
+
 static int write_file(struct cv_user *user, const char *name, struct cv_str octets, struct cv_err *err)
 {
 	int fd, ret;
@@ -117,15 +133,19 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 {
 	struct cv_err rename_err = { 0 };
 	struct cv_buf body, file;
-	uint32_t crc;
+	uint32_t crc, version = version_for(user);
 	int ret;
 
 	cv_assert(!cv_user_unpublished(user));
 	cv_buf_init(&body, STATE_MAX);
 	cv_buf_init(&file, STATE_MAX + STATE_HEAD);
 	put_state(&body, user);
+	if (version >= 2)
+		put_annotations(&body, user);
+	if (user->state_version == 1 && version > 1)
+		cv_info(&user->log_ctx, "state is written in format %u from now on, since there are annotations: older servers can't read it", version);
 	cv_put_u64(&file, STATE_MAGIC);
-	cv_put_u32(&file, STATE_VERSION);
+	cv_put_u32(&file, version);
 	crc = cv_crc32c(0, file.data + 8, 4);
 	cv_put_u32(&file, cv_crc32c(crc, body.data, body.len));
 	cv_put_u64(&file, body.len);
@@ -153,6 +173,7 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 	if (user->storage_args.fsync != CV_FSYNC_NEVER && cv_file_sync(user->index_dir, true, err) < 0)
 		return cv_err_context(err, "index directory");
 	user->state_is_old = false;
+	user->state_version = version;
 	user->state_seq = user->published_seq;
 	user->state_dirty = false;
 	set_base(user);
@@ -238,10 +259,26 @@ static bool take_names(struct cv_reader *r, struct cv_user *user)
 		if ((bits & NAME_MAILBOX) != 0 && !take_mailbox(r, user, name))
 			return false;
 	}
-	return cv_reader_end(r);
+	return true;
 }
 
-static bool take_state(struct cv_reader *r, struct cv_user *user, struct cv_state_info *info)
+static bool take_annotations(struct cv_reader *r, struct cv_user *user)
+{
+	if (!cv_annotations_take(r, &user->annotations))
+		return false;
+	for (size_t i = 0; i < user->names.count; i++) {
+		struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
+
+		if (mailbox == NULL)
+			continue;
+		if (!cv_annotations_take(r, &mailbox->annotations))
+			return false;
+		mailbox->annotations.seq = user->state_seq;
+	}
+	return true;
+}
+
+static bool take_state(struct cv_reader *r, uint32_t version, struct cv_user *user, struct cv_state_info *info)
 {
 	uint64_t given, hlc, epoch;
 
@@ -253,13 +290,14 @@ static bool take_state(struct cv_reader *r, struct cv_user *user, struct cv_stat
 	user->journal.seq = given;
 	user->journal.hlc = CV_MAX(user->journal.hlc, hlc);
 	user->journal.epoch = CV_MAX(user->journal.epoch, epoch);
-	return take_names(r, user);
+	return take_names(r, user) && (version < 2 || take_annotations(r, user)) && cv_reader_end(r);
 }
 
 /* Nothing was read. */
 void cv_state_forget(struct cv_user *user)
 {
 	cv_tree_free(user);
+	cv_annotations_clear(&user->annotations);
 	cv_map_free(&user->mailboxes);
 	user->names_by_text = cv_map_new();
 	user->mailboxes = cv_map_new();
@@ -285,10 +323,11 @@ int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_i
 	if (version > STATE_VERSION)
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "state has format %u, this server knows up to %u: use the newer server again", version,
 			STATE_VERSION);
-	if (!take_state(&r, user, info_r)) {
+	if (!take_state(&r, version, user, info_r)) {
 		cv_state_forget(user);
 		return cv_err_set(err, CV_ERR_CORRUPT, "it makes no sense");
 	}
+	user->state_version = version;
 	return 1;
 }
 

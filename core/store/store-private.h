@@ -9,8 +9,9 @@
    Where things are, and which file can be lost (all in the user's index directory, INDEX=… or the mail root, "culver-index/"):
      lock            one owner. Nothing in it.
      journal.*       all changes since the older of the two snapshots of each mailbox and the older state.
-     state, .old     tree of mailboxes, subscriptions, UIDVALIDITY, UIDNEXT, counts, as of a sequence number. One lost: the other and the journal give
-                     the same. Both lost: names and UIDs come from the snapshots, the journal and the storage module.
+     state, .old     tree of mailboxes, subscriptions, UIDVALIDITY, UIDNEXT, counts, annotations, as of a sequence number. One lost: the other and the
+                     journal give the same. Both lost: names, UIDs and annotations of mailboxes come from the snapshots, the journal and the storage
+                     module; of the user's own annotations those that the journal still has.
      box.<guid>, .old  a mailbox's columns with flags and keywords, as of a sequence number. One lost: the other and the journal give the
                      same. Both lost: what the journal has, and the storage's scan; flags older than the journal are gone then.
      cache.<guid>    parse records. Lost: messages are parsed again when asked for.
@@ -64,6 +65,43 @@ void cv_keyword_set_encode(const struct cv_keywords *keywords, uint32_t set, str
    then (*map_r)[i] is the number here of set i, to be freed. */
 uint32_t cv_keywords_adopt(struct cv_keywords *keywords, const struct cv_snapshot_head *head, uint32_t **map_r);
 uint32_t cv_keyword_set_change(struct cv_keywords *keywords, uint32_t set, enum cv_flags_op op, const uint32_t *ids, size_t count);
+
+/* ---- Annotations (annotation.c) ------------------------------------------------------------------------ */
+
+/* Module's entry: words of special uses that were set, instead of those of the settings. */
+#define CV_ANNOTATION_SPECIAL_USE "special-use"
+
+struct cv_stored_annotation {
+	char *octets; /* owned: name, value */
+	size_t name_len, value_len;
+};
+/* Those of one mailbox or of the user, by name without case. */
+struct cv_annotations {
+	CV_VEC(struct cv_stored_annotation) list;
+	size_t public_count; /* of them what clients see */
+	uint64_t *total;     /* octets of names and values of all of the user's lists */
+	uint64_t seq;        /* sequence number of the last change, or of the snapshot they come from */
+};
+/* value absent: removed. */
+void cv_annotations_set(struct cv_annotations *list, struct cv_str name, struct cv_str value);
+void cv_annotations_clear(struct cv_annotations *list);
+/* u32 count, and for each str name, str value. */
+void cv_annotations_put(struct cv_buf *out, const struct cv_annotations *list);
+/* Step over what put has written; false when it makes no sense. */
+CV_MUST_CHECK bool cv_annotations_skip(struct cv_reader *r, struct cv_str *octets_r);
+/* The list becomes what put has written. */
+CV_MUST_CHECK bool cv_annotations_take(struct cv_reader *r, struct cv_annotations *list);
+/* Does it change any? What was committed before has to be published first, so that limits are of that. */
+bool cv_txn_annotates(const struct cv_txn *txn);
+/* Can the transaction be committed as far as limits go? */
+CV_MUST_CHECK int cv_annotations_check(struct cv_txn *txn, struct cv_err *err);
+void cv_annotations_apply(struct cv_user *user, uint64_t seq, const struct cv_entry *entry);
+/* What they say of the mailbox itself: its special use. */
+void cv_annotations_use(struct cv_mailbox *mailbox);
+/* A published transaction: those who watch. */
+void cv_annotations_tell(struct cv_txn *txn);
+/* The owner of an ANNOTATE entry is the user, no mailbox. */
+bool cv_guid_is_user(const struct cv_guid *guid);
 
 /* ---- Mailboxes --------------------------------------------------------------------------------------- */
 
@@ -124,6 +162,7 @@ struct cv_mailbox {
 	uint32_t uidnext;        /* of the logical state; provisional UIDs are not counted */
 	uint32_t uid_reserved;   /* next provisional UID, >= uidnext */
 	uint32_t special_use;
+	struct cv_annotations annotations;
 	uint64_t highest_modseq;
 	uint32_t first_recent;   /* messages from this UID on are recent to who selects next */
 	struct cv_counts counts;
@@ -290,6 +329,11 @@ struct cv_user {
 	bool checkpoint_running;        /* a slice of it, just now */
 	bool checkpoint_due;            /* its timer is set to begin one */
 	uint64_t checkpoint_retry_ms;   /* after a failure: not before this time of the monotonic clock */
+
+	struct cv_annotations annotations; /* of the user */
+	uint64_t annotation_octets;     /* of all lists */
+	struct cv_node annotation_watches;
+	uint32_t state_version;         /* of the state file that was read or written last; 0: none */
 
 	CV_VEC(struct cv_name *) names; /* sorted, INBOX first */
 	struct cv_map *names_by_text;   /* struct cv_name */

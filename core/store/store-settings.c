@@ -29,6 +29,9 @@ static const struct cv_store_settings defaults = {
 	.mail_max_keywords = 500,
 	.mail_max_mailboxes = 10000,
 	.mail_max_mailbox_name_length = 1000,
+	.mail_max_metadata_entries = 100,
+	.mail_max_metadata_value = 64u << 10,
+	.mail_max_metadata_size = 4u << 20,
 	.mail_node_id = 1,
 };
 

@@ -20,6 +20,8 @@ struct cv_store_settings {
 	uint64_t mail_max_keywords;
 	uint64_t mail_max_mailboxes;
 	uint64_t mail_max_mailbox_name_length;
+	uint64_t mail_max_metadata_entries;
+	uint64_t mail_max_metadata_value, mail_max_metadata_size; /* octets */
 	const char *const *mail_mount_points;
 	uint64_t mail_node_id;
 	bool lda_mailbox_autocreate, lda_mailbox_autosubscribe;
@@ -39,5 +41,7 @@ CV_MUST_CHECK int cv_store_settings_get(const struct cv_conf *conf, const char *
 	const struct cv_store_settings **set_r, const struct cv_mailbox_settings *const **mailboxes_r, struct cv_err *err);
 /* The bits for special-use words ("\Drafts"); -1 with err for an unknown one. */
 CV_EXPORT CV_MUST_CHECK int cv_special_use_parse(const char *const *words, uint32_t *bits_r, struct cv_err *err);
+/* And back, a space between words. */
+CV_EXPORT void cv_special_use_words(uint32_t bits, struct cv_buf *out);
 
 #endif

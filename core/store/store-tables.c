@@ -31,6 +31,11 @@ static const struct cv_setting store_rows[] = {
 	CV_SETTING_UINT(cv_store_settings, mail_max_keywords, "500", 1, 10000, "Different keywords in one mailbox"),
 	CV_SETTING_UINT(cv_store_settings, mail_max_mailboxes, "10000", 1, 1000000, "Mailboxes of one user"),
 	CV_SETTING_UINT(cv_store_settings, mail_max_mailbox_name_length, "1000", 1, 4000, "Octets of a mailbox's full name"),
+	CV_SETTING_UINT(cv_store_settings, mail_max_metadata_entries, "100", 10, 10000,
+		"Annotations (IMAP METADATA) of one mailbox, or of the user as a whole"),
+	CV_SETTING_SIZE(cv_store_settings, mail_max_metadata_value, "64k", 1024, 16u << 20, "Octets of one annotation's value"),
+	CV_SETTING_SIZE(cv_store_settings, mail_max_metadata_size, "4M", 65536, 64u << 20,
+		"Octets of all annotations of a user together, names and values"),
 	CV_SETTING_LIST(cv_store_settings, mail_mount_points, NULL,
 		"Directories that must be mounted when mail below them is opened, besides those of /etc/fstab"),
 	CV_SETTING_UINT(cv_store_settings, mail_node_id, "1", 1, UINT32_MAX, "This node's number in journal records"),
@@ -69,6 +74,17 @@ int cv_special_use_parse(const char *const *words, uint32_t *bits_r, struct cv_e
 		*bits_r |= bit;
 	}
 	return 1;
+}
+
+void cv_special_use_words(uint32_t bits, struct cv_buf *out)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(uses); i++) {
+		if ((bits & uses[i].bit) == 0)
+			continue;
+		if (out->len > 0)
+			cv_buf_append_char(out, ' ');
+		cv_buf_append_c(out, uses[i].word);
+	}
 }
 
 static int check_mailbox(const void *set, struct cv_err *err)

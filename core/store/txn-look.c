@@ -65,7 +65,12 @@ bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r)
 			op_r->save = op->save;
 			return true;
 		case CV_OP_TXN_ENTRY:
-			break; /* of mailboxes: mailbox_op tells */
+			if (op->entry.kind != CV_ENTRY_ANNOTATE)
+				break; /* of mailboxes: mailbox_op tells */
+			op_r->kind = CV_TXN_ANNOTATE;
+			op_r->name = op->entry.name;
+			op_r->value = op->entry.new_name;
+			return true;
 		}
 	}
 	return false;

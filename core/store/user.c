@@ -205,6 +205,7 @@ static void free_user(struct cv_user *user)
 	cv_checkpoint_deinit(user);
 	cv_refresh_deinit(user);
 	cv_tree_free(user);
+	cv_annotations_clear(&user->annotations);
 	cv_map_free(&user->mailboxes);
 	if (user->st != NULL)
 		user->storage->close(user->st);
@@ -247,6 +248,8 @@ static struct cv_user *new_user(const struct cv_user_config *config)
 	user->index_dir = user->lock_fd = -1;
 	user->names_by_text = cv_map_new();
 	user->mailboxes = cv_map_new();
+	user->annotations.total = &user->annotation_octets;
+	cv_list_init(&user->annotation_watches);
 	cv_journal_init(&user->journal, -1, CV_FSYNC_ALWAYS, 0, FILE_MODE);
 	cv_commit_init(user);
 	cv_work_init(user);
@@ -339,7 +342,7 @@ void cv_user_close(struct cv_user **user_p)
 	*user_p = NULL;
 	if (user == NULL)
 		return;
-	cv_assert(user->views.count == 0);
+	cv_assert(user->views.count == 0 && cv_list_empty(&user->annotation_watches));
 	cv_user_flush(user);
 	cv_subscribers_close(user);
 	user->closing = true;

@@ -25,6 +25,7 @@ CV_EXPORT extern const struct cv_module MODULE(CAMPAIGN_DRIVER);
 #define MESSAGES_MAX 8192
 
 const char *const program_names[NAMES] = { "INBOX", "Archive", "Work", "Work/2026", "Lists", "Lists/culver" };
+static const char *const entries[ENTRIES] = { "/private/comment", "/shared/vendor/a/b", "module" };
 static const char *const keywords[KEYWORDS] = { "$Forwarded", "Label1", "later" };
 
 /* ---- randomness: the same seed, the same program and cuts ------------------------------------------------------- */
@@ -70,6 +71,7 @@ static struct box *add_box(struct model *model, const char *name, uint32_t uidva
 			box->there = true;
 			(void)snprintf(box->name, sizeof(box->name), "%s", name);
 			box->uidvalidity = uidvalidity;
+			memset(box->annotations, 0, sizeof(box->annotations));
 			box->messages.count = 0;
 			return box;
 		}
@@ -82,9 +84,18 @@ static void put_message(struct cv_buf *out, uint32_t uid, uint16_t flags, unsign
 	cv_buf_printf(out, "  %u flags %x keywords %x octets %08x\n", uid, flags, words, crc);
 }
 
+static void put_annotations(struct cv_buf *out, const uint32_t values[ENTRIES])
+{
+	for (size_t i = 0; i < ENTRIES; i++) {
+		if (values[i] > 0)
+			cv_buf_printf(out, " annotation %s %u\n", entries[i], values[i]);
+	}
+}
+
 /* Boxes in the order of names, so that a model and a store give the same text. */
 void model_text(struct model *model, struct cv_buf *out)
 {
+	put_annotations(out, model->annotations);
 	for (size_t n = 0; n < NAMES; n++) {
 		const struct box *box = find_box(model, program_names[n]);
 
@@ -93,6 +104,7 @@ void model_text(struct model *model, struct cv_buf *out)
 		if (box == NULL)
 			continue;
 		cv_buf_printf(out, "mailbox %s uidvalidity %u\n", program_names[n], box->uidvalidity);
+		put_annotations(out, box->annotations);
 		for (size_t i = 0; i < box->messages.count; i++) {
 			const struct message *m = &box->messages.data[i];
 
@@ -109,11 +121,13 @@ void model_copy(struct model *to, const struct model *from)
 		box->there = source->there;
 		memcpy(box->name, source->name, sizeof(box->name));
 		box->uidvalidity = source->uidvalidity;
+		memcpy(box->annotations, source->annotations, sizeof(box->annotations));
 		box->messages.count = 0;
 		for (size_t m = 0; m < source->messages.count; m++)
 			*(struct message *)cv_vec_push(&box->messages) = source->messages.data[m];
 	}
 	memcpy(to->subscribed, from->subscribed, sizeof(to->subscribed));
+	memcpy(to->annotations, from->annotations, sizeof(to->annotations));
 }
 
 void model_free(struct model *model)
@@ -154,6 +168,40 @@ static unsigned keyword_bits(const struct cv_mailbox *mailbox, uint32_t set)
 	return bits;
 }
 
+/* A value is its number, and octets that only this number gives. */
+static void make_value(uint32_t number, struct cv_buf *out)
+{
+	cv_buf_printf(out, "%u ", number);
+	for (uint32_t i = 0; i < number * 37 % 700; i++)
+		cv_buf_append_char(out, (char)(number * 31 + i * 7));
+}
+
+static int annotations_text(struct cv_user *user, const struct cv_mailbox *mailbox, struct cv_buf *out, struct cv_err *err)
+{
+	uint32_t values[ENTRIES] = { 0 };
+
+	for (size_t i = 0; i < ENTRIES; i++) {
+		struct cv_annotation annotation;
+		struct cv_buf want;
+		struct cv_str number, rest;
+		bool same;
+
+		if (cv_annotation_get(user, mailbox, cv_str_c(entries[i]), &annotation) == 0)
+			continue;
+		cv_buf_init(&want, SIZE_MAX);
+		(void)cv_str_split(annotation.value, ' ', &number, &rest);
+		same = cv_str_to_u32(number, UINT32_MAX, &values[i]) && values[i] > 0;
+		if (same)
+			make_value(values[i], &want);
+		same = same && cv_str_eq(cv_buf_str(&want), annotation.value);
+		cv_buf_deinit(&want);
+		if (!same)
+			return cv_err_set(err, CV_ERR_INTERNAL, "annotation %s has a value that it was never given", entries[i]);
+	}
+	put_annotations(out, values);
+	return 1;
+}
+
 static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *out, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = NULL;
@@ -165,6 +213,8 @@ static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *o
 		cv_view_open(mailbox, CV_VIEW_READONLY, &view, err) < 0)
 		goto out;
 	cv_buf_printf(out, "mailbox %s uidvalidity %u\n", name, status.uidvalidity);
+	if (annotations_text(user, mailbox, out, err) < 0)
+		goto out;
 	for (uint32_t seq = 1; seq <= cv_view_count(view); seq++) {
 		struct cv_mail *mail;
 		struct cv_str octets;
@@ -192,6 +242,8 @@ out:
 /* 1, or -1 with err when something cannot be read. Names that only are parents count as absent. */
 int store_text(struct cv_user *user, struct cv_buf *out, struct cv_err *err)
 {
+	if (annotations_text(user, NULL, out, err) < 0)
+		return -1;
 	for (size_t n = 0; n < NAMES; n++) {
 		struct cv_mailbox_info info;
 
@@ -567,6 +619,38 @@ static void step_subscribe(struct program *p)
 		fail(p, &err);
 }
 
+/* One or two entries of a mailbox or of the user. */
+static void step_annotate(struct program *p)
+{
+	struct box *box = program_below(4) == 0 ? NULL : any_box(p, false);
+	struct cv_mailbox *mailbox = box != NULL ? get(p, box) : NULL;
+	uint32_t *values = box != NULL ? box->annotations : p->model.annotations;
+	uint32_t count = 1 + program_below(2), first = program_below(ENTRIES);
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+
+	p->what = "annotate";
+	if (box != NULL && mailbox == NULL)
+		return;
+	txn = cv_txn_begin(p->user);
+	for (uint32_t i = 0; i < count && !p->failed; i++) {
+		uint32_t n = (first + i) % ENTRIES, number = program_below(4) == 0 ? 0 : ++p->bodies;
+		struct cv_buf value;
+
+		cv_buf_init(&value, SIZE_MAX);
+		make_value(number, &value);
+		if (cv_txn_annotate(txn, mailbox, cv_str_c(entries[n]), number > 0 ? cv_buf_str(&value) : (struct cv_str){ 0 }, &err) < 0)
+			fail(p, &err);
+		values[n] = number;
+		cv_buf_deinit(&value);
+	}
+	if (p->failed)
+		cv_txn_rollback(&txn);
+	else
+		commit(p, txn, true);
+	cv_mailbox_unref(&mailbox);
+}
+
 void program_take_boxes(struct program *p)
 {
 	for (size_t n = 0; n < NAMES; n++) {
@@ -595,7 +679,7 @@ bool program_step(struct program *p)
 {
 	p->failed = false;
 	p->err = (struct cv_err){ 0 };
-	switch (program_below(20)) {
+	switch (program_below(22)) {
 	case 0:
 	case 1:
 		step_create(p);
@@ -628,6 +712,10 @@ bool program_step(struct program *p)
 	case 13:
 	case 14:
 		return step_flags(p);
+	case 15:
+	case 16:
+		step_annotate(p);
+		return true;
 	default:
 		step_append(p);
 		return true;

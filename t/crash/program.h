@@ -13,6 +13,7 @@
 
 #define BOXES_MAX 8
 #define NAMES 6
+#define ENTRIES 3
 
 /* The names that mailboxes may have. */
 extern const char *const program_names[NAMES];
@@ -28,12 +29,14 @@ struct box {
 	bool there;
 	char name[64];
 	uint32_t uidvalidity;
+	uint32_t annotations[ENTRIES]; /* the number that the value holds; 0: not set */
 	CV_VEC(struct message) messages;
 };
 
 struct model {
 	struct box boxes[BOXES_MAX];
 	bool subscribed[NAMES];
+	uint32_t annotations[ENTRIES]; /* of the user */
 };
 
 /* What the model was after a step, as text. */

@@ -48,6 +48,18 @@ static void fit(char *octets, size_t len)
 	put(octets + CV_SNAPSHOT_HEAD - 4, cv_crc32c(0, octets, CV_SNAPSHOT_HEAD - 4), 4);
 }
 
+static void use_annotations(struct cv_str octets)
+{
+	uint64_t total = 0;
+	struct cv_annotations annotations = { .total = &total };
+	struct cv_reader reader = cv_reader_init(octets);
+
+	if (cv_annotations_take(&reader, &annotations))
+		fuzz_check(total <= octets.len && cv_reader_left(&reader) == 0);
+	cv_annotations_clear(&annotations);
+	fuzz_check(total == 0);
+}
+
 static void use(struct cv_snapshot *snapshot)
 {
 	struct cv_keywords keywords;
@@ -57,6 +69,8 @@ static void use(struct cv_snapshot *snapshot)
 	(void)cv_snapshot_all_ok(snapshot);
 	cv_snapshot_trust(snapshot);
 	cv_keywords_init(&keywords);
+	if (snapshot->head.annotations.ptr != NULL)
+		use_annotations(snapshot->head.annotations);
 	(void)cv_keywords_adopt(&keywords, &snapshot->head, &map);
 	cv_free(map);
 	columns = cv_columns_on(snapshot);

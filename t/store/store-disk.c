@@ -191,6 +191,17 @@ static void dump_message(struct cv_buf *out, struct cv_view *view, struct cv_mai
 	cv_buf_append_char(out, '\n');
 }
 
+static void dump_annotations(struct cv_buf *out, struct store *s, const struct cv_mailbox *mailbox)
+{
+	struct cv_annotation annotation;
+
+	for (size_t pos = 0; cv_annotation_next(s->user, mailbox, &pos, &annotation);) {
+		cv_buf_printf(out, "  %.*s ", CV_STR_ARG(annotation.name));
+		cv_buf_append_hex(out, annotation.value);
+		cv_buf_append_char(out, '\n');
+	}
+}
+
 static void dump_mailbox(struct cv_buf *out, struct store *s, struct cv_str name, unsigned opts)
 {
 	struct cv_mailbox_status status;
@@ -206,6 +217,7 @@ static void dump_mailbox(struct cv_buf *out, struct store *s, struct cv_str name
 	if ((opts & DUMP_NUMBERS) != 0)
 		cv_buf_printf(out, " uidnext %u recent %u modseq %llu", status.uidnext, status.recent, (unsigned long long)status.highest_modseq);
 	cv_buf_append_char(out, '\n');
+	dump_annotations(out, s, mailbox);
 	assert_int_equal(status.messages, cv_view_count(view));
 	for (uint32_t seq = 1; seq <= cv_view_count(view); seq++)
 		dump_message(out, view, mailbox, seq, opts);
@@ -220,6 +232,8 @@ const char *store_dump_all(struct store *s, unsigned opts)
 	const char *text;
 
 	cv_buf_init(&out, 1 << 28);
+	if ((opts & DUMP_NUMBERS) != 0)
+		dump_annotations(&out, s, NULL);
 	for (size_t pos = 0; cv_mailbox_next(s->user, &pos, &info);) {
 		cv_buf_printf(&out, "%.*s%s", CV_STR_ARG(info.name), info.subscribed ? " subscribed" : "");
 		if (info.exists)

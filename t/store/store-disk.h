@@ -37,7 +37,7 @@ enum dump_opts {
 	DUMP_OCTETS = 2,  /* every message is read */
 	DUMP_MODSEQS = 4, /* of each message */
 };
-/* Names, subscriptions, UIDVALIDITY, counts, and of each message UID, flags, keywords, dates, sizes, GUID. In the test's arena. */
+/* Names, subscriptions, UIDVALIDITY, counts, annotations (the user's with the numbers), and of each message UID, flags, keywords, dates, sizes, GUID. In the test's arena. */
 const char *store_dump_all(struct store *s, unsigned opts);
 /* Two dumps are equal; else the first line that differs is printed. */
 #define assert_same_dump(got, want) store_assert_same_dump((got), (want), __FILE__, __LINE__)

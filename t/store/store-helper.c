@@ -277,3 +277,14 @@ const char *store_sync(struct store *s, struct cv_view *view, bool expunges, uin
 	cv_buf_deinit(&out);
 	return text;
 }
+
+void store_annotate(struct store *s, const char *name, const char *entry, const char *value)
+{
+	struct cv_mailbox *mailbox = name != NULL ? store_get(s, name) : NULL;
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_err err = { 0 };
+
+	assert_ok(cv_txn_annotate(txn, mailbox, cv_str_c(entry), cv_str_c(value), &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_mailbox_unref(&mailbox);
+}

@@ -38,6 +38,8 @@ uint32_t store_save_keyword(struct store *s, const char *mailbox, const char *oc
 void store_flags(struct store *s, const char *mailbox, uint32_t first, uint32_t last, enum cv_flags_op op, uint16_t flags,
 	const char *keyword);
 void store_expunge(struct store *s, const char *mailbox, uint32_t first, uint32_t last);
+/* Set an annotation of a mailbox, or of the user when mailbox is NULL; value NULL: remove it. */
+void store_annotate(struct store *s, const char *mailbox, const char *name, const char *value);
 /* "1 S kw|3 -" : uid, flag letters (SAFDT for Seen Answered Flagged Deleted Draft), keywords of all messages; compared with want. */
 void store_expect(struct store *s, const char *mailbox, const char *want);
 /* The same as text in the test's arena. */

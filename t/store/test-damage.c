@@ -24,6 +24,16 @@ static void open_small(struct store *s)
 	store_set_sizes(s, SEGMENT, SNAPSHOT_MIN);
 }
 
+static void annotate(struct store *s, uint64_t *seed, const char *name)
+{
+	static const char *const entries[] = { "/private/comment", "/shared/Comment", "/private/a/b", "acl" };
+	char value[100];
+
+	(void)snprintf(value, sizeof(value), "value %u", next_random(seed, 1000000));
+	store_annotate(s, next_random(seed, 4) == 0 ? NULL : name, entries[next_random(seed, CV_COUNT_OF(entries))],
+		next_random(seed, 4) == 0 ? NULL : value);
+}
+
 static void changes(struct store *s, uint64_t *seed, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
@@ -33,7 +43,7 @@ static void changes(struct store *s, uint64_t *seed, unsigned count)
 		char mail[200];
 
 		cv_mailbox_unref(&mailbox);
-		switch (next_random(seed, 5)) {
+		switch (next_random(seed, 6)) {
 		case 0:
 		case 1:
 			(void)snprintf(mail, sizeof(mail), MAIL "%u\r\n", next_random(seed, 1000000));
@@ -41,6 +51,9 @@ static void changes(struct store *s, uint64_t *seed, unsigned count)
 			break;
 		case 2:
 			store_expunge(s, name, first, first);
+			break;
+		case 3:
+			annotate(s, seed, name);
 			break;
 		default:
 			store_flags(s, name, first, first + next_random(seed, 3), (enum cv_flags_op)next_random(seed, 3),

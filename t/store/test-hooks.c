@@ -54,14 +54,16 @@ static enum cv_hook_result on_save(void *ctx, struct cv_hook_message_save *args,
 
 static enum cv_hook_result on_commit(void *ctx, struct cv_hook_commit *args, struct cv_err *err)
 {
-	static const char *const kinds[] = { "", "SAVE", "COPY", "FLAGS", "EXPUNGE" };
+	static const char *const kinds[] = { "", "SAVE", "COPY", "FLAGS", "EXPUNGE", "ANNOTATE" };
 	struct cv_txn_op op;
 	size_t pos = 0, count = 0;
 	struct cv_txn_op expunges[10];
 
 	(void)ctx;
 	while (cv_txn_next(args->txn, &pos, &op)) {
-		cv_buf_printf(&seen.text, "%s %.*s", kinds[op.kind], CV_STR_ARG(cv_mailbox_name(op.mailbox)));
+		cv_buf_printf(&seen.text, "%s %.*s", kinds[op.kind], CV_STR_ARG(op.mailbox != NULL ? cv_mailbox_name(op.mailbox) : CV_STR("")));
+		if (op.kind == CV_TXN_ANNOTATE)
+			cv_buf_printf(&seen.text, " %.*s=%.*s", CV_STR_ARG(op.name), CV_STR_ARG(op.value));
 		if (op.uids != NULL) {
 			cv_buf_append_char(&seen.text, ' ');
 			cv_ranges_append(op.uids, &seen.text);

@@ -38,6 +38,16 @@ static void copy(struct store *s, const char *from, uint32_t uid, const char *to
 	cv_mailbox_unref(&target);
 }
 
+static void annotate(struct store *s, uint64_t *seed, const char *name)
+{
+	static const char *const entries[] = { "/private/comment", "/shared/Comment", "/private/a/b", "acl" };
+	char value[100];
+
+	(void)snprintf(value, sizeof(value), "value %u", next_random(seed, 1000000));
+	store_annotate(s, next_random(seed, 4) == 0 ? NULL : name, entries[next_random(seed, CV_COUNT_OF(entries))],
+		next_random(seed, 4) == 0 ? NULL : value);
+}
+
 static void one_change(struct store *s, uint64_t *seed)
 {
 	const char *name = boxes[next_random(seed, CV_COUNT_OF(boxes))], *other = boxes[next_random(seed, CV_COUNT_OF(boxes))];
@@ -46,7 +56,7 @@ static void one_change(struct store *s, uint64_t *seed)
 	struct cv_err err = { 0 };
 	char mail[200];
 
-	switch (next_random(seed, 8)) {
+	switch (next_random(seed, 9)) {
 	case 0:
 	case 1:
 	case 2:
@@ -61,6 +71,9 @@ static void one_change(struct store *s, uint64_t *seed)
 		break;
 	case 5:
 		assert_ok(cv_mailbox_subscribe(s->user, cv_str_c(other), next_random(seed, 2) == 0, &err));
+		break;
+	case 6:
+		annotate(s, seed, name);
 		break;
 	default:
 		store_flags(s, name, first, last, (enum cv_flags_op)next_random(seed, 3), (uint16_t)next_random(seed, 32), word);

@@ -163,6 +163,44 @@ CV_EXPORT bool cv_mailbox_keywords_full(const struct cv_mailbox *mailbox);
 /* EXTERNAL storage: look for what others changed. Cheap when nothing did. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_refresh(struct cv_mailbox *mailbox, struct cv_err *err);
 
+/* ---- Annotations ------------------------------------------------------------------------------------ */
+
+/* Named values of a mailbox, or of the user as a whole where mailbox is NULL (RFC 5464: server annotations). They follow the mailbox when it is renamed
+   and go with it when it is deleted. A name is printable ASCII in levels that '/' separates, without '*' and '%', and is matched without ASCII case; a
+   value is any octets. What clients see begins with "/private/" or "/shared/"; other names ("acl", "NAME-OF-PLUGIN/what") are a module's own:
+   no protocol shows or changes them, and clients' limits do not count for them. */
+#define CV_ANNOTATION_NAME_MAX 1024
+
+struct cv_annotation {
+	struct cv_str name, value;
+};
+/* All of them, by name without case, those below a name right behind it. False at the end; *pos starts at 0, or where cv_annotation_from says. Borrowed
+   until something is committed or the loop comes round. */
+CV_EXPORT bool cv_annotation_next(const struct cv_user *user, const struct cv_mailbox *mailbox, size_t *pos, struct cv_annotation *annotation_r);
+/* Position of the first that is not before name: the named one, or what is below it. */
+CV_EXPORT size_t cv_annotation_from(const struct cv_user *user, const struct cv_mailbox *mailbox, struct cv_str name);
+/* 1, or 0 when it is not set. */
+CV_EXPORT int cv_annotation_get(const struct cv_user *user, const struct cv_mailbox *mailbox, struct cv_str name,
+	struct cv_annotation *annotation_r);
+/* Do clients see it? */
+CV_EXPORT bool cv_annotation_is_public(struct cv_str name);
+/* Can there be such a name? INVALID with a public text when not. */
+CV_EXPORT CV_MUST_CHECK int cv_annotation_name_ok(struct cv_str name, struct cv_err *err);
+/* The most octets that a value may have (mail_max_metadata_value). */
+CV_EXPORT size_t cv_annotation_value_max(const struct cv_user *user);
+
+/* fn is called when a change has become durable, from within the flush: it must only take note. All is borrowed for the call. */
+struct cv_annotation_change {
+	struct cv_mailbox *mailbox; /* NULL: of the user */
+	struct cv_str name, value;  /* value absent: it was removed */
+	uint64_t txn;               /* cv_txn_id of who made it */
+};
+typedef void cv_annotation_fn(void *ctx, const struct cv_annotation_change *change);
+struct cv_annotation_watch;
+/* Watches must be gone before the user is closed. */
+CV_EXPORT struct cv_annotation_watch *cv_annotations_watch(struct cv_user *user, cv_annotation_fn *fn, void *ctx);
+CV_EXPORT void cv_annotations_unwatch(struct cv_annotation_watch **watch);
+
 /* ---- Views: a session's selected mailbox ------------------------------------------------------------- */
 
 enum cv_view_opts {
@@ -267,13 +305,14 @@ CV_EXPORT void cv_txn_rollback(struct cv_txn **txn);
 
 /* What a transaction is about to do with messages, for commit hooks: false at the end. *pos starts at 0. All is borrowed for the call of the hook. */
 struct cv_txn_op {
-	enum cv_txn_op_kind { CV_TXN_SAVE = 1, CV_TXN_COPY, CV_TXN_FLAGS, CV_TXN_EXPUNGE } kind;
-	struct cv_mailbox *mailbox;   /* where it happens; COPY: the target */
+	enum cv_txn_op_kind { CV_TXN_SAVE = 1, CV_TXN_COPY, CV_TXN_FLAGS, CV_TXN_EXPUNGE, CV_TXN_ANNOTATE } kind;
+	struct cv_mailbox *mailbox;   /* where it happens; COPY: the target; ANNOTATE: NULL when it is the user's */
 	struct cv_mailbox *from;      /* COPY: the source; else NULL */
 	bool move;                    /* COPY: the messages leave from */
 	const struct cv_ranges *uids; /* FLAGS, EXPUNGE: as asked for, some may be gone; COPY: in from; SAVE: NULL */
 	const struct cv_flags_change *change; /* FLAGS; else NULL */
 	struct cv_save *save;         /* SAVE; else NULL */
+	struct cv_str name, value;    /* ANNOTATE; value absent: it is removed */
 };
 CV_EXPORT bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r);
 /* A message of a mailbox by its UID, without a view: 1 with *row_r, 0 when it is not there. recent is not told. */
@@ -300,6 +339,13 @@ CV_EXPORT CV_MUST_CHECK int cv_txn_expunge(struct cv_txn *txn, struct cv_mailbox
    commit succeeds (COPYUID). Those that are gone fail the whole (EXPUNGED) for copy, are passed over for move. */
 CV_EXPORT CV_MUST_CHECK int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ranges *uids, struct cv_mailbox *to,
 	bool move, struct cv_ranges *old_uids_r, struct cv_ranges *new_uids_r, struct cv_err *err);
+
+/* Set an annotation of a mailbox, or of the user when it is NULL; value absent: remove it. INVALID: no such name can be. LIMIT here: the value is too
+   large; LIMIT of the commit: too many entries, or octets of all together. */
+CV_EXPORT CV_MUST_CHECK int cv_txn_annotate(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_str name, struct cv_str value,
+	struct cv_err *err);
+/* Special uses of a mailbox (enum cv_special_use), from then on instead of those that settings give it. */
+CV_EXPORT CV_MUST_CHECK int cv_txn_special_use(struct cv_txn *txn, struct cv_mailbox *mailbox, unsigned bits, struct cv_err *err);
 
 /* Saving a message. */
 struct cv_save_config {
@@ -374,7 +420,8 @@ struct cv_change {
 	} kind;
 	uint64_t modseq;
 	uint8_t mailbox_guid[16];
-	struct cv_str name, new_name; /* mailbox name; RENAME: both; SUBSCRIBE: new_name "1" or "0" */
+	struct cv_str name, new_name; /* mailbox name; RENAME: both; SUBSCRIBE: new_name "1" or "0"; ANNOTATE: name of the entry and value,
+	                                 absent: removed; mailbox_guid of zeros: of the user */
 	uint32_t uid;                 /* APPEND, FLAGS, EXPUNGE, COPY (new uid) */
 	uint16_t flags;               /* after the change */
 	uint64_t size;

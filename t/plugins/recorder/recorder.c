@@ -221,13 +221,13 @@ static enum cv_hook_result on_delivered(void *ctx, struct cv_hook_delivered *arg
 
 static enum cv_hook_result on_commit(void *ctx, struct cv_hook_commit *args, struct cv_err *err)
 {
-	static const char *const kinds[] = { "?", "save", "copy", "flags", "expunge" };
+	static const char *const kinds[] = { "?", "save", "copy", "flags", "expunge", "annotate" };
 	struct cv_txn_op op;
 	size_t pos = 0;
 
 	(void)ctx;
 	while (cv_txn_next(args->txn, &pos, &op)) {
-		cv_info(&log_ctx, "hook commit %s %.*s", kinds[op.kind], CV_STR_ARG(cv_mailbox_name(op.mailbox)));
+		cv_info(&log_ctx, "hook commit %s %.*s", kinds[op.kind], CV_STR_ARG(op.mailbox != NULL ? cv_mailbox_name(op.mailbox) : op.name));
 		for (size_t i = 0; op.kind == CV_TXN_FLAGS && i < op.change->keyword_count; i++) {
 			if (!cv_str_eq_c(op.change->keywords[i], "$Forbidden"))
 				continue;
