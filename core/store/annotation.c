@@ -291,13 +291,32 @@ int cv_annotations_check(struct cv_txn *txn, struct cv_err *err)
 	return check_sums(user, &before, &after, err);
 }
 
+static int may(unsigned rights, struct cv_err *err)
+{
+	const unsigned any = CV_RIGHT_READ | CV_RIGHT_SEEN | CV_RIGHT_WRITE | CV_RIGHT_INSERT | CV_RIGHT_POST;
+
+	return (rights & CV_RIGHT_LOOKUP) != 0 && (rights & any) != 0 ? 1 : cv_access_missing(rights, err);
+}
+
+int cv_annotations_may(struct cv_mailbox *mailbox, struct cv_err *err)
+{
+	unsigned rights;
+
+	if (mailbox->gone)
+		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+	return cv_mailbox_rights(mailbox->user, cv_mailbox_name(mailbox), &rights, err) < 0 ? -1 : may(rights, err);
+}
+
 int cv_txn_annotate(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_str name, struct cv_str value, struct cv_err *err)
 {
 	struct cv_entry entry = { .kind = CV_ENTRY_ANNOTATE };
 	struct cv_op *op;
+	unsigned rights;
 
 	if (mailbox != NULL && mailbox->gone)
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
+	if (mailbox != NULL && (cv_txn_rights(txn, mailbox, &rights, err) < 0 || may(rights, err) < 0))
+		return -1;
 	if (cv_annotation_name_ok(name, err) < 0)
 		return -1;
 	if (value.len > txn->user->set->mail_max_metadata_value)

@@ -446,6 +446,39 @@ static void flags_without_rights_stay_as_they_are(void **state)
 	end(&s);
 }
 
+/* RFC 5464 section 3.3: "the "l" right and any one of the "r", "s", "w", "i", or "p" rights". */
+static void annotations_need_rights_and_are_told(void **state)
+{
+	const unsigned any = CV_RIGHT_READ | CV_RIGHT_SEEN | CV_RIGHT_WRITE | CV_RIGHT_INSERT | CV_RIGHT_POST;
+	struct cv_mailbox *trash;
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+	struct store s;
+
+	begin(&s, state);
+	trash = store_get(&s, "Trash");
+	seen.taken = any & ~(unsigned)CV_RIGHT_POST;
+	assert_ok(cv_annotations_may(trash, &err));
+	seen.committed = true;
+	store_annotate(&s, "Trash", "/private/a", "x");
+	expect_seen("ANNOTATE Trash /private/a=x;5 /private/a 0 0>0;");
+	store_annotate(&s, NULL, "/private/a", NULL);
+	expect_seen("ANNOTATE  /private/a=;5 /private/a 0 0>0;");
+	seen.taken = any;
+	assert_int_equal(cv_annotations_may(trash, &err), -1);
+	assert_int_equal(err.code, CV_ERR_PERM);
+	seen.taken = CV_RIGHT_LOOKUP;
+	assert_int_equal(cv_annotations_may(trash, &err), -1);
+	assert_int_equal(err.code, CV_ERR_NOTFOUND);
+	txn = cv_txn_begin(s.user);
+	assert_int_equal(cv_txn_annotate(txn, trash, CV_STR("/private/a"), CV_STR("y"), &err), -1);
+	cv_txn_trust(txn);
+	assert_ok(cv_txn_annotate(txn, trash, CV_STR("/private/a"), CV_STR("y"), &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_mailbox_unref(&trash);
+	end(&s);
+}
+
 static void hooks_and_the_server_itself_need_no_rights(void **state)
 {
 	struct store s;
@@ -496,6 +529,7 @@ int main(void)
 		cv_test(committed_changes_are_told_one_by_one),
 		cv_test(delivery_can_be_discarded_and_refused),
 		cv_test(flags_without_rights_stay_as_they_are),
+		cv_test(annotations_need_rights_and_are_told),
 		cv_test(hooks_and_the_server_itself_need_no_rights),
 	};
 

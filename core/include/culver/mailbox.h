@@ -186,6 +186,9 @@ CV_EXPORT int cv_annotation_get(const struct cv_user *user, const struct cv_mail
 CV_EXPORT bool cv_annotation_is_public(struct cv_str name);
 /* Can there be such a name? INVALID with a public text when not. */
 CV_EXPORT CV_MUST_CHECK int cv_annotation_name_ok(struct cv_str name, struct cv_err *err);
+/* May who acts see and set the mailbox's annotations? It takes the right to look it up and one of r, s, w, i, p (RFC 5464 section 3.3): NOTFOUND or PERM
+   when not. */
+CV_EXPORT CV_MUST_CHECK int cv_annotations_may(struct cv_mailbox *mailbox, struct cv_err *err);
 /* The most octets that a value may have (mail_max_metadata_value). */
 CV_EXPORT size_t cv_annotation_value_max(const struct cv_user *user);
 
@@ -341,7 +344,7 @@ CV_EXPORT CV_MUST_CHECK int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *f
 	bool move, struct cv_ranges *old_uids_r, struct cv_ranges *new_uids_r, struct cv_err *err);
 
 /* Set an annotation of a mailbox, or of the user when it is NULL; value absent: remove it. INVALID: no such name can be. LIMIT here: the value is too
-   large; LIMIT of the commit: too many entries, or octets of all together. */
+   large; LIMIT of the commit: too many entries, or octets of all together. NOTFOUND, PERM: as cv_annotations_may, unless the transaction is trusted. */
 CV_EXPORT CV_MUST_CHECK int cv_txn_annotate(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_str name, struct cv_str value,
 	struct cv_err *err);
 /* Special uses of a mailbox (enum cv_special_use), from then on instead of those that settings give it. */
