@@ -68,11 +68,10 @@ for storage in culver.storages():
         messages = fetched(c, "(FLAGS BODY.PEEK[])")
         same(sorted(messages), [1, 3, 4], f"{storage}: UIDs that Dovecot gave")
         same(messages[4][1], crlf(mail("old4")), f"{storage}: octets")
-        if storage == "maildir":
-            same(int(c.response("UIDVALIDITY")[1][-1] or c.untagged_responses["UIDVALIDITY"][-1]), validity, "UIDVALIDITY")
-            for flag in (rb"\Flagged", b"$Label1"):
-                if flag not in messages[3][0]:
-                    fail(f"{flag} is missing: {messages[3][0]}")
+        same(int(c.response("UIDVALIDITY")[1][-1] or c.untagged_responses["UIDVALIDITY"][-1]), validity, f"{storage}: UIDVALIDITY")
+        for flag in (rb"\Flagged", b"$Label1"):
+            if flag not in messages[3][0]:
+                fail(f"{storage}: {flag} is missing: {messages[3][0]}")
         names = b"\n".join(x for x in c.lsub()[1] if x)
         if b"Work/2026" not in names:
             fail(f"{storage}: the subscription is missing: {names}")

@@ -324,6 +324,20 @@ static int walk_one(void *ctx, const char *entry, unsigned char type, struct cv_
 	return 1;
 }
 
+/* A folder that Dovecot made. */
+static int ask_dovecot(const struct sdbox *st, const char *path, struct cv_mailbox_ref *ref, struct cv_err *err)
+{
+	struct cv_dovecot_index *index;
+	int ret = sdbox_index_read(st, path, &index, err);
+
+	if (ret > 0) {
+		ref->uidvalidity = index->uidvalidity;
+		ref->uidnext = index->uidnext;
+	}
+	cv_dovecot_index_free(&index);
+	return ret;
+}
+
 static int tell_mailbox(struct walk *walk, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err)
 {
 	struct cv_mailbox_ref ref = { .uidvalidity = 0 };
@@ -333,6 +347,8 @@ static int tell_mailbox(struct walk *walk, int (*fn)(void *ctx, const struct cv_
 	if (sdbox_path(walk->st, cv_str_c(walk->current.name), &path, err) < 0)
 		return -1;
 	ret = sdbox_owner_read(walk->st, path, &ref, err);
+	if (ret == 0)
+		ret = ask_dovecot(walk->st, path, &ref, err);
 	cv_free(path);
 	ref.name = cv_str_c(walk->current.name);
 	return ret < 0 || fn(ctx, &ref) < 0 ? -1 : 1;

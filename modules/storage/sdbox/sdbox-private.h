@@ -11,6 +11,7 @@
 #ifndef CV_SDBOX_PRIVATE_H
 #define CV_SDBOX_PRIVATE_H
 
+#include "modules/lib/dovecot/index.h"
 #include <culver/file.h>
 #include <culver/map.h>
 #include <culver/storage.h>
@@ -66,6 +67,10 @@ CV_MUST_CHECK int sdbox_owner_write(const struct sdbox *st, int dir, const struc
 CV_MUST_CHECK int sdbox_owner_read(const struct sdbox *st, const char *path, struct cv_mailbox_ref *mailbox_r, struct cv_err *err);
 /* 1 when the folder is this mailbox's or anyone's; NOTFOUND when it is another's. */
 CV_MUST_CHECK int sdbox_owner_check(const struct sdbox *st, const char *path, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
+
+/* ---- Dovecot's index (sdbox-index.c) */
+/* Of the mailbox at path (as sdbox_path gives it). 1 with *index_r (cv_dovecot_index_free), 0 when there is none that can be used: the log says why not. */
+CV_MUST_CHECK int sdbox_index_read(const struct sdbox *st, const char *path, struct cv_dovecot_index **index_r, struct cv_err *err);
 
 /* ---- file format (sdbox-file.c) */
 struct sdbox_head {

@@ -110,6 +110,8 @@ struct scan {
 	int (*fn)(void *ctx, const struct cv_storage_found *found);
 	void *ctx;
 	struct cv_buf trailer;
+	struct cv_dovecot_index *index; /* NULL: there is none, or it is of another mailbox */
+	const char *keywords[CV_DOVECOT_KEYWORDS_MAX + 1];
 };
 
 static int read_trailer(struct scan *scan, int fd, struct cv_storage_found *found, struct cv_err *err)
@@ -131,6 +133,20 @@ static int read_trailer(struct scan *scan, int fd, struct cv_storage_found *foun
 		return -1;
 	cv_buf_commit(&scan->trailer, got);
 	return sdbox_parse_trailer(cv_buf_str(&scan->trailer), found, err);
+}
+
+/* False: Dovecot's users had this message expunged, only its file is still there. */
+static bool add_from_index(struct scan *scan, struct cv_storage_found *found)
+{
+	if (scan->index == NULL)
+		return true;
+	if (cv_ranges_has(&scan->index->expunged, found->meta.uid))
+		return false;
+	found->flags_known = true;
+	found->meta.flags = cv_dovecot_index_flags(scan->index, found->meta.uid);
+	cv_dovecot_index_keywords(scan->index, found->meta.uid, scan->keywords);
+	found->meta.keywords = scan->keywords;
+	return true;
 }
 
 static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
@@ -171,7 +187,22 @@ static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_e
 		cv_error(NULL, "message file %s is passed over: %s", cv_log_clean(text), file_err.text);
 		return 1;
 	}
-	return scan->fn(scan->ctx, &found) < 0 ? -1 : 1;
+	return add_from_index(scan, &found) && scan->fn(scan->ctx, &found) < 0 ? -1 : 1;
+}
+
+/* Of this mailbox: UIDs of one with another UIDVALIDITY mean other messages. */
+static int find_index(const struct sdbox *st, const struct cv_mailbox_ref *mailbox, struct scan *scan, struct cv_err *err)
+{
+	char *path;
+	int ret;
+
+	if (sdbox_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	ret = sdbox_index_read(st, path, &scan->index, err);
+	cv_free(path);
+	if (ret > 0 && scan->index->uidvalidity != mailbox->uidvalidity)
+		cv_dovecot_index_free(&scan->index);
+	return ret < 0 ? -1 : 0;
 }
 
 int sdbox_scan(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, const struct cv_storage_found *found), void *ctx,
@@ -180,10 +211,11 @@ int sdbox_scan(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *c
 	struct scan scan = { .fn = fn, .ctx = ctx };
 	int ret;
 
-	if (find_dir(st, mailbox, &scan.dir, err) < 0)
+	if (find_dir(st, mailbox, &scan.dir, err) < 0 || find_index(st, mailbox, &scan, err) < 0)
 		return -1;
 	cv_buf_init(&scan.trailer, SDBOX_TRAILER_MAX);
 	ret = cv_file_list(scan.dir, ".", scan_one, &scan, err);
 	cv_buf_deinit(&scan.trailer);
+	cv_dovecot_index_free(&scan.index);
 	return ret;
 }
