@@ -305,6 +305,18 @@ static bool parse_auth(struct cv_reader *r, struct cv_buf *field, struct cv_aren
 	return true;
 }
 
+/* What is no SASL mechanism but one protocol's own (CV_SASL_OWN): its message holds what that protocol's server vouches for. */
+static bool is_own(const struct auth *auth, struct cv_str name)
+{
+	const struct cv_sasl_mech *mech;
+
+	for (size_t pos = 0; auth_mech_next(auth, &pos, &mech);) {
+		if (cv_str_caseeq_c(name, mech->name))
+			return (mech->opts & CV_SASL_OWN) != 0;
+	}
+	return false;
+}
+
 static bool cmd_auth(struct auth_client *client, struct cv_reader *r, struct cv_buf *field)
 {
 	struct cv_arena *arena = cv_arena_new("auth-client", NULL, CV_ARENA_WIPE);
@@ -330,6 +342,8 @@ static bool cmd_auth(struct auth_client *client, struct cv_reader *r, struct cv_
 			send_fail(client, id, (struct cv_str){ 0 }, NULL, CV_STR("Invalid base64 data in initial response"));
 		else if (client->request_count >= REQUESTS_MAX)
 			send_fail(client, id, (struct cv_str){ 0 }, "temp_fail", CV_STR("Too many logins at a time"));
+		else if (is_own(client->listener->auth, spec.mech))
+			send_fail(client, id, (struct cv_str){ 0 }, NULL, CV_STR("Unsupported authentication mechanism"));
 		else
 			go = true;
 	}
@@ -477,6 +491,8 @@ static void greet(struct auth_client *client)
 	cv_buf_append_c(&out, "VERSION\t1\t2\n");
 	for (size_t i = 0; names[i] != NULL; i++) {
 		const struct cv_sasl_mech *mech = auth_mech_find(auth, names[i]);
+		if (mech->opts & CV_SASL_OWN)
+			continue;
 		cv_buf_printf(&out, "MECH\t%s", mech->name);
 		if (mech->opts & CV_SASL_PLAINTEXT)
 			cv_buf_append_c(&out, "\tplaintext");

@@ -165,14 +165,30 @@ const struct cv_sasl_mech *auth_mech_find(const struct auth *auth, const char *n
 	return mech_of(auth->registry, name);
 }
 
+/* A mechanism of which it is known that nobody could log in by it is not there. */
+static bool is_usable(const struct auth_gen *gen, const struct cv_sasl_mech *mech)
+{
+	if ((mech->opts & CV_SASL_STORED) == 0)
+		return true;
+	for (size_t i = 0; i < gen->dbs->passdb_count; i++) {
+		const struct auth_passdb *db = &gen->dbs->passdbs[i];
+
+		if (db->impl->lookup != NULL && !db->set->deny)
+			return true;
+	}
+	return false;
+}
+
 bool auth_mech_next(const struct auth *auth, size_t *pos, const struct cv_sasl_mech **mech_r)
 {
-	const char *name = auth->gen->mechs[*pos];
+	const char *name;
 
-	if (name == NULL)
-		return false;
-	(*pos)++;
-	*mech_r = mech_of(auth->registry, name);
-	cv_assert(*mech_r != NULL);
-	return true;
+	while ((name = auth->gen->mechs[*pos]) != NULL) {
+		(*pos)++;
+		*mech_r = mech_of(auth->registry, name);
+		cv_assert(*mech_r != NULL);
+		if (is_usable(auth->gen, *mech_r))
+			return true;
+	}
+	return false;
 }

@@ -14,7 +14,7 @@ static const char *const verbose_words[] = { "default", "yes", "no", NULL };
 /* ---- Top level ------------------------------------------------------------------------------------------- */
 
 static const struct cv_setting auth_rows[] = {
-	CV_SETTING_LIST(cv_auth_settings, auth_mechanisms, "plain", "SASL mechanisms that are offered, such as plain, login, scram-sha-256, external."),
+	CV_SETTING_LIST(cv_auth_settings, auth_mechanisms, "plain", "SASL mechanisms that are offered, such as plain, login, scram-sha-256, external; and apop for POP3 (needs passwords stored as {PLAIN})."),
 	CV_SETTING_VAR(cv_auth_settings, auth_username_format, "%Lu",
 		"What is made of the name a client gives before any database is asked; empty: nothing. %Ln drops the domain."),
 	CV_SETTING_STR(cv_auth_settings, auth_username_chars, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567890.-_@",

@@ -388,12 +388,14 @@ bool cv_login_plaintext_allowed(const struct cv_login *login)
 	return cv_login_is_secured(login) || (!login->ssl_required && !login->set->disable_plaintext_auth);
 }
 
-bool cv_login_mech_next(const struct cv_login *login, size_t *pos, const char **name_r)
+static bool mech_next(const struct cv_login *login, bool own, size_t *pos, const char **name_r)
 {
 	const struct cv_tls_info *tls = cv_stream_tls(login->stream);
 	unsigned opts;
 
 	while (login->host->mech_next(login, pos, name_r, &opts)) {
+		if (((opts & CV_SASL_OWN) != 0) != own)
+			continue;
 		if ((opts & CV_SASL_PLAINTEXT) && !cv_login_plaintext_allowed(login))
 			continue;
 		if ((opts & CV_SASL_CERT) && !(tls != NULL && tls->client_cert_valid))
@@ -403,6 +405,27 @@ bool cv_login_mech_next(const struct cv_login *login, size_t *pos, const char **
 		return true;
 	}
 	return false;
+}
+
+bool cv_login_mech_next(const struct cv_login *login, size_t *pos, const char **name_r)
+{
+	return mech_next(login, false, pos, name_r);
+}
+
+static bool mech_offered(const struct cv_login *login, bool own, struct cv_str mech)
+{
+	const char *name;
+
+	for (size_t pos = 0; mech_next(login, own, &pos, &name);) {
+		if (cv_str_caseeq_c(mech, name))
+			return true;
+	}
+	return false;
+}
+
+bool cv_login_own_allowed(const struct cv_login *login, const char *mech)
+{
+	return mech_offered(login, true, cv_str_c(mech));
 }
 
 void cv_login_start_tls(struct cv_login *login)
@@ -419,21 +442,10 @@ void cv_login_start_tls(struct cv_login *login)
 
 /* ---- Authentication -------------------------------------------------------------------------------------------------------------- */
 
-static bool mech_offered(struct cv_login *login, struct cv_str mech)
-{
-	const char *name;
-
-	for (size_t pos = 0; cv_login_mech_next(login, &pos, &name);) {
-		if (cv_str_caseeq_c(mech, name))
-			return true;
-	}
-	return false;
-}
-
-int cv_login_auth(struct cv_login *login, struct cv_str mech, struct cv_str initial, struct cv_err *err)
+static int auth_begin(struct cv_login *login, bool own, struct cv_str mech, struct cv_str initial, struct cv_err *err)
 {
 	cv_assert(login->auth_id == 0);
-	if (mech.len == 0 || mech.len >= sizeof(login->mech) || !mech_offered(login, mech)) {
+	if (mech.len == 0 || mech.len >= sizeof(login->mech) || !mech_offered(login, own, mech)) {
 		if (!cv_login_plaintext_allowed(login))
 			return cv_err_set_public(err, CV_ERR_PERM, "Plaintext authentication is not allowed without TLS");
 		return cv_err_set_public(err, CV_ERR_UNSUPPORTED, "Unsupported authentication mechanism");
@@ -447,6 +459,16 @@ int cv_login_auth(struct cv_login *login, struct cv_str mech, struct cv_str init
 		cv_timer_set(login->later, 0);
 	}
 	return 0;
+}
+
+int cv_login_auth(struct cv_login *login, struct cv_str mech, struct cv_str initial, struct cv_err *err)
+{
+	return auth_begin(login, false, mech, initial, err);
+}
+
+int cv_login_auth_own(struct cv_login *login, const char *mech, struct cv_str initial, struct cv_err *err)
+{
+	return auth_begin(login, true, cv_str_c(mech), initial, err);
 }
 
 void cv_login_auth_continue(struct cv_login *login, struct cv_str response)

@@ -9,7 +9,7 @@
 #include <culver/reader.h>
 
 /* Input: one octet that picks the mechanism, then messages ended by LF, each behind one more LF when it holds one. */
-static const struct cv_sasl_mech *const mechs[] = { &sasl_plain, &sasl_login, &sasl_external, &sasl_scram_sha1, &sasl_scram_sha256 };
+static const struct cv_sasl_mech *const mechs[] = { &sasl_plain, &sasl_login, &sasl_external, &sasl_scram_sha1, &sasl_scram_sha256, &sasl_apop };
 
 static struct cv_str next_message(struct cv_reader *r)
 {
@@ -65,6 +65,10 @@ static void check_messages(const struct cv_sasl_mech *mech, struct cv_str input)
 			bool sha1 = mech == &sasl_scram_sha1;
 
 			fuzz_check(request.user.len > 0 && !cv_str_has_nul(request.user));
+			if (mech == &sasl_apop) {
+				response = CV_STR("{PLAIN}a password that no digest is of");
+				continue;
+			}
 			cv_random(key, sizeof(key));
 			fuzz_check(scram_derive(sha1 ? SCRAM_SHA1 : SCRAM_SHA256, cv_str_mem(key, sizeof(key)), &keys, &err) == 0);
 			cv_buf_init_wipe(&stored, 4096);

@@ -317,6 +317,17 @@ int cv_login_auth(struct cv_login *login, struct cv_str mech, struct cv_str init
 	return 0;
 }
 
+bool cv_login_own_allowed(const struct cv_login *login, const char *mech)
+{
+	return login->own != NULL && strcmp(login->own, mech) == 0;
+}
+
+int cv_login_auth_own(struct cv_login *login, const char *mech, struct cv_str initial, struct cv_err *err)
+{
+	cv_assert(cv_login_own_allowed(login, mech));
+	return cv_login_auth(login, cv_str_c(mech), initial, err);
+}
+
 void cv_login_auth_continue(struct cv_login *login, struct cv_str response)
 {
 	cv_assert(login->auth_running);

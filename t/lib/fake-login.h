@@ -25,6 +25,7 @@ struct cv_login {
 	bool tls_active, tls_available, plaintext_allowed;
 	bool worker_hooks;      /* every hook has handlers in workers */
 	const char *mechs[8];   /* offered ones, ended by NULL */
+	const char *own;        /* a way to log in that is the protocol's own and allowed, or NULL */
 	struct cv_str session, remote;
 	size_t max_in, max_out; /* 0: the protocol's */
 

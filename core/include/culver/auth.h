@@ -90,7 +90,9 @@ struct cv_userdb {
 /* SASL. A mechanism is a state machine of client response -> challenge (RFC 4422). */
 enum cv_sasl_opts {
 	CV_SASL_PLAINTEXT = 1, /* sends the password: refused without TLS when disable_plaintext_auth */
-	CV_SASL_CERT = 2       /* needs a verified client certificate */
+	CV_SASL_CERT = 2,      /* needs a verified client certificate */
+	CV_SASL_OWN = 4,       /* one protocol's own way to log in (APOP), no SASL mechanism: never offered as one, begun by cv_login_auth_own only */
+	CV_SASL_STORED = 8     /* needs the stored credential: there only when a passdb can look one up */
 };
 enum cv_sasl_step {
 	CV_SASL_CONTINUE = 1, /* challenge_r is sent */

@@ -101,9 +101,13 @@ CV_EXPORT bool cv_login_plaintext_allowed(const struct cv_login *login);
 CV_EXPORT bool cv_login_mech_next(const struct cv_login *login, size_t *pos, const char **name_r);
 /* Begin TLS after what is in the output buffer ("OK begin"). */
 CV_EXPORT void cv_login_start_tls(struct cv_login *login);
+/* The protocol's own way to log in (CV_SASL_OWN) is among the mechanisms of the settings and may be used now. */
+CV_EXPORT bool cv_login_own_allowed(const struct cv_login *login, const char *mech);
 /* Start an exchange; the answer comes to auth_reply (never from inside this call). initial absent: none given. The client's octets are decoded already.
    Only one at a time. -1: mechanism unknown or not allowed now (err public). */
 CV_EXPORT CV_MUST_CHECK int cv_login_auth(struct cv_login *login, struct cv_str mech, struct cv_str initial, struct cv_err *err);
+/* The same for what cv_login_own_allowed allows. */
+CV_EXPORT CV_MUST_CHECK int cv_login_auth_own(struct cv_login *login, const char *mech, struct cv_str initial, struct cv_err *err);
 CV_EXPORT void cv_login_auth_continue(struct cv_login *login, struct cv_str response);
 CV_EXPORT void cv_login_auth_abort(struct cv_login *login);
 /* After CV_LOGIN_OK: hand the connection to the user's worker. resume is the session part's start (at most 4096 octets), unread input goes along. Then

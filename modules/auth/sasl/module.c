@@ -6,7 +6,8 @@
 
 static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 {
-	const struct cv_sasl_mech *mechs[] = { &sasl_plain, &sasl_login, &sasl_external, &sasl_scram_sha1, &sasl_scram_sha256 };
+	const struct cv_sasl_mech *mechs[] = { &sasl_plain, &sasl_login, &sasl_external, &sasl_apop, &sasl_scram_sha1,
+		&sasl_scram_sha256 };
 
 	(void)role;
 	for (size_t i = 0; i < CV_COUNT_OF(mechs); i++)

@@ -12,6 +12,7 @@
 extern const struct cv_sasl_mech sasl_plain;         /* RFC 4616 */
 extern const struct cv_sasl_mech sasl_login;         /* draft-murchison-sasl-login */
 extern const struct cv_sasl_mech sasl_external;      /* RFC 4422 appendix A */
+extern const struct cv_sasl_mech sasl_apop;          /* RFC 1939 section 7 */
 extern const struct cv_sasl_mech sasl_scram_sha1;    /* RFC 5802 */
 extern const struct cv_sasl_mech sasl_scram_sha256;  /* RFC 7677 */
 
