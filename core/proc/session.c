@@ -181,7 +181,11 @@ static void start(struct cv_session *session, struct cv_str resume)
 	session->hooked = true;
 	session->state = session->protocol->start(session, resume, &err);
 	if (session->state == NULL) {
-		cv_error(&session->log, "%s session could not start: %s", session->protocol->name, err.text);
+		/* Another session is there, or it comes too early: nobody has to do anything about it. */
+		if (err.code == CV_ERR_INUSE || err.code == CV_ERR_LIMIT)
+			cv_info(&session->log, "%s session was not started: %s", session->protocol->name, err.text);
+		else
+			cv_error(&session->log, "%s session could not start: %s", session->protocol->name, err.text);
 		cv_session_close(session, "could not start");
 		return;
 	}

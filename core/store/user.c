@@ -409,6 +409,11 @@ struct cv_loop *cv_user_loop(const struct cv_user *user)
 	return user->loop;
 }
 
+int cv_user_index_fd(const struct cv_user *user)
+{
+	return user->index_dir;
+}
+
 void **cv_user_data(struct cv_user *user, unsigned slot)
 {
 	cv_assert(slot < user->slot_count);

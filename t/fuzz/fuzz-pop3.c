@@ -12,7 +12,7 @@
 
 extern const struct cv_module pop3_login_LTX_cv_module;
 
-static const struct cv_pop3_login_settings settings = { .pop3_implementation = "fuzz" };
+static const struct cv_pop3_login_settings settings = { .pop3_implementation = "fuzz", .pop3_language = "de" };
 
 /* Challenge once for LOGIN, refuse or accept by the length of what came. */
 static void answer(struct cv_login *login)
@@ -64,8 +64,9 @@ static void check_replies(struct cv_str replies)
 		size_t end = cv_str_find_str(replies, CV_STR("\r\n"));
 
 		fuzz_check(end != SIZE_MAX && end <= 510);
+		fuzz_check(cv_str_is_utf8(cv_str_sub(replies, 0, end)));
 		for (size_t i = 0; i < end; i++)
-			fuzz_check(replies.ptr[i] >= ' ' && replies.ptr[i] <= '~');
+			fuzz_check((uint8_t)replies.ptr[i] >= ' ' && replies.ptr[i] != 0x7f);
 		replies = cv_str_sub(replies, end + 2, SIZE_MAX);
 	}
 }
@@ -84,6 +85,39 @@ static uint64_t unstuffed_size(struct cv_str sent)
 		sent = cv_str_sub(sent, end + 2, SIZE_MAX);
 	}
 	return size;
+}
+
+/* For clients without UTF8: nothing outside ASCII, whole lines, and the size that is promised. */
+static void check_surrogate(struct cv_str stored, const struct cv_message *message, size_t slice)
+{
+	struct cv_pop3_surrogate surrogate = { .arena = cv_arena_new("fuzz", NULL, 0) };
+	struct cv_pop3_wire wire;
+	struct cv_buf sent;
+	uint64_t size;
+
+	for (const struct cv_mime_part *part = message->root; part != NULL; part = cv_mime_part_next(part))
+		fuzz_check(cv_pop3_surrogate_header(&surrogate, stored, part, NULL) >= 0);
+	for (size_t i = 0; i < surrogate.pieces.count; i++) {
+		struct cv_str rest = surrogate.pieces.data[i].text, line;
+
+		fuzz_check(cv_str_is_ascii(rest) && (rest.len == 0 || cv_str_ends(rest, CV_STR("\r\n"))));
+		while (rest.len > 0) {
+			size_t end = cv_str_find_str(rest, CV_STR("\r\n"));
+
+			line = cv_str_sub(rest, 0, end);
+			fuzz_check(line.len > 0 && cv_str_find(line, '\n') == SIZE_MAX && cv_str_find(line, '\r') == SIZE_MAX);
+			rest = cv_str_sub(rest, end + 2, SIZE_MAX);
+		}
+	}
+	cv_buf_init(&sent, SIZE_MAX);
+	cv_pop3_wire_init(&wire, stored, 0);
+	cv_pop3_wire_replace(&wire, surrogate.pieces.data, surrogate.pieces.count);
+	while (!cv_pop3_wire_append(&wire, &sent, slice))
+		;
+	size = message->wire_size - surrogate.replaced + surrogate.text_size;
+	fuzz_check(unstuffed_size(cv_buf_str(&sent)) - size <= 2);
+	cv_buf_deinit(&sent);
+	cv_pop3_surrogate_free(&surrogate);
 }
 
 static void check_message(struct cv_str stored, size_t slice)
@@ -107,6 +141,7 @@ static void check_message(struct cv_str stored, size_t slice)
 	size = unstuffed_size(cv_buf_str(&whole));
 	/* The CRLF that ends an unended last line is not the message's. */
 	fuzz_check(size == message->wire_size || (size == message->wire_size + 2 && !cv_str_ends(stored, CV_STR("\n"))));
+	check_surrogate(stored, message, slice);
 	cv_buf_deinit(&whole);
 	cv_buf_deinit(&sliced);
 	cv_message_reader_free(&reader);

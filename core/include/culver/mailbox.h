@@ -76,6 +76,8 @@ CV_EXPORT const struct cv_conf *cv_user_conf(const struct cv_user *user);
 CV_EXPORT const struct cv_registry *cv_user_registry(const struct cv_user *user);
 CV_EXPORT struct cv_loop *cv_user_loop(const struct cv_user *user);
 CV_EXPORT void **cv_user_data(struct cv_user *user, unsigned slot);
+/* The directory of the journal and what is derived from it: for a module's own small files, named after the module, which may be lost at any time. Borrowed. */
+CV_EXPORT int cv_user_index_fd(const struct cv_user *user);
 /* Directories and files this user's worker needs, for the sandbox; known before cv_user_open. Paths in arena, NULL-terminated. */
 CV_EXPORT CV_MUST_CHECK int cv_user_paths(const struct cv_user_config *config, struct cv_arena *arena, const char *const **paths_r,
 	struct cv_err *err);

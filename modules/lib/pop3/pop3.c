@@ -4,6 +4,8 @@
 
 #include "modules/lib/pop3/pop3.h"
 
+#include "modules/lib/pop3/pop3-text.h"
+
 #include <culver/reader.h>
 
 void cv_pop3_input_init(struct cv_pop3_input *input)
@@ -54,15 +56,23 @@ int cv_pop3_input_line(struct cv_pop3_input *input, struct cv_stream *stream, si
 	return 1;
 }
 
-void cv_pop3_append_line(struct cv_buf *out, const char *fmt, va_list ap)
+void cv_pop3_append_line(struct cv_buf *out, unsigned language, const char *fmt, va_list ap)
 {
-	size_t start = out->len;
+	size_t start = out->len, end;
+	bool utf8;
 
-	cv_buf_vprintf(out, fmt, ap);
-	if (out->len - start > 510)
-		cv_buf_truncate(out, start + 510);
+	cv_buf_vprintf(out, cv_pop3_text(language, fmt), ap);
+	if (out->len - start > 510) {
+		/* No character is cut. */
+		for (end = start + 510; end > start && ((uint8_t)out->data[end] & 0xc0u) == 0x80u;)
+			end--;
+		cv_buf_truncate(out, end);
+	}
+	utf8 = language != CV_POP3_ENGLISH && cv_str_is_utf8(cv_str_sub(cv_buf_str(out), start, SIZE_MAX));
 	for (size_t i = start; i < out->len; i++) {
-		if (out->data[i] < ' ' || out->data[i] > '~')
+		uint8_t c = (uint8_t)out->data[i];
+
+		if (c < ' ' || c == 0x7f || (c > 0x7f && !utf8))
 			out->data[i] = '?';
 	}
 	cv_buf_append_c(out, "\r\n");
@@ -100,7 +110,7 @@ const char *cv_pop3_response_code(enum cv_err_code code, bool login)
 
 void cv_pop3_append_capabilities(struct cv_buf *out)
 {
-	cv_buf_append_c(out, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n");
+	cv_buf_append_c(out, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8\r\nLANG\r\n");
 }
 
 void cv_pop3_resume_put(const struct cv_pop3_resume *resume, struct cv_buf *out)
@@ -108,6 +118,10 @@ void cv_pop3_resume_put(const struct cv_pop3_resume *resume, struct cv_buf *out)
 	cv_put_u8(out, (uint8_t)resume->count);
 	for (size_t i = 0; i < resume->count; i++)
 		cv_put_str(out, resume->lines[i]);
+	cv_put_u8(out, resume->utf8 ? 1 : 0);
+	cv_put_u8(out, (uint8_t)resume->language);
+	cv_put_u8(out, (uint8_t)resume->star);
+	cv_put_u32(out, resume->login_delay);
 }
 
 static bool is_printable(struct cv_str s)
@@ -126,7 +140,7 @@ bool cv_pop3_resume_take(struct cv_str data, struct cv_pop3_resume *resume_r)
 {
 	struct cv_reader r = cv_reader_init(data);
 	struct cv_pop3_resume resume = { 0 };
-	uint8_t count;
+	uint8_t count, utf8, language, star;
 
 	if (!cv_take_u8(&r, &count) || count > CV_POP3_RESUME_LINES)
 		return false;
@@ -135,8 +149,12 @@ bool cv_pop3_resume_take(struct cv_str data, struct cv_pop3_resume *resume_r)
 			!is_printable(resume.lines[resume.count]))
 			return false;
 	}
-	if (!cv_reader_end(&r))
+	if (!cv_take_u8(&r, &utf8) || utf8 > 1 || !cv_take_u8(&r, &language) || language >= CV_POP3_LANGUAGES || !cv_take_u8(&r, &star) ||
+		star >= CV_POP3_LANGUAGES || !cv_take_u32(&r, &resume.login_delay) || !cv_reader_end(&r))
 		return false;
+	resume.utf8 = utf8 == 1;
+	resume.language = language;
+	resume.star = star;
 	*resume_r = resume;
 	return true;
 }

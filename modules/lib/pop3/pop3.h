@@ -27,9 +27,9 @@ void cv_pop3_input_deinit(struct cv_pop3_input *input);
    are thrown away up to its line end. */
 CV_MUST_CHECK int cv_pop3_input_line(struct cv_pop3_input *input, struct cv_stream *stream, size_t max);
 
-/* Append a reply line and its CRLF: at most 512 octets (RFC 1939 section 3), what is not printable ASCII becomes "?", so that a text from elsewhere cannot
-   end the line. */
-void cv_pop3_append_line(struct cv_buf *out, const char *fmt, va_list ap) CV_PRINTF(2, 0);
+/* Append a reply line in the language (pop3-text.h) and its CRLF: at most 512 octets (RFC 1939 section 3). Control characters become "?", so that a text
+   from elsewhere cannot end the line; so do octets outside ASCII, unless a language was chosen, whose texts are UTF-8 (RFC 6856 section 3.2). */
+void cv_pop3_append_line(struct cv_buf *out, unsigned language, const char *fmt, va_list ap) CV_PRINTF(3, 0);
 
 /* "[SYS/TEMP] " and the like (RFC 2449 section 8, RFC 3206 section 4) for a failure, with its space; "" when no code fits. login: it is about
    credentials and policy at login, where CV_ERR_PERM is [AUTH]. */
@@ -38,12 +38,16 @@ const char *cv_pop3_response_code(enum cv_err_code code, bool login);
 /* The capabilities that are the same before and after login (RFC 2449 section 6), each with its CRLF. */
 void cv_pop3_append_capabilities(struct cv_buf *out);
 
-/* The start of a session as the part before login gives it: capability lines that depend on what front knows (USER, SASL, IMPLEMENTATION),
-   since those announced must be the same in both states. */
+/* The start of a session as the part before login gives it: capability lines that depend on what front knows (USER, SASL, IMPLEMENTATION …),
+   since those announced must be the same in both states; and what was agreed upon before login. */
 #define CV_POP3_RESUME_LINES 8
 struct cv_pop3_resume {
 	struct cv_str lines[CV_POP3_RESUME_LINES];
 	size_t count;
+	bool utf8;            /* the client gave UTF8 */
+	unsigned language;    /* chosen by LANG; 0: none */
+	unsigned star;        /* the language that "LANG *" chooses */
+	uint32_t login_delay; /* seconds between logins; 0: none */
 };
 void cv_pop3_resume_put(const struct cv_pop3_resume *resume, struct cv_buf *out);
 /* Views point into data. False when data does not check: lines must be printable ASCII. */

@@ -15,10 +15,33 @@ static void begin(struct cv_pop3_login *client, struct cv_str mech, struct cv_st
 	struct cv_err err = { 0 };
 
 	if (cv_login_auth(client->login, mech, initial, &err) < 0) {
-		cv_pop3_login_reply(client, "-ERR %s%s", cv_pop3_response_code(err.code, true), cv_err_public(&err));
+		cv_pop3_login_reply(client, "-ERR %s%s", cv_pop3_response_code(err.code, true),
+			cv_pop3_text(client->language, cv_err_public(&err)));
 		return;
 	}
 	cv_pop3_login_set_state(client, CV_POP3_LOGIN_VERIFY);
+}
+
+/* digest = 32 hexadecimal digits (RFC 1939 section 7) */
+void cv_pop3_login_apop(struct cv_pop3_login *client, struct cv_str name, struct cv_str digest)
+{
+	struct cv_buf message;
+	struct cv_err err = { 0 };
+
+	/* What mechanism APOP of auth takes: timestamp, NUL, name, NUL, the digest's octets. */
+	cv_buf_init_wipe(&message, 2048);
+	cv_buf_append_c(&message, client->timestamp);
+	cv_buf_append_char(&message, '\0');
+	cv_buf_append(&message, name);
+	cv_buf_append_char(&message, '\0');
+	if (digest.len != 32 || !cv_hex_decode(&message, digest))
+		cv_pop3_login_bad(client, "Syntax: APOP name digest");
+	else if (cv_login_auth_own(client->login, "APOP", cv_buf_str(&message), &err) < 0)
+		cv_pop3_login_reply(client, "-ERR %s%s", cv_pop3_response_code(err.code, true),
+			cv_pop3_text(client->language, cv_err_public(&err)));
+	else
+		cv_pop3_login_set_state(client, CV_POP3_LOGIN_VERIFY);
+	cv_buf_deinit(&message);
 }
 
 void cv_pop3_login_auth(struct cv_pop3_login *client, struct cv_str mech, struct cv_str initial)
@@ -104,12 +127,14 @@ static const char *fail_text(enum cv_err_code code)
 
 static void failed(struct cv_pop3_login *client, enum cv_err_code code, struct cv_str text)
 {
+	const char *words;
+
 	if (code == CV_ERR_NONE)
 		code = CV_ERR_AUTH;
-	if (text.len > 0)
-		cv_pop3_login_reply(client, "-ERR %s%.*s", cv_pop3_response_code(code, true), CV_STR_ARG(text));
-	else
-		cv_pop3_login_reply(client, "-ERR %s%s", cv_pop3_response_code(code, true), fail_text(code));
+	words = text.len > 0 ? cv_arena_cstr(cv_login_arena(client->login), text) : NULL;
+	if (words == NULL)
+		words = fail_text(code);
+	cv_pop3_login_reply(client, "-ERR %s%s", cv_pop3_response_code(code, true), cv_pop3_text(client->language, words));
 	cv_pop3_login_set_state(client, CV_POP3_LOGIN_COMMAND);
 	cv_stream_want_input(client->stream);
 }
@@ -156,7 +181,7 @@ void cv_pop3_login_finish_failed(void *state, const struct cv_err *err)
 {
 	struct cv_pop3_login *client = state;
 
-	cv_pop3_login_reply(client, "-ERR %s%s", cv_pop3_response_code(err->code, false), cv_err_public(err));
+	cv_pop3_login_reply(client, "-ERR %s%s", cv_pop3_response_code(err->code, false), cv_pop3_text(client->language, cv_err_public(err)));
 	cv_pop3_login_set_state(client, CV_POP3_LOGIN_COMMAND);
 	cv_stream_want_input(client->stream);
 }

@@ -4,6 +4,8 @@
 
 #include "modules/protocol/pop3-login/pop3-login.h"
 
+#include <strings.h>
+
 enum command_opts {
 	NO_ARGS = 1,  /* an argument is a syntax error */
 	PASSWORD = 2, /* allowed only where a password may be sent */
@@ -61,7 +63,21 @@ void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_pop3_resume *r
 		cv_buf_printf(&line, "IMPLEMENTATION %s", client->set->pop3_implementation);
 		add_line(client, resume_r, &line);
 	}
+	if (client->set->pop3_expire != NULL && client->set->pop3_expire[0] != '\0') {
+		cv_buf_clear(&line);
+		cv_buf_printf(&line, "EXPIRE %s", strcasecmp(client->set->pop3_expire, "never") == 0 ? "NEVER" : client->set->pop3_expire);
+		add_line(client, resume_r, &line);
+	}
+	resume_r->login_delay = (uint32_t)(client->set->pop3_login_delay / 1000);
+	if (resume_r->login_delay > 0) {
+		cv_buf_clear(&line);
+		cv_buf_printf(&line, "LOGIN-DELAY %u", resume_r->login_delay);
+		add_line(client, resume_r, &line);
+	}
 	cv_buf_deinit(&line);
+	resume_r->utf8 = client->utf8;
+	resume_r->language = client->language;
+	resume_r->star = cv_pop3_login_star(client);
 }
 
 static void cmd_capa(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)
@@ -70,7 +86,7 @@ static void cmd_capa(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)
 	struct cv_pop3_resume resume;
 
 	cv_pop3_login_resume(client, &resume);
-	cv_buf_append_c(out, "+OK Capability list follows.\r\n");
+	cv_pop3_login_reply(client, "+OK Capability list follows.");
 	cv_pop3_append_capabilities(out);
 	if (cv_login_tls_available(client->login))
 		cv_buf_append_c(out, "STLS\r\n");
@@ -145,6 +161,49 @@ static void cmd_auth(struct cv_pop3_login *client, struct cv_str args)
 	cv_pop3_login_auth(client, mech, initial);
 }
 
+/* RFC 1939 section 7: after the greeting, or after USER or PASS was refused; that USER was accepted is forgotten. */
+static void cmd_apop(struct cv_pop3_login *client, struct cv_str args)
+{
+	size_t space = cv_str_rfind(args, ' ');
+
+	if (client->timestamp == NULL || !cv_login_own_allowed(client->login, "APOP")) {
+		cv_pop3_login_reply(client, "-ERR [AUTH] APOP is not available here.");
+		return;
+	}
+	if (space == SIZE_MAX || space == 0) {
+		cv_pop3_login_bad(client, "Syntax: APOP name digest");
+		return;
+	}
+	cv_buf_clear(&client->user);
+	cv_pop3_login_apop(client, cv_str_sub(args, 0, space), cv_str_sub(args, space + 1, SIZE_MAX));
+}
+
+/* RFC 6856 section 2.1 */
+static void cmd_utf8(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)
+{
+	client->utf8 = true;
+	cv_pop3_login_reply(client, "+OK UTF-8 mode is on.");
+}
+
+/* RFC 6856 section 3.2 */
+static void cmd_lang(struct cv_pop3_login *client, struct cv_str args)
+{
+	unsigned language = cv_pop3_login_star(client);
+
+	args = cv_str_trim(args);
+	if (args.len == 0) {
+		cv_pop3_login_reply(client, "+OK Language listing follows.");
+		cv_pop3_language_list(cv_stream_out(client->stream));
+		return;
+	}
+	if (!cv_str_eq(args, CV_STR("*")) && !cv_pop3_language_match(args, &language)) {
+		cv_pop3_login_reply(client, "-ERR There is no language for %.*s.", CV_STR_ARG(args));
+		return;
+	}
+	client->language = language;
+	cv_pop3_login_reply(client, "+OK %s The language was changed.", cv_pop3_language_tag(language));
+}
+
 static void cmd_quit(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)
 {
 	cv_pop3_login_reply(client, "+OK Bye.");
@@ -152,12 +211,15 @@ static void cmd_quit(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)
 }
 
 static const struct command commands[] = {
+	{ "APOP", cmd_apop, 0 },
 	{ "AUTH", cmd_auth, 0 },
 	{ "CAPA", cmd_capa, NO_ARGS },
+	{ "LANG", cmd_lang, 0 },
 	{ "PASS", cmd_pass, PASSWORD },
 	{ "QUIT", cmd_quit, NO_ARGS },
 	{ "STLS", cmd_stls, NO_ARGS },
 	{ "USER", cmd_user, PASSWORD },
+	{ "UTF8", cmd_utf8, NO_ARGS },
 };
 
 static const struct command *find_command(struct cv_str verb)
@@ -176,6 +238,9 @@ void cv_pop3_login_command(struct cv_pop3_login *client)
 
 	(void)cv_str_split(cv_buf_str(&client->input.line), ' ', &verb, &args);
 	command = find_command(verb);
+	/* RFC 1939 section 7: PASS is for the command that follows USER. */
+	if (command == NULL || command->handler != cmd_pass)
+		cv_buf_clear(&client->user);
 	if (command == NULL) {
 		cv_pop3_login_bad(client, "Unknown command.");
 		return;

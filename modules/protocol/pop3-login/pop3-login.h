@@ -4,6 +4,7 @@
 #define CV_POP3_LOGIN_H
 
 #include "modules/lib/pop3/pop3.h"
+#include "modules/lib/pop3/pop3-text.h"
 
 #include <culver/protocol.h>
 
@@ -12,6 +13,9 @@
 
 struct cv_pop3_login_settings {
 	const char *pop3_implementation;
+	const char *pop3_expire;
+	uint64_t pop3_login_delay; /* ms */
+	const char *pop3_language;
 };
 extern const struct cv_settings_table cv_pop3_login_settings;
 
@@ -32,10 +36,13 @@ struct cv_pop3_login {
 	struct cv_pop3_input input;
 	struct cv_buf user;      /* of USER, until PASS; empty: none */
 	unsigned bad_commands;   /* since the last valid one */
+	const char *timestamp;   /* of the greeting, for APOP; NULL: none */
+	bool utf8;               /* UTF8 was given */
+	unsigned language;
 };
 
 void cv_pop3_login_set_state(struct cv_pop3_login *client, enum cv_pop3_login_state state);
-/* One line of reply; its CRLF is added. */
+/* One line of reply, in the client's language; its CRLF is added. */
 void cv_pop3_login_reply(struct cv_pop3_login *client, const char *fmt, ...) CV_PRINTF(2, 3);
 /* Reply to what is no valid command now; closes the connection when there were too many. */
 void cv_pop3_login_bad(struct cv_pop3_login *client, const char *text);
@@ -51,6 +58,9 @@ void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_pop3_resume *r
 /* AUTH and PASS (auth.c). initial: base64 as given, absent when there is none. */
 void cv_pop3_login_auth(struct cv_pop3_login *client, struct cv_str mech, struct cv_str initial);
 void cv_pop3_login_pass(struct cv_pop3_login *client, struct cv_str password);
+void cv_pop3_login_apop(struct cv_pop3_login *client, struct cv_str name, struct cv_str digest);
+/* The language that "LANG *" chooses: pop3_language. */
+unsigned cv_pop3_login_star(const struct cv_pop3_login *client);
 /* The line in client->input.line answers a challenge. */
 void cv_pop3_login_response(struct cv_pop3_login *client);
 void cv_pop3_login_auth_reply(void *state, const struct cv_login_auth_reply *reply);

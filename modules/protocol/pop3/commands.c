@@ -40,7 +40,7 @@ static void cmd_capa(struct cv_pop3_session *client, CV_UNUSED struct cv_str arg
 {
 	struct cv_buf *out = cv_stream_out(client->stream);
 
-	cv_buf_append_c(out, "+OK Capability list follows.\r\n");
+	cv_pop3_reply(client, "+OK Capability list follows.");
 	cv_pop3_append_capabilities(out);
 	for (size_t i = 0; i < client->resume.count; i++) {
 		cv_buf_append(out, client->resume.lines[i]);
@@ -122,9 +122,28 @@ static void cmd_quit(struct cv_pop3_session *client, CV_UNUSED struct cv_str arg
 	}
 }
 
+/* RFC 6856 section 3.2 */
+void cv_pop3_cmd_lang(struct cv_pop3_session *client, struct cv_str args)
+{
+	unsigned language = client->resume.star;
+
+	if (args.len == 0) {
+		cv_pop3_reply(client, "+OK Language listing follows.");
+		cv_pop3_language_list(cv_stream_out(client->stream));
+		return;
+	}
+	if (!cv_str_eq(args, CV_STR("*")) && !cv_pop3_language_match(args, &language)) {
+		cv_pop3_reply(client, "-ERR There is no language for %.*s.", CV_STR_ARG(args));
+		return;
+	}
+	client->language = language;
+	cv_pop3_reply(client, "+OK %s The language was changed.", cv_pop3_language_tag(language));
+}
+
 static const struct command commands[] = {
 	{ "CAPA", cmd_capa, NO_ARGS },
 	{ "DELE", cmd_dele, NEEDS_ARGS },
+	{ "LANG", cv_pop3_cmd_lang, 0 },
 	{ "LAST", cmd_last, NO_ARGS | LAST_ONLY },
 	{ "LIST", cv_pop3_cmd_list, 0 },
 	{ "NOOP", cmd_noop, 0 },

@@ -5,7 +5,7 @@
 #include "modules/protocol/pop3/pop3-session.h"
 
 /* Lines of one slice. */
-#define SLICE 1000
+#define SLICE 200
 
 static bool is_deleted(const struct cv_pop3_session *client, uint32_t number)
 {
@@ -14,10 +14,7 @@ static bool is_deleted(const struct cv_pop3_session *client, uint32_t number)
 
 static void append_size(struct cv_pop3_session *client, uint32_t number, struct cv_buf *out)
 {
-	struct cv_row row;
-
-	cv_pop3_maildrop_row(client, number, &row);
-	cv_buf_append_u64(out, row.virtual_size);
+	cv_buf_append_u64(out, cv_pop3_maildrop_size(client, number));
 }
 
 /* The lines of both commands: number and what append gives, for all that are not deleted. */
@@ -50,9 +47,18 @@ static bool more_list(struct cv_pop3_session *client)
 	return more_lines(client, append_size);
 }
 
+static void append_uidl(struct cv_pop3_session *client, uint32_t number, struct cv_buf *out)
+{
+	size_t start = out->len;
+
+	cv_pop3_maildrop_uidl(client, number, out);
+	if (client->wants_uidl_change)
+		client->drop.uidl_hashes.data[number - 1] = cv_crc32c(0, out->data + start, out->len - start);
+}
+
 static bool more_uidl(struct cv_pop3_session *client)
 {
-	return cv_pop3_maildrop_uidl_ready(client, client->until) && more_lines(client, cv_pop3_maildrop_uidl);
+	return cv_pop3_maildrop_uidl_ready(client, client->until) && more_lines(client, append_uidl);
 }
 
 static bool more_one_uidl(struct cv_pop3_session *client)
@@ -77,13 +83,11 @@ static void begin(struct cv_pop3_session *client, bool (*more)(struct cv_pop3_se
 void cv_pop3_cmd_list(struct cv_pop3_session *client, struct cv_str args)
 {
 	uint32_t number;
-	struct cv_row row;
 
 	if (args.len > 0) {
 		if (!cv_pop3_parse_number(client, args, &number))
 			return;
-		cv_pop3_maildrop_row(client, number, &row);
-		cv_pop3_reply(client, "+OK %u %llu", number, (unsigned long long)row.virtual_size);
+		cv_pop3_reply(client, "+OK %u %llu", number, (unsigned long long)cv_pop3_maildrop_size(client, number));
 		return;
 	}
 	cv_pop3_reply(client, "+OK %u messages (%llu octets)",
@@ -99,6 +103,8 @@ void cv_pop3_cmd_uidl(struct cv_pop3_session *client, struct cv_str args)
 			cv_pop3_begin_output(client, more_one_uidl);
 		return;
 	}
+	while (client->wants_uidl_change && client->drop.uidl_hashes.count < client->drop.msgs.count)
+		*(uint32_t *)cv_vec_push(&client->drop.uidl_hashes) = 0;
 	cv_pop3_reply(client, "+OK Unique-ids follow.");
 	begin(client, more_uidl);
 }

@@ -70,6 +70,7 @@ void cv_pop3_maildrop_close(struct cv_pop3_session *client)
 
 	cv_vec_free(&drop->msgs);
 	cv_vec_free(&drop->uidls);
+	cv_vec_free(&drop->uidl_hashes);
 	cv_map_free(&drop->uidl_seen);
 	cv_view_close(&drop->view);
 	cv_mailbox_unref(&drop->mailbox);
@@ -79,6 +80,69 @@ void cv_pop3_maildrop_row(const struct cv_pop3_session *client, uint32_t number,
 {
 	/* False when it is gone meanwhile: the row is as it was then, and sizes must not change during a session. */
 	(void)cv_view_row(client->drop.view, client->drop.msgs.data[number - 1].seq, row_r);
+}
+
+/* What is sent in place of some header fields changes the size. */
+static int surrogate_size(struct cv_pop3_session *client, struct cv_pop3_msg *msg, uint64_t *size, struct cv_err *err)
+{
+	struct cv_pop3_surrogate surrogate;
+	struct cv_mail *mail;
+	int ret;
+
+	if (cv_mail_open(client->drop.view, msg->seq, &mail, err) < 0)
+		return -1;
+	ret = cv_pop3_surrogate_needed(mail, err);
+	if (ret == 0)
+		msg->marks |= CV_POP3_MARK_PLAIN;
+	if (ret > 0) {
+		msg->marks |= CV_POP3_MARK_SURROGATE;
+		ret = cv_pop3_surrogate_make(mail, &surrogate, err);
+		if (ret > 0) {
+			*size = *size - surrogate.replaced + surrogate.text_size;
+			cv_pop3_surrogate_free(&surrogate);
+		}
+	}
+	cv_mail_close(&mail);
+	return ret;
+}
+
+uint64_t cv_pop3_maildrop_size(struct cv_pop3_session *client, uint32_t number)
+{
+	struct cv_pop3_msg *msg = &client->drop.msgs.data[number - 1];
+	struct cv_err err = { 0 };
+	struct cv_row row;
+	uint64_t size;
+
+	cv_pop3_maildrop_row(client, number, &row);
+	size = row.virtual_size;
+	if (client->resume.utf8 || (msg->marks & CV_POP3_MARK_PLAIN) != 0)
+		return size;
+	/* One that is gone, or cannot be read: RETR will say so. */
+	if (surrogate_size(client, msg, &size, &err) < 0)
+		cv_debug(cv_session_log(client->session), "size of message %u as it is sent: %s", number, err.text);
+	return size;
+}
+
+void cv_pop3_maildrop_uidl_change(const struct cv_pop3_session *client, struct cv_buf *out)
+{
+	const struct cv_pop3_maildrop *drop = &client->drop;
+	size_t known = client->lowest_retrieved > 0 ? client->lowest_retrieved - 1 : drop->msgs.count, left = drop->msgs.count;
+	uint32_t before = 0, after = 0;
+
+	if (drop->uidl_hashes.count == 0 || drop->uidl_hashes.count < drop->msgs.count)
+		return;
+	for (size_t i = 0; i < drop->msgs.count; i++) {
+		/* What is in front of the first one that was fetched the client had already. */
+		if (i < known)
+			before ^= drop->uidl_hashes.data[i];
+		if (client->count.deleted > 0 && (drop->msgs.data[i].marks & CV_POP3_MARK_DELETED) != 0)
+			left--;
+		else
+			after ^= drop->uidl_hashes.data[i];
+	}
+	cv_buf_printf(out, "%zu/%08x", known, before);
+	if (before != after || known != left)
+		cv_buf_printf(out, " -> %zu/%08x", left, after);
 }
 
 void cv_pop3_maildrop_reset(struct cv_pop3_session *client)

@@ -4,7 +4,9 @@
 #define CV_POP3_SESSION_H
 
 #include "modules/lib/pop3/pop3.h"
+#include "modules/lib/pop3/pop3-text.h"
 
+#include <culver/header.h>
 #include <culver/mailbox.h>
 #include <culver/protocol.h>
 
@@ -39,20 +41,51 @@ enum cv_pop3_workarounds {
 
 /* ---- A message on its way out (wire.c) ------------------------------------------------------------------ */
 
+/* Octets begin to end of a message are sent as text. */
+struct cv_pop3_piece {
+	size_t begin, end;
+	struct cv_str text;
+};
+
 /* Stored octets become what RETR and TOP send: each line ends with CRLF, a dot at its start is doubled (RFC 1939 section 3). */
 struct cv_pop3_wire {
 	struct cv_str octets;
 	size_t pos;
+	const struct cv_pop3_piece *pieces; /* ascending */
+	size_t piece_count, piece, in_piece; /* piece: the next one, or the one that in_piece octets were given of */
 	unsigned workarounds;
 	bool top;            /* the header, its empty line, and lines_left lines of the body */
 	uint64_t lines_left;
 	bool in_body;        /* the empty line was passed */
-	size_t line;         /* where the current line began */
+	size_t line_len;     /* octets of the current line so far, and the last of them */
+	char last;
 	bool done;           /* all was given, but for the line with the dot */
 };
 void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_str octets, unsigned workarounds);
+/* Before the first octets: what is sent in the place of some. Borrowed until the end. */
+void cv_pop3_wire_replace(struct cv_pop3_wire *wire, const struct cv_pop3_piece *pieces, size_t count);
 /* Append about max octets (at most max plus a few). True when nothing is left; the line with the dot is the caller's. */
 bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max);
+
+/* ---- Surrogates of what a client without UTF8 must not get (surrogate.c) --------------------------------- */
+
+struct cv_pop3_surrogate {
+	struct cv_arena *arena;
+	CV_VEC(struct cv_pop3_piece) pieces;
+	uint64_t text_size;  /* octets of all texts … */
+	uint64_t replaced;   /* … and of what they stand for, as they would be sent */
+	size_t end;          /* of the last piece */
+};
+/* 1: its headers have octets outside ASCII; 0; -1 when that cannot be found out. */
+CV_MUST_CHECK int cv_pop3_surrogate_needed(struct cv_mail *mail, struct cv_err *err);
+/* 1 made, to be freed; 0 none is needed; -1 none can be made (CV_ERR_LIMIT) or the message cannot be read. */
+CV_MUST_CHECK int cv_pop3_surrogate_make(struct cv_mail *mail, struct cv_pop3_surrogate *surrogate_r, struct cv_err *err);
+void cv_pop3_surrogate_free(struct cv_pop3_surrogate *surrogate);
+/* Add what stands for the fields of one part's header. surrogate has its arena; parts come in order. -1: CV_ERR_LIMIT. */
+struct cv_mime_part;
+CV_MUST_CHECK int cv_pop3_surrogate_header(struct cv_pop3_surrogate *surrogate, struct cv_str octets, const struct cv_mime_part *part, struct cv_err *err);
+/* Append what stands for one field, with its line end; nothing when the field is to be left out. */
+void cv_pop3_surrogate_field(struct cv_buf *out, struct cv_arena *arena, const struct cv_header_field *field);
 
 /* ---- Unique-ids and the flag of hidden messages (uidl.c) ------------------------------------------------- */
 
@@ -80,6 +113,8 @@ struct cv_pop3_msg {
 enum cv_pop3_mark {
 	CV_POP3_MARK_DELETED = 1,
 	CV_POP3_MARK_RETRIEVED = 2, /* gets \Seen when the session ends */
+	CV_POP3_MARK_PLAIN = 4,     /* sent as it is stored: it was looked at */
+	CV_POP3_MARK_SURROGATE = 8, /* not sent as it is stored */
 };
 
 /* The messages as they were at login. They keep their numbers whatever others do. */
@@ -96,6 +131,8 @@ struct cv_pop3_maildrop {
 	/* Unique-ids, kept only when duplicates are renamed. In the session's arena. */
 	struct cv_map *uidl_seen;
 	CV_VEC(struct cv_str) uidls;
+	/* For pop3_logout_format's %u: hashes of the unique-ids as UIDL listed them; kept only when it is asked for. */
+	CV_VEC(uint32_t) uidl_hashes;
 };
 
 struct cv_pop3_session;
@@ -110,6 +147,11 @@ void cv_pop3_maildrop_row(const struct cv_pop3_session *client, uint32_t number,
 void cv_pop3_maildrop_uidl(struct cv_pop3_session *client, uint32_t number, struct cv_buf *out);
 /* True when the unique-ids of the messages up to number can be given without a long walk; else a slice of the walk was done. */
 CV_MUST_CHECK bool cv_pop3_maildrop_uidl_ready(struct cv_pop3_session *client, uint32_t number);
+/* Octets of a message as RETR sends it, without byte-stuffing. Of one that cannot be read it is the stored size. */
+uint64_t cv_pop3_maildrop_size(struct cv_pop3_session *client, uint32_t number);
+/* "3/0123abcd -> 2/89abcdef" (%u of pop3_logout_format): how many unique-ids the client knew and a hash of them, and the same of what it will know. Nothing
+   when it listed none, or nobody wants to know. */
+void cv_pop3_maildrop_uidl_change(const struct cv_pop3_session *client, struct cv_buf *out);
 void cv_pop3_maildrop_reset(struct cv_pop3_session *client);
 /* The changes of the session as one transaction (update.c). deletions false: only \Seen of what was retrieved. fn is called when it is durable (or failed), unless the
    session ended before; NULL: nobody waits. 1 under way, 0 nothing to do, -1 failed; fn is not called for these two. */
@@ -145,6 +187,9 @@ struct cv_pop3_session {
 	struct cv_pop3_update *update;
 	bool updated;                /* QUIT began the update: the end of the session has nothing more to save */
 	bool locked;                 /* pop3_lock_session: this session holds the lock */
+	bool wants_uidl_change;      /* pop3_logout_format has %u */
+	unsigned language;
+	uint32_t lowest_retrieved;   /* number of the first message, from the front, that RETR has sent; 0: none */
 
 	/* In state OUTPUT: writes what there is room for; true when the reply is complete. */
 	bool (*more)(struct cv_pop3_session *client);
@@ -153,6 +198,7 @@ struct cv_pop3_session {
 	uint32_t number;             /* RETR, TOP */
 	struct cv_mail *mail;
 	struct cv_pop3_wire wire;
+	struct cv_pop3_surrogate surrogate; /* of mail, when it needs one */
 	uint64_t progress;           /* octets sent when the timeout was last looked at */
 
 	/* For the line at the end. */
@@ -177,6 +223,9 @@ void cv_pop3_cmd_uidl(struct cv_pop3_session *client, struct cv_str args);
 void cv_pop3_cmd_retr(struct cv_pop3_session *client, struct cv_str args);
 void cv_pop3_cmd_top(struct cv_pop3_session *client, struct cv_str args);
 void cv_pop3_cmd_quit(struct cv_pop3_session *client, struct cv_str args);
+void cv_pop3_cmd_lang(struct cv_pop3_session *client, struct cv_str args);
+/* pop3_login_delay (delay.c): 0 the user may log in now, and that is noted; else the seconds to wait. */
+CV_MUST_CHECK uint32_t cv_pop3_login_delay(struct cv_pop3_session *client);
 /* A message number of a message that is not deleted: true with *number_r. Else the error was replied. */
 CV_MUST_CHECK bool cv_pop3_parse_number(struct cv_pop3_session *client, struct cv_str arg, uint32_t *number_r);
 

@@ -21,6 +21,7 @@ static bool more_message(struct cv_pop3_session *client)
 	*sum += out->len - before;
 	if (!done)
 		return false;
+	cv_pop3_surrogate_free(&client->surrogate);
 	cv_mail_close(&client->mail);
 	if (client->wire.top) {
 		client->count.top++;
@@ -28,6 +29,8 @@ static bool more_message(struct cv_pop3_session *client)
 	}
 	client->count.retr++;
 	client->drop.msgs.data[client->number - 1].marks |= CV_POP3_MARK_RETRIEVED;
+	if (client->lowest_retrieved == 0 || client->number < client->lowest_retrieved)
+		client->lowest_retrieved = client->number;
 	if (client->drop.last < client->number)
 		client->drop.last = client->number;
 	return true;
@@ -38,6 +41,7 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 {
 	struct cv_err err = { 0 };
 	struct cv_str octets;
+	int ret;
 
 	if (cv_mail_open(client->drop.view, client->drop.msgs.data[number - 1].seq, &client->mail, &err) < 0 ||
 		cv_mail_octets(client->mail, &octets, &err) < 0) {
@@ -50,8 +54,20 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 		cv_pop3_reply(client, "-ERR %sMessage %u cannot be read now.", cv_pop3_response_code(err.code, false), number);
 		return false;
 	}
+	ret = client->resume.utf8 ? 0 : cv_pop3_surrogate_make(client->mail, &client->surrogate, &err);
+	if (ret < 0) {
+		cv_mail_close(&client->mail);
+		if (err.code == CV_ERR_LIMIT) {
+			cv_pop3_reply(client, "-ERR [UTF8] Message %u can be sent in UTF-8 mode only.", number);
+			return false;
+		}
+		cv_error(cv_session_log(client->session), "message %u cannot be read: %s", number, err.text);
+		cv_pop3_reply(client, "-ERR %sMessage %u cannot be read now.", cv_pop3_response_code(err.code, false), number);
+		return false;
+	}
 	client->number = number;
 	cv_pop3_wire_init(&client->wire, octets, client->workarounds);
+	cv_pop3_wire_replace(&client->wire, client->surrogate.pieces.data, client->surrogate.pieces.count);
 	return true;
 }
 
@@ -63,7 +79,8 @@ void cv_pop3_cmd_retr(struct cv_pop3_session *client, struct cv_str args)
 	if (!cv_pop3_parse_number(client, args, &number) || !open_message(client, number))
 		return;
 	cv_pop3_maildrop_row(client, number, &row);
-	cv_pop3_reply(client, "+OK %llu octets", (unsigned long long)row.virtual_size);
+	cv_pop3_reply(client, "+OK %llu octets",
+		(unsigned long long)(row.virtual_size - client->surrogate.replaced + client->surrogate.text_size));
 	cv_pop3_begin_output(client, more_message);
 }
 

@@ -28,11 +28,12 @@ static const struct cv_setting rows[] = {
 		"outlook-no-nuls: NULs become 0x80; oe-ns-eoh: a missing end of the header is added."),
 	CV_SETTING_VAR(cv_pop3_settings, pop3_logout_format, "top=%t/%p, retr=%r/%b, del=%d/%m, size=%s",
 		"Numbers logged at the end of a session: %t TOP commands, %p their octets, %r RETR commands, %b their octets, %d deleted messages, "
-		"%{deleted_bytes} their octets, %m messages and %s octets at login, %i octets in, %o out."),
+		"%{deleted_bytes} their octets, %m messages and %s octets at login, %i octets in, %o out, %u how many unique-ids the client knew and will know, each with "
+		"a hash."),
 };
 
 static void logout_vars(const struct cv_pop3_session *client, struct cv_var *vars, struct cv_buf *texts);
-#define LOGOUT_VARS 10
+#define LOGOUT_VARS 11
 
 static int expand_logout(const char *format, const struct cv_pop3_session *client, struct cv_buf *out, struct cv_err *err)
 {
@@ -122,7 +123,7 @@ void cv_pop3_reply(struct cv_pop3_session *client, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	cv_pop3_append_line(cv_stream_out(client->stream), fmt, ap);
+	cv_pop3_append_line(cv_stream_out(client->stream), client->language, fmt, ap);
 	va_end(ap);
 }
 
@@ -132,20 +133,23 @@ static void logout_vars(const struct cv_pop3_session *client, struct cv_var *var
 	static const struct cv_var names[LOGOUT_VARS] = { { 'i', "input", { NULL, 0 } }, { 'o', "output", { NULL, 0 } },
 		{ 't', "top_count", { NULL, 0 } }, { 'p', "top_bytes", { NULL, 0 } }, { 'r', "retr_count", { NULL, 0 } },
 		{ 'b', "retr_bytes", { NULL, 0 } }, { 'd', "deleted_count", { NULL, 0 } }, { 0, "deleted_bytes", { NULL, 0 } },
-		{ 'm', "message_count", { NULL, 0 } }, { 's', "message_bytes", { NULL, 0 } } };
+		{ 'm', "message_count", { NULL, 0 } }, { 's', "message_bytes", { NULL, 0 } }, { 'u', "uidl_change", { NULL, 0 } } };
 	uint64_t values[LOGOUT_VARS] = { 0 };
 
 	if (client != NULL) {
 		const uint64_t now[LOGOUT_VARS] = { cv_stream_bytes_in(client->stream), cv_stream_bytes_out(client->stream),
 			client->count.top, client->count.top_size, client->count.retr, client->count.retr_size,
 			client->count.deleted, client->count.deleted > 0 ? client->drop.deleted_size : 0,
-			client->drop.msgs.count, client->drop.size };
+			client->drop.msgs.count, client->drop.size, 0 };
 
 		memcpy(values, now, sizeof(values));
 	}
 	for (size_t i = 0; i < LOGOUT_VARS; i++) {
-		cv_buf_init(&texts[i], 32);
-		cv_buf_append_u64(&texts[i], values[i]);
+		cv_buf_init(&texts[i], 100);
+		if (i < LOGOUT_VARS - 1)
+			cv_buf_append_u64(&texts[i], values[i]);
+		else if (client != NULL)
+			cv_pop3_maildrop_uidl_change(client, &texts[i]);
 		vars[i] = names[i];
 		vars[i].value = cv_buf_str(&texts[i]);
 	}
@@ -175,7 +179,7 @@ void cv_pop3_bad(struct cv_pop3_session *client, const char *text)
 		cv_pop3_close(client, "Disconnected: too many invalid commands");
 		return;
 	}
-	cv_pop3_reply(client, "-ERR %s", text);
+	cv_pop3_reply(client, "-ERR %s", cv_pop3_text(client->language, text));
 }
 
 void cv_pop3_begin_output(struct cv_pop3_session *client, bool (*more)(struct cv_pop3_session *client))
@@ -203,6 +207,7 @@ static void end(void *state)
 	struct cv_pop3_session *client = state;
 	struct cv_err err = { 0 };
 
+	cv_pop3_surrogate_free(&client->surrogate);
 	cv_mail_close(&client->mail);
 	cv_pop3_update_forget(client);
 	/* Without QUIT nothing is deleted (RFC 1939 section 6); that messages were read may be kept. */
@@ -215,12 +220,35 @@ static void end(void *state)
 		*cv_user_data(client->user, lock_slot) = NULL;
 }
 
+/* Has the format a %u? */
+static bool uses_uidl_change(const char *format)
+{
+	struct cv_buf texts[2], unused[LOGOUT_VARS];
+	struct cv_var vars[LOGOUT_VARS];
+	bool same, ok = true;
+
+	logout_vars(NULL, vars, unused);
+	for (size_t i = 0; i < 2; i++) {
+		cv_buf_init(&texts[i], 4096);
+		vars[LOGOUT_VARS - 1].value = i == 0 ? CV_STR("a") : CV_STR("b");
+		ok = cv_var_expand(&texts[i], format, vars, LOGOUT_VARS, NULL) >= 0 && ok;
+	}
+	same = cv_str_eq(cv_buf_str(&texts[0]), cv_buf_str(&texts[1]));
+	for (size_t i = 0; i < LOGOUT_VARS; i++)
+		cv_buf_deinit(&unused[i]);
+	cv_buf_deinit(&texts[0]);
+	cv_buf_deinit(&texts[1]);
+	return ok && !same;
+}
+
 static int open_session(struct cv_pop3_session *client, struct cv_str resume, struct cv_err *err)
 {
 	if (!cv_pop3_resume_take(resume, &client->resume))
 		return cv_err_set(err, CV_ERR_INTERNAL, "the session's start from front does not check");
 	for (size_t i = 0; i < client->resume.count; i++)
 		client->resume.lines[i] = cv_arena_str(cv_session_arena(client->session), client->resume.lines[i]);
+	client->language = client->resume.language;
+	client->wants_uidl_change = uses_uidl_change(client->set->pop3_logout_format);
 	if (check_workarounds(client->set, &client->workarounds, err) < 0)
 		return -1;
 	if (client->set->pop3_deleted_flag != NULL && client->set->pop3_deleted_flag[0] != '\0' &&
@@ -232,6 +260,7 @@ static int open_session(struct cv_pop3_session *client, struct cv_str resume, st
 static void *start(struct cv_session *session, struct cv_str resume, struct cv_err *err)
 {
 	struct cv_pop3_session *client = cv_new(cv_session_arena(session), struct cv_pop3_session, 1);
+	uint32_t wait;
 
 	client->session = session;
 	client->stream = cv_session_stream(session);
@@ -240,7 +269,14 @@ static void *start(struct cv_session *session, struct cv_str resume, struct cv_e
 	client->state = CV_POP3_COMMAND;
 	cv_pop3_input_init(&client->input);
 	if (open_session(client, resume, err) < 0) {
-		cv_pop3_reply(client, "-ERR %s%s", cv_pop3_response_code(err->code, false), cv_err_public(err));
+		cv_pop3_reply(client, "-ERR %s%s", cv_pop3_response_code(err->code, false), cv_pop3_text(client->language, cv_err_public(err)));
+		end(client);
+		return NULL;
+	}
+	wait = cv_pop3_login_delay(client);
+	if (wait > 0) {
+		cv_pop3_reply(client, "-ERR [LOGIN-DELAY] Wait %u seconds before you log in again.", wait);
+		(void)cv_err_set_public(err, CV_ERR_LIMIT, "pop3_login_delay: %u seconds too early", wait);
 		end(client);
 		return NULL;
 	}
@@ -314,8 +350,7 @@ static void timeout(void *state)
 		cv_session_set_timeout(client->session, CV_POP3_TIMEOUT_MS);
 		return;
 	}
-	if (client->state == CV_POP3_COMMAND)
-		cv_pop3_reply(client, "-ERR Disconnected: nothing was heard for too long.");
+	/* RFC 1939 section 3: "without […] sending any response to the client" */
 	cv_pop3_close(client, "Disconnected: inactivity");
 }
 
@@ -330,11 +365,13 @@ static void goodbye(void *state, const char *reason)
 }
 
 /* A plugin wants no session: the login's reply says so. */
-static void refuse(struct cv_session *session, CV_UNUSED struct cv_str resume, const struct cv_err *err)
+static void refuse(struct cv_session *session, struct cv_str resume, const struct cv_err *err)
 {
 	struct cv_pop3_session client = { .session = session, .stream = cv_session_stream(session) };
 
-	cv_pop3_reply(&client, "-ERR %s%s", cv_pop3_response_code(err->code, true), cv_err_public(err));
+	if (cv_pop3_resume_take(resume, &client.resume))
+		client.language = client.resume.language;
+	cv_pop3_reply(&client, "-ERR %s%s", cv_pop3_response_code(err->code, true), cv_pop3_text(client.language, cv_err_public(err)));
 }
 
 static const struct cv_session_protocol protocol = {

@@ -9,17 +9,49 @@ void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_str octets, unsigned
 	*wire = (struct cv_pop3_wire){ .octets = octets, .workarounds = workarounds };
 }
 
-/* A line has ended in front of pos: what does that mean for TOP? False: nothing more is wanted. */
+void cv_pop3_wire_replace(struct cv_pop3_wire *wire, const struct cv_pop3_piece *pieces, size_t count)
+{
+	wire->pieces = pieces;
+	wire->piece_count = count;
+}
+
+/* The octets that come next, in the message or in what stands in their place; empty at the end. */
+static struct cv_str at_hand(struct cv_pop3_wire *wire, size_t max)
+{
+	while (wire->piece < wire->piece_count) {
+		const struct cv_pop3_piece *piece = &wire->pieces[wire->piece];
+
+		if (wire->pos < piece->begin)
+			return cv_str_sub(wire->octets, wire->pos, CV_MIN(max, piece->begin - wire->pos));
+		if (wire->in_piece < piece->text.len)
+			return cv_str_sub(piece->text, wire->in_piece, max);
+		wire->pos = piece->end;
+		wire->in_piece = 0;
+		wire->piece++;
+	}
+	return cv_str_sub(wire->octets, wire->pos, max);
+}
+
+static void consume(struct cv_pop3_wire *wire, size_t len)
+{
+	if (wire->piece < wire->piece_count && wire->pos >= wire->pieces[wire->piece].begin)
+		wire->in_piece += len;
+	else
+		wire->pos += len;
+}
+
+/* A line has ended: what does that mean for TOP? False: nothing more is wanted. */
 static bool line_ended(struct cv_pop3_wire *wire)
 {
-	struct cv_str line = cv_str_sub(wire->octets, wire->line, wire->pos - wire->line);
+	bool is_empty = wire->line_len == 0 || (wire->line_len == 1 && wire->last == '\r');
 
-	wire->line = wire->pos;
+	wire->line_len = 0;
+	wire->last = '\n';
 	if (wire->in_body) {
 		if (wire->top)
 			wire->lines_left--;
 	} else {
-		wire->in_body = cv_str_eq(line, CV_STR("\n")) || cv_str_eq(line, CV_STR("\r\n"));
+		wire->in_body = is_empty;
 	}
 	return !wire->top || !wire->in_body || wire->lines_left > 0;
 }
@@ -33,20 +65,24 @@ static void replace_nuls(struct cv_buf *out, size_t start)
 	}
 }
 
-static void append_text(const struct cv_pop3_wire *wire, struct cv_buf *out, struct cv_str text)
+static void append_text(struct cv_pop3_wire *wire, struct cv_buf *out, struct cv_str text)
 {
 	size_t start = out->len;
 
+	if (text.len == 0)
+		return;
 	cv_buf_append(out, text);
 	if ((wire->workarounds & CV_POP3_NO_NULS) != 0)
 		replace_nuls(out, start);
+	wire->line_len += text.len;
+	wire->last = text.ptr[text.len - 1];
 }
 
 /* The octets are used up: end the last line, and the header where a client needs that. */
 static void finish(struct cv_pop3_wire *wire, struct cv_buf *out)
 {
 	wire->done = true;
-	if (wire->line < wire->pos)
+	if (wire->line_len > 0)
 		cv_buf_append_c(out, "\r\n");
 	/* Outlook Express waits for the end of the header for ever. */
 	if (!wire->in_body && (wire->workarounds & CV_POP3_NS_EOH) != 0)
@@ -58,25 +94,24 @@ bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t m
 	size_t begin = out->len;
 
 	while (!wire->done && out->len - begin < max) {
-		struct cv_str rest = cv_str_sub(wire->octets, wire->pos, max - (out->len - begin));
+		struct cv_str rest = at_hand(wire, max - (out->len - begin));
 		size_t end = cv_str_find(rest, '\n');
 
 		if (rest.len == 0) {
 			finish(wire, out);
 			break;
 		}
-		if (wire->pos == wire->line && rest.ptr[0] == '.')
+		if (wire->line_len == 0 && rest.ptr[0] == '.')
 			cv_buf_append_char(out, '.');
 		if (end == SIZE_MAX) {
 			append_text(wire, out, rest);
-			wire->pos += rest.len;
+			consume(wire, rest.len);
 			continue;
 		}
 		append_text(wire, out, cv_str_sub(rest, 0, end));
 		/* The CR may have been in the slice before. */
-		wire->pos += end;
-		cv_buf_append_c(out, wire->pos > 0 && wire->octets.ptr[wire->pos - 1] == '\r' ? "\n" : "\r\n");
-		wire->pos++;
+		cv_buf_append_c(out, wire->line_len > 0 && wire->last == '\r' ? "\n" : "\r\n");
+		consume(wire, end + 1);
 		if (!line_ended(wire))
 			wire->done = true;
 	}

@@ -47,33 +47,34 @@ static void capabilities_follow_the_connection(void **state)
 
 	(void)state;
 	EXPECT(login, "CAPA\r\n",
-		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n"
-		"USER\r\nSASL PLAIN\r\n.\r\n");
+		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8\r\nLANG\r\n"
+		"USER\r\nSASL PLAIN\r\nEXPIRE NEVER\r\n.\r\n");
 	login->plaintext_allowed = false;
 	login->tls_available = true;
 	EXPECT(login, "capa\r\n",
-		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n"
-		"STLS\r\n.\r\n");
+		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8\r\nLANG\r\n"
+		"STLS\r\nEXPIRE NEVER\r\n.\r\n");
 	login->tls_active = true;
 	login->mechs[0] = "SCRAM-SHA-256";
 	EXPECT(login, "CAPA\n",
-		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n"
-		"SASL SCRAM-SHA-256\r\n.\r\n");
+		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8\r\nLANG\r\n"
+		"SASL SCRAM-SHA-256\r\nEXPIRE NEVER\r\n.\r\n");
 	fake_login_free(&login);
 }
 
-static void implementation_is_announced_when_set(void **state)
+static void settings_are_announced(void **state)
 {
 	struct cv_login *login = fake_login_new(fake_login_protocol(&pop3_login_LTX_cv_module));
-	struct cv_pop3_login_settings set = { .pop3_implementation = "Example 1" };
+	struct cv_pop3_login_settings set = { .pop3_implementation = "Example 1", .pop3_expire = "30", .pop3_login_delay = 900000,
+		.pop3_language = "de" };
 
 	(void)state;
 	fake_login_set_conf(login, &cv_pop3_login_settings, &set);
 	fake_login_start(login);
 	fake_login_output(login);
 	EXPECT(login, "CAPA\r\n",
-		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\n"
-		"USER\r\nSASL PLAIN\r\nIMPLEMENTATION Example 1\r\n.\r\n");
+		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8\r\nLANG\r\n"
+		"USER\r\nSASL PLAIN\r\nIMPLEMENTATION Example 1\r\nEXPIRE 30\r\nLOGIN-DELAY 900\r\n.\r\n");
 	fake_login_free(&login);
 }
 
@@ -90,7 +91,7 @@ static void login_with_user_and_pass(bool split)
 	fake_login_auth_answer(login, CV_LOGIN_OK, CV_ERR_NONE, "tim");
 	assert_true(login->finished);
 	assert_true(cv_pop3_resume_take(login->resume, &resume));
-	assert_int_equal(resume.count, 2);
+	assert_int_equal(resume.count, 3);
 	assert_str(resume.lines[0], "USER");
 	assert_str(resume.lines[1], "SASL PLAIN");
 	assert_str(fake_login_output(login), "");
@@ -408,12 +409,159 @@ static void says_goodbye(void **state)
 
 	(void)state;
 	login->protocol->goodbye(login->state, "timeout");
-	assert_str(fake_login_output(login), "-ERR Disconnected: nothing was heard for too long.\r\n");
+	assert_str(fake_login_output(login), "");
 	fake_login_free(&login);
 	login = connect_();
 	login->protocol->goodbye(login->state, "shutdown");
 	assert_str(fake_login_output(login), "-ERR [SYS/TEMP] The server is shutting down.\r\n");
 	fake_login_free(&login);
+}
+
+/* RFC 1939 section 7: "A POP3 server which implements the APOP command will include a timestamp in its banner greeting"; it "MUST be different each time". */
+static void apop_goes_with_the_timestamp(void **state)
+{
+	struct cv_login *login;
+	struct cv_str greeting, timestamps[2];
+	struct cv_buf want;
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		login = fake_login_new(fake_login_protocol(&pop3_login_LTX_cv_module));
+		login->own = "APOP";
+		fake_login_start(login);
+		greeting = fake_login_output(login);
+		assert_true(cv_str_starts(greeting, CV_STR("+OK Culver ready. <")) && cv_str_ends(greeting, CV_STR(">\r\n")));
+		timestamps[i] = cv_arena_str(*state, cv_str_sub(greeting, cv_str_find(greeting, '<'), greeting.len - 2 - cv_str_find(greeting, '<')));
+		if (i == 0)
+			fake_login_free(&login);
+	}
+	assert_false(cv_str_eq(timestamps[0], timestamps[1]));
+	EXPECT(login, "APOP\r\n", "-ERR Syntax: APOP name digest\r\n");
+	EXPECT(login, "APOP tim 00112233445566778899aabbccddeeff00\r\n", "-ERR Syntax: APOP name digest\r\n");
+	EXPECT(login, "QUITE\r\nNOTHING\r\n", "-ERR Unknown command.\r\n-ERR Too many invalid commands.\r\n");
+	fake_login_free(&login);
+
+	login = fake_login_new(fake_login_protocol(&pop3_login_LTX_cv_module));
+	login->own = "APOP";
+	fake_login_start(login);
+	greeting = fake_login_output(login);
+	EXPECT(login, "APOP t im 00112233445566778899aabbccddeeff\r\n", "");
+	assert_str(login->auth_mech, "APOP");
+	cv_buf_init(&want, 1000);
+	cv_buf_append(&want, cv_str_sub(greeting, cv_str_find(greeting, '<'), greeting.len - 2 - cv_str_find(greeting, '<')));
+	cv_buf_append(&want, CV_STR("\0t im\0\x00\x11\x22\x33\x44\x55\x66\x77\x88\x99\xaa\xbb\xcc\xdd\xee\xff"));
+	assert_str_eq(login->auth_initial, cv_buf_str(&want));
+	cv_buf_deinit(&want);
+	fake_login_auth_answer(login, CV_LOGIN_FAIL, CV_ERR_AUTH, NULL);
+	assert_str(fake_login_output(login), "-ERR [AUTH] Authentication failed.\r\n");
+	fake_login_free(&login);
+}
+
+static void apop_is_refused_without_a_timestamp(void **state)
+{
+	struct cv_login *login = connect_();
+
+	(void)state;
+	/* Allowed later, behind TLS for example: there is no second greeting. */
+	login->own = "APOP";
+	EXPECT(login, "APOP tim 00112233445566778899aabbccddeeff\r\n", "-ERR [AUTH] APOP is not available here.\r\n");
+	assert_int_equal(login->auth_begun, 0);
+	fake_login_free(&login);
+}
+
+/* RFC 2449 section 3: gchar, what a greeting consists of, excludes "<". */
+static void a_greeting_has_no_timestamp_by_accident(void **state)
+{
+	struct cv_login *login = fake_login_new(fake_login_protocol(&pop3_login_LTX_cv_module));
+	struct cv_login_settings set = { .login_greeting = "<a@b> ready", .disable_plaintext_auth = true };
+
+	(void)state;
+	fake_login_set_conf(login, &cv_login_settings_table, &set);
+	fake_login_start(login);
+	assert_str(fake_login_output(login), "+OK (a@b> ready\r\n");
+	fake_login_free(&login);
+}
+
+/* RFC 1939 section 7: PASS "may only be given […] immediately after a successful USER command" */
+static void pass_must_follow_user(void **state)
+{
+	struct cv_login *login = connect_();
+
+	(void)state;
+	EXPECT(login, "USER tim\r\nLANG en\r\nPASS x\r\n",
+		"+OK Send the password.\r\n+OK en The language was changed.\r\n-ERR Send USER before.\r\n");
+	EXPECT(login, "USER tim\r\nX\r\nPASS x\r\n", "+OK Send the password.\r\n-ERR Unknown command.\r\n-ERR Send USER before.\r\n");
+	assert_int_equal(login->auth_begun, 0);
+	fake_login_free(&login);
+}
+
+/* RFC 6856 sections 2.1 and 3.2; and RFC 2595: nothing that was said before TLS counts behind it. */
+static void language_and_utf8_go_to_the_session(void **state)
+{
+	struct cv_login *login = connect_();
+	struct cv_pop3_resume resume;
+
+	(void)state;
+	EXPECT(login, "LANG\r\n", "+OK Language listing follows.\r\nen English\r\nde Deutsch\r\nfr Fran\xc3\xa7" "ais\r\n.\r\n");
+	EXPECT(login, "LANG mul\r\n", "-ERR There is no language for mul.\r\n");
+	EXPECT(login, "LANG De-at-x-y\r\nUTF8\r\n", "+OK de Die Sprache wurde gewechselt.\r\n+OK UTF-8 ist eingeschaltet.\r\n");
+	EXPECT(login, "LANG mul\r\n", "-ERR Es gibt keine Sprache f\xc3\xbcr mul.\r\n");
+	EXPECT(login, "LANG \xff\r\n", "-ERR Es gibt keine Sprache f??r ?.\r\n");
+	EXPECT(login, "UTF8 x\r\n", "-ERR Dieser Befehl hat kein Argument.\r\n");
+	login->tls_available = true;
+	EXPECT(login, "STLS\r\n", "+OK TLS kann jetzt ausgehandelt werden.\r\n");
+	login->tls_active = true;
+	fake_login_secured(login);
+	EXPECT(login, "LANG *\r\n", "+OK en The language was changed.\r\n");
+	EXPECT(login, "LANG fr\r\nUTF8\r\nUSER tim\r\nPASS x\r\n",
+		"+OK fr La langue a \xc3\xa9t\xc3\xa9 chang\xc3\xa9" "e.\r\n+OK Le mode UTF-8 est actif.\r\n+OK Envoyez le mot de passe.\r\n");
+	fake_login_auth_answer(login, CV_LOGIN_OK, CV_ERR_NONE, "tim");
+	assert_true(cv_pop3_resume_take(login->resume, &resume));
+	assert_true(resume.utf8);
+	assert_int_equal(resume.language, 2);
+	assert_int_equal(resume.star, CV_POP3_ENGLISH);
+	fake_login_free(&login);
+}
+
+/* What conversions a format has, in order. */
+static void conversions(const char *text, char *out)
+{
+	for (; *text != '\0'; text++) {
+		if (*text != '%')
+			continue;
+		do {
+			*out++ = *++text;
+		} while (strchr("sudx%", *text) == NULL);
+	}
+	*out = '\0';
+}
+
+static void translations_fit(void **state)
+{
+	const char *texts[CV_POP3_LANGUAGES], *other[CV_POP3_LANGUAGES];
+
+	(void)state;
+	for (size_t row = 0; cv_pop3_text_row(row, texts); row++) {
+		char want[50], got[50];
+		size_t status = strncmp(texts[0], "+OK", 3) == 0 ? 3 : strncmp(texts[0], "-ERR", 4) == 0 ? 4 : 0;
+		const char *code_end = strchr(texts[0], ']');
+		size_t prefix = status > 0 && texts[0][status + 1] == '[' && code_end != NULL ? (size_t)(code_end - texts[0]) : status;
+
+		assert_true(cv_str_is_ascii(cv_str_c(texts[0])));
+		conversions(texts[0], want);
+		for (unsigned i = 1; i < CV_POP3_LANGUAGES; i++) {
+			assert_non_null(texts[i]);
+			assert_true(cv_str_is_utf8(cv_str_c(texts[i])));
+			assert_true(strncmp(texts[0], texts[i], prefix) == 0);
+			conversions(texts[i], got);
+			assert_string_equal(got, want);
+			assert_ptr_equal(cv_pop3_text(i, texts[0]), texts[i]);
+		}
+		for (size_t before = 0; before < row; before++) {
+			assert_true(cv_pop3_text_row(before, other));
+			assert_true(strcmp(other[0], texts[0]) != 0);
+		}
+	}
 }
 
 /* What comes from front is checked. */
@@ -443,7 +591,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cv_test(greets_and_quits),
 		cv_test(capabilities_follow_the_connection),
-		cv_test(implementation_is_announced_when_set),
+		cv_test(settings_are_announced),
 		cv_test(user_and_pass_log_in),
 		cv_test(pipelined_commands_go_to_the_session),
 		cv_test(pipelined_commands_go_on_after_a_failure),
@@ -464,6 +612,12 @@ int main(void)
 		cv_test(a_lost_connection_ends_the_exchange),
 		cv_test(a_client_that_closed_its_side_gets_its_answers),
 		cv_test(says_goodbye),
+		cv_test(apop_goes_with_the_timestamp),
+		cv_test(apop_is_refused_without_a_timestamp),
+		cv_test(a_greeting_has_no_timestamp_by_accident),
+		cv_test(pass_must_follow_user),
+		cv_test(language_and_utf8_go_to_the_session),
+		cv_test(translations_fit),
 		cv_test(resume_is_checked),
 	};
 

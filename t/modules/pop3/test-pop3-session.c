@@ -6,7 +6,9 @@
 #include "t/lib/fake-session.h"
 #include "t/lib/test.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 extern const struct cv_module pop3_LTX_cv_module, sdbox_LTX_cv_module;
 
@@ -83,17 +85,23 @@ static const char *contents(void **state, struct fake_worker *w)
 	return copy;
 }
 
-static struct cv_session *start_session(struct fake_worker *w)
+static struct cv_session *start_with(struct fake_worker *w, const struct cv_pop3_resume *resume)
 {
-	const struct cv_pop3_resume resume = { .lines = { CV_STR("USER"), CV_STR("SASL PLAIN") }, .count = 2 };
 	struct cv_session *session;
 	struct cv_buf data;
 
 	cv_buf_init(&data, 1000);
-	cv_pop3_resume_put(&resume, &data);
+	cv_pop3_resume_put(resume, &data);
 	session = fake_session_start(w, cv_buf_str(&data));
 	cv_buf_deinit(&data);
 	return session;
+}
+
+static struct cv_session *start_session(struct fake_worker *w)
+{
+	const struct cv_pop3_resume resume = { .lines = { CV_STR("USER"), CV_STR("SASL PLAIN") }, .count = 2 };
+
+	return start_with(w, &resume);
 }
 
 static struct cv_session *log_in(struct fake_worker *w)
@@ -233,7 +241,7 @@ static void timeouts_and_goodbyes_delete_nothing(void **state)
 
 	EXPECT(s, "DELE 1\r\n", "+OK Marked to be deleted.\r\n");
 	w->protocol->timeout(s->state);
-	assert_str(fake_session_output(s), "-ERR Disconnected: nothing was heard for too long.\r\n");
+	assert_str(fake_session_output(s), "");
 	assert_true(s->closed);
 	fake_session_end(&s);
 	s = log_in(w);
@@ -455,7 +463,7 @@ static void capabilities_are_those_of_before_login(void **state)
 
 	/* But STLS (RFC 2595 section 4: AUTHORIZATION state only). */
 	EXPECT(s, "CAPA\r\n",
-		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nEXPIRE NEVER\r\nUSER\r\nSASL PLAIN\r\n.\r\n");
+		"+OK Capability list follows.\r\nTOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8\r\nLANG\r\nUSER\r\nSASL PLAIN\r\n.\r\n");
 	EXPECT(s, "STLS\r\nUSER x\r\n", "-ERR Unknown command.\r\n-ERR Unknown command.\r\n");
 	fake_worker_free(&w);
 }
@@ -512,6 +520,166 @@ static void a_large_message_waits_for_the_client(void **state)
 	fake_worker_free(&w);
 }
 
+/* RFC 6856 section 2.1: "When UTF-8 mode has not been enabled, character strings outside the ASCII repertoire MUST NOT be sent to the client as is."; the
+   size in LIST "SHOULD match the actual number of octets sent in a RETR response". */
+#define RAW_PART "From: J\xc3\xb6rg <a@b.example>\r\nSubject: gr\xc3\xbc\xc3\x9f\r\nMessage-ID: <\xc3\xbc@b>\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n" \
+	"--x\r\nContent-Disposition: attachment; filename=\"\xc3\xa4.txt\"\r\n\r\n\xc3\xa4\r\n--x--\r\n"
+#define AS_SURROGATE "From: =?UTF-8?B?SsO2cmc=?= <a@b.example>\r\nSubject: =?UTF-8?B?Z3LDvMOf?=\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n" \
+	"--x\r\nContent-Disposition: attachment; filename*=utf-8''%C3%A4.txt\r\n\r\n\xc3\xa4\r\n--x--\r\n"
+
+static void clients_without_utf8_get_surrogates(void **state)
+{
+	struct cv_pop3_resume resume = { .utf8 = true };
+	struct fake_worker *w = worker(state);
+	struct cv_session *s;
+	const char *size = cv_arena_printf(*state, "+OK %zu octets\r\n", strlen(AS_SURROGATE));
+
+	SAVE(w, RAW_PART);
+	SAVE(w, ONE);
+	s = log_in(w);
+	for (int split = 0; split < 2; split++) {
+		expect(s, CV_STR("RETR 1\r\n"), cv_str_c(cv_arena_printf(*state, "%s%s.\r\n", size, AS_SURROGATE)), split != 0);
+		expect(s, CV_STR("LIST\r\n"),
+			cv_str_c(cv_arena_printf(*state, "+OK 2 messages (%zu octets)\r\n1 %zu\r\n2 28\r\n.\r\n", strlen(RAW_PART) + 28,
+				strlen(AS_SURROGATE))),
+			split != 0);
+	}
+	EXPECT(s, "TOP 1 0\r\n",
+		"+OK Top of message follows.\r\nFrom: =?UTF-8?B?SsO2cmc=?= <a@b.example>\r\nSubject: =?UTF-8?B?Z3LDvMOf?=\r\nContent-Type: multipart/mixed; "
+		"boundary=x\r\n\r\n.\r\n");
+	EXPECT(s, "UTF8\r\n", "-ERR Unknown command.\r\n");
+	fake_session_end(&s);
+
+	s = start_with(w, &resume);
+	assert_str(fake_session_output(s), "+OK Logged in.\r\n");
+	EXPECT(s, "RETR 1\r\n", "+OK 179 octets\r\n" RAW_PART ".\r\n");
+	assert_int_equal(strlen(RAW_PART), 179);
+	EXPECT(s, "LIST 1\r\n", "+OK 1 179\r\n");
+	fake_worker_free(&w);
+}
+
+static void surrogates_of_fields(void **state)
+{
+	static const struct {
+		const char *field, *want;
+	} rows[] = {
+		{ "Subject: \xc3\xa4\n", "Subject: =?UTF-8?B?w6Q=?=\r\n" },
+		/* No UTF-8: read as windows-1252. */
+		{ "Subject: \xe4\r\n", "Subject: =?UTF-8?B?w6Q=?=\r\n" },
+		{ "Subject: \xc3\xa4\n x\r\n", "Subject: =?UTF-8?Q?=C3=A4_x?=\r\n" },
+		{ "To: a@b, \xc3\xa4 <c@d>, \"e, f\" <g@h>\r\n", "To: a@b, =?UTF-8?B?w6Q=?= <c@d>, \"e, f\" <g@h>\r\n" },
+		{ "Cc: \xc3\xa4@b\r\n", "Cc: =?UTF-8?B?w6RAYg==?= <invalid@internationalized-address.invalid>\r\n" },
+		{ "Cc: N <a@\xc3\xa4.example>\r\n", "Cc: =?UTF-8?B?TiBhQMOkLmV4YW1wbGU=?=\r\n <invalid@internationalized-address.invalid>\r\n" },
+		{ "To: \xc3\xa4: a@b, c@d;, e@f\r\n", "To: =?UTF-8?B?w6Q=?=: a@b, c@d;, e@f\r\n" },
+		{ "X-Thing: \xc3\xa4\r\n", "X-Thing: =?UTF-8?B?w6Q=?=\r\n" },
+		{ "Message-ID: <\xc3\xa4@b>\r\n", "" },
+		{ "Received: from \xc3\xa4\r\n", "" },
+		{ "no field \xc3\xa4\r\n", "" },
+		{ "Content-Type: text/plain; name=\"\xc3\xa4 (1).txt\"; x=\"a\\\"b\"\r\n",
+			"Content-Type: text/plain; name*=utf-8''%C3%A4%20%281%29.txt; x=\"a\\\"b\"\r\n" },
+		{ "Content-Type: text/\xc3\xa4\r\n", "" },
+		{ "Content-Disposition: attachment; filename=\"\xc3\xa4" "aaaaaaaaaaaaaaaaaaaa\"\r\n",
+			"Content-Disposition: attachment; filename*0*=utf-8''%C3%A4aaaaaaaaaaaaa;\r\n filename*1*=aaaaaaa\r\n" },
+	};
+
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		struct cv_header_field field;
+		struct cv_header_iter iter;
+		struct cv_buf out;
+
+		cv_header_iter_init(&iter, cv_str_c(rows[i].field));
+		assert_true(cv_header_iter_next(&iter, &field));
+		cv_buf_init(&out, 10000);
+		cv_pop3_surrogate_field(&out, *state, &field);
+		assert_true(cv_buf_ok(&out));
+		assert_str_eq(cv_buf_str(&out), cv_str_c(rows[i].want));
+		cv_buf_deinit(&out);
+	}
+}
+
+/* RFC 2449 section 6.5: "the number of seconds after an "+OK" response to a PASS, APOP, or AUTH command before another authentication will be accepted" */
+static void logins_must_be_apart_when_asked(void **state)
+{
+	const struct cv_pop3_resume resume = { .login_delay = 600 };
+	static const uint8_t old[8] = { 1 };
+	struct fake_worker *w = worker(state);
+	struct cv_session *s = start_with(w, &resume);
+	struct cv_str reply;
+	const char *path = cv_arena_printf(*state, "%s/culver-index/pop3-login", w->mail_location + strlen("sdbox:"));
+	FILE *f;
+
+	assert_str(fake_session_output(s), "+OK Logged in.\r\n");
+	fake_session_end(&s);
+	fake_worker_reopen(w);
+	for (int i = 0; i < 2; i++) {
+		s = start_with(w, &resume);
+		reply = cv_buf_str(cv_stream_out(s->stream));
+		assert_null(s->state);
+		assert_true(cv_str_starts(reply, CV_STR("-ERR [LOGIN-DELAY] Wait ")));
+		fake_session_end(&s);
+	}
+	f = fopen(path, "r+");
+	assert_non_null(f);
+	assert_int_equal(fwrite(old, 1, sizeof(old), f), sizeof(old));
+	assert_int_equal(fclose(f), 0);
+	s = start_with(w, &resume);
+	assert_str(fake_session_output(s), "+OK Logged in.\r\n");
+	fake_session_end(&s);
+	s = start_with(w, &resume);
+	assert_null(s->state);
+	fake_session_end(&s);
+	/* One that was cut short is none. */
+	assert_int_equal(truncate(path, 3), 0);
+	s = start_with(w, &resume);
+	assert_str(fake_session_output(s), "+OK Logged in.\r\n");
+	fake_worker_free(&w);
+}
+
+static void unique_ids_are_summed_up_when_asked(void **state)
+{
+	struct cv_pop3_settings set = defaults;
+	struct fake_worker *w;
+	struct cv_session *s;
+	uint32_t hashes[3];
+	struct cv_str reply;
+
+	set.pop3_uidl_format = "%u";
+	set.pop3_logout_format = "u=%u.";
+	w = worker_with_three(state, &set);
+	for (size_t i = 0; i < 3; i++)
+		hashes[i] = cv_crc32c(0, &"123"[i], 1);
+	s = log_in(w);
+	fake_session_push(s, CV_STR("QUIT\r\n"));
+	assert_str(s->close_reason, "Logged out u=.");
+	fake_session_end(&s);
+	s = log_in(w);
+	fake_session_push(s, CV_STR("UIDL\r\nQUIT\r\n"));
+	reply = cv_str_c(cv_arena_printf(*state, "Logged out u=3/%08x.", hashes[0] ^ hashes[1] ^ hashes[2]));
+	assert_str_eq(s->close_reason, reply);
+	fake_session_end(&s);
+	s = log_in(w);
+	fake_session_push(s, CV_STR("UIDL\r\nRETR 3\r\nDELE 1\r\nQUIT\r\n"));
+	reply = cv_str_c(cv_arena_printf(*state, "Logged out u=2/%08x -> 2/%08x.", hashes[0] ^ hashes[1], hashes[1] ^ hashes[2]));
+	assert_str_eq(s->close_reason, reply);
+	fake_worker_free(&w);
+}
+
+static void languages_are_chosen(void **state)
+{
+	const struct cv_pop3_resume resume = { .language = 1, .star = 2 };
+	struct fake_worker *w = worker_with_three(state, &defaults);
+	struct cv_session *s = start_with(w, &resume);
+
+	assert_str(fake_session_output(s), "+OK Angemeldet.\r\n");
+	EXPECT(s, "LANG *\r\n", "+OK fr La langue a \xc3\xa9t\xc3\xa9 chang\xc3\xa9" "e.\r\n");
+	EXPECT(s, "RETR 9\r\n", "-ERR Il n'y a pas de message 9.\r\n");
+	EXPECT(s, "LANG tlh\r\n", "-ERR Aucune langue ne convient \xc3\xa0 tlh.\r\n");
+	EXPECT(s, "LANG de-CH\r\nDELE 1\r\n", "+OK de Die Sprache wurde gewechselt.\r\n+OK Zum L\xc3\xb6schen vorgemerkt.\r\n");
+	EXPECT(s, "LIST 1\r\n", "-ERR Nachricht 1 ist gel\xc3\xb6scht.\r\n");
+	EXPECT(s, "QUIT\r\n", "+OK Abgemeldet, die Nachrichten sind gel\xc3\xb6scht.\r\n");
+	fake_worker_free(&w);
+}
+
 static void settings_are_checked(void **state)
 {
 	static const char *const unknown[] = { "nonsense", NULL };
@@ -562,6 +730,11 @@ int main(void)
 		cv_test(lines_and_bad_commands_are_bounded),
 		cv_test(a_start_that_does_not_check_is_refused),
 		cv_test(a_large_message_waits_for_the_client),
+		cv_test(clients_without_utf8_get_surrogates),
+		cv_test(surrogates_of_fields),
+		cv_test(logins_must_be_apart_when_asked),
+		cv_test(unique_ids_are_summed_up_when_asked),
+		cv_test(languages_are_chosen),
 		cv_test(settings_are_checked),
 	};
 
