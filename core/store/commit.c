@@ -77,13 +77,16 @@ struct build {
 	bool empty;
 };
 
-static void touch(struct cv_txn *txn, struct cv_mailbox *mailbox)
+static void touch(struct cv_txn *txn, struct cv_mailbox *mailbox, unsigned kind)
 {
 	for (size_t i = 0; i < txn->touched.count; i++) {
-		if (txn->touched.data[i] == mailbox)
+		if (txn->touched.data[i] == mailbox) {
+			txn->touched_kinds.data[i] |= kind;
 			return;
+		}
 	}
 	*cv_vec_push(&txn->touched) = mailbox;
+	*cv_vec_push(&txn->touched_kinds) = kind;
 	cv_mailbox_ref(mailbox);
 }
 
@@ -119,7 +122,7 @@ static void emit(struct build *build, const struct cv_entry *entry)
 	if (cv_entry_is_tree(entry->kind))
 		return; /* applied when it is durable: there is no way back from it in memory */
 	if (mailbox != NULL)
-		touch(build->txn, mailbox);
+		touch(build->txn, mailbox, cv_mail_watch_kind(entry->kind));
 	if (cv_apply_entry(user, &build->head, build->pos, entry, parse_at, CV_APPLY_COUNTS | CV_APPLY_ROWS | CV_APPLY_NOTE, &err) < 0)
 		cv_fatal("a change that was just made does not apply: %s", err.text);
 }
@@ -625,6 +628,7 @@ static void publish_memory(struct cv_txn *txn)
 		txn->user->published_seq = txn->seq;
 	if (txn->has_storage_work)
 		cv_work_add(txn->user, txn->seq, txn->pos);
+	cv_mail_watch_published(txn);
 }
 
 static void free_all(struct cv_node *list)
@@ -763,6 +767,7 @@ static void on_notify(void *ctx)
 void cv_commit_init(struct cv_user *user)
 {
 	cv_list_init(&user->queue);
+	cv_list_init(&user->watches);
 	if (user->loop == NULL)
 		return;
 	user->flush_timer = cv_timer_add_stopped(user->loop, on_flush, user);

@@ -292,6 +292,11 @@ static int rename_inbox(struct cv_user *user, struct cv_str to, struct cv_err *e
 	}
 	if (ret < 0 && target != NULL)
 		take_back(user, target);
+	if (ret > 0) {
+		const struct cv_mail_event event = { .kinds = CV_MAIL_RENAMED, .name = CV_STR("INBOX"), .new_name = to };
+
+		cv_mail_watch_tell(user, &event);
+	}
 	cv_ranges_free(&all);
 	cv_ranges_free(&old_uids);
 	cv_ranges_free(&new_uids);

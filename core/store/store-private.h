@@ -286,6 +286,7 @@ struct cv_txn {
 	bool has_storage_work;
 	CV_VEC(struct cv_txn_event) events;
 	CV_VEC(struct cv_mailbox *) touched; /* counted */
+	CV_VEC(unsigned) touched_kinds; /* enum cv_mail_event_kind, of each of these */
 	int *result_r;              /* commit_wait: where the result goes */
 	struct cv_err *err_r;
 };
@@ -344,6 +345,7 @@ struct cv_user {
 
 	uint64_t next_txn;
 	CV_VEC(struct cv_view *) views;  /* all open ones */
+	struct cv_node watches;          /* struct cv_mail_watch */
 	struct cv_node queue;           /* committed transactions, not yet flushed */
 	bool queue_needs_sync, queue_needs_storage_sync;
 	bool broken;                    /* memory and journal may differ and could not be read anew yet: nothing is read or changed until they could */
@@ -479,6 +481,14 @@ void cv_view_publish(struct cv_mailbox *mailbox, struct cv_store_event *event);
 void cv_view_mark(struct cv_mailbox *mailbox);
 /* Call the marked views' functions. */
 void cv_view_run_notify(struct cv_user *user);
+
+/* ---- Watches (watch.c) ----------------------------------------------------------------------------------- */
+
+/* What an entry means for who watches mailboxes; 0: nothing. */
+unsigned cv_mail_watch_kind(enum cv_entry_kind kind);
+/* Tell of a transaction whose changes are in memory for all to see. */
+void cv_mail_watch_published(const struct cv_txn *txn);
+void cv_mail_watch_tell(struct cv_user *user, const struct cv_mail_event *event);
 
 /* Octets of a message: short ones read, longer ones mapped, transformed ones behind a source until they are wanted whole. { 0 } is none. */
 struct cv_octets {

@@ -68,6 +68,7 @@ void cv_txn_free(struct cv_txn *txn)
 	for (size_t i = 0; i < txn->touched.count; i++)
 		cv_mailbox_unref(&txn->touched.data[i]);
 	cv_vec_free(&txn->touched);
+	cv_vec_free(&txn->touched_kinds);
 	cv_arena_free(&txn->arena);
 }
 

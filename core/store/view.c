@@ -455,6 +455,15 @@ static void give_new(struct sync *sync)
 	give(sync, CV_EVENT_EXISTS, view->count, view->uids[view->count - 1], 0);
 }
 
+void cv_view_hold(struct cv_view *view, struct cv_ranges *flagged)
+{
+	view->notified = view->notify_due = false;
+	if (view->mailbox->gone || view->mailbox->columns == NULL)
+		return;
+	take_events(view, 0, flagged);
+	trim_log(view->mailbox);
+}
+
 void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, void (*fn)(void *ctx, const struct cv_view_event *event), void *ctx)
 {
 	struct cv_mailbox *mailbox = view->mailbox;

@@ -374,6 +374,51 @@ static void committed_changes_are_told_one_by_one(void **state)
 	end(&s);
 }
 
+static void on_event(void *ctx, const struct cv_mail_event *event)
+{
+	(void)ctx;
+	cv_buf_printf(&seen.text, "%u %.*s", event->kinds, CV_STR_ARG(event->name));
+	if (event->new_name.ptr != NULL)
+		cv_buf_printf(&seen.text, ">%.*s", CV_STR_ARG(event->new_name));
+	cv_buf_printf(&seen.text, "%s%s;", event->subscribed ? " s" : "", event->parent_subscribed ? " p" : "");
+}
+
+static void watches_are_told_of_mailboxes_and_names(void **state)
+{
+	struct cv_mail_watch watch = { .fn = on_event };
+	struct store s;
+	struct cv_err err = { 0 };
+
+	begin(&s, state);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_ok(cv_mailbox_subscribe(s.user, CV_STR("top"), true, &err));
+	cv_mail_watch_start(s.user, &watch);
+	cv_buf_clear(&seen.text);
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_SEEN, NULL);
+	expect_seen("FLAGS INBOX 1;4 INBOX s;");
+	/* Nothing changes. */
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_SEEN, NULL);
+	expect_seen("FLAGS INBOX 1;");
+	assert_ok(copy(&s, 2, 2, "Sent", true, &err));
+	expect_seen("move Sent from INBOX 2;COPY Sent 2;1 Sent s;2 INBOX s;");
+	assert_ok(cv_mailbox_create(s.user, CV_STR("top/new"), 0, &err));
+	expect_seen("8 top/new p;");
+	assert_ok(cv_mailbox_rename(s.user, CV_STR("top/new"), CV_STR("newer"), &err));
+	expect_seen("32 top/new>newer p;");
+	assert_ok(cv_mailbox_subscribe(s.user, CV_STR("newer"), true, &err));
+	expect_seen("64 newer s;");
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("newer"), &err));
+	expect_seen("16 newer s;");
+	/* INBOX stays, and its messages go: that is a rename all the same. */
+	assert_ok(cv_mailbox_rename(s.user, CV_STR("INBOX"), CV_STR("old"), &err));
+	expect_seen("8 old;move old from INBOX 1;COPY old 1;1 old;2 INBOX s;32 INBOX>old;");
+	cv_mail_watch_stop(&watch);
+	store_save(&s, "INBOX", MAIL, 0);
+	expect_seen("save INBOX;SAVE INBOX;");
+	end(&s);
+}
+
 static void delivery_can_be_discarded_and_refused(void **state)
 {
 	struct store s;
@@ -527,6 +572,7 @@ int main(void)
 		cv_test(commit_hooks_add_copies_of_what_is_expunged),
 		cv_test(delivery_waits_for_what_the_hook_filed),
 		cv_test(committed_changes_are_told_one_by_one),
+		cv_test(watches_are_told_of_mailboxes_and_names),
 		cv_test(delivery_can_be_discarded_and_refused),
 		cv_test(flags_without_rights_stay_as_they_are),
 		cv_test(annotations_need_rights_and_are_told),

@@ -4,6 +4,7 @@
 #define CV_MAILBOX_H
 
 #include <culver/loop.h>
+#include <culver/map.h>
 #include <culver/message.h>
 #include <culver/module.h>
 #include <culver/storage.h>
@@ -252,6 +253,10 @@ CV_EXPORT void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, v
    there). */
 CV_EXPORT bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, struct cv_ranges *uids_r);
 
+/* Take what happened without telling it, so that nothing has to be kept for a view that is not brought up to date: it stays pending that messages are gone,
+   messages with new flags go into *flagged, new messages come with the next sync. */
+CV_EXPORT void cv_view_hold(struct cv_view *view, struct cv_ranges *flagged);
+
 /* The storage's reference of a message (a UID in sdbox, the file's name in a maildir); absent when the message is not known any more. Valid until the
    next change of the mailbox. */
 CV_EXPORT struct cv_str cv_view_ref(const struct cv_view *view, uint32_t seq);
@@ -289,6 +294,37 @@ CV_EXPORT CV_MUST_CHECK int cv_mail_octets(struct cv_mail *mail, struct cv_str *
 CV_EXPORT CV_MUST_CHECK int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, struct cv_err *err);
 /* UIDL saved from another server (pop3_reuse_xuidl, migrations); absent when none. */
 CV_EXPORT struct cv_str cv_mail_pop3_uidl(struct cv_mail *mail);
+
+/* ---- Watching all of a user's mailboxes ------------------------------------------------------------ */
+
+enum cv_mail_event_kind {
+	CV_MAIL_NEW = 1,          /* messages came into the mailbox, */
+	CV_MAIL_EXPUNGED = 2,     /* left it, */
+	CV_MAIL_FLAGS = 4,        /* or have other flags or keywords */
+	CV_MAIL_CREATED = 8,
+	CV_MAIL_DELETED = 16,
+	CV_MAIL_RENAMED = 32,     /* and all below it with it */
+	CV_MAIL_SUBSCRIPTION = 64
+};
+/* What one transaction did to one mailbox or name. Borrowed. */
+struct cv_mail_event {
+	unsigned kinds;
+	struct cv_str name;       /* RENAMED: as it was */
+	struct cv_str new_name;   /* RENAMED */
+	bool subscribed;          /* the name is; RENAMED: the new one */
+	bool parent_subscribed;   /* CREATED, DELETED: the name above it is */
+	uint64_t txn;             /* cv_txn_id */
+};
+/* fn is called when a change can be seen, whoever made it: it may look, but neither change anything nor open a view. Costs nothing for mailboxes that do not
+   change. */
+struct cv_mail_watch {
+	struct cv_node node;
+	void (*fn)(void *ctx, const struct cv_mail_event *event);
+	void *ctx;
+};
+/* watch is borrowed until stop. */
+CV_EXPORT void cv_mail_watch_start(struct cv_user *user, struct cv_mail_watch *watch);
+CV_EXPORT void cv_mail_watch_stop(struct cv_mail_watch *watch);
 
 /* ---- Transactions ---------------------------------------------------------------------------------- */
 
