@@ -124,7 +124,7 @@ class Row:
 class Command:
     def __init__(self, tag, verb, by_uid, text, after):
         self.tag, self.verb, self.by_uid, self.text, self.after = tag, verb, by_uid, text, after
-        self.data, self.touched = [], {}
+        self.data, self.touched, self.numbered = [], {}, {}
 
 
 class Session:
@@ -143,6 +143,11 @@ class Session:
         self.cache = {}          # mailbox: (UIDVALIDITY, modseq, {uid: flags}) as a client keeps it
         self.earlier, self.selecting = [], None
         self.condstore = self.qresync = self.uidonly = self.rev2 = False
+        # NOTIFY (RFC 5465): None as long as the command was not used, "none", "now" or "delayed"
+        self.notify, self.notify_flags, self.notify_fetch = None, True, False
+        self.watch, self.watch_flags, self.told_of = False, False, {}
+        self.own = set()         # UIDs that this session put into the selected mailbox
+        self.blind = False       # flags were kept from the client since this mailbox was selected
         self.current = None
         self.learning = False    # what is new is asked for, in its order
         check(self.line().startswith(b"* OK"), "greeting")
@@ -156,7 +161,8 @@ class Session:
             self.uidonly, self.rev2 = "UIDONLY" in wanted, "IMAP4rev2" in wanted
 
     def __str__(self):
-        what = [w for w in ("condstore", "qresync", "uidonly", "rev2", "readonly") if getattr(self, w)]
+        what = [w for w in ("condstore", "qresync", "uidonly", "rev2", "readonly", "blind", "watch") if getattr(self, w)]
+        what += ["notify " + self.notify] if self.notify else []
         return f"{self.name} ({' '.join(what)}; {self.box.name if self.box else 'nothing'} selected)"
 
     # -- octets
@@ -249,10 +255,18 @@ class Session:
         m = re.match(rb"\* VANISHED (\(EARLIER\) )?([\d:,]+)$", line)
         if m:
             return self.vanished(numbers(m.group(2).decode()), m.group(1) is not None)
+        m = re.match(rb"\* STATUS (\S+) \((.*)\)$", line)
+        if m and (not self.current or self.current.verb != "STATUS"):
+            check(self.watch, self, "STATUS without being asked:", line)
+            words = m.group(2).decode().split()
+            self.told_of.setdefault(m.group(1).decode(), {}).update(zip(words[::2], map(int, words[1::2])))
+            return None
         m = re.match(rb"\* FLAGS \((.*)\)$", line)
         if m:
             self.known = set(m.group(1).decode().split())
             return None
+        if line.startswith(b"* OK [CLOSED]"):
+            return self.closed()
         check(not line.startswith(b"* BYE") or (self.current and self.current.verb == "LOGOUT"), self, "was thrown out:", line)
         return self.codes(line)
 
@@ -271,6 +285,11 @@ class Session:
         self.rows.extend(Row() for _ in range(n - len(self.rows)))
 
     def gone(self, at):
+        if self.notify == "now": # RFC 5465 section 5.3: "the meaning of an MSN can change at any time"
+            row = self.rows.pop(at)
+            if self.current:
+                self.current.data.append(("gone", row.uid))
+            return
         verb = self.current.verb if self.current else None
         check(verb, self, "EXPUNGE or VANISHED while no command is in progress")
         check(verb not in KEEPS_NUMBERS or self.current.by_uid, self, "EXPUNGE or VANISHED during", self.current.text)
@@ -352,6 +371,8 @@ class Session:
             modseq = int(m.group(1))
             check(row.modseq is None or modseq >= row.modseq, self, "MODSEQ of", uid, "went from", row.modseq, "to", modseq)
             row.modseq, row.version = modseq, None
+            if self.current:
+                self.current.numbered[id(row)] = row
             if self.box:
                 self.highestmodseq = max(self.highestmodseq, modseq)
         m = re.search(rb"Subject: m(\d+)", line)
@@ -386,6 +407,8 @@ def expected_after(s, renumber):
 
 def compare(s, renumber=True, thorough=True):
     """The view of s against the model, in an exact round."""
+    if s.notify == "none":
+        return
     box, live = s.box, s.box.live
     wanted = expected_after(s, renumber)
     got = [r.uid for r in s.rows]
@@ -394,14 +417,64 @@ def compare(s, renumber=True, thorough=True):
         check(row.uid in (None, uid), s, "message", i + 1, "is UID", row.uid, "wanted", uid)
         row.uid = uid
     s.last = box.uidnext - 1
-    for row in s.rows if thorough else rnd.sample(s.rows, min(200, len(s.rows))):
+    for row in () if s.blind else s.rows if thorough else rnd.sample(s.rows, min(200, len(s.rows))):
         if row.flags is not None and row.uid in live:
             check(row.flags == live[row.uid].flags, s, "flags of", row.uid, "are", sorted(live[row.uid].flags), "and were told as", sorted(row.flags))
 
 
+def figures(box):
+    return dict(MESSAGES=len(box.live), UIDNEXT=box.uidnext, UNSEEN=sum("\\Seen" not in m.flags for m in box.live.values()))
+
+
+def frozen(s, command):
+    """RFC 5465 section 3.1: no news of the selected mailbox; but an answer of EXPUNGE responses brings it up to date."""
+    news = [x for x in command.data if type(x) is tuple or re.match(rb"\* \d+ EXISTS|\* VANISHED", x)]
+    if not news or command.verb == "NOTIFY":
+        return
+    check(command.verb in ("EXPUNGE", "MOVE"), s, "was told news after NOTIFY NONE:", news)
+    live = list(s.box.live)
+    check([r.uid for r in s.rows if r.uid] == live[:s.known_rows()] and len(s.rows) == len(live), s, "has other messages after", command.text)
+    for row, uid in zip(s.rows, live):
+        row.uid = uid
+    s.last = s.box.uidnext - 1
+
+
+def drain(s):
+    """RFC 5465: what changed is told between commands. Waits until a session with NOTIFY knows all that it must."""
+    if not s.notify or s.idle or not s.world.exact:
+        return
+    s.current = None
+    end = time.monotonic() + 20
+    while not knows_all(s):
+        check(time.monotonic() < end, s, "was not notified; was told", s.told_of, "wanted", {n: figures(b) for n, b in s.world.boxes.items()})
+        if b"\n" in s.buf or select.select([s.sock], [], [], 1)[0]:
+            s.untagged(s.line())
+    if s.box and s.notify != "none":
+        compare(s, s.notify == "now")
+
+
+def knows_all(s):
+    items = ["MESSAGES", "UIDNEXT"] + (["UNSEEN"] if s.watch_flags else [])
+    for name, box in s.world.boxes.items() if s.watch else ():
+        if box is not s.box and s.watch:
+            wanted = figures(box)
+            if any(s.told_of.get(name, {}).get(i) != wanted[i] for i in items):
+                return False
+    if s.box is None or s.notify == "none":
+        return True
+    live, wanted = s.box.live, expected_after(s, s.notify == "now")
+    if len(s.rows) != len(wanted) or any(r.uid not in (None, u) for r, u in zip(s.rows, wanted)):
+        return False
+    if s.notify_flags and not s.blind and any(r.flags is not None and r.uid in live and r.flags != live[r.uid].flags for r in s.rows):
+        return False
+    if s.notify_fetch and not s.uidonly: # the flags of new messages come with them
+        return all(r.flags is not None for r, u in zip(s.rows, wanted) if u > s.last and u not in s.own and u in live)
+    return True
+
+
 def modseqs(s, command):
     """MODSEQ as it was told: the same for the same flags, higher after each change."""
-    for row in command.touched.values():
+    for row in command.numbered.values():
         if row.modseq is None or row.version is not None or row.uid not in s.box.live:
             continue
         message = s.box.live[row.uid]
@@ -420,6 +493,9 @@ def after_command(effect=None, renumber=None, sync=True):
         if s.world.exact:
             if effect:
                 effect(s, command)
+            s.told_of.update((n, figures(b)) for n, b in s.world.boxes.items()) # what it did itself
+            if s.box and s.notify == "none":
+                frozen(s, command)
             if s.box:
                 modseqs(s, command)
                 if sync:
@@ -437,7 +513,7 @@ def size_of_pick(n):
 def pick(s, seq_allowed=True):
     """Some messages of the view: (rows, set, by_uid). None when there are none."""
     n = s.known_rows()
-    by_uid = s.uidonly or not seq_allowed or rnd.random() < 0.5
+    by_uid = s.uidonly or s.notify == "now" or not seq_allowed or rnd.random() < 0.5
     if (n if by_uid else len(s.rows)) == 0:
         return None
     if rnd.random() < 0.4:
@@ -450,7 +526,7 @@ def pick(s, seq_allowed=True):
     text = compressed(values)
     if by_uid and rnd.random() < 0.2 and s.world.exact: # a UID that is not there is no error
         text += f",{s.box.uidnext + 1000}"
-    elif places[-1] == len(s.rows) - 1 and s.world.exact and rnd.random() < 0.2 and len(values) == 1:
+    elif places[-1] == len(s.rows) - 1 and s.world.exact and not s.notify and rnd.random() < 0.2 and len(values) == 1:
         text = "*"
     return rows, text, by_uid
 
@@ -505,8 +581,8 @@ def do_store(s, seq_allowed=True):
         for row in there:
             if not silent or (s.condstore and row.uid not in failed):
                 check(id(row) in touched, s, "no FETCH for", row.uid, "of", command.text)
-            elif row.flags is not None and id(row) not in touched and row.uid not in failed:
-                row.flags = changed(row.flags)
+            if silent and row.flags is not None and row.uid not in failed:
+                row.flags = changed(row.flags) # what was told after it has it already
 
     def changed(old):
         return frozenset(flags if op == "" else old | flags if op == "+" else old - flags)
@@ -516,16 +592,6 @@ def do_store(s, seq_allowed=True):
             # RFC 3501 section 6.4.6: with .SILENT the server assumes that the client knows the new value.
             for row in rows if silent else ():
                 row.flags = None
-        elif silent and s.condstore and not s.readonly:
-            # A MODSEQ without FLAGS: our own change.
-            m = [x for x in command.data if type(x) is bytes and re.match(rb"\* \d+ (UID)?FETCH", x) and b"FLAGS" not in x]
-            told = set()
-            for x in m:
-                u = re.search(rb"UID (\d+)", x) or re.match(rb"\* (\d+)", x)
-                told.add(int(u.group(1)))
-            for row in rows:
-                if row.uid in told and row.flags is not None:
-                    row.flags = changed(row.flags)
         done(s, command)
 
     done = after_command(apply)
@@ -584,6 +650,8 @@ def do_copy(s, seq_allowed=True):
         check(to.uidvalidity in (None, int(m.group(1))), "UIDVALIDITY of", to.name)
         old, new = numbers(m.group(2).decode()), numbers(m.group(3).decode())
         check(old == sorted(there) and len(new) == len(old), s, "COPYUID", m.group(0), "for", there)
+        if to is s.box:
+            s.own |= set(new)
         for o, n in zip(old, new):
             to.add(n, live[o].serial, live[o].flags)
             if move:
@@ -604,6 +672,8 @@ def do_append(s, seq_allowed=True):
         check(command.status == "OK" and m, s, "APPEND:", command.reply)
         uids = numbers(m.group(2).decode())
         check(len(uids) == len(messages), s, "APPENDUID", uids, "for", len(messages))
+        if s.world.boxes[target] is s.box:
+            s.own |= set(uids)
         for uid, (serial, _) in zip(uids, messages):
             s.world.boxes[target].add(uid, serial, flags)
 
@@ -634,7 +704,7 @@ def do_fetch(s, seq_allowed=True):
 
 
 def do_search(s, seq_allowed=True):
-    by_uid = s.uidonly or not seq_allowed or rnd.random() < 0.5
+    by_uid = s.uidonly or s.notify == "now" or not seq_allowed or rnd.random() < 0.5
     flag = rnd.choice(["SEEN", "DELETED", "FLAGGED", "ANSWERED", "DRAFT"])
     keyword = rnd.choice(KEYWORDS)
     key, wanted = rnd.choice([
@@ -679,8 +749,8 @@ def do_status(s, seq_allowed=True):
 
     def apply(s, command):
         box = s.world.boxes[target]
-        line = [x for x in command.data if type(x) is bytes and x.startswith(b"* STATUS ")]
-        words = re.search(rb"\((.*)\)$", line[0]).group(1).decode().split()
+        line = [x for x in command.data if type(x) is bytes and x.startswith(b"* STATUS " + target.encode() + b" (MESSAGES")]
+        words = re.search(rb"\((.*)\)$", line[-1]).group(1).decode().split()
         got = dict(zip(words[::2], map(int, words[1::2])))
         wanted = dict(MESSAGES=len(box.live), UIDNEXT=box.uidnext, UNSEEN=sum("\\Seen" not in m.flags for m in box.live.values()),
                       DELETED=sum("\\Deleted" in m.flags for m in box.live.values()))
@@ -690,11 +760,21 @@ def do_status(s, seq_allowed=True):
     return "STATUS", f"{target} ({' '.join(items)})", after_command(apply), False
 
 
-def leave(s):
-    """The selected mailbox is closed: what a client with a cache keeps."""
-    if s.box and s.condstore and len(s.rows) < 3000 and all(r.uid is not None for r in s.rows):
+def remember(s):
+    """The selected mailbox is going to be closed: what a client with a cache keeps."""
+    if s.box and s.notify and s.world.exact:
+        # What is told between commands may be under way, the HIGHESTMODSEQ that belongs to it too. Expunges stay delayed if they were.
+        if s.rows and s.notify == "delayed" and not s.uidonly:
+            s.run("FETCH", "1 (UID)", after_command())
+        else:
+            s.run("NOOP", "", after_command())
+    if s.box and s.condstore and not s.blind and s.notify != "none" and len(s.rows) < 3000 and all(r.uid is not None for r in s.rows):
         s.cache[s.box.name] = (s.box.uidvalidity, s.highestmodseq, {r.uid: r.flags for r in s.rows})
-    s.box, s.rows = None, []
+
+
+def leave(s):
+    s.box, s.rows, s.own = None, [], set()
+    s.blind = s.notify is not None and not s.notify_flags
 
 
 def do_close(s, seq_allowed=True):
@@ -705,20 +785,30 @@ def do_close(s, seq_allowed=True):
         if s.world.exact and close and not s.readonly:
             for uid in [u for u, m in box.live.items() if "\\Deleted" in m.flags and u in seen]:
                 del box.live[uid]
+        leave(s)
+        s.told_of.update((n, figures(b)) for n, b in s.world.boxes.items())
 
-    leave(s)
+    remember(s)
     return "CLOSE" if close else "UNSELECT", "", apply, False
 
 
 def do_select(s, seq_allowed=True):
     name, readonly = rnd.choice(BOXES), rnd.random() < 0.2
-    box = s.world.boxes[name]
-    leave(s)
+    box, key = s.world.boxes[name], f"{s.name}/{s.tags}"
+    remember(s)
     cached = s.cache.get(name) if s.qresync and rnd.random() < 0.8 else None
-    s.selecting, s.earlier, s.told = box, [], {}
-    s.readonly = readonly
-    s.key = f"{s.name}/{s.tags}"
-    s.highestmodseq = 0
+
+    def begin():
+        leave(s)
+        if s.current:
+            s.current.data.clear()
+        s.selecting, s.earlier, s.told = box, [], {}
+        s.readonly, s.key, s.highestmodseq = readonly, key, 0
+
+    # Up to the CLOSED response code it is about the mailbox before.
+    s.closed = begin
+    if s.box is None:
+        begin()
     text = name
     if cached:
         known = f" {compressed(cached[2])}" if cached[2] and rnd.random() < 0.7 else ""
@@ -734,7 +824,12 @@ def do_select(s, seq_allowed=True):
         check(box.uidvalidity in (None, s.uidvalidity), "UIDVALIDITY of", name, "changed")
         box.uidvalidity = s.uidvalidity
         check(s.highestmodseq >= box.highest, s, "HIGHESTMODSEQ", s.highestmodseq, "after", box.highest)
-        if s.world.exact:
+        s.told_of.update((n, figures(b)) for n, b in s.world.boxes.items())
+        if s.world.exact and s.notify == "none": # as it is now, and then no more
+            s.notify, s.last = None, 0
+            compare(s)
+            s.notify = "none"
+        elif s.world.exact:
             check(s.uidnext == box.uidnext, s, "UIDNEXT", s.uidnext, "wanted", box.uidnext)
             s.last = 0
             compare(s)
@@ -759,6 +854,59 @@ def resynchronised(s, cached, with_known):
         elif row.flags is None and not with_known:
             fail(f"{s}: new message {row.uid} was not told of after QRESYNC")
     compare(s)
+
+
+def do_notify(s, seq_allowed=True, settle=False):
+    """NOTIFY SET brings everything up to date, then other rules hold."""
+    if rnd.random() < 0.15 and not settle:
+        args, mode, flags, fetch, watch, watch_flags = "NONE", "none", False, False, False, False
+    else:
+        mode = "now" if settle else rnd.choice(["now", "delayed", "delayed", "none"])
+        flags, fetch = settle or rnd.random() < 0.7, rnd.random() < 0.5
+        watch, watch_flags = rnd.random() < 0.6, rnd.random() < 0.5
+        new = "MessageNew (UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])" if fetch else "MessageNew"
+        groups = []
+        if mode != "none":
+            groups.append(f"({'SELECTED' if mode == 'now' else 'selected-delayed'} ({new} MessageExpunge{' FlagChange' if flags else ''}))")
+        elif rnd.random() < 0.5:
+            groups.append("(selected NONE)")
+        if watch:
+            which = rnd.choice(["personal", "inboxes", "(mailboxes", "(subtree"])
+            which = {"(mailboxes": f"mailboxes ({' '.join(BOXES)})", "(subtree": "subtree (INBOX one two)"}.get(which, which)
+            groups.append(f"({which} (MessageNew MessageExpunge{' FlagChange' if watch_flags else ''}))")
+        if not groups:
+            groups.append("(selected NONE)")
+        args = f"SET {'STATUS ' if rnd.random() < 0.5 else ''}{' '.join(groups)}"
+        flags, fetch = flags and mode != "none", fetch and mode != "none"
+
+    # What comes until the command is done is told by the rules before, and, with STATUS, by the new ones.
+    s.watch = s.watch or watch
+
+    def apply(s, command):
+        check(command.status == "OK", s, command.text, command.reply)
+        if args != "NONE":
+            s.blind = False # all that was kept back is told
+            s.notify, s.notify_flags = None, True
+            if s.world.exact and s.box:
+                modseqs(s, command)
+                compare(s)
+        s.notify, s.notify_flags, s.notify_fetch = mode, flags, fetch
+        s.watch, s.watch_flags = watch, watch and watch_flags
+        s.told_of = {n: figures(b) for n, b in s.world.boxes.items()}
+        if watch and "STATUS" in args and s.world.exact:
+            told = {}
+            for x in command.data:
+                m = re.match(rb"\* STATUS (\S+) \((.*)\)$", x) if type(x) is bytes else None
+                if m:
+                    words = m.group(2).decode().split()
+                    told[m.group(1).decode()] = dict(zip(words[::2], map(int, words[1::2])))
+            for name, box in s.world.boxes.items():
+                if box is not s.box:
+                    check(name in told and told[name]["MESSAGES"] == len(box.live) and told[name]["UIDNEXT"] == box.uidnext, s,
+                          "NOTIFY SET STATUS of", name, "told", told.get(name))
+        s.blind = s.blind or not flags
+
+    return "NOTIFY", args, apply, False
 
 
 def select_at_once(s):
@@ -787,13 +935,13 @@ def end_idle(s):
 def push(s):
     """RFC 2177: what changed is told without being asked for."""
     s.current = s.idle
-    if s.box is None:
+    if s.box is None or s.notify == "none":
         return
     end = time.monotonic() + 20
     while True:
         live = s.box.live
         if len(s.rows) == len(live) and all(r.uid in (None, u) for r, u in zip(s.rows, live)) and \
-                all(r.flags is None or r.uid is None or r.flags == live[r.uid].flags for r in s.rows):
+                all(r.flags is None or r.uid is None or s.blind or r.flags == live[r.uid].flags for r in s.rows):
             return
         check(time.monotonic() < end, s, "was not told of changes during IDLE")
         if b"\n" not in s.buf and not select.select([s.sock], [], [], 1)[0]:
@@ -801,14 +949,14 @@ def push(s):
         s.untagged(s.line())
 
 
-ACTIONS = [(do_store, 9), (do_fetch, 5), (do_append, 3), (do_copy, 4), (do_expunge, 4), (do_noop, 4), (do_search, 3), (do_status, 1), (do_close, 1), (do_select, 2)]
+ACTIONS = [(do_notify, 1), (do_store, 9), (do_fetch, 5), (do_append, 3), (do_copy, 4), (do_expunge, 4), (do_noop, 4), (do_search, 3), (do_status, 1), (do_close, 1), (do_select, 2)]
 
 
 def action(s):
     if s.box is None:
-        return rnd.choice([do_select, do_select, do_append, do_status, do_noop])
+        return rnd.choice([do_select, do_select, do_select, do_append, do_status, do_noop] + ([do_notify] if s.world.exact else []))
     # A mailbox stays about as big as it was.
-    weights = [w * (3 if f is do_append and len(s.box.live) < s.world.size else 1) for f, w in ACTIONS]
+    weights = [(w if f is not do_notify or s.world.exact else 0) * (3 if f is do_append and len(s.box.live) < s.world.size else 1) for f, w in ACTIONS]
     return rnd.choices([f for f, _ in ACTIONS], weights)[0]
 
 
@@ -831,6 +979,8 @@ def exact_round(world, sessions, steps):
             continue
         verb, text, after, by_uid = action(s)(s)
         s.run(verb, text, after, by_uid)
+        for other in sessions: # what is told between commands depends on when it is told
+            drain(other)
 
 
 def race(world, sessions):
@@ -927,10 +1077,14 @@ def settle(world, sessions, port):
     observer.run("LOGOUT")
     observer.sock.close()
     for s in sessions:
+        if s.notify and (s.notify == "none" or s.blind):
+            verb, text, after, by_uid = do_notify(s, settle=True)
+            s.run(verb, text, after, by_uid)
         s.run("NOOP")
         learn(s)
         s.run("NOOP")
         learn(s)
+        s.told_of = {n: figures(b) for n, b in world.boxes.items()}
         world.exact = True
         if s.box:
             s.last = 0
@@ -938,6 +1092,7 @@ def settle(world, sessions, port):
             for row in s.rows:
                 row.version = s.box.live[row.uid].version if row.modseq == s.box.live[row.uid].modseq else None
             recents(s)
+        drain(s)
         world.exact = False
     world.exact = True
 

@@ -698,3 +698,18 @@ enum cv_imap_parsed cv_imap_parser_feed(struct cv_imap_parser *parser, struct cv
 			return result;
 	}
 }
+
+struct cv_imap_arg *cv_imap_args_copy(struct cv_arena *arena, const struct cv_imap_arg *arg, bool only)
+{
+	struct cv_imap_arg *first = NULL, **last = &first;
+
+	for (; arg != NULL; arg = only ? NULL : arg->next) {
+		*last = cv_new(arena, struct cv_imap_arg, 1);
+		(*last)->type = arg->type;
+		(*last)->glued = arg->glued;
+		(*last)->str = cv_arena_str(arena, arg->str);
+		(*last)->child = cv_imap_args_copy(arena, arg->child, false);
+		last = &(*last)->next;
+	}
+	return first;
+}

@@ -72,4 +72,7 @@ void cv_imap_parser_skip(struct cv_imap_parser *parser);
 /* Octets skipped since the command was given up. */
 uint64_t cv_imap_parser_skipped(const struct cv_imap_parser *parser);
 
+/* Arguments of a command, which end with it, for what lives longer. Depth is what the parser allowed. only: the first one, without those behind it. */
+struct cv_imap_arg *cv_imap_args_copy(struct cv_arena *arena, const struct cv_imap_arg *arg, bool only);
+
 #endif

@@ -81,6 +81,11 @@ int cv_imap_return_parse(const struct cv_imap_arg **arg, unsigned allowed, struc
 			if (option == NULL || option->type != CV_IMAP_ARG_ATOM || !cv_imap_partial_parse(option->str, &return_r->partial))
 				return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid range behind PARTIAL");
 		}
+		/* modifier-update = "UPDATE" [ "(" fetch-att *(SP fetch-att) ")" ] (RFC 5465 section 8) */
+		if (opt == CV_IMAP_RETURN_UPDATE && option->next != NULL && option->next->type == CV_IMAP_ARG_LIST) {
+			option = option->next;
+			return_r->update = option;
+		}
 		return_r->opts |= opt;
 	}
 	if ((return_r->opts & CV_IMAP_RETURN_PARTIAL) != 0 && (return_r->opts & CV_IMAP_RETURN_ALL) != 0)

@@ -31,6 +31,7 @@ struct cv_imap_return {
 	bool given;         /* there was a RETURN: ESEARCH is the answer */
 	unsigned opts;      /* enum cv_imap_return_opt; an empty list gives ALL */
 	struct cv_imap_partial partial;
+	const struct cv_imap_arg *update; /* RFC 5465 section 7: the list of fetch-att behind UPDATE, or NULL */
 };
 
 /* ["RETURN" SP "(" [search-return-opt *(SP search-return-opt)] ")"]: from *arg on, which goes behind it. allowed: the options that the command has.

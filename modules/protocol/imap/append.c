@@ -610,6 +610,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	}
 	s->stats.appended += append->count;
 	code = appenduid(cmd);
+	imap_note_own(s, append->mailbox, append->uids);
 	give_up(cmd);
 	if (!replaces(cmd))
 		return imap_ok(cmd, code, "Append completed");
@@ -617,10 +618,10 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	if (code != NULL)
 		cv_buf_printf(imap_out(cmd), "* OK [%s] Replacement message is there\r\n", code);
 	s->stats.expunged++;
-	imap_sync(s, true, 0);
+	imap_sync_expunged(s);
 	imap_cmd(cmd)->synced = true;
 	if (s->condstore)
-		return imap_ok(cmd, imap_code_printf(cmd, "HIGHESTMODSEQ %llu", (unsigned long long)cv_view_highest_modseq(s->view)),
+		return imap_ok(cmd, imap_code_printf(cmd, "HIGHESTMODSEQ %llu", (unsigned long long)imap_highest_modseq(s)),
 			"Replace completed");
 	return imap_ok(cmd, NULL, "Replace completed");
 }

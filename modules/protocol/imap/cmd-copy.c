@@ -94,14 +94,14 @@ static enum cv_imap_result moved(struct cv_imap_cmd *cmd, const struct copy *cop
 	/* RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses. */
 	if (code != NULL)
 		cv_buf_printf(imap_out(cmd), "* OK [%s] Moved\r\n", code);
-	imap_sync(s, true, 0);
+	imap_sync_expunged(s);
 	imap_cmd(cmd)->synced = true;
 	s->stats.expunged += cv_ranges_numbers(copy->old_uids);
 	if (copy->incomplete && !cmd->uid)
 		return imap_no(cmd, "EXPUNGEISSUED", "Some of the messages no longer exist");
 	/* RFC 6851 section 4.4 */
 	if (code != NULL && s->condstore)
-		return imap_ok(cmd, imap_code_printf(cmd, "HIGHESTMODSEQ %llu", (unsigned long long)cv_view_highest_modseq(s->view)),
+		return imap_ok(cmd, imap_code_printf(cmd, "HIGHESTMODSEQ %llu", (unsigned long long)imap_highest_modseq(s)),
 			"Move completed");
 	return imap_ok(cmd, NULL, "Move completed");
 }
@@ -117,6 +117,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		give_up(cmd);
 		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
 	}
+	imap_note_own(imap_cmd_session(cmd), copy->target, copy->new_uids);
 	if (cv_mailbox_get_status(copy->target, &status, &err) >= 0)
 		code = copyuid(cmd, copy, &status);
 	give_up(cmd);

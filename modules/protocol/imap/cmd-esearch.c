@@ -232,7 +232,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		cancel(cmd);
 		return CV_IMAP_DONE;
 	}
-	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN, &esearch->ret, &err) < 0) {
+	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN, &esearch->ret, &err) < 0 || imap_update_parse(cmd, &esearch->ret, &err) < 0) {
 		cancel(cmd);
 		return imap_bad_err(cmd, &err);
 	}
@@ -281,7 +281,7 @@ static void begin_mailbox(struct cv_imap_cmd *cmd, struct esearch *esearch)
 	if (esearch->selected.ptr != NULL && cv_str_eq(name, esearch->selected)) {
 		esearch->view = s->view;
 		if ((esearch->ret.opts & CV_IMAP_RETURN_UPDATE) != 0)
-			esearch->context = imap_context_new(cmd, esearch->program, false, (struct cv_str){ NULL, 0 });
+			esearch->context = imap_context_new(cmd, &esearch->ret, esearch->program, false, (struct cv_str){ NULL, 0 });
 	} else {
 		/* "Mailboxes matching the source options for which the logged-in user lacks sufficient rights MUST be ignored". */
 		if (cv_mailbox_open(cmd->user, name, CV_RIGHT_READ, &mailbox, &err) < 0) {

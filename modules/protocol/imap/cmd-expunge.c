@@ -42,10 +42,10 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	if (imap_cmd(cmd)->commit_result < 0)
 		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
 	s->stats.expunged += cv_ranges_numbers(cmd->data);
-	imap_sync(s, true, 0);
+	imap_sync_expunged(s);
 	imap_cmd(cmd)->synced = true;
 	if (s->condstore)
-		code = imap_code_printf(cmd, "HIGHESTMODSEQ %llu", (unsigned long long)cv_view_highest_modseq(s->view));
+		code = imap_code_printf(cmd, "HIGHESTMODSEQ %llu", (unsigned long long)imap_highest_modseq(s));
 	return imap_ok(cmd, code, "Expunge completed");
 }
 

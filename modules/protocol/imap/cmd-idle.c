@@ -2,7 +2,7 @@
    IDLE (RFC 2177): changes are told as they happen, until the client says DONE. */
 #include <config.h>
 
-#include "imap-session.h"
+#include "notify.h"
 
 /* A line that is no DONE is refused before it grows beyond this. */
 #define LINE_MAX_OCTETS 1024u
@@ -50,7 +50,8 @@ static void stop(struct cv_imap_cmd *cmd)
 	imap_cmd(cmd)->input = NULL;
 	if (idle->timer != NULL)
 		cv_timer_remove(&idle->timer);
-	if (cmd->view != NULL)
+	imap_notify_attach(imap_cmd_session(cmd));
+	if (cmd->view != NULL && imap_cmd_session(cmd)->notify == NULL)
 		cv_view_set_notify(cmd->view, NULL, NULL);
 	cv_session_set_timeout(cmd->session, IMAP_INACTIVITY_MS);
 }
@@ -109,7 +110,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 
 	if (s->events.count == 0)
 		imap_sync(s, true, 0);
-	return imap_write_events(s) ? CV_IMAP_WAIT : CV_IMAP_STEP;
+	return imap_write_events(s) && imap_notify_write(s) ? CV_IMAP_WAIT : CV_IMAP_STEP;
 }
 
 const struct cv_imap_command imap_cmd_idle = {

@@ -79,6 +79,7 @@ enum above {
 struct list {
 	const char *verb;
 	bool lsub, extended;
+	bool event; /* not asked for: a name without a mailbox is \NonExistent (RFC 5465 section 5.4) */
 	unsigned opts;
 	struct status_items status;
 	CV_VEC(struct cv_imap_pattern *) patterns;
@@ -170,7 +171,8 @@ static void mark_above(struct cv_imap_cmd *cmd, struct list *list, struct cv_str
 
 /* ---- LIST ------------------------------------------------------------------------------------------- */
 
-static const char *attributes_of(struct cv_imap_cmd *cmd, const struct list *list, const struct cv_mailbox_info *info, bool parent)
+static const char *attributes_of(const struct imap_session *s, struct cv_arena *arena, const struct list *list, const struct cv_mailbox_info *info,
+	bool parent)
 {
 	struct cv_buf text;
 	const char *copy;
@@ -179,7 +181,7 @@ static const char *attributes_of(struct cv_imap_cmd *cmd, const struct list *lis
 	/* A level above existing mailboxes is a name without a mailbox. RFC 5258 section 3: names "that match the canonical LIST pattern but don't
 	   exist must not be returned", but for those that are selected all the same. */
 	if (!info->exists)
-		cv_buf_append_c(&text, (list->extended || imap_cmd_session(cmd)->rev2) && !parent ? "\\NonExistent " : "\\Noselect ");
+		cv_buf_append_c(&text, list->event || ((list->extended || s->rev2) && !parent) ? "\\NonExistent " : "\\Noselect ");
 	if (info->noinferiors)
 		cv_buf_append_c(&text, "\\Noinferiors ");
 	cv_buf_append_c(&text, parent ? "\\HasChildren" : "\\HasNoChildren");
@@ -191,7 +193,7 @@ static const char *attributes_of(struct cv_imap_cmd *cmd, const struct list *lis
 			cv_buf_append_c(&text, uses[i].name);
 		}
 	}
-	copy = cv_arena_strdup(cmd->arena, text.data);
+	copy = cv_arena_strdup(arena, text.data);
 	cv_buf_deinit(&text);
 	return copy;
 }
@@ -254,7 +256,7 @@ static void add_name(struct cv_imap_cmd *cmd, struct list *list, struct cv_mailb
 	if (!matches(list, wire))
 		return;
 	entry = cv_vec_push(&list->entries);
-	*entry = (struct entry){ .wire = wire, .attributes = attributes_of(cmd, list, info, parent) };
+	*entry = (struct entry){ .wire = wire, .attributes = attributes_of(imap_cmd_session(cmd), cmd->arena, list, info, parent) };
 	entry->child_info = (*above & ABOVE_SELECTED) != 0;
 	/* RFC 5819 section 2: for "each selectable mailbox matching the list pattern and selection options". */
 	if ((list->opts & RETURN_STATUS) != 0 && selected && info->exists)
@@ -350,7 +352,7 @@ static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const 
 	bool gone = false;
 
 	cv_buf_init(&status, (size_t)64 * 1024);
-	if (entry->name.ptr != NULL && status_write(cmd, &status, entry->name, &list->status, &err) < 0) {
+	if (entry->name.ptr != NULL && status_write(imap_cmd_session(cmd), &status, entry->name, &list->status, &err) < 0) {
 		gone = err.code == CV_ERR_NOTFOUND || err.code == CV_ERR_PERM;
 		if (!gone)
 			cv_error(imap_cmd_session(cmd)->log, "LIST: status of mailbox %s: %s", cv_log_clean(entry->name), err.text);
@@ -385,24 +387,53 @@ static bool shows_children(struct cv_user *user, const struct cv_mailbox_info *p
 	return false;
 }
 
-void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, struct cv_str old_wire)
+static void write_one(struct imap_session *s, struct cv_buf *out, const struct cv_mailbox_info *info, struct cv_str old_wire, bool event)
 {
-	const struct imap_session *s = imap_cmd_session(cmd);
-	const struct list list = { .extended = true, .opts = RETURN_SUBSCRIBED };
-	struct cv_mailbox_info info;
+	const struct list list = { .extended = true, .opts = RETURN_SUBSCRIBED, .event = event };
+	struct cv_arena *arena = cv_arena_new("LIST response", NULL, 0);
 
-	if (cv_mailbox_lookup(cmd->user, name, &info) <= 0)
-		return;
-	cv_buf_printf(out, "* LIST (%s) ", attributes_of(cmd, &list, &info, shows_children(cmd->user, &info)));
+	cv_buf_printf(out, "* LIST (%s) ", attributes_of(s, arena, &list, info, shows_children(s->user, info)));
 	append_separator(out, s->separator);
 	cv_buf_append_char(out, ' ');
-	imap_append_mailbox(s, out, name);
+	imap_append_mailbox(s, out, info->name);
 	if (old_wire.ptr != NULL) {
 		cv_buf_append_c(out, " (\"OLDNAME\" (");
 		imap_append_wire_name(s, out, old_wire);
 		cv_buf_append_c(out, "))");
 	}
 	cv_buf_append_c(out, "\r\n");
+	cv_arena_free(&arena);
+}
+
+void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, struct cv_str old_wire)
+{
+	struct cv_mailbox_info info;
+
+	if (cv_mailbox_lookup(cmd->user, name, &info) > 0)
+		write_one(imap_cmd_session(cmd), out, &info, old_wire, false);
+}
+
+void imap_write_no_access(const struct imap_session *s, struct cv_buf *out, struct cv_str name)
+{
+	cv_buf_append_c(out, "* LIST (\\NoAccess) ");
+	append_separator(out, s->separator);
+	cv_buf_append_char(out, ' ');
+	imap_append_mailbox(s, out, name);
+	cv_buf_append_c(out, "\r\n");
+}
+
+void imap_write_list_event(struct imap_session *s, struct cv_buf *out, struct cv_str name, struct cv_str old_name)
+{
+	struct cv_arena *arena = cv_arena_new("LIST event", NULL, 0);
+	struct cv_str old_wire = old_name.ptr != NULL ? imap_wire_name(s, arena, old_name) : old_name;
+	struct cv_mailbox_info info;
+
+	if (cv_mailbox_lookup(s->user, name, &info) == 0)
+		info = (struct cv_mailbox_info){ .name = name };
+	/* Who may not know of it is told nothing. */
+	if (!info.exists || cv_mailbox_visible(s->user, &info))
+		write_one(s, out, &info, old_wire, true);
+	cv_arena_free(&arena);
 }
 
 static enum cv_imap_result step(struct cv_imap_cmd *cmd)

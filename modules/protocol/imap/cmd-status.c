@@ -2,6 +2,7 @@
    STATUS (RFC 3501 section 6.3.10, RFC 7162 section 3.1.7, RFC 7889, RFC 8438, RFC 8474 section 4.3, RFC 9051 section 6.3.11). */
 #include <config.h>
 
+#include "notify.h"
 #include "status.h"
 
 struct answer {
@@ -105,14 +106,37 @@ bool status_parse(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct
 	return true;
 }
 
-int status_write(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, const struct status_items *items, struct cv_err *err)
+static void add_item(struct status_items *items, void (*put)(struct cv_buf *out, const struct answer *answer))
 {
-	const struct imap_session *s = imap_cmd_session(cmd);
+	size_t i = 0;
+
+	while (all[i].put != put)
+		i++;
+	items->items[items->count++] = i;
+}
+
+void imap_notify_items(const struct imap_session *s, unsigned events, bool first, struct status_items *items_r)
+{
+	*items_r = (struct status_items){ 0 };
+	if ((events & (IMAP_NOTIFY_NEW | IMAP_NOTIFY_EXPUNGE)) != 0) {
+		add_item(items_r, put_messages);
+		add_item(items_r, put_uidnext);
+	}
+	add_item(items_r, put_uidvalidity);
+	if ((events & IMAP_NOTIFY_FLAGS) != 0)
+		add_item(items_r, put_unseen);
+	/* Sections 5.1 to 5.3: when CONDSTORE or QRESYNC is enabled; at first whenever it is there, so that flags can be fetched from there on. */
+	if (s->condstore || (first && (events & IMAP_NOTIFY_FLAGS) != 0))
+		add_item(items_r, put_modseq);
+}
+
+int status_write(struct imap_session *s, struct cv_buf *out, struct cv_str name, const struct status_items *items, struct cv_err *err)
+{
 	struct cv_mailbox *mailbox;
 	struct answer answer;
 	int result;
 
-	if (cv_mailbox_open(cmd->user, name, CV_RIGHT_READ, &mailbox, err) < 0)
+	if (cv_mailbox_open(s->user, name, CV_RIGHT_READ, &mailbox, err) < 0)
 		return -1;
 	result = cv_mailbox_refresh(mailbox, err) < 0 ? -1 : cv_mailbox_get_status(mailbox, &answer.status, err);
 	if (result >= 0) {
@@ -145,7 +169,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	if (cmd->args->next->next != NULL)
 		return imap_bad(cmd, "Unexpected arguments");
 	cv_buf_init(&line, (size_t)64 * 1024);
-	if (status_write(cmd, &line, name, &items, &err) < 0) {
+	if (status_write(s, &line, name, &items, &err) < 0) {
 		cv_buf_deinit(&line);
 		return imap_fail(cmd, &err);
 	}

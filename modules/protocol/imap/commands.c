@@ -27,6 +27,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_move,
 	&imap_cmd_namespace,
 	&imap_cmd_noop,
+	&imap_cmd_notify,
 	&imap_cmd_rename,
 	&imap_cmd_replace,
 	&imap_cmd_search,
@@ -88,6 +89,7 @@ static const char *const capabilities[] = {
 	"CONTEXT=SORT",
 	"MULTISEARCH",
 	"I18NLEVEL=1",
+	"NOTIFY",
 };
 
 static bool has_form(const struct cv_imap_command *command, bool uid)

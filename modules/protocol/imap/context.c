@@ -9,6 +9,8 @@
 
 #include "context.h"
 
+#include "push.h"
+
 #include "modules/lib/imap/imap-quote.h"
 
 #include <culver/time.h>
@@ -31,6 +33,11 @@ struct imap_context {
 	uint64_t next_modseq;              /* when the evaluation is done */
 	struct cv_mailsearch *evaluation;  /* in progress, or NULL */
 	struct cv_ranges added, removed;   /* UIDs to be told */
+	/* RFC 5465 section 7: UPDATE with attributes to fetch of messages that are new in the mailbox and in the result. */
+	bool fetch;
+	struct cv_imap_fetch what;
+	uint32_t newest_uid, next_newest_uid; /* of the mailbox, when members and next_modseq were right */
+	struct cv_ranges to_fetch;
 	/* Of SORT: the members' UIDs in order. */
 	bool sorted;
 	struct cv_imap_sort_program sort;
@@ -48,6 +55,7 @@ void imap_context_free(struct imap_context **context_p)
 	cv_ranges_free(&context->members);
 	cv_ranges_free(&context->added);
 	cv_ranges_free(&context->removed);
+	cv_ranges_free(&context->to_fetch);
 	cv_vec_free(&context->order);
 	cv_arena_free(&context->arena);
 	cv_free(context);
@@ -90,22 +98,6 @@ bool imap_context_cancel(struct imap_session *s, struct cv_str tag)
 
 /* ---- making one -------------------------------------------------------------------------------------- */
 
-/* Arguments of a command, which end with it. Depth is what the parser allowed. */
-static struct cv_imap_arg *copy_args(struct cv_arena *arena, const struct cv_imap_arg *arg)
-{
-	struct cv_imap_arg *first = NULL, **last = &first;
-
-	for (; arg != NULL; arg = arg->next) {
-		*last = cv_new(arena, struct cv_imap_arg, 1);
-		(*last)->type = arg->type;
-		(*last)->glued = arg->glued;
-		(*last)->str = cv_arena_str(arena, arg->str);
-		(*last)->child = copy_args(arena, arg->child);
-		last = &(*last)->next;
-	}
-	return first;
-}
-
 /* "any message sequence numbers used in the search program are evaluated at the time the command is received": they become UIDs. False: the program's
    answers change with time alone, which is not watched. Depth is what the program's parser allowed. */
 static bool fix_program(const struct imap_session *s, struct cv_arena *arena, struct cv_mailsearch_key *key)
@@ -132,7 +124,8 @@ static bool fix_program(const struct imap_session *s, struct cv_arena *arena, st
 	return true;
 }
 
-struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_imap_arg *program, bool charset_given, struct cv_str charset)
+struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_imap_return *ret, const struct cv_imap_arg *program, bool charset_given,
+	struct cv_str charset)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
 	struct imap_context *context;
@@ -153,11 +146,17 @@ struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_i
 	if (charset.ptr != NULL)
 		charset = cv_arena_str(context->arena, charset);
 	/* It was read once already. */
-	if (imap_search_parse(s, s->view, context->arena, copy_args(context->arena, program), charset_given, charset, &search, &err) < 0 ||
+	if (imap_search_parse(s, s->view, context->arena, cv_imap_args_copy(context->arena, program, false), charset_given, charset, &search, &err) < 0 ||
 		!fix_program(s, context->arena, search.root)) {
 		imap_context_free(&context);
 		return NULL;
 	}
+	if (ret->update != NULL) {
+		const struct cv_imap_arg *atts = cv_imap_args_copy(context->arena, ret->update, true);
+
+		context->fetch = cv_imap_fetch_parse(context->arena, &atts, &context->what, &err) == 0; /* it was read once already */
+	}
+	context->newest_uid = s->newest_uid;
 	changed = cv_mailsearch_key_new(context->arena, CV_MAILSEARCH_UID);
 	changed->next = search.root;
 	context->changed = &changed->set;
@@ -258,6 +257,25 @@ static void note_change(struct cv_ranges *set, struct cv_ranges *opposite, uint3
 		cv_ranges_add(set, uid, uid);
 }
 
+/* "the EXISTS response MUST precede any FETCH responses, and together they MUST precede the ESEARCH response"; but what NOTIFY has fetched too, in one
+   response with this, goes behind it (section 5.2). */
+static void note_fetch(struct imap_session *s, struct imap_context *context, uint32_t uid)
+{
+	cv_ranges_add(&context->to_fetch, uid, uid);
+	if (!cv_ranges_has(&s->fetch_new, uid))
+		cv_ranges_add(&s->fetch_first, uid, uid);
+}
+
+void imap_contexts_take_fetch(struct imap_session *s, struct cv_arena *arena, uint32_t uid, struct cv_imap_fetch *all)
+{
+	for (struct imap_context *context = s->contexts; context != NULL; context = context->next) {
+		if (!cv_ranges_has(&context->to_fetch, uid))
+			continue;
+		cv_ranges_remove(&context->to_fetch, uid, uid);
+		imap_fetch_merge(arena, all, &context->what);
+	}
+}
+
 static void note_changes(struct imap_session *s, struct imap_context *context)
 {
 	struct cv_ranges found = { 0 };
@@ -272,6 +290,8 @@ static void note_changes(struct imap_session *s, struct imap_context *context)
 	while (imap_iter_next(context->changed, &iter, &uid)) {
 		bool is = cv_ranges_has(&found, uid), was = cv_ranges_has(&context->members, uid);
 
+		if (is && !was && context->fetch && uid > context->newest_uid && !cv_ranges_has(&s->own, uid))
+			note_fetch(s, context, uid);
 		if (is && !was)
 			note_change(&context->added, &context->removed, uid);
 		else if (was && !is)
@@ -280,6 +300,7 @@ static void note_changes(struct imap_session *s, struct imap_context *context)
 	replace_members(context, &found);
 	cv_ranges_free(&found);
 	context->modseq = context->next_modseq;
+	context->newest_uid = context->next_newest_uid;
 }
 
 /* False: the budget is used up. */
@@ -292,6 +313,7 @@ static bool evaluate(struct imap_session *s, struct imap_context *context)
 			return true;
 		find_changed(s, context);
 		context->next_modseq = cv_view_highest_modseq(s->view);
+		context->next_newest_uid = s->newest_uid;
 		if (context->changed->count == 0) {
 			context->modseq = context->next_modseq;
 			return true;
@@ -446,12 +468,15 @@ bool imap_contexts_update(struct imap_session *s)
 {
 	uint64_t start = cv_time_mono_us();
 
-
 	for (struct imap_context *context = s->contexts; context != NULL; context = context->next) {
 		if (!evaluate(s, context)) {
 			cv_session_want_step(s->session);
 			return false;
 		}
+	}
+	if (!imap_push_fetches(s, &s->fetch_first, false))
+		return false;
+	for (struct imap_context *context = s->contexts; context != NULL; context = context->next) {
 		while (context->removed.count > 0 || context->added.count > 0) {
 			if (cv_stream_room(s->stream) == 0)
 				return false;

@@ -9,7 +9,8 @@
 
 /* A context for the searching command, whose program is program (and the charset, as in imap_search_begin). NULL when updates are refused: there are too many
    contexts, or the answers would change with time alone (OLDER, YOUNGER). */
-struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_imap_arg *program, bool charset_given, struct cv_str charset);
+struct imap_context *imap_context_new(struct cv_imap_cmd *cmd, const struct cv_imap_return *ret, const struct cv_imap_arg *program, bool charset_given,
+	struct cv_str charset);
 void imap_context_free(struct imap_context **context);
 /* Responses name the selected mailbox, and UIDs (RFC 7377 section 2.1). */
 void imap_context_name_mailbox(struct imap_context *context, uint32_t uidvalidity);

@@ -48,6 +48,8 @@ struct imap_stats {
 
 struct imap_cmd;
 struct imap_context;
+struct imap_notify;
+struct imap_push;
 
 struct imap_session {
 	struct cv_session *session;
@@ -78,6 +80,15 @@ struct imap_session {
 	struct imap_stats stats;
 	/* UIDs that "$" stands for in the selected mailbox (RFC 5182). Those that are gone stay: a UID is never used again. */
 	struct cv_ranges saved;
+	/* NOTIFY (RFC 5465) */
+	struct imap_notify *notify;  /* NULL until the command was used; notify.c */
+	bool acting;                 /* a command of this session runs at this moment: what changes is its doing */
+	uint32_t newest_uid;         /* the last message that the client was told of */
+	struct cv_ranges untold;     /* UIDs with new flags that NOTIFY kept from the client */
+	uint64_t untold_modseq;      /* below that of these changes */
+	struct cv_ranges own;        /* UIDs that this session put into the selected mailbox */
+	struct cv_ranges fetch_first, fetch_new; /* new messages whose FETCH response is due: before ESEARCH responses, and behind them */
+	struct imap_push *push;      /* the response in progress, or NULL; push.c */
 	struct imap_context *contexts; /* searches of the selected mailbox that are kept up to date (RFC 5267); context.c */
 };
 
@@ -171,8 +182,16 @@ const struct cv_imap_command *imap_find_command(const struct imap_session *s, st
 void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out);
 
 /* sync.c: the selected mailbox */
-/* Bring the view up to date and queue its events; see cv_view_sync. */
+/* Bring the view up to date and queue its events, as far as NOTIFY lets the client hear of them; see cv_view_sync. */
 void imap_sync(struct imap_session *s, bool expunges, uint64_t own);
+/* The same for a command whose answer are the EXPUNGE responses, whatever NOTIFY said. */
+void imap_sync_expunged(struct imap_session *s);
+/* The same with all that NOTIFY kept from the client. */
+void imap_sync_all(struct imap_session *s);
+/* What the client knows all changes up to. */
+uint64_t imap_highest_modseq(const struct imap_session *s);
+/* This session has put messages into mailbox: nobody has to tell it of them. */
+void imap_note_own(struct imap_session *s, const struct cv_mailbox *mailbox, const struct cv_ranges *uids);
 /* Write queued events while there is room: true when none is left. False: more room is needed, or the session ended. */
 bool imap_write_events(struct imap_session *s);
 /* Write "* VANISHED" responses for uids from *done on (a count of ranges) while there is room; true when all are written. */
@@ -205,6 +224,9 @@ void imap_contexts_expunge(struct imap_session *s, uint32_t seq, uint32_t uid);
 /* Messages are about to leave the view: evaluations begin anew. */
 void imap_contexts_interrupt(struct imap_session *s);
 void imap_contexts_free(struct imap_session *s);
+struct cv_imap_fetch;
+/* What searches want to be fetched of a message that is new in their results is added to all, and theirs no longer. */
+void imap_contexts_take_fetch(struct imap_session *s, struct cv_arena *arena, uint32_t uid, struct cv_imap_fetch *all);
 
 /* names.c: mailbox names and sequence sets of arguments */
 enum imap_name_opts {
@@ -225,6 +247,10 @@ void imap_append_wire_name(const struct imap_session *s, struct cv_buf *out, str
 /* cmd-list.c: "* LIST (…) "/" name" of a mailbox that exists, with OLDNAME when the client called it by another one (RFC 9051 section 6.3.9.7; absent:
    it did not). */
 void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, struct cv_str old_wire);
+/* The same for a name whose mailbox came, went or changed without being asked for: \NonExistent when there is none; old_name, in UTF-8: it was renamed. */
+void imap_write_list_event(struct imap_session *s, struct cv_buf *out, struct cv_str name, struct cv_str old_name);
+/* The same of a mailbox that may be seen and not read (RFC 5465 section 3.1: \NoAccess). */
+void imap_write_no_access(const struct imap_session *s, struct cv_buf *out, struct cv_str name);
 /* The astring of an argument as an old name for it: absent when it is the name's own form. */
 struct cv_str imap_old_name(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_str name);
 void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struct cv_str name);
@@ -255,7 +281,7 @@ bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint
 /* The commands, one file each. */
 extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
 	imap_cmd_delete, imap_cmd_enable, imap_cmd_esearch, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
-	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_rename, imap_cmd_replace, imap_cmd_search, imap_cmd_select, imap_cmd_sort,
+	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_search, imap_cmd_select, imap_cmd_sort,
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe;
 
 extern const struct cv_session_protocol imap_session_protocol;

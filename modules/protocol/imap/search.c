@@ -68,6 +68,23 @@ int imap_search_parse(struct imap_session *s, const struct cv_view *view, struct
 			       cv_imap_search_parse(arena, arg, &context, search_r, err);
 }
 
+int imap_update_parse(struct cv_imap_cmd *cmd, const struct cv_imap_return *ret, struct cv_err *err)
+{
+	const struct cv_imap_arg *atts = ret->update;
+	struct cv_imap_fetch what;
+
+	if (atts == NULL)
+		return 0;
+	if (atts->child == NULL)
+		return cv_err_set_public(err, CV_ERR_INVALID, "FETCH attributes are missing");
+	atts = cv_imap_args_copy(cmd->arena, atts, true);
+	if (cv_imap_fetch_parse(cmd->arena, &atts, &what, err) < 0)
+		return -1;
+	if ((what.items & CV_IMAP_FETCH_MODSEQ) != 0)
+		imap_enable_condstore(imap_cmd_session(cmd), imap_out(cmd));
+	return 0;
+}
+
 bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_imap_arg *arg, bool charset_given,
 	struct cv_str charset)
 {
@@ -78,6 +95,10 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 	/* RFC 5267 section 4.3: a tag that an updated search has "SHALL result in the server rejecting the searching command with a BAD response". */
 	if (update && imap_context_is(s, cmd->tag)) {
 		imap_bad(cmd, "Tag reuse");
+		return false;
+	}
+	if (imap_update_parse(cmd, &search->ret, &err) < 0) {
+		imap_bad_err(cmd, &err);
 		return false;
 	}
 	if (imap_search_parse(s, s->view, cmd->arena, arg, charset_given, charset, &search->program, &err) < 0) {
@@ -97,7 +118,7 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 		return false;
 	}
 	if (update) {
-		search->context = imap_context_new(cmd, arg, charset_given, charset);
+		search->context = imap_context_new(cmd, &search->ret, arg, charset_given, charset);
 		search->refused = search->context == NULL;
 	}
 	cv_arena_cleanup(cmd->arena, free_evaluation, search);

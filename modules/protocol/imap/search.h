@@ -5,6 +5,7 @@
 
 #include "imap-session.h"
 
+#include "modules/lib/imap/imap-fetch.h"
 #include "modules/lib/imap/imap-return.h"
 #include "modules/lib/imap/imap-search.h"
 
@@ -32,6 +33,8 @@ CV_MUST_CHECK bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search
 /* Read a program for a view as it is now; "$" finds something in that of the selected mailbox only, view NULL: just read it. Results as cv_imap_search_parse. */
 CV_MUST_CHECK int imap_search_parse(struct imap_session *s, const struct cv_view *view, struct cv_arena *arena, const struct cv_imap_arg *arg, bool charset_given,
 	struct cv_str charset, struct cv_imap_search *search_r, struct cv_err *err);
+/* Are the attributes behind UPDATE such that FETCH takes? -1 with a public err. */
+CV_MUST_CHECK int imap_update_parse(struct cv_imap_cmd *cmd, const struct cv_imap_return *ret, struct cv_err *err);
 /* A slice. True when all messages were looked at; else tells the client about the progress when it is time. */
 bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search);
 /* The tagged reply behind the results. saved: sequence numbers for "$" when SAVE was asked for. */

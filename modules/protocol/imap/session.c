@@ -2,7 +2,8 @@
    The session: input to commands, commands to handlers in slices, one tagged reply for each. */
 #include <config.h>
 
-#include "imap-session.h"
+#include "notify.h"
+#include "push.h"
 
 #include "modules/lib/imap/imap-code.h"
 #include "modules/lib/imap/imap-quote.h"
@@ -359,7 +360,7 @@ static void tell_modseq(struct imap_cmd *cmd)
 	if (!pending && !s->modseq_held)
 		return;
 	s->modseq_held = pending;
-	code = imap_code_printf(&cmd->pub, "HIGHESTMODSEQ %llu", (unsigned long long)cv_view_highest_modseq(s->view));
+	code = imap_code_printf(&cmd->pub, "HIGHESTMODSEQ %llu", (unsigned long long)imap_highest_modseq(s));
 	if (cmd->code == NULL && cmd->reply == IMAP_OK)
 		cmd->code = code;
 	else
@@ -407,12 +408,16 @@ static bool advance(struct imap_session *s)
 	case IMAP_PHASE_WAIT:
 		return false;
 	case IMAP_PHASE_RUN:
+		s->acting = true;
 		result = cmd->pub.command->run(&cmd->pub);
+		s->acting = false;
 		break;
 	case IMAP_PHASE_STEP:
 		if (cv_stream_room(s->stream) == 0)
 			return false;
+		s->acting = true;
 		result = cmd->pub.command->step(&cmd->pub);
+		s->acting = false;
 		break;
 	case IMAP_PHASE_REPLY:
 		result = CV_IMAP_DONE;
@@ -582,6 +587,9 @@ void imap_run(struct imap_session *s)
 		if (s->cmd != NULL && s->cmd->phase != IMAP_PHASE_LITERAL) {
 			if (!advance(s))
 				return;
+		} else if (s->cmd == NULL && s->in_line) {
+			if (!imap_notify_push(s)) /* a FETCH response that was begun between commands */
+				return;
 		} else if (cv_stream_room(s->stream) == 0 || !read_input(s)) {
 			break;
 		}
@@ -592,6 +600,8 @@ void imap_run(struct imap_session *s)
 	}
 	if (s->state != IMAP_STATE_LOGOUT && cv_stream_eof(s->stream))
 		imap_close(s, "Connection closed");
+	else if (s->state != IMAP_STATE_LOGOUT && s->cmd == NULL && imap_notify_due(s))
+		(void)imap_notify_push(s); /* false: it goes on when there is room, or in the next round */
 }
 
 /* ---- What the worker calls -------------------------------------------------------------------------- */
@@ -653,6 +663,8 @@ static void on_end(void *state)
 	if (s->cmd != NULL)
 		drop_command(s);
 	imap_unselect(s);
+	imap_notify_free(&s->notify);
+	imap_push_free(s);
 	cv_vec_free(&s->events);
 	cv_imap_parser_free(&s->parser);
 }

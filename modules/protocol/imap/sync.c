@@ -2,15 +2,60 @@
    The selected mailbox: what changed in it becomes untagged responses, in an order the client can follow. */
 #include <config.h>
 
-#include "imap-session.h"
+#include "notify.h"
+#include "push.h"
 
 #include "modules/lib/imap/imap-flags.h"
+
+/* New messages whose attributes NOTIFY asked for. RFC 5465 section 5.2: not for one "created by the client on this particular connection". */
+static void note_new(struct imap_session *s, const struct cv_view_event *event)
+{
+	uint32_t seq = cv_view_seq_from(s->view, s->newest_uid + 1);
+
+	for (; s->notify != NULL && s->notify->fetch && seq <= event->seq; seq++) {
+		uint32_t uid = cv_view_uid(s->view, seq);
+
+		if (!cv_ranges_has(&s->own, uid))
+			cv_ranges_add(&s->fetch_new, uid, uid);
+	}
+	s->newest_uid = event->uid;
+}
 
 static void queue_event(void *ctx, const struct cv_view_event *event)
 {
 	struct imap_session *s = ctx;
 
-	*cv_vec_push(&s->events) = *event;
+	if (event->kind == CV_EVENT_EXISTS)
+		note_new(s, event);
+	if (event->kind == CV_EVENT_FLAGS && s->notify != NULL && !s->notify->flags)
+		cv_ranges_add(&s->untold, event->uid, event->uid);
+	else
+		*cv_vec_push(&s->events) = *event;
+}
+
+uint64_t imap_highest_modseq(const struct imap_session *s)
+{
+	uint64_t highest = cv_view_highest_modseq(s->view);
+
+	return s->untold.count > 0 ? CV_MIN(highest, s->untold_modseq) : highest;
+}
+
+void imap_note_own(struct imap_session *s, const struct cv_mailbox *mailbox, const struct cv_ranges *uids)
+{
+	/* Only who is told of new messages in any other way than EXISTS has use for it. */
+	if (s->view == NULL || cv_view_mailbox(s->view) != mailbox || (s->notify == NULL && s->contexts == NULL))
+		return;
+	for (size_t i = 0; i < uids->count; i++)
+		cv_ranges_add(&s->own, uids->data[i].first, uids->data[i].last);
+}
+
+static void sync_now(struct imap_session *s, bool expunges, uint64_t own);
+
+/* RFC 5465 section 3.1: without SELECTED "the client doesn't want to receive any <message-event>s for the currently selected mailbox". What happens is kept
+   as sets, whose size the mailbox bounds. */
+static bool is_silent(const struct imap_session *s)
+{
+	return s->notify != NULL && s->notify->selected == IMAP_NOTIFY_NOTHING;
 }
 
 void imap_refresh_rights(struct imap_session *s)
@@ -31,10 +76,57 @@ void imap_refresh_rights(struct imap_session *s)
 
 void imap_sync(struct imap_session *s, bool expunges, uint64_t own)
 {
-	struct cv_err err = { 0 };
+	uint64_t before;
+	bool none;
 
 	if (s->view == NULL)
 		return;
+	before = cv_view_highest_modseq(s->view);
+	none = s->untold.count == 0;
+	if (is_silent(s))
+		cv_view_hold(s->view, &s->untold);
+	else
+		sync_now(s, expunges, own);
+	if (none && s->untold.count > 0)
+		s->untold_modseq = before;
+}
+
+void imap_sync_expunged(struct imap_session *s)
+{
+	uint64_t before = cv_view_highest_modseq(s->view);
+	bool none = s->untold.count == 0;
+
+	sync_now(s, true, 0);
+	if (none && s->untold.count > 0)
+		s->untold_modseq = before;
+}
+
+void imap_sync_all(struct imap_session *s)
+{
+	struct imap_notify *notify = s->notify;
+	struct imap_iter iter = { 0 };
+	uint32_t uid;
+
+	if (s->view == NULL)
+		return;
+	s->notify = NULL;
+	/* What was kept back and what is new, each message once. */
+	cv_view_hold(s->view, &s->untold);
+	sync_now(s, true, 0);
+	while (imap_iter_next(&s->untold, &iter, &uid)) {
+		struct cv_view_event event = { .kind = CV_EVENT_FLAGS, .seq = cv_view_seq(s->view, uid), .uid = uid };
+
+		if (event.seq != 0)
+			queue_event(s, &event);
+	}
+	cv_ranges_free(&s->untold);
+	s->notify = notify;
+}
+
+static void sync_now(struct imap_session *s, bool expunges, uint64_t own)
+{
+	struct cv_err err = { 0 };
+
 	/* Formats that other programs write too. What cannot be read now is told when it can be. */
 	if (cv_mailbox_refresh(cv_view_mailbox(s->view), &err) < 0)
 		cv_error(s->log, "refresh of mailbox %s: %s", cv_log_clean(cv_mailbox_name(cv_view_mailbox(s->view))), err.text);
@@ -147,7 +239,7 @@ static void write_event(struct imap_session *s, struct cv_buf *out, const struct
 		seq = cv_view_seq(s->view, event->uid);
 		if (seq != 0) {
 			(void)cv_view_row(s->view, seq, &row);
-			imap_write_flags(s, out, event->seq, &row, s->cmd != NULL && s->cmd->pub.uid, true);
+			imap_write_flags(s, out, event->seq, &row, s->notify != NULL || (s->cmd != NULL && s->cmd->pub.uid), true);
 		}
 		break;
 	case CV_EVENT_KEYWORDS:
@@ -205,6 +297,9 @@ bool imap_write_events(struct imap_session *s)
 {
 	struct cv_buf *out = cv_stream_out(s->stream);
 
+	/* A FETCH response that was begun has to end first. */
+	if (s->in_line && s->push != NULL && !imap_push_fetches(s, &s->fetch_first, false))
+		return false;
 	while (s->events_done < s->events.count) {
 		const struct cv_view_event *event = &s->events.data[s->events_done];
 
@@ -231,7 +326,7 @@ bool imap_write_events(struct imap_session *s)
 	if (s->events_done > 0 && cv_view_recent(s->view) != s->recent_told)
 		write_recent(s, out);
 	/* The events stay until then: IDLE looks for new ones when there are none. */
-	if (!imap_contexts_update(s))
+	if (!imap_contexts_update(s) || !imap_push_fetches(s, &s->fetch_new, true))
 		return false;
 	cv_vec_free(&s->events);
 	s->events_done = 0;
@@ -257,18 +352,29 @@ void imap_select(struct imap_session *s, struct cv_view *view)
 	s->state = IMAP_STATE_SELECTED;
 	if (s->cmd != NULL)
 		s->cmd->pub.view = view;
+	s->newest_uid = cv_view_count(view) > 0 ? cv_view_uid(view, cv_view_count(view)) : 0;
+	imap_notify_attach(s);
 }
 
 void imap_unselect(struct imap_session *s)
 {
 	struct cv_mailbox *mailbox;
+	bool behind;
 
 	if (s->view == NULL)
 		return;
 	imap_contexts_free(s);
+	imap_push_free(s);
+	cv_ranges_free(&s->untold);
+	cv_ranges_free(&s->own);
+	cv_ranges_free(&s->fetch_first);
+	cv_ranges_free(&s->fetch_new);
 	mailbox = cv_view_mailbox(s->view);
+	behind = cv_view_pending(s->view) && s->state == IMAP_STATE_SELECTED;
 	cv_view_set_notify(s->view, NULL, NULL);
 	cv_view_close(&s->view);
+	if (behind)
+		imap_notify_left(s, cv_mailbox_name(mailbox));
 	cv_mailbox_unref(&mailbox);
 	cv_vec_free(&s->events);
 	s->events_done = 0;

@@ -25,6 +25,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" OBJECTID" \
 	" BINARY" \
 	" MULTIAPPEND" \
+	" CATENATE" \
 	" REPLACE" \
 	" APPENDLIMIT=4294967295" \
 	" UIDONLY" \
@@ -43,7 +44,8 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" CONTEXT=SEARCH" \
 	" CONTEXT=SORT" \
 	" MULTISEARCH" \
-	" I18NLEVEL=1"
+	" I18NLEVEL=1" \
+	" NOTIFY"
 /* clang-format on */
 
 static struct fake_worker *worker(void **state)
@@ -815,6 +817,33 @@ static void deep_search_programs_are_refused(void **state)
 	fake_worker_free(&w);
 }
 
+/* ---- NOTIFY ------------------------------------------------------------------------------------------- */
+
+#define LONG_NAME                                                                                             \
+	"a-name-that-is-so-long-that-the-client's-buffer-is-full-soon-with-responses-about-it-because-each-of-them-has-it-twice-and-" \
+	"nobody-reads-them-as-they-come"
+
+/* Notes of a client that does not read are one for each mailbox, renames one each; then it is too much. */
+static void notifications_end_when_too_many_wait(void **state)
+{
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = log_in(w), *b = log_in(w);
+
+	EXPECT(b, "b1 CREATE " LONG_NAME "\r\nb2 CREATE box\r\n", "~b2 OK ~");
+	EXPECT(a, "a1 NOTIFY SET (personal (MailboxName MessageNew MessageExpunge))\r\n", "a1 OK Notify completed\r\n");
+	append(b, "box", "", MESSAGE("1"));
+	for (int i = 0; i < 1400; i++) {
+		if (i % 100 == 99) /* one STATUS response, however often it changes */
+			append(b, "box", "", MESSAGE("1"));
+		fake_session_push(b, CV_STR("r RENAME " LONG_NAME " " LONG_NAME "-2\r\nr RENAME " LONG_NAME "-2 " LONG_NAME "\r\n"));
+		assert_str(fake_session_output(b), "r OK Rename completed\r\nr OK Rename completed\r\n");
+	}
+	EXPECT(a, "", "* STATUS box (~* OK [NOTIFICATIONOVERFLOW] Too many changes: notifications end\r\n");
+	EXPECT(b, "b3 CREATE more\r\n", "~b3 OK ~");
+	EXPECT(a, "a2 NOOP\r\n", "a2 OK NOOP completed\r\n");
+	fake_worker_free(&w);
+}
+
 /* ---- Settings ----------------------------------------------------------------------------------------- */
 
 static void settings_are_followed(void **state)
@@ -888,6 +917,7 @@ int main(void)
 		cv_test(deep_search_programs_are_refused),
 		cv_test(long_searches_tell_their_progress),
 		cv_test(long_subjects_are_sorted_to_their_end),
+		cv_test(notifications_end_when_too_many_wait),
 		cv_test(settings_are_followed),
 		cv_test(a_session_without_a_tag_is_refused),
 	};
