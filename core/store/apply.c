@@ -221,6 +221,10 @@ static int rows(struct cv_mailbox *mailbox, const struct cv_record_head *head, s
 		if (cv_columns_find(mailbox->columns, entry->uid, UINT32_MAX, &row))
 			cv_columns_set_ref(mailbox->columns, row, entry->ref);
 		return 1;
+	case CV_ENTRY_UIDL:
+		if (cv_columns_find(mailbox->columns, entry->uid, UINT32_MAX, &row))
+			cv_columns_set_uidl(mailbox->columns, row, entry->name);
+		return 1;
 	case CV_ENTRY_CREATE:
 	case CV_ENTRY_RENAME:
 	case CV_ENTRY_DELETE:
@@ -349,6 +353,7 @@ static int tree_or_counts(struct cv_user *user, const struct cv_record_head *hea
 		}
 		return 1;
 	case CV_ENTRY_REF:
+	case CV_ENTRY_UIDL:
 		return 1;
 	}
 	return 1;

@@ -187,6 +187,16 @@ void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str 
 	*cv_col_ref(columns, row) = add_to_pool(columns, ref, cv_str_mem(uidl_copy, uidl.len));
 }
 
+void cv_columns_set_uidl(struct cv_columns *columns, uint32_t row, struct cv_str uidl)
+{
+	char copy[UINT8_MAX];
+	struct cv_str ref = cv_columns_ref(columns, row);
+
+	if (ref.len > 0) /* as above */
+		memcpy(copy, ref.ptr, ref.len);
+	*cv_col_ref(columns, row) = add_to_pool(columns, cv_str_mem(copy, ref.len), uidl);
+}
+
 void cv_columns_set_names(struct cv_columns *columns, uint32_t row, struct cv_str ref, struct cv_str uidl)
 {
 	*cv_col_ref(columns, row) = add_to_pool(columns, ref, uidl);

@@ -107,6 +107,7 @@ struct cv_str cv_columns_ref(const struct cv_columns *columns, uint32_t row);
 struct cv_str cv_columns_uidl(const struct cv_columns *columns, uint32_t row);
 void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str ref);
 /* Both anew, whatever was there. */
+void cv_columns_set_uidl(struct cv_columns *columns, uint32_t row, struct cv_str uidl);
 void cv_columns_set_names(struct cv_columns *columns, uint32_t row, struct cv_str ref, struct cv_str uidl);
 static inline bool cv_row_live(const struct cv_columns *c, uint32_t row)
 {

@@ -235,6 +235,11 @@ static void put_body(struct cv_buf *out, const struct cv_entry *e)
 		cv_put_u32(out, e->uid);
 		cv_ref_put(out, e->ref);
 		break;
+	case CV_ENTRY_UIDL:
+		put_guid(out, &e->mailbox);
+		cv_put_u32(out, e->uid);
+		cv_put_str(out, e->name);
+		break;
 	}
 }
 
@@ -296,6 +301,9 @@ static bool take_body(struct cv_reader *r, struct cv_entry *e)
 	case CV_ENTRY_REF:
 		ok = take_guid(r, &e->mailbox) && cv_take_u32(r, &e->uid) && cv_take_ref(r, &e->ref);
 		break;
+	case CV_ENTRY_UIDL:
+		ok = take_guid(r, &e->mailbox) && cv_take_u32(r, &e->uid) && cv_take_str(r, UINT16_MAX, &e->name);
+		break;
 	}
 	e->on = on != 0;
 	return ok && cv_reader_end(r);
@@ -310,7 +318,7 @@ int cv_entry_next(struct cv_reader *reader, struct cv_entry *entry_r)
 	*entry_r = (struct cv_entry){ 0 };
 	if (cv_reader_left(reader) == 0)
 		return 0;
-	if (!cv_take_u8(reader, &kind) || kind < CV_ENTRY_CREATE || kind > CV_ENTRY_REF || !cv_take_str(reader, SIZE_MAX, &body))
+	if (!cv_take_u8(reader, &kind) || kind < CV_ENTRY_CREATE || kind > CV_ENTRY_UIDL || !cv_take_str(reader, SIZE_MAX, &body))
 		return -1;
 	entry_r->kind = (enum cv_entry_kind)kind;
 	body_reader = cv_reader_init(body);

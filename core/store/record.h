@@ -41,6 +41,7 @@ enum cv_entry_kind {
 	CV_ENTRY_RECENT,     /* guid, u32 first UID that no session has seen as recent, u64 how many have it or a higher one */
 	CV_ENTRY_UIDNEXT,    /* guid, u32 uidnext, u64 lowest sequence number for what follows: after damage */
 	CV_ENTRY_REF,        /* guid, u32 UID, str8 reference: the octets lie elsewhere now */
+	CV_ENTRY_UIDL,       /* guid, u32 UID, str POP3 unique-id: what the message is called there from now on */
 };
 
 /* A message as an append or copy tells it. Views are borrowed. */

@@ -72,6 +72,7 @@ static enum cv_change_kind kind_of(enum cv_entry_kind kind)
 	case CV_ENTRY_RECENT:
 	case CV_ENTRY_UIDNEXT:
 	case CV_ENTRY_REF:
+	case CV_ENTRY_UIDL:
 		break; /* of no interest outside the store */
 	}
 	return (enum cv_change_kind)0;

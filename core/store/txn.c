@@ -225,6 +225,21 @@ int cv_txn_expunge(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct 
 	return 1;
 }
 
+int cv_txn_set_pop3_uidl(struct cv_txn *txn, struct cv_mailbox *mailbox, uint32_t uid, struct cv_str uidl, struct cv_err *err)
+{
+	struct cv_entry entry = { .kind = CV_ENTRY_UIDL, .mailbox = mailbox->guid, .uid = uid };
+	uint32_t row;
+
+	if (usable(txn, mailbox, err) < 0)
+		return fail(txn, err);
+	cv_assert(uidl.len > 0 && uidl.len <= 1000);
+	if (!cv_columns_find(mailbox->columns, uid, UINT32_MAX, &row) || !cv_row_live(mailbox->columns, row))
+		return 1;
+	entry.name = cv_arena_str(txn->arena, uidl);
+	cv_txn_add_entry(txn, &entry);
+	return 1;
+}
+
 /* Octets of one message into the target, by the storage module or by hand. */
 static int copy_octets(struct cv_user *user, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
 	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err)

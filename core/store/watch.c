@@ -64,6 +64,7 @@ unsigned cv_mail_watch_kind(enum cv_entry_kind kind)
 	case CV_ENTRY_RECENT:
 	case CV_ENTRY_UIDNEXT:
 	case CV_ENTRY_REF:
+	case CV_ENTRY_UIDL:
 		break; /* nothing that a client sees */
 	}
 	return 0;

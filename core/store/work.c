@@ -162,6 +162,7 @@ static int do_entry(struct cv_user *user, const struct cv_entry *entry, struct c
 	case CV_ENTRY_RECENT:
 	case CV_ENTRY_UIDNEXT:
 	case CV_ENTRY_REF:
+	case CV_ENTRY_UIDL:
 		return 1;
 	}
 	return 1;

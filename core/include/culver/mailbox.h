@@ -388,6 +388,10 @@ CV_EXPORT CV_MUST_CHECK int cv_txn_annotate(struct cv_txn *txn, struct cv_mailbo
 /* Special uses of a mailbox (enum cv_special_use), from then on instead of those that settings give it. */
 CV_EXPORT CV_MUST_CHECK int cv_txn_special_use(struct cv_txn *txn, struct cv_mailbox *mailbox, unsigned bits, struct cv_err *err);
 
+/* Keep a unique-id (1 to 1000 octets) that a client was told as the message's own (cv_mail_pop3_uidl), however unique-ids are made later. Only the journal
+   knows it. A message that is gone is passed over. */
+CV_EXPORT CV_MUST_CHECK int cv_txn_set_pop3_uidl(struct cv_txn *txn, struct cv_mailbox *mailbox, uint32_t uid, struct cv_str uidl, struct cv_err *err);
+
 /* Saving a message. */
 struct cv_save_config {
 	uint16_t flags;

@@ -191,7 +191,11 @@ static void make_uidl(struct cv_pop3_session *client, uint32_t number, struct cv
 	bool found = false;
 
 	if (cv_mail_open(client->drop.view, seq, &mail, NULL) >= 0) {
+		bool is_kept = cv_pop3_uidl_valid(cv_mail_pop3_uidl(mail));
+
 		found = old_uidl(client, mail, out);
+		if (client->set->pop3_save_uidl && !is_kept)
+			client->drop.msgs.data[number - 1].marks |= CV_POP3_MARK_UIDL_NEW;
 		cv_mail_close(&mail);
 	}
 	if (found)

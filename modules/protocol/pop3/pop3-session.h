@@ -24,6 +24,7 @@ struct cv_pop3_settings {
 	const char *pop3_uidl_format;
 	unsigned pop3_uidl_duplicates; /* enum cv_pop3_uidl_duplicates */
 	bool pop3_reuse_xuidl;
+	bool pop3_save_uidl;
 	bool pop3_no_flag_updates;
 	bool pop3_lock_session;
 	bool pop3_enable_last;
@@ -115,6 +116,7 @@ enum cv_pop3_mark {
 	CV_POP3_MARK_RETRIEVED = 2, /* gets \Seen when the session ends */
 	CV_POP3_MARK_PLAIN = 4,     /* sent as it is stored: it was looked at */
 	CV_POP3_MARK_SURROGATE = 8, /* not sent as it is stored */
+	CV_POP3_MARK_UIDL_NEW = 16, /* pop3_save_uidl: its unique-id was told, and is to be kept */
 };
 
 /* The messages as they were at login. They keep their numbers whatever others do. */

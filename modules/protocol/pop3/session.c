@@ -17,6 +17,8 @@ static const struct cv_setting rows[] = {
 	CV_SETTING_ENUM(cv_pop3_settings, pop3_uidl_duplicates, "allow", uidl_duplicates,
 		"Messages with the same unique-id: allow them, or rename the later ones (\"-2\", \"-3\" behind it)."),
 	CV_SETTING_BOOL(cv_pop3_settings, pop3_reuse_xuidl, "no", "Take the X-UIDL field of a message as its unique-id."),
+	CV_SETTING_BOOL(cv_pop3_settings, pop3_save_uidl, "no",
+		"Keep the unique-ids that clients were told, so that they stay when pop3_uidl_format or what it is made of changes."),
 	CV_SETTING_BOOL(cv_pop3_settings, pop3_no_flag_updates, "no", "Do not mark retrieved messages as seen."),
 	CV_SETTING_BOOL(cv_pop3_settings, pop3_lock_session, "no", "Only one POP3 session of a user at a time; others get [IN-USE]."),
 	CV_SETTING_BOOL(cv_pop3_settings, pop3_enable_last, "no", "Offer the old LAST command."),

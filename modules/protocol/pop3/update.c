@@ -63,6 +63,34 @@ unsigned cv_pop3_delete_right(const struct cv_pop3_session *client)
 	return client->deleted_flag == CV_FLAG_DELETED ? CV_RIGHT_DELETED : CV_RIGHT_WRITE;
 }
 
+/* pop3_save_uidl: what the client was told of messages that stay. */
+static int keep_uidls(struct cv_pop3_session *client, struct cv_txn *txn, bool deletions, struct cv_err *err)
+{
+	struct cv_pop3_maildrop *drop = &client->drop;
+	struct cv_buf uidl;
+	int ret = 0;
+
+	cv_buf_init(&uidl, 1000);
+	for (size_t i = 0; ret >= 0 && i < drop->msgs.count; i++) {
+		if ((drop->msgs.data[i].marks & CV_POP3_MARK_UIDL_NEW) == 0 || (deletions && (drop->msgs.data[i].marks & CV_POP3_MARK_DELETED) != 0))
+			continue;
+		cv_buf_clear(&uidl);
+		cv_pop3_maildrop_uidl(client, (uint32_t)i + 1, &uidl);
+		ret = cv_txn_set_pop3_uidl(txn, drop->mailbox, cv_view_uid(drop->view, drop->msgs.data[i].seq), cv_buf_str(&uidl), err);
+	}
+	cv_buf_deinit(&uidl);
+	return ret;
+}
+
+static bool has_new_uidls(const struct cv_pop3_session *client)
+{
+	for (size_t i = 0; client->set->pop3_save_uidl && i < client->drop.msgs.count; i++) {
+		if ((client->drop.msgs.data[i].marks & CV_POP3_MARK_UIDL_NEW) != 0)
+			return true;
+	}
+	return false;
+}
+
 static int delete(struct cv_pop3_session *client, struct cv_txn *txn, const struct cv_ranges *uids, struct cv_err *err)
 {
 	struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = client->deleted_flag };
@@ -76,7 +104,7 @@ static int delete(struct cv_pop3_session *client, struct cv_txn *txn, const stru
 	return cv_txn_flags(txn, client->drop.mailbox, uids, &change, NULL, NULL, err);
 }
 
-static int commit(struct cv_pop3_session *client, const struct cv_ranges *deleted, const struct cv_ranges *seen,
+static int commit(struct cv_pop3_session *client, bool deletions, const struct cv_ranges *deleted, const struct cv_ranges *seen,
 	void (*fn)(struct cv_pop3_session *client, const struct cv_err *err), struct cv_err *err)
 {
 	struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_SEEN };
@@ -84,7 +112,8 @@ static int commit(struct cv_pop3_session *client, const struct cv_ranges *delete
 	struct cv_pop3_update *update;
 
 	if ((deleted->count > 0 && delete(client, txn, deleted, err) < 0) ||
-		(seen->count > 0 && cv_txn_flags(txn, client->drop.mailbox, seen, &change, NULL, NULL, err) < 0)) {
+		(seen->count > 0 && cv_txn_flags(txn, client->drop.mailbox, seen, &change, NULL, NULL, err) < 0) ||
+		(has_new_uidls(client) && keep_uidls(client, txn, deletions, err) < 0)) {
 		cv_txn_rollback(&txn);
 		return -1;
 	}
@@ -108,8 +137,8 @@ int cv_pop3_update(struct cv_pop3_session *client, bool deletions,
 	int ret = 0;
 
 	collect(client, deletions, &deleted, &seen);
-	if (deleted.count > 0 || seen.count > 0)
-		ret = commit(client, &deleted, &seen, fn, err);
+	if (deleted.count > 0 || seen.count > 0 || has_new_uidls(client))
+		ret = commit(client, deletions, &deleted, &seen, fn, err);
 	cv_ranges_free(&deleted);
 	cv_ranges_free(&seen);
 	return ret;

@@ -664,6 +664,41 @@ static void unique_ids_are_summed_up_when_asked(void **state)
 	fake_worker_free(&w);
 }
 
+static void unique_ids_are_kept_when_asked(void **state)
+{
+	struct cv_pop3_settings set = defaults;
+	struct fake_worker *w;
+	struct cv_session *s;
+
+	set.pop3_uidl_format = "a%u";
+	set.pop3_save_uidl = true;
+	w = worker_with_three(state, &set);
+	s = log_in(w);
+	EXPECT(s, "UIDL 2\r\n", "+OK 2 a2\r\n");
+	/* Kept without QUIT as well; a message that goes, and one that nobody asked for, are not. */
+	fake_session_end(&s);
+	fake_worker_run(w);
+	for (int i = 0; i < 2; i++) {
+		fake_worker_reopen(w);
+		set.pop3_uidl_format = "b%u";
+		set.pop3_save_uidl = false;
+		s = log_in(w);
+		EXPECT(s, "UIDL\r\n", "+OK Unique-ids follow.\r\n1 b1\r\n2 a2\r\n3 b3\r\n.\r\n");
+		fake_session_end(&s);
+	}
+	set.pop3_uidl_format = "a%u";
+	set.pop3_save_uidl = true;
+	s = log_in(w);
+	EXPECT(s, "UIDL\r\nDELE 3\r\n", "+OK Unique-ids follow.\r\n1 a1\r\n2 a2\r\n3 a3\r\n.\r\n+OK Marked to be deleted.\r\n");
+	EXPECT(s, "QUIT\r\n", "+OK Logging out, messages deleted.\r\n");
+	fake_session_end(&s);
+	fake_worker_reopen(w);
+	set.pop3_uidl_format = "b%u";
+	s = log_in(w);
+	EXPECT(s, "UIDL\r\n", "+OK Unique-ids follow.\r\n1 a1\r\n2 a2\r\n.\r\n");
+	fake_worker_free(&w);
+}
+
 static void languages_are_chosen(void **state)
 {
 	const struct cv_pop3_resume resume = { .language = 1, .star = 2 };
@@ -734,6 +769,7 @@ int main(void)
 		cv_test(surrogates_of_fields),
 		cv_test(logins_must_be_apart_when_asked),
 		cv_test(unique_ids_are_summed_up_when_asked),
+		cv_test(unique_ids_are_kept_when_asked),
 		cv_test(languages_are_chosen),
 		cv_test(settings_are_checked),
 	};
