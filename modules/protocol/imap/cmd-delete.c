@@ -7,6 +7,7 @@
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
+	struct cv_mailbox_info info;
 	struct cv_err err = { 0 };
 	struct cv_str name;
 	bool selected;
@@ -16,8 +17,12 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	if (cmd->args->next != NULL)
 		return imap_bad(cmd, "Unexpected arguments");
 	selected = s->view != NULL && cv_str_eq(cv_mailbox_name(cv_view_mailbox(s->view)), name);
-	if (cv_mailbox_delete(cmd->user, name, &err) < 0)
+	if (cv_mailbox_delete(cmd->user, name, &err) < 0) {
+		/* RFC 9051 section 6.3.5: "The NO response SHOULD include the HASCHILDREN response code." */
+		if (err.code == CV_ERR_PERM && cv_mailbox_lookup(cmd->user, name, &info) > 0 && !info.exists && info.has_children)
+			return imap_no(cmd, "HASCHILDREN", cv_err_public(&err));
 		return imap_fail(cmd, &err);
+	}
 	/* The client knows what it did: its own mailbox is just no longer selected. Other sessions get BYE (sync.c). */
 	if (selected)
 		imap_unselect(s);
