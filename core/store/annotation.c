@@ -391,6 +391,7 @@ void cv_annotations_apply(struct cv_user *user, uint64_t seq, const struct cv_en
 		return;
 	cv_annotations_set(&mailbox->annotations, entry->name, entry->new_name);
 	mailbox->annotations.seq = seq;
+	mailbox->dirty++; /* so that closing writes them to the snapshot too */
 	if (cv_str_caseeq_c(entry->name, CV_ANNOTATION_SPECIAL_USE))
 		cv_annotations_use(mailbox);
 }

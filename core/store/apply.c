@@ -112,6 +112,7 @@ static void revive(struct cv_columns *columns, uint32_t row, const struct cv_new
 	*cv_col_physical_size(columns, row) = new->physical_size;
 	*cv_col_guid(columns, row) = new->guid;
 	*cv_col_cache(columns, row) = new->cache;
+	*cv_col_sum(columns, row) = new->sum;
 	cv_columns_set_names(columns, row, new->ref, new->uidl);
 	columns->dead--;
 }
@@ -132,6 +133,7 @@ static void add_row(struct cv_mailbox *mailbox, const struct cv_record_head *hea
 		.guid = m->guid,
 		.ref = m->ref,
 		.uidl = m->uidl,
+		.sum = m->sum,
 		.cache = m->parse.len > 0 ? cv_cache_in_journal((struct cv_journal_pos){ pos.segment, parse_at }) : 0,
 	};
 	uint32_t there;
@@ -181,7 +183,7 @@ static int row_group(struct cv_mailbox *mailbox, const struct cv_record_head *he
 				columns->dead++;
 				continue;
 			}
-			*flags = group.flags_after & CV_FLAG_ALL;
+			*flags = (uint16_t)((*flags & CV_ROW_VERIFIED) | (group.flags_after & CV_FLAG_ALL));
 			*cv_col_keyword_set(columns, row) = set;
 			*cv_col_modseq(columns, row) = head->seq;
 		}
@@ -396,7 +398,7 @@ int cv_apply_entry(struct cv_user *user, const struct cv_record_head *head, stru
 	return 1;
 }
 
-/* Where in the segment the checksum before the parse record is (record.c: u32 CRC, u32 length, octets). */
+/* Where in the segment the checksum before the parse record is (record.c: u32 CRC, u32 length, octets, u32 checksum of the message). */
 static uint64_t parse_place(struct cv_journal_pos pos, struct cv_str entries, const struct cv_entry *entry)
 {
 	if (entry->message.parse.len == 0)

@@ -138,6 +138,7 @@ void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row)
 	columns->tail.guid[i] = row->guid;
 	columns->tail.ref[i] = add_to_pool(columns, row->ref, row->uidl);
 	columns->tail.cache[i] = row->cache;
+	columns->tail.sum[i] = row->sum;
 	columns->count++;
 }
 

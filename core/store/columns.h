@@ -12,11 +12,13 @@ struct cv_guid {
 
 /* Bits of the flags column beyond enum cv_flag. */
 enum cv_row_bits {
+	CV_ROW_VERIFIED = 0x4000, /* its octets were compared with the checksum in this process; never in a file */
 	CV_ROW_EXPUNGED = 0x8000, /* gone; the row stays until the columns are read anew */
 };
 
 /* name, type. flags: enum cv_flag and cv_row_bits. ref: offset in the pool of the reference and saved UIDL. cache: where the parse
-   record is (cache.h). */
+   record is (cache.h). sum: CRC-32C of the octets as the storage gives them back; 0: not known, they were there before us and nobody has read them. A
+   message whose sum is 0 is therefore never checked: one in 2^32. New columns come last: older snapshots have the first ones only. */
 #define CV_COLUMN_LIST(X)                                                                                     \
 	X(uid, uint32_t)                                                                                      \
 	X(flags, uint16_t)                                                                                    \
@@ -29,7 +31,8 @@ enum cv_row_bits {
 	X(physical_size, uint64_t)                                                                            \
 	X(guid, struct cv_guid)                                                                               \
 	X(ref, uint64_t)                                                                                      \
-	X(cache, uint64_t)
+	X(cache, uint64_t)                                                                                    \
+	X(sum, uint32_t)
 
 struct cv_column_arrays {
 #define X(name, type) type *name;
@@ -50,7 +53,7 @@ struct cv_snapshot;
 #define CV_CHUNK_SHIFT 12
 #define CV_CHUNK_ROWS (1u << CV_CHUNK_SHIFT)
 
-/* Rows 0 .. base_count - 1 are in the mapped snapshot (private pages: changes stay in memory), the others in the tail.
+/* Rows 0 .. base_count - 1 are in the snapshot's octets (changes stay in memory), the others in the tail.
    Rows are never removed, only marked. Offsets in the pool below base_pool_len are in the snapshot. */
 struct cv_columns {
 	struct cv_snapshot *base; /* owned; NULL: none */
@@ -92,6 +95,7 @@ struct cv_new_row {
 	struct cv_guid guid;
 	struct cv_str ref, uidl;
 	uint64_t cache;
+	uint32_t sum;
 };
 
 struct cv_columns *cv_columns_new(void);

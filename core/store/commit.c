@@ -117,8 +117,8 @@ static void emit(struct build *build, const struct cv_entry *entry)
 	if (!cv_buf_ok(build->out))
 		return; /* cv_journal_end tells; memory is read anew then */
 	build->empty = false;
-	if (entry->message.parse.len > 0) /* the last thing in the body: u32 CRC, u32 length, octets */
-		parse_at = cv_journal_offset(&user->journal, build->out->len - entry->message.parse.len - 8);
+	if (entry->message.parse.len > 0) /* the end of the body: u32 CRC, u32 length, octets, u32 checksum of the message */
+		parse_at = cv_journal_offset(&user->journal, build->out->len - 4 - entry->message.parse.len - 8);
 	if (cv_entry_is_tree(entry->kind))
 		return; /* applied when it is durable: there is no way back from it in memory */
 	if (mailbox != NULL)
@@ -272,6 +272,7 @@ static void build_copy(struct build *build, struct cv_op *op)
 			.guid = copied->guid,
 			.ref = copied->ref,
 			.uidl = cv_columns_uidl(columns, row),
+			.sum = *cv_col_sum(columns, row),
 			.keywords = cv_buf_str(&keywords),
 		};
 		if (copied->marked) {

@@ -49,12 +49,17 @@ void cv_journal_deinit(struct cv_journal *journal)
 	cv_vec_free(&journal->segments);
 }
 
-static void segment_name(char name[NAME_LEN + 1], uint32_t number)
+void cv_journal_name(uint32_t number, char *name_r, size_t size)
 {
-	(void)snprintf(name, NAME_LEN + 1, "journal.%016x", number);
+	(void)snprintf(name_r, size, "journal.%016x", number);
 }
 
-static bool parse_name(const char *name, uint32_t *number_r)
+static void segment_name(char name[NAME_LEN + 1], uint32_t number)
+{
+	cv_journal_name(number, name, NAME_LEN + 1);
+}
+
+bool cv_journal_parse_name(const char *name, uint32_t *number_r)
 {
 	uint64_t n = 0;
 
@@ -119,7 +124,7 @@ static int list_one(void *ctx, const char *name, unsigned char type, struct cv_e
 	int fd, ok;
 
 	(void)type;
-	if (!parse_name(name, &number))
+	if (!cv_journal_parse_name(name, &number))
 		return 1;
 	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
 		return -1;
@@ -524,6 +529,110 @@ int cv_journal_next(struct cv_journal *journal, struct cv_journal_pos *pos, stru
 	return 0;
 }
 
+/* ---- as it is on disk ------------------------------------------------------------------------------------------- */
+
+static const struct cv_segment *find_segment(const struct cv_journal *journal, uint32_t number)
+{
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		if (journal->segments.data[i].number == number)
+			return &journal->segments.data[i];
+	}
+	return NULL;
+}
+
+/* The file that has the segment's name: is it the one that is written to, and long enough? */
+static int check_file(struct cv_journal *journal, const struct cv_segment *segment, int fd, struct cv_err *err)
+{
+	struct stat st, own;
+
+	if (segment->damaged)
+		return cv_err_set(err, CV_ERR_CORRUPT, "some of it did not check when it was read");
+	if (cv_file_fstat(fd, &st, err) < 0)
+		return -1;
+	if (journal->fd >= 0 && segment == last_segment(journal)) {
+		if (cv_file_fstat(journal->fd, &own, err) < 0)
+			return -1;
+		if (own.st_ino != st.st_ino || own.st_dev != st.st_dev)
+			return cv_err_set(err, CV_ERR_CORRUPT, "another file was put in its place: what is written to the journal has no name");
+	}
+	if ((uint64_t)st.st_size < segment->len)
+		return cv_err_set(err, CV_ERR_CORRUPT, "it has %llu octets, there were %llu", (unsigned long long)st.st_size,
+			(unsigned long long)segment->len);
+	return 1;
+}
+
+static int check_at(int fd, uint64_t at, uint32_t *len_r, struct cv_buf *buf, struct cv_err *err)
+{
+	struct cv_record_head head;
+	struct cv_reader reader;
+	struct cv_str entries;
+	uint32_t magic;
+	size_t got;
+	void *p;
+
+	cv_buf_clear(buf);
+	p = cv_buf_reserve(buf, CV_RECORD_HEAD);
+	if (cv_file_pread(fd, p, CV_RECORD_HEAD, at, &got, err) < 0)
+		return -1;
+	cv_buf_commit(buf, got);
+	reader = cv_reader_init(cv_buf_str(buf));
+	if (cv_take_u32(&reader, &magic) && magic == CV_RECORD_MAGIC && cv_take_u32(&reader, len_r) && *len_r >= CV_RECORD_HEAD &&
+		*len_r <= CV_RECORD_MAX) {
+		cv_buf_clear(buf);
+		p = cv_buf_reserve(buf, *len_r);
+		if (p == NULL)
+			return cv_err_set(err, CV_ERR_LIMIT, "record of %u octets is too long", *len_r);
+		if (cv_file_pread(fd, p, *len_r, at, &got, err) < 0)
+			return -1;
+		cv_buf_commit(buf, got);
+		if (check_record(cv_buf_str(buf), &head, &entries) == *len_r)
+			return 1;
+	}
+	return cv_err_set(err, CV_ERR_CORRUPT, "the record at octet %llu does not check", (unsigned long long)at);
+}
+
+static int check_segment_head(int fd, const struct cv_segment *segment, struct cv_err *err)
+{
+	struct cv_segment copy = *segment;
+	char head[CV_SEGMENT_HEAD];
+	size_t got;
+	int ret;
+
+	if (cv_file_pread(fd, head, sizeof(head), 0, &got, err) < 0)
+		return -1;
+	ret = parse_head(cv_str_mem(head, got), &copy, err);
+	return ret != 0 ? ret : cv_err_set(err, CV_ERR_CORRUPT, "its head does not check");
+}
+
+int cv_journal_check(struct cv_journal *journal, uint32_t number, uint64_t *offset, uint64_t deadline_ms, struct cv_buf *buf, struct cv_err *err)
+{
+	const struct cv_segment *segment = find_segment(journal, number);
+	char name[NAME_LEN + 1];
+	uint32_t len = 0;
+	int fd, ret;
+
+	if (segment == NULL)
+		return 1;
+	segment_name(name, number);
+	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
+		return err->code == CV_ERR_NOTFOUND ? cv_err_set(err, CV_ERR_CORRUPT, "it is missing") : -1;
+	ret = check_file(journal, segment, fd, err);
+	if (ret > 0 && *offset == 0) {
+		ret = check_segment_head(fd, segment, err);
+		*offset = CV_SEGMENT_HEAD;
+	}
+	while (ret > 0 && *offset < segment->len) {
+		if (cv_time_mono_ms() >= deadline_ms) {
+			ret = 0;
+			break;
+		}
+		ret = check_at(fd, *offset, &len, buf, err);
+		*offset += len;
+	}
+	cv_file_close(&fd);
+	return ret;
+}
+
 uint64_t cv_journal_tick(struct cv_journal *journal)
 {
 	uint64_t now = (uint64_t)(cv_time_now_us() / 1000) << 16;
@@ -772,6 +881,7 @@ int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, st
 int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 {
 	char name[NAME_LEN + 1], aside[NAME_LEN + 64];
+	struct cv_err rename_err = { 0 };
 	size_t kept = 0;
 	int ret = 1;
 
@@ -785,9 +895,13 @@ int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 		}
 		segment_name(name, segment->number);
 		(void)snprintf(aside, sizeof(aside), "%s.damaged-%lld", name, (long long)cv_time_now_us());
-		ret = cv_file_rename(journal->dir, name, journal->dir, aside, false, err);
-		if (ret < 0)
+		ret = cv_file_rename(journal->dir, name, journal->dir, aside, false, &rename_err);
+		if (ret < 0 && rename_err.code == CV_ERR_NOTFOUND) {
+			ret = 1; /* it has gone by itself */
+		} else if (ret < 0) {
+			*err = rename_err;
 			journal->segments.data[kept++] = *segment;
+		}
 	}
 	journal->segments.count = kept;
 	cv_file_close(&journal->fd);

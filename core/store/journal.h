@@ -89,6 +89,13 @@ bool cv_journal_is_damaged(const struct cv_journal *journal);
 struct cv_journal_pos cv_journal_end_pos(const struct cv_journal *journal);
 /* The maximum of a buffer for cv_journal_read, which every record fits. */
 #define CV_JOURNAL_READ_MAX ((size_t)CV_RECORD_MAX + 64)
+/* The name of a segment's file, and back. */
+void cv_journal_name(uint32_t number, char *name_r, size_t size);
+bool cv_journal_parse_name(const char *name, uint32_t *number_r);
+/* Is the segment's file, as it is on disk now, what memory takes it for, and do its records check? From octet *offset (0: from its head) on, until the deadline of
+   the monotonic clock: 1 to its end, 0 there is more, -1: CORRUPT with what and where, others when it can't be read. */
+CV_MUST_CHECK int cv_journal_check(struct cv_journal *journal, uint32_t number, uint64_t *offset, uint64_t deadline_ms, struct cv_buf *buf,
+	struct cv_err *err);
 /* Is it (still) there? */
 CV_MUST_CHECK bool cv_journal_has_segment(const struct cv_journal *journal, uint32_t number);
 /* Read one record again. entries_r points into buf. */

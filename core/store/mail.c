@@ -22,7 +22,7 @@ struct cv_last_source {
 
 struct cv_mail {
 	struct cv_mailbox *mailbox; /* counted; open_mails too */
-	uint32_t uid;
+	uint32_t uid, row; /* row: where it was in the columns */
 	uint64_t size;              /* octets, as recorded */
 	struct stat file;           /* of a transformed message */
 	struct cv_buf ref, uidl;
@@ -131,6 +131,7 @@ struct cv_mail *cv_mail_of_row(struct cv_mailbox *mailbox, uint32_t row)
 	mailbox->open_mails++;
 	mail->uid = *cv_col_uid(mailbox->columns, row);
 	mail->size = *cv_col_physical_size(mailbox->columns, row);
+	mail->row = row;
 	cv_buf_append(&mail->ref, cv_columns_ref(mailbox->columns, row));
 	cv_buf_append(&mail->uidl, cv_columns_uidl(mailbox->columns, row));
 	return mail;
@@ -266,6 +267,32 @@ static void unload(struct cv_mail *mail)
 	cv_buf_init(&mail->octets.buf, READ_WHOLE_MAX);
 }
 
+/* The octets against their checksum, once for each message and process; those that have none yet get it. */
+static int verify(struct cv_mail *mail, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = mail->mailbox;
+	struct cv_columns *columns = mailbox->columns;
+	unsigned how = mailbox->user->set->mail_verify;
+	uint32_t row, sum;
+
+	if (how == CV_VERIFY_NO || columns == NULL || !cv_columns_find(columns, mail->uid, mail->row, &row) ||
+		(*cv_col_flags(columns, row) & CV_ROW_VERIFIED) != 0)
+		return 1;
+	sum = cv_crc32c(0, mail->octets.view.ptr, mail->octets.view.len);
+	if (*cv_col_sum(columns, row) == 0) {
+		*cv_col_sum(columns, row) = sum;
+		mailbox->dirty++;
+	} else if (*cv_col_sum(columns, row) != sum) {
+		(void)cv_err_set(err, CV_ERR_CORRUPT, "its file (%s) is damaged: the octets do not have the checksum that they had when it was saved",
+			cv_log_clean(cv_buf_str(&mail->ref)));
+		if (how == CV_VERIFY_REFUSE)
+			return -1;
+		cv_error(&mailbox->log_ctx, "message %u: %s", mail->uid, err->text);
+	}
+	*cv_col_flags(columns, row) |= CV_ROW_VERIFIED;
+	return 1;
+}
+
 static int need_octets(struct cv_mail *mail, struct cv_err *err)
 {
 	struct cv_storage_blob blob = { .fd = -1 };
@@ -281,6 +308,8 @@ static int need_octets(struct cv_mail *mail, struct cv_err *err)
 		set_ref(mail, cv_str_mem(new_ref, new_len));
 	ret = load(mail, &blob, err);
 	cv_file_close(&blob.fd);
+	if (ret > 0 && mail->octets.loaded)
+		ret = verify(mail, err);
 	if (ret < 0)
 		unload(mail);
 	return ret;
@@ -294,7 +323,7 @@ int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err 
 		err = &own_err;
 	if (need_octets(mail, err) < 0)
 		return cv_err_context(err, "message %u", mail->uid);
-	if (cv_octets_whole(&mail->octets, err) < 0) {
+	if (cv_octets_whole(&mail->octets, err) < 0 || verify(mail, err) < 0) {
 		unload(mail);
 		return cv_err_context(err, "message %u", mail->uid);
 	}

@@ -81,7 +81,7 @@ static int open_snapshot(struct cv_mailbox *mailbox, const char *suffix, struct 
 /* Keyword sets get the numbers that they have in this process. False when the column does not check. */
 static bool number_sets(struct cv_mailbox *mailbox, struct cv_snapshot *snapshot)
 {
-	uint32_t *sets = (uint32_t *)(void *)(snapshot->map + snapshot->head.column_offset[CV_COLUMN_keyword_set]), *map;
+	uint32_t *sets = (uint32_t *)(void *)(snapshot->octets + snapshot->head.column_offset[CV_COLUMN_keyword_set]), *map;
 
 	if (cv_keywords_adopt(&mailbox->keywords, &snapshot->head, &map) > 0)
 		return true;
@@ -377,6 +377,7 @@ static void mend_value(struct cv_columns *first, uint32_t row, const struct cv_c
 		COPY(virtual_size)
 		COPY(physical_size)
 		COPY(guid)
+		COPY(sum)
 #undef COPY
 	case CV_COLUMNS:
 		return;

@@ -159,6 +159,7 @@ static void put_message(struct cv_buf *out, const struct cv_entry_message *m)
 	cv_put_str(out, m->keywords);
 	cv_put_u32(out, cv_crc32c(0, m->parse.ptr, m->parse.len));
 	cv_put_str(out, m->parse);
+	cv_put_u32(out, m->sum);
 }
 
 static bool take_message(struct cv_reader *reader, struct cv_entry_message *m)
@@ -172,7 +173,7 @@ static bool take_message(struct cv_reader *reader, struct cv_entry_message *m)
 		!cv_take_u64(reader, &m->physical_size) || !cv_take_u64(reader, &m->virtual_size) ||
 		!cv_take_ref(reader, &m->ref) || !cv_take_str(reader, UINT16_MAX, &m->uidl) ||
 		!cv_take_str(reader, SIZE_MAX, &m->keywords) || !cv_take_u32(reader, &crc) ||
-		!cv_take_str(reader, PARSE_MAX, &m->parse))
+		!cv_take_str(reader, PARSE_MAX, &m->parse) || (cv_reader_left(reader) > 0 && !cv_take_u32(reader, &m->sum)))
 		return false;
 	m->zone = (int16_t)zone;
 	m->date = (int64_t)date;

@@ -19,7 +19,7 @@
    change), so that a record can be applied where it was not made. */
 #define CV_RECORD_MAGIC 0x31725643u /* "CVr1" */
 #define CV_RECORD_HEAD 56
-#define CV_RECORD_VERSION 2 /* 2: ANNOTATE; a record has the lowest that tells what is in it */
+#define CV_RECORD_VERSION 3 /* 2: ANNOTATE; 3: messages have a checksum of their octets; a record has the lowest that tells what is in it */
 #define CV_RECORD_MAX (1u << 30)
 
 struct cv_record_head {
@@ -55,6 +55,7 @@ struct cv_entry_message {
 	struct cv_str ref, uidl;
 	struct cv_str keywords; /* encoded: cv_keywords_* */
 	struct cv_str parse;    /* parse record; absent when there is none */
+	uint32_t sum;           /* CRC-32C of its octets as stored, behind all else; 0: not known (records below version 3 have none) */
 };
 
 struct cv_entry {
@@ -90,7 +91,7 @@ static inline bool cv_entry_is_tree(enum cv_entry_kind kind)
 /* Format version of a record that holds such an entry. */
 static inline uint16_t cv_entry_version(enum cv_entry_kind kind)
 {
-	return kind == CV_ENTRY_ANNOTATE ? 2 : 1;
+	return kind == CV_ENTRY_APPEND || kind == CV_ENTRY_COPY ? 3 : kind == CV_ENTRY_ANNOTATE ? 2 : 1;
 }
 
 /* Write. */

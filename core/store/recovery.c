@@ -249,6 +249,44 @@ static int heal(struct cv_user *user, struct cv_journal_damage *damage, struct c
 	return 1;
 }
 
+/* Flushing tells those who wait, who may commit more. */
+static int settle(struct cv_user *user, struct cv_err *err)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		cv_user_flush(user);
+		if (user->broken)
+			return cv_err_set(err, CV_ERR_TEMP, "memory is not what the journal says");
+		if (!cv_user_unpublished(user))
+			return 1;
+	}
+	return cv_err_set(err, CV_ERR_TEMP, "changes do not end");
+}
+
+int cv_user_write_anew(struct cv_user *user, struct cv_err *err)
+{
+	bool damaged = cv_journal_is_damaged(&user->journal);
+
+	if (cv_checkpoint_all(user, err) < 0)
+		return -1;
+	/* Older snapshots that need records of a bad segment are followed by newer ones. */
+	for (size_t i = 0; damaged && i < user->names.count; i++) {
+		struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
+
+		if (mailbox != NULL && mailbox->older_need != 0)
+			mailbox->rewrite = true;
+	}
+	if (damaged && cv_checkpoint_all(user, err) < 0)
+		return -1;
+	if (settle(user, err) < 0)
+		return -1;
+	if (damaged) {
+		if (cv_journal_rotate(&user->journal, err) < 0 || cv_journal_set_aside(&user->journal, err) < 0)
+			return -1;
+		user->journal.lost_seq = user->published_seq;
+	}
+	return cv_state_write(user, err);
+}
+
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
 
 /* Does the journal begin behind the state? One that is damaged may or may not: scanning tells. */

@@ -27,6 +27,7 @@ struct found {
 	int64_t date;
 	uint64_t size, virtual_size;
 	struct cv_guid guid;
+	uint32_t sum;
 	bool unconfirmed;
 };
 
@@ -505,6 +506,8 @@ static int look_at(struct refresh *r, struct found *found, bool want_parse, stru
 		ret = parse_found(found, cv_octets_reader(&octets), arena, parse_r, &open_err);
 	else if (ret > 0)
 		ret = count_wire(found, cv_octets_reader(&octets), &open_err);
+	if (ret > 0 && octets.loaded)
+		found->sum = cv_crc32c(0, octets.view.ptr, octets.view.len);
 	cv_octets_free(&octets);
 	return ret > 0 ? 1 : unreadable(r, found, &open_err, err);
 }
@@ -589,6 +592,7 @@ static int take_batch(struct refresh *r, size_t first, size_t end, struct cv_err
 		entry.message.guid = found->guid;
 		entry.message.ref = found->ref;
 		entry.message.uidl = found->uidl;
+		entry.message.sum = found->sum;
 		cv_txn_add_entry(txn, &entry);
 	}
 	if (ret < 0) {
@@ -693,6 +697,52 @@ static int reconcile(struct cv_mailbox *mailbox, struct cv_err *err)
 	cv_arena_free(&r.arena);
 	return ret;
 }
+
+/* ---- only looking --------------------------------------------------------------------------------------------------- */
+
+struct extra {
+	struct refresh r;
+	void (*fn)(void *ctx, struct cv_str ref);
+	void *ctx;
+};
+
+static int on_name(void *ctx, struct cv_str ref, bool unconfirmed)
+{
+	struct extra *extra = ctx;
+	struct cv_str key = key_of(extra->r.mailbox->user, ref);
+
+	if (!unconfirmed && cv_map_get(extra->r.by_key, key) == NULL &&
+		(extra->r.going == NULL || cv_map_get(extra->r.going, key) == NULL))
+		extra->fn(extra->ctx, ref);
+	return 1;
+}
+
+static int on_found_name(void *ctx, const struct cv_storage_found *found)
+{
+	return on_name(ctx, found->ref, found->unconfirmed);
+}
+
+int cv_refresh_extra(struct cv_mailbox *mailbox, void (*fn)(void *ctx, struct cv_str ref), void *ctx, struct cv_err *err)
+{
+	struct extra extra = { .r = { .mailbox = mailbox, .rows = mailbox->columns->count }, .fn = fn, .ctx = ctx };
+	struct cv_user *user = mailbox->user;
+	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(mailbox);
+	int ret = note_work(&extra.r, err);
+
+	index_rows(&extra.r);
+	if (ret > 0 && user->storage->names != NULL)
+		ret = user->storage->names(user->st, &ref, on_name, &extra, err);
+	else if (ret > 0)
+		ret = user->storage->scan(user->st, &ref, on_found_name, &extra, err);
+	cv_free(extra.r.base);
+	cv_free(extra.r.ours);
+	cv_map_free(&extra.r.by_key);
+	if (extra.r.going != NULL)
+		cv_map_free(&extra.r.going);
+	return ret < 0 ? -1 : 1;
+}
+
+/* ---- refreshing ----------------------------------------------------------------------------------------------------- */
 
 static void again(struct cv_mailbox *mailbox)
 {

@@ -34,6 +34,18 @@ static int fail(struct cv_save *save, const struct cv_err *err)
 	return -1;
 }
 
+/* A folder that somebody removed must not keep new mail away. Where others write, their folders decide. */
+static int begin_in_new_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, uint64_t size_hint, void **st_save_r, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+
+	*err = (struct cv_err){ 0 };
+	cv_error(&mailbox->log_ctx, "its folder is missing and is made anew; messages that were in it are lost unless it is put back");
+	if (user->storage->mailbox_create(user->st, ref, err) < 0)
+		return -1;
+	return user->storage->save_begin(user->st, ref, size_hint, st_save_r, err);
+}
+
 int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_save_config *config, struct cv_save **save_r,
 	struct cv_err *err)
 {
@@ -57,6 +69,8 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
 	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
 		ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
+	if (ret < 0 && err->code == CV_ERR_NOTFOUND && !user->external)
+		ret = begin_in_new_folder(mailbox, &ref, config->size_hint, &st_save, err);
 	if (ret < 0)
 		return -1;
 	arena = cv_arena_new("save", txn->arena, 0);
@@ -105,6 +119,7 @@ int cv_save_write(struct cv_save *save, struct cv_str data, struct cv_err *err)
 		return fail(save, err);
 	cv_mime_parser_feed(save->parser, data);
 	save->message.physical_size += data.len;
+	save->message.sum = cv_crc32c(save->message.sum, data.ptr, data.len);
 	return 1;
 }
 

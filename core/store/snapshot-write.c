@@ -34,7 +34,6 @@ struct cv_snapshot_writer {
 	int fd;                      /* -1: none */
 	uint64_t generation;         /* the user's; another one: memory was read anew, this is not what it says */
 	struct cv_snapshot_head head;
-	uint32_t version;
 	uint32_t room, uid_end;      /* rows that there is place for; UIDs of this one and above came later */
 	uint32_t settle_uid, next_uid;
 	bool settled, compact, gathered, done, finished;
@@ -80,7 +79,6 @@ int cv_snapshot_begin(struct cv_mailbox *mailbox, struct cv_snapshot_writer **wr
 	w->mailbox = mailbox;
 	cv_mailbox_ref(mailbox);
 	w->generation = user->generation;
-	w->version = 1;
 	w->room = mailbox->columns->count - mailbox->columns->dead;
 	w->uid_end = mailbox->uidnext;
 	w->settle_uid = w->compact_uid = w->next_uid = 1;
@@ -223,6 +221,7 @@ static void gather_row(struct cv_snapshot_writer *w, uint32_t row, uint32_t to)
 #define X(name, type) w->chunk.name[to] = *cv_col_##name(columns, row);
 	CV_COLUMN_LIST(X)
 #undef X
+	w->chunk.flags[to] &= (uint16_t)~CV_ROW_VERIFIED;
 	w->chunk.ref[to] = w->head.pool_len + w->pool.len;
 	cv_ref_put(&w->pool, ref);
 	cv_put_u16(&w->pool, (uint16_t)uidl.len);
@@ -316,10 +315,7 @@ static void put_words(struct cv_snapshot_writer *w, struct cv_buf *out)
 		cv_put_u32(out, mailbox->vanished.data[i].last);
 	}
 	w->head.vanished_from = mailbox->vanished_from;
-	if (mailbox->annotations.list.count > 0) {
-		w->version = 2;
-		cv_annotations_put(out, &mailbox->annotations);
-	}
+	cv_annotations_put(out, &mailbox->annotations);
 }
 
 static void put_checks(const struct cv_snapshot_writer *w, struct cv_buf *out)
@@ -338,7 +334,7 @@ static void put_head(const struct cv_snapshot_writer *w, uint32_t words_crc, uin
 	uint32_t order = CV_SNAPSHOT_ORDER;
 
 	cv_put_u64(out, CV_SNAPSHOT_MAGIC);
-	cv_put_u32(out, w->version);
+	cv_put_u32(out, CV_SNAPSHOT_VERSION);
 	cv_buf_append_mem(out, &order, sizeof(order));
 	cv_put_u64(out, head->file_len);
 	cv_buf_append_mem(out, head->guid.b, sizeof(head->guid.b));

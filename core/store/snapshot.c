@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   Snapshots: mapping and checking them. */
+   Snapshots: reading and checking them. */
 #include <config.h>
 
 #include "core/store/snapshot.h"
@@ -8,6 +8,7 @@
 #include <fcntl.h>
 
 #define CHECKED 1
+#define READ_WHOLE_MAX ((off_t)256 << 10) /* of longer ones only what is touched is read */
 
 static const uint8_t widths[CV_COLUMNS] = {
 #define X(name, type) [CV_COLUMN_##name] = sizeof(type),
@@ -22,10 +23,13 @@ void cv_snapshot_free(struct cv_snapshot **snapshot_p)
 	*snapshot_p = NULL;
 	if (snapshot == NULL)
 		return;
-	for (unsigned i = 0; i < CV_COLUMNS; i++)
+	for (unsigned i = 0; i < CV_COLUMNS; i++) {
 		cv_free(snapshot->checked[i]);
+		cv_free(snapshot->absent[i]);
+	}
 	cv_free(snapshot->pool_checked);
-	cv_file_unmap(snapshot->map, (size_t)snapshot->head.file_len);
+	cv_file_close(&snapshot->fd);
+	cv_free(snapshot->octets);
 	cv_free(snapshot);
 }
 
@@ -41,7 +45,17 @@ uint32_t cv_snapshot_pool_blocks(const struct cv_snapshot *snapshot)
 
 static struct cv_str octets_at(const struct cv_snapshot *snapshot, uint64_t offset, uint64_t len)
 {
-	return cv_str_sub(cv_str_mem(snapshot->map, (size_t)snapshot->head.file_len), (size_t)offset, (size_t)len);
+	return cv_str_sub(cv_str_mem(snapshot->octets, (size_t)snapshot->head.file_len), (size_t)offset, (size_t)len);
+}
+
+/* A piece of the file to its place in memory. What can't be read does not check. */
+static bool fetch(const struct cv_snapshot *snapshot, uint64_t offset, uint64_t len)
+{
+	struct cv_err ignored = { 0 };
+	size_t got;
+
+	return snapshot->fd < 0 || len == 0 ||
+		(cv_file_pread(snapshot->fd, snapshot->octets + offset, (size_t)len, offset, &got, &ignored) > 0 && got == len);
 }
 
 static bool checksum_is(const struct cv_snapshot *snapshot, uint64_t number, struct cv_str octets)
@@ -57,16 +71,22 @@ bool cv_snapshot_chunk_ok(const struct cv_snapshot *snapshot, enum cv_column col
 	uint32_t first = chunk * CV_CHUNK_ROWS, rows = CV_MIN(CV_CHUNK_ROWS, snapshot->head.rows - first);
 	uint64_t number = (uint64_t)column * cv_snapshot_chunks(snapshot) + chunk;
 
-	return checksum_is(snapshot, number, octets_at(snapshot, snapshot->head.column_offset[column] + (uint64_t)first * widths[column],
-						     (uint64_t)rows * widths[column]));
+	uint64_t offset, len = (uint64_t)rows * widths[column];
+
+	if ((uint32_t)column >= snapshot->head.columns)
+		return true;
+	offset = snapshot->head.column_offset[column] + (uint64_t)first * widths[column];
+	return (snapshot->checked[column][chunk] != 0 || fetch(snapshot, offset, len)) &&
+		checksum_is(snapshot, number, octets_at(snapshot, offset, len));
 }
 
 bool cv_snapshot_block_ok(const struct cv_snapshot *snapshot, uint32_t block)
 {
 	uint64_t first = (uint64_t)block * CV_POOL_BLOCK, len = CV_MIN((uint64_t)CV_POOL_BLOCK, snapshot->head.pool_len - first);
-	uint64_t number = (uint64_t)CV_COLUMNS * cv_snapshot_chunks(snapshot) + block;
+	uint64_t number = (uint64_t)snapshot->head.columns * cv_snapshot_chunks(snapshot) + block;
 
-	return checksum_is(snapshot, number, octets_at(snapshot, snapshot->head.pool_offset + first, len));
+	return (snapshot->pool_checked[block] != 0 || fetch(snapshot, snapshot->head.pool_offset + first, len)) &&
+		checksum_is(snapshot, number, octets_at(snapshot, snapshot->head.pool_offset + first, len));
 }
 
 bool cv_snapshot_all_ok(const struct cv_snapshot *snapshot)
@@ -154,11 +174,11 @@ static bool take_numbers(struct cv_reader *reader, struct cv_snapshot_head *head
 static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *words_crc, uint32_t *checks_crc)
 {
 	uint64_t chunks = (uint64_t)head->rows / CV_CHUNK_ROWS + (head->rows % CV_CHUNK_ROWS != 0), blocks;
-	uint32_t columns, width;
+	uint32_t width;
 
-	if (!cv_take_u32(reader, &columns) || columns != CV_COLUMNS)
+	if (!cv_take_u32(reader, &head->columns) || head->columns != (head->version < 3 ? CV_SNAPSHOT_COLUMNS_OLD : CV_COLUMNS))
 		return false;
-	for (unsigned i = 0; i < CV_COLUMNS; i++) {
+	for (unsigned i = 0; i < head->columns; i++) {
 		if (!cv_take_u32(reader, &width) || width != widths[i] || !cv_take_u64(reader, &head->column_offset[i]) ||
 			head->column_offset[i] % 64 != 0 || !inside(head, head->column_offset[i], (uint64_t)head->rows * width))
 			return false;
@@ -171,7 +191,7 @@ static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head,
 		!inside(head, head->checks_offset, head->checks_len))
 		return false;
 	blocks = head->pool_len / CV_POOL_BLOCK + (head->pool_len % CV_POOL_BLOCK != 0);
-	return head->checks_len == 4 * (CV_COLUMNS * chunks + blocks);
+	return head->checks_len == 4 * (head->columns * chunks + blocks);
 }
 
 static bool take_names(struct cv_reader *reader, uint32_t count, struct cv_str *octets_r)
@@ -220,15 +240,15 @@ static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_e
 	struct cv_snapshot_head *head = &snapshot->head;
 	struct cv_str octets = octets_at(snapshot, 0, CV_SNAPSHOT_HEAD), words, checks;
 	struct cv_reader reader = cv_reader_init(octets), last = cv_reader_init(cv_str_sub(octets, CV_SNAPSHOT_HEAD - 4, 4));
-	uint32_t version, order, crc, words_crc, checks_crc;
+	uint32_t order, crc, words_crc, checks_crc;
 	uint64_t magic, len;
 
 	if (!cv_take_u64(&reader, &magic) || magic != CV_SNAPSHOT_MAGIC || !cv_take_u32(&last, &crc) ||
-		crc != cv_crc32c(0, octets.ptr, CV_SNAPSHOT_HEAD - 4) || !cv_take_u32(&reader, &version))
+		crc != cv_crc32c(0, octets.ptr, CV_SNAPSHOT_HEAD - 4) || !cv_take_u32(&reader, &head->version) || head->version == 0)
 		return does_not_check(err, name, "head does not check");
-	if (version > CV_SNAPSHOT_VERSION)
+	if (head->version > CV_SNAPSHOT_VERSION)
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "%s has format %u, this server knows up to %u: use the newer server again", name,
-			version, CV_SNAPSHOT_VERSION);
+			head->version, CV_SNAPSHOT_VERSION);
 	memcpy(&order, octets.ptr + reader.pos, sizeof(order));
 	if (order != CV_SNAPSHOT_ORDER)
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "%s was written by a machine of another byte order", name);
@@ -236,18 +256,20 @@ static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_e
 	if (!cv_take_u64(&reader, &len) || len != head->file_len || !take_numbers(&reader, head) ||
 		!take_places(&reader, head, &words_crc, &checks_crc))
 		return does_not_check(err, name, "head makes no sense");
+	if (!fetch(snapshot, head->words_offset, head->words_len) || !fetch(snapshot, head->checks_offset, head->checks_len))
+		return does_not_check(err, name, "words or checksums can't be read");
 	words = octets_at(snapshot, head->words_offset, head->words_len);
 	checks = octets_at(snapshot, head->checks_offset, head->checks_len);
 	if (cv_crc32c(0, words.ptr, words.len) != words_crc || cv_crc32c(0, checks.ptr, checks.len) != checks_crc)
 		return does_not_check(err, name, "words or checksums do not check");
-	return take_words(words, version, head) ? 1 : does_not_check(err, name, "words make no sense");
+	return take_words(words, head->version, head) ? 1 : does_not_check(err, name, "words make no sense");
 }
 
 /* UIDs are what everything is found by: they ascend, and they are checked at once. */
 static int check_uids(struct cv_snapshot *snapshot, const char *name, struct cv_err *err)
 {
 	const struct cv_snapshot_head *head = &snapshot->head;
-	const uint32_t *uids = (const uint32_t *)(const void *)(snapshot->map + head->column_offset[CV_COLUMN_uid]);
+	const uint32_t *uids = (const uint32_t *)(const void *)(snapshot->octets + head->column_offset[CV_COLUMN_uid]);
 	uint32_t before = 0;
 
 	for (uint32_t chunk = 0; chunk < cv_snapshot_chunks(snapshot); chunk++) {
@@ -263,39 +285,68 @@ static int check_uids(struct cv_snapshot *snapshot, const char *name, struct cv_
 	return 1;
 }
 
-static int map_file(int dir, const char *name, struct cv_snapshot *snapshot, struct cv_err *err)
+/* Before memory for the whole of it is taken: is the head one, and of a file of this length? */
+static int check_first(int fd, const char *name, uint64_t file_len, struct cv_err *err)
+{
+	char octets[CV_SNAPSHOT_HEAD];
+	struct cv_reader reader, last;
+	uint64_t magic, order, len;
+	uint32_t crc;
+	size_t got;
+
+	if (cv_file_pread(fd, octets, sizeof(octets), 0, &got, err) < 0)
+		return -1;
+	reader = cv_reader_init(cv_str_mem(octets, got));
+	last = cv_reader_init(cv_str_sub(cv_str_mem(octets, got), CV_SNAPSHOT_HEAD - 4, 4));
+	if (!cv_take_u64(&reader, &magic) || magic != CV_SNAPSHOT_MAGIC || !cv_take_u32(&last, &crc) ||
+		crc != cv_crc32c(0, octets, CV_SNAPSHOT_HEAD - 4))
+		return does_not_check(err, name, "head does not check");
+	if (!cv_take_u64(&reader, &order) || !cv_take_u64(&reader, &len) || len != file_len)
+		return does_not_check(err, name, "length is not what its head says");
+	return 1;
+}
+
+/* The whole of a short file, of a longer one the head: the rest stays with the descriptor. */
+static int open_file(int dir, const char *name, struct cv_snapshot *snapshot, struct cv_err *err)
 {
 	struct cv_err open_err = { 0 };
 	struct stat st;
-	void *map;
-	int fd, ret;
+	size_t want, got;
+	int ret;
 
-	if (cv_file_open(dir, name, O_RDONLY, 0, &fd, &open_err) < 0) {
+	if (cv_file_open(dir, name, O_RDONLY, 0, &snapshot->fd, &open_err) < 0) {
 		if (open_err.code == CV_ERR_NOTFOUND)
 			return 0;
 		if (err != NULL)
 			*err = open_err;
 		return -1;
 	}
-	ret = cv_file_fstat(fd, &st, err);
+	ret = cv_file_fstat(snapshot->fd, &st, err);
 	if (ret > 0 && (!S_ISREG(st.st_mode) || st.st_size < CV_SNAPSHOT_HEAD))
 		ret = does_not_check(err, name, "length is too short");
 	if (ret > 0)
-		ret = cv_file_map(fd, 0, (size_t)st.st_size, true, &map, err);
-	cv_file_close(&fd);
-	if (ret > 0) {
-		snapshot->map = map;
-		snapshot->head.file_len = (uint64_t)st.st_size;
-	}
+		ret = check_first(snapshot->fd, name, (uint64_t)st.st_size, err);
+	if (ret < 0)
+		return -1;
+	snapshot->head.file_len = (uint64_t)st.st_size;
+	snapshot->octets = cv_calloc((size_t)st.st_size, 1);
+	want = st.st_size <= READ_WHOLE_MAX ? (size_t)st.st_size : CV_SNAPSHOT_HEAD;
+	ret = cv_file_pread(snapshot->fd, snapshot->octets, want, 0, &got, err);
+	if (ret > 0 && got < want)
+		ret = does_not_check(err, name, "length is shorter than it was");
+	if (want == (size_t)st.st_size)
+		cv_file_close(&snapshot->fd);
 	return ret;
 }
 
 int cv_snapshot_open(int dir, const char *name, struct cv_snapshot **snapshot_r, struct cv_err *err)
 {
 	struct cv_snapshot *snapshot = cv_new0(struct cv_snapshot);
-	int ret = map_file(dir, name, snapshot, err);
+	int ret;
 
 	*snapshot_r = NULL;
+	snapshot->fd = -1;
+	ret = open_file(dir, name, snapshot, err);
 	if (ret > 0)
 		ret = read_head(snapshot, name, err);
 	if (ret > 0) {
@@ -312,6 +363,15 @@ int cv_snapshot_open(int dir, const char *name, struct cv_snapshot **snapshot_r,
 	return 1;
 }
 
+static void *column_values(struct cv_snapshot *snapshot, enum cv_column column)
+{
+	if ((uint32_t)column < snapshot->head.columns)
+		return snapshot->octets + snapshot->head.column_offset[column];
+	if (snapshot->absent[column] == NULL)
+		snapshot->absent[column] = cv_calloc((size_t)snapshot->head.rows + 1, widths[column]);
+	return snapshot->absent[column];
+}
+
 struct cv_columns *cv_columns_on(struct cv_snapshot *snapshot)
 {
 	struct cv_columns *columns = cv_columns_new();
@@ -320,11 +380,11 @@ struct cv_columns *cv_columns_on(struct cv_snapshot *snapshot)
 	columns->base = snapshot;
 	columns->base_count = columns->count = head->rows;
 #define X(name, type)                                                                                         \
-	columns->base_rows.name = (type *)(void *)(snapshot->map + head->column_offset[CV_COLUMN_##name]);    \
+	columns->base_rows.name = column_values(snapshot, CV_COLUMN_##name);                                  \
 	columns->checked[CV_COLUMN_##name] = snapshot->checked[CV_COLUMN_##name];
 	CV_COLUMN_LIST(X)
 #undef X
-	columns->base_pool = snapshot->map + head->pool_offset;
+	columns->base_pool = snapshot->octets + head->pool_offset;
 	columns->base_pool_len = head->pool_len;
 	return columns;
 }

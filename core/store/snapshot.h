@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   Snapshots: a mailbox's columns in a file that is mapped as it is.
+   Snapshots: a mailbox's columns in a file as they lie in memory.
 
    The file "box.<guid>" (the one before it: "box.<guid>.old"), numbers little-endian unless said otherwise:
 
@@ -13,12 +13,12 @@
      columns, in the order of CV_COLUMN_LIST, values as they lie in memory (in the machine's byte order), aligned to 64
      pool: u8 length, reference, u16 length, UIDL
      words: str name of the mailbox, u32 count and that many str keywords, u32 count and that many sets (u32 count, u32 number of a
-       keyword each; set 0, the empty one, is not written), u32 count and that many expunges (u64 modseq, u32 first, u32 last); version 2, which is
-       written when there are any: u32 count and that many annotations (str name, str value)
+       keyword each; set 0, the empty one, is not written), u32 count and that many expunges (u64 modseq, u32 first, u32 last); from version 2
+       on: u32 count and that many annotations (str name, str value). Below version 3 there is no column of checksums
      checksums: u32 CRC-32C of each chunk of each column (the last one shorter), then of each CV_POOL_BLOCK octets of the pool.
 
-   Opening reads head, words, checksums and the UIDs. All else is checked when it is touched first, so the time to open does not depend on what
-   else there is. Pages are private: what changes in memory never reaches the file. */
+   Opening reads head, words, checksums and the UIDs. All else is read and checked when it is touched first, so the time to open does not depend on
+   what else there is. It is read rather than mapped: a mapping changes when somebody writes to the file, and ends the process when somebody cuts it. */
 #ifndef CV_STORE_SNAPSHOT_H
 #define CV_STORE_SNAPSHOT_H
 
@@ -27,7 +27,8 @@
 #include <culver/map.h>
 
 #define CV_SNAPSHOT_HEAD 4096
-#define CV_SNAPSHOT_VERSION 2
+#define CV_SNAPSHOT_VERSION 3
+#define CV_SNAPSHOT_COLUMNS_OLD 12 /* columns below version 3: all but the last one, which is all zero then */
 #define CV_SNAPSHOT_MAGIC 0x3150414e53565643ULL /* "CVVSNAP1" */
 #define CV_SNAPSHOT_ORDER 0x01020304u
 #define CV_POOL_BLOCK ((size_t)64 << 10)
@@ -36,6 +37,7 @@ struct cv_mailbox;
 
 /* What stands in the head and among the words. Views point into the map. */
 struct cv_snapshot_head {
+	uint32_t version, columns;
 	uint64_t file_len, seq;
 	struct cv_guid guid;
 	uint32_t rows;
@@ -51,12 +53,14 @@ struct cv_snapshot_head {
 
 struct cv_snapshot {
 	struct cv_snapshot_head head;
-	char *map;                /* owned */
+	char *octets;             /* owned; of the length of the file, zeros where nothing was read yet */
+	int fd;                   /* -1: all was read */
 	struct cv_mailbox *owner; /* whose columns lie on it; NULL while it is read by itself */
 	uint8_t *checked[CV_COLUMNS], *pool_checked; /* owned, one for each chunk or block */
+	void *absent[CV_COLUMNS]; /* owned; values of columns that the file does not have: zeros */
 };
 
-/* Map a file and check what every use of it needs. 1; 0 when there is none; -1: CORRUPT when it does not check, UNSUPPORTED for a newer format,
+/* Open a file and check what every use of it needs. 1; 0 when there is none; -1: CORRUPT when it does not check, UNSUPPORTED for a newer format,
    others when it can't be read. */
 CV_MUST_CHECK int cv_snapshot_open(int dir, const char *name, struct cv_snapshot **snapshot_r, struct cv_err *err);
 void cv_snapshot_free(struct cv_snapshot **snapshot);

@@ -308,13 +308,13 @@ void cv_state_forget(struct cv_user *user)
 	user->journal.seq = 0;
 }
 
-int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_info *info_r, struct cv_err *err)
+/* The head of a file and its checksum; the reader is behind the head then. */
+static int check_octets(struct cv_str octets, struct cv_reader *r_r, uint32_t *version_r, struct cv_err *err)
 {
 	struct cv_reader r = cv_reader_init(octets);
 	uint32_t version, crc;
 	uint64_t magic, len;
 
-	*info_r = (struct cv_state_info){ 0 };
 	if (!cv_take_u64(&r, &magic) || magic != STATE_MAGIC || !cv_take_u32(&r, &version))
 		return cv_err_set(err, CV_ERR_CORRUPT, "it has no head");
 	if (!cv_take_u32(&r, &crc) || !cv_take_u64(&r, &len) || len != cv_reader_left(&r) ||
@@ -323,6 +323,19 @@ int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_i
 	if (version > STATE_VERSION)
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "state has format %u, this server knows up to %u: use the newer server again", version,
 			STATE_VERSION);
+	*r_r = r;
+	*version_r = version;
+	return 1;
+}
+
+int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_info *info_r, struct cv_err *err)
+{
+	struct cv_reader r;
+	uint32_t version;
+
+	*info_r = (struct cv_state_info){ 0 };
+	if (check_octets(octets, &r, &version, err) < 0)
+		return -1;
 	if (!take_state(&r, version, user, info_r)) {
 		cv_state_forget(user);
 		return cv_err_set(err, CV_ERR_CORRUPT, "it makes no sense");
@@ -331,12 +344,11 @@ int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_i
 	return 1;
 }
 
-/* 1, 0 there is none, -1; CORRUPT when it does not check. */
-static int read_file(struct cv_user *user, const char *name, struct cv_state_info *info_r, struct cv_err *err)
+/* The file in memory: 1, 0 there is none, -1. */
+static int map_file(struct cv_user *user, const char *name, void **map_r, size_t *len_r, struct cv_err *err)
 {
 	struct cv_err open_err = { 0 };
 	struct stat st;
-	void *map = NULL;
 	int fd, ret;
 
 	if (cv_file_open(user->index_dir, name, O_RDONLY, 0, &fd, &open_err) < 0) {
@@ -349,12 +361,40 @@ static int read_file(struct cv_user *user, const char *name, struct cv_state_inf
 	if (ret > 0 && (!S_ISREG(st.st_mode) || st.st_size < STATE_HEAD || (uint64_t)st.st_size > STATE_MAX + STATE_HEAD))
 		ret = cv_err_set(err, CV_ERR_CORRUPT, "its length makes no sense");
 	if (ret > 0)
-		ret = cv_file_map(fd, 0, (size_t)st.st_size, false, &map, err);
+		ret = cv_file_map(fd, 0, (size_t)st.st_size, false, map_r, err);
 	cv_file_close(&fd);
-	if (ret < 0)
-		return -1;
-	ret = cv_state_parse(user, cv_str_mem(map, (size_t)st.st_size), info_r, err);
-	cv_file_unmap(map, (size_t)st.st_size);
+	*len_r = ret > 0 ? (size_t)st.st_size : 0;
+	return ret;
+}
+
+/* 1, 0 there is none, -1; CORRUPT when it does not check. */
+static int read_file(struct cv_user *user, const char *name, struct cv_state_info *info_r, struct cv_err *err)
+{
+	size_t len;
+	void *map;
+	int ret = map_file(user, name, &map, &len, err);
+
+	if (ret <= 0)
+		return ret;
+	ret = cv_state_parse(user, cv_str_mem(map, len), info_r, err);
+	cv_file_unmap(map, len);
+	return ret;
+}
+
+int cv_state_check(struct cv_user *user, const char *name, uint64_t *seq_r, struct cv_err *err)
+{
+	struct cv_reader r;
+	uint32_t version;
+	size_t len;
+	void *map;
+	int ret = map_file(user, name, &map, &len, err);
+
+	if (ret <= 0)
+		return ret;
+	ret = check_octets(cv_str_mem(map, len), &r, &version, err);
+	if (ret > 0 && !cv_take_u64(&r, seq_r))
+		ret = cv_err_set(err, CV_ERR_CORRUPT, "it makes no sense");
+	cv_file_unmap(map, len);
 	return ret;
 }
 

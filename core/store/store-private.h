@@ -175,7 +175,7 @@ struct cv_mailbox {
 	int uids_held;           /* messages that have their UIDs in transactions that are not committed */
 	bool rewrite;            /* the snapshot was damaged: a new one is due */
 	bool mending;            /* columns are made a second time to mend the first ones */
-	uint32_t dirty;          /* messages changed since the snapshot in what the journal does not have (cache offsets) */
+	uint32_t dirty;          /* messages changed since the snapshot in what no row's record tells (cache offsets, checksums, annotations) */
 
 	struct cv_columns *columns; /* NULL: not loaded */
 	struct cv_keywords keywords;
@@ -353,6 +353,7 @@ struct cv_user {
 	struct cv_timer *flush_timer, *sync_timer, *notify_timer, *usable_timer, *work_timer, *refresh_timer, *checkpoint_timer, *subscriber_timer;
 	bool notify_pending;
 	bool closing;
+	bool fsck_running;
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */
 	size_t transform_count;
@@ -589,6 +590,8 @@ void cv_cache_quiet(struct cv_mailbox *mailbox);
 
 /* Give the storage the flags of these messages. */
 CV_MUST_CHECK int cv_mirror_range(struct cv_mailbox *mailbox, struct cv_range range, struct cv_err *err);
+/* fn for each message file that no row and no work of ours knows. NOTFOUND: there is no folder. Columns must be loaded. */
+CV_MUST_CHECK int cv_refresh_extra(struct cv_mailbox *mailbox, void (*fn)(void *ctx, struct cv_str ref), void *ctx, struct cv_err *err);
 /* While a view is open. */
 void cv_watch_start(struct cv_mailbox *mailbox);
 void cv_watch_stop(struct cv_mailbox *mailbox);
@@ -653,6 +656,8 @@ struct cv_state_info {
 CV_MUST_CHECK int cv_state_read(struct cv_user *user, struct cv_state_info *info_r, struct cv_err *err);
 /* The same from the octets of one file; CORRUPT leaves the tree empty. */
 CV_MUST_CHECK int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_info *info_r, struct cv_err *err);
+/* Does a file of this name check? 1 with the sequence number that it is as of, 0 when there is none, -1; CORRUPT when it does not check. */
+CV_MUST_CHECK int cv_state_check(struct cv_user *user, const char *name, uint64_t *seq_r, struct cv_err *err);
 /* Nothing was read: no names, no numbers. */
 void cv_state_forget(struct cv_user *user);
 /* Everything must be published. The one that was there becomes the older one. Durable on return. */
@@ -681,6 +686,9 @@ void cv_checkpoint_forget(struct cv_user *user, const struct cv_guid *guid);
 CV_MUST_CHECK int cv_user_recover(struct cv_user *user, struct cv_err *err);
 /* After a failed write: memory becomes what the journal says. Views stay. */
 CV_MUST_CHECK int cv_user_reread(struct cv_user *user, struct cv_err *err);
+
+/* Index files that were found to be damaged while memory is whole: all is written anew, segments that are marked damaged are set aside. */
+CV_MUST_CHECK int cv_user_write_anew(struct cv_user *user, struct cv_err *err);
 
 /* ---- Storage work (work.c) ------------------------------------------------------------------------------------ */
 

@@ -11,6 +11,7 @@ struct cv_store_settings {
 	const char *mail_location;
 	const char *mail_home;
 	unsigned mail_fsync;           /* enum cv_fsync */
+	unsigned mail_verify;          /* enum cv_verify */
 	unsigned namespace_separator;  /* 0 '/', 1 '.' */
 	uint64_t mail_undelete_time, mail_journal_keep_time; /* ms */
 	uint64_t mail_journal_segment_size;                  /* octets */
@@ -26,6 +27,8 @@ struct cv_store_settings {
 	uint64_t mail_node_id;
 	bool lda_mailbox_autocreate, lda_mailbox_autosubscribe;
 };
+
+enum cv_verify { CV_VERIFY_REFUSE, CV_VERIFY_LOG, CV_VERIFY_NO };
 
 struct cv_mailbox_settings {
 	const char *name; /* of the section; filled by the store, not a key */

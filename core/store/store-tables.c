@@ -6,6 +6,7 @@
 #include <culver/mailbox.h>
 
 static const char *const fsync_words[] = { "always", "optimized", "never", NULL };
+static const char *const verify_words[] = { "refuse", "log", "no", NULL };
 static const char *const separator_words[] = { "/", ".", NULL };
 static const char *const auto_words[] = { "no", "create", "subscribe", NULL };
 
@@ -15,6 +16,8 @@ static const struct cv_setting store_rows[] = {
 	CV_SETTING_VAR(cv_store_settings, mail_home, NULL, "Home directory of users for whom the user database gives none"),
 	CV_SETTING_ENUM(cv_store_settings, mail_fsync, "optimized", fsync_words,
 		"always: every change is on disk before it is confirmed; optimized: changes of flags within a second; never: leave it to the system"),
+	CV_SETTING_ENUM(cv_store_settings, mail_verify, "refuse", verify_words,
+		"Message octets are compared with their checksum when they are read first; refuse: what is damaged is not sent, log: it is sent, no: only fsck compares"),
 	CV_SETTING_ENUM(cv_store_settings, namespace_separator, "/", separator_words,
 		"Character between the levels of mailbox names that IMAP clients see"),
 	CV_SETTING_TIME(cv_store_settings, mail_undelete_time, "0", 0, 0,

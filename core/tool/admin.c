@@ -32,6 +32,7 @@ struct cv_admin {
 	bool done;
 	enum cv_err_code complaint;
 	int fail_status;          /* 0: that of the error code */
+	int verdict;              /* exit status of success */
 	void (*gone)(void *ctx);
 	void *gone_ctx;
 };
@@ -151,11 +152,14 @@ void cv_admin_request_put(struct cv_buf *out, const struct cv_admin_request *req
 }
 
 /* fail_status 0: the code's. */
-static void put_end(struct cv_buf *out, enum cv_err_code complaint, const struct cv_err *err, int fail_status)
+static void put_end(struct cv_buf *out, enum cv_err_code complaint, const struct cv_err *err, int fail_status, int verdict)
 {
 	bool failed = err != NULL && err->code != CV_ERR_NONE;
 	enum cv_err_code code = failed ? err->code : complaint;
-	cv_put_u8(out, (uint8_t)(fail_status != 0 && code != CV_ERR_NONE ? fail_status : cv_admin_exit_status(code)));
+	if (code == CV_ERR_NONE)
+		cv_put_u8(out, (uint8_t)verdict);
+	else
+		cv_put_u8(out, (uint8_t)(fail_status != 0 ? fail_status : cv_admin_exit_status(code)));
 	cv_put_u8(out, (uint8_t)code);
 	cv_put_str(out, failed ? cv_str_c(err->text) : (struct cv_str){ 0 });
 }
@@ -170,7 +174,7 @@ void cv_admin_refuse_with(int fd, const struct cv_err *err, int status)
 	struct cv_buf out;
 	struct cv_ipc *ipc = cv_ipc_new(NULL, fd, "culver tool", NULL, 0, NULL, NULL);
 	cv_buf_init(&out, 4096);
-	put_end(&out, CV_ERR_NONE, err, status);
+	put_end(&out, CV_ERR_NONE, err, status, 0);
 	/* A tool that does not take even this gets nothing. */
 	(void)!cv_ipc_send(ipc, CV_ADMIN_END, 0, cv_buf_str(&out), NULL, 0);
 	cv_buf_deinit(&out);
@@ -289,6 +293,14 @@ void cv_admin_row_end(struct cv_admin *admin)
 		flush_rows(admin);
 }
 
+void cv_admin_alive(struct cv_admin *admin)
+{
+	if (admin->rows.len > 0)
+		flush_rows(admin);
+	else
+		send_record(admin, CV_ADMIN_ROWS, CV_STR(""));
+}
+
 void cv_admin_say(struct cv_admin *admin, const char *fmt, ...)
 {
 	struct cv_buf text, out;
@@ -323,6 +335,12 @@ void cv_admin_set_status(struct cv_admin *admin, int status)
 	admin->fail_status = status;
 }
 
+void cv_admin_set_verdict(struct cv_admin *admin, int status)
+{
+	cv_assert(status >= 0 && status < 64);
+	admin->verdict = status;
+}
+
 static void on_linger(void *ctx)
 {
 	admin_free(ctx);
@@ -349,7 +367,7 @@ void cv_admin_done(struct cv_admin *admin, const struct cv_err *err)
 		err = &lost;
 	}
 	cv_buf_init(&out, 4096);
-	put_end(&out, admin->complaint, err, admin->fail_status);
+	put_end(&out, admin->complaint, err, admin->fail_status, admin->verdict);
 	send_record(admin, CV_ADMIN_END, cv_buf_str(&out));
 	cv_buf_deinit(&out);
 	admin->done = true;

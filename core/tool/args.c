@@ -120,7 +120,8 @@ static int unknown_command(const struct tool *tool, const struct cv_admin_spec *
 /* ---- Options ------------------------------------------------------------------------------------------------- */
 
 /* Those of every command. letter 0: none. */
-enum common { COMMON_CONF, COMMON_SET, COMMON_JSON, COMMON_TIMEOUT, COMMON_VERBOSE, COMMON_HELP, COMMON_VERSION, COMMON_USER, COMMON_ALL };
+enum common { COMMON_CONF, COMMON_SET, COMMON_JSON, COMMON_TIMEOUT, COMMON_VERBOSE, COMMON_HELP, COMMON_VERSION, COMMON_USER, COMMON_ALL,
+	COMMON_ALL_SHORT };
 
 static const struct {
 	const char *name;
@@ -136,6 +137,7 @@ static const struct {
 	[COMMON_VERSION] = { "version", 0, false },
 	[COMMON_USER] = { "user", 'u', true },
 	[COMMON_ALL] = { "all-users", 'A', false },
+	[COMMON_ALL_SHORT] = { "all", 0, false },
 };
 
 struct cursor {
@@ -147,6 +149,8 @@ struct cursor {
 
 static bool common_applies(const struct tool *tool, enum common which)
 {
+	if (which == COMMON_ALL_SHORT)
+		return tool->spec != NULL && (tool->spec->opts & CV_ADMIN_USERS) != 0;
 	return (which != COMMON_USER && which != COMMON_ALL) || (tool->spec != NULL && tool->spec->role == CV_ROLE_WORKER);
 }
 
@@ -184,6 +188,7 @@ static int take_common(struct cursor *c, enum common which, const char *value)
 		*cv_vec_push(&tool->users) = value;
 		break;
 	case COMMON_ALL:
+	case COMMON_ALL_SHORT:
 		tool->all_users = true;
 		break;
 	}
@@ -271,6 +276,10 @@ static int take_dashed(struct cursor *c, const char *word)
 
 static int take_positional(struct tool *tool, const char *word)
 {
+	if ((tool->spec->opts & CV_ADMIN_USERS) != 0) {
+		*cv_vec_push(&tool->users) = word;
+		return -1;
+	}
 	for (const struct cv_admin_param *p = tool->spec->params; p != NULL && p->name != NULL; p++)
 		if (p->positional && ((p->opts & CV_ADMIN_REPEAT) != 0 || !tool_flag(tool, p->name)))
 			return take_param(tool, p, word);

@@ -33,7 +33,7 @@ void tool_usage(const struct cv_admin_spec *spec, FILE *to)
 {
 	(void)fprintf(to, "culver %s", spec->name);
 	if (spec->role == CV_ROLE_WORKER)
-		(void)fputs(" {-u USER | -A}", to);
+		(void)fputs((spec->opts & CV_ADMIN_USERS) != 0 ? " {USER ... | --all}" : " {-u USER | -A}", to);
 	for (unsigned pass = 0; pass < 2; pass++) {
 		for (const struct cv_admin_param *p = spec->params; p != NULL && p->name != NULL; p++) {
 			if (p->positional != (pass == 1))
@@ -77,6 +77,7 @@ const struct tool_option tool_common_options[] = {
 
 const struct tool_exit_status tool_exit_statuses[] = {
 	{ "0", "done" },
+	{ "1, 2", "fsck only: 1 all that was found was repaired, 2 something is left" },
 	{ "64", "wrong usage, or a command the server does not know" },
 	{ "65", "a value is wrong" },
 	{ "67", "no such user" },
@@ -111,6 +112,9 @@ const struct tool_example tool_examples[] = {
 	{ "mailbox create", "culver mailbox create -u alice -s Lists/Announce", "create one, and subscribe to it", false },
 	{ "mailbox delete", "culver mailbox delete -u alice Old", "delete one and the mail in it", false },
 	{ "mailbox rename", "culver mailbox rename -u alice Lists Archive/Lists", "move one and those below it", false },
+	{ "fsck", "culver fsck alice", "is alice's mail as it should be?", true },
+	{ "fsck", "culver fsck --repair alice", "the same, and repair it", false },
+	{ "fsck", "culver fsck --all --json", "all users, for a script", false },
 	{ "who", "culver who --json", "who is logged in, for a script", true },
 	{ "who", "culver who -P pop3 'a*'", "POP3 sessions of users with an a in front", false },
 	{ "kick", "culver kick alice", "end all sessions of alice", false },

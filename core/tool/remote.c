@@ -268,7 +268,8 @@ int tool_remote(struct tool *tool)
 			struct exchange x = { .tool = tool, .out = &out, .user = tool->users.data[i] };
 			request.user = cv_str_c(tool->users.data[i]);
 			int one = ask(&x, &request);
-			if (status == 0)
+			/* The first error; of verdicts the worst. */
+			if (status == 0 || (status < EXIT_USAGE && one > status))
 				status = one;
 			if (first.code == CV_ERR_NONE)
 				first = x.err;

@@ -195,6 +195,36 @@ static const struct cv_admin_spec mailbox_rename_spec = {
 	.summary = "rename a mailbox and those below it",
 };
 
+static const struct cv_admin_param fsck_params[] = {
+	{ .name = "report", .letter = 'r', .kind = CV_ADMIN_FLAG, .help = "only tell what is found; so it is without --repair" },
+	{ .name = "repair", .letter = 'R', .kind = CV_ADMIN_FLAG, .help = "repair what can be repaired" },
+	{ .name = "accept", .kind = CV_ADMIN_FLAG, .help = "with --repair: take messages whose octets changed as they are from now on" },
+	NO_PARAMS,
+};
+static const struct cv_admin_column fsck_columns[] = {
+	{ "user", NULL, CV_ADMIN_COL_TEXT },
+	{ "mailbox", "Mailbox", CV_ADMIN_COL_TEXT },
+	{ "uid", "UID", CV_ADMIN_COL_NUMBER },
+	{ "file", "File", CV_ADMIN_COL_TEXT },
+	{ "result", "Result", CV_ADMIN_COL_TEXT },
+	{ "problem", "Problem", CV_ADMIN_COL_TEXT },
+	NO_COLUMNS,
+};
+static const struct cv_admin_spec fsck_spec = {
+	.name = "fsck",
+	.role = CV_ROLE_WORKER,
+	.opts = CV_ADMIN_USERS,
+	.params = fsck_params,
+	.columns = fsck_columns,
+	.summary = "check a user's mail, and repair it",
+	.help = "Compares journal, state, snapshots, parse records, message files and folders with each other, and every message with its checksum, while the user's "
+		"sessions and deliveries go on. Prints a line for each thing that is not as it should be, with the mailbox, the UID and the file. Result is \"found\" "
+		"without --repair; with it \"repaired\", or \"lost\" for what nothing that is there can bring back: a message whose file is gone (it is taken out of "
+		"the mailbox; to bring it back, restore the file before you repair) or was changed (it stays as it is and is told each time, unless --accept). "
+		"Damaged files of the index are renamed to NAME.damaged-TIME and never removed.\nExit status 0: nothing was found; 1: all that was found was repaired; 2: something "
+		"is left. Of a Maildir, what other programs removed or added is no damage.",
+};
+
 static const struct cv_admin_param no_params[] = { NO_PARAMS };
 
 static const struct cv_admin_spec reload_spec = {
@@ -233,7 +263,7 @@ static const struct cv_admin_spec status_spec = {
 
 const struct cv_admin_spec *const cv_admin_core_specs[] = {
 	&status_spec, &reload_spec, &stop_spec, &user_spec, &auth_test_spec, &who_spec, &kick_spec, &mailbox_list_spec, &mailbox_status_spec,
-	&mailbox_create_spec, &mailbox_delete_spec, &mailbox_rename_spec, NULL,
+	&mailbox_create_spec, &mailbox_delete_spec, &mailbox_rename_spec, &fsck_spec, NULL,
 };
 
 const struct cv_admin_spec *cv_admin_core_spec(const char *name)

@@ -12,7 +12,7 @@
 
 /* Places in the head (snapshot.h). */
 #define AT_FILE_LEN 16
-#define AT_WORDS (24 + 16 + 8 + 4 + 4 + 9 * 4 + 3 * 8 + 1 + 4 + CV_COLUMNS * 12 + 16)
+#define AT_COLUMNS (24 + 16 + 8 + 4 + 4 + 9 * 4 + 3 * 8 + 1)
 
 static uint64_t get(const char *p, unsigned octets)
 {
@@ -40,11 +40,14 @@ static void fit_piece(char *octets, size_t len, size_t at)
 
 static void fit(char *octets, size_t len)
 {
+	size_t at;
+
 	if (len < CV_SNAPSHOT_HEAD)
 		return;
 	put(octets + AT_FILE_LEN, len, 8);
-	fit_piece(octets, len, AT_WORDS + 16);
-	fit_piece(octets, len, AT_WORDS + 16 + 4 + 16);
+	at = AT_COLUMNS + 4 + 12 * (size_t)CV_MIN(get(octets + AT_COLUMNS, 4), CV_COLUMNS) + 16;
+	fit_piece(octets, len, at + 16);
+	fit_piece(octets, len, at + 16 + 4 + 16);
 	put(octets + CV_SNAPSHOT_HEAD - 4, cv_crc32c(0, octets, CV_SNAPSHOT_HEAD - 4), 4);
 }
 

@@ -54,7 +54,8 @@ struct cv_admin_column {
 };
 
 enum cv_admin_spec_opts {
-	CV_ADMIN_SINGLE = 1 /* answers with one row: shown as "title: value" lines, one object in JSON */
+	CV_ADMIN_SINGLE = 1, /* answers with one row: shown as "title: value" lines, one object in JSON */
+	CV_ADMIN_USERS = 2   /* CV_ROLE_WORKER, without positional parameters: words on the command line are users, as with -u */
 };
 
 /* name: words with one space between, as typed ("mailbox list"). role: the one that runs it; CV_ROLE_WORKER commands get -u USER and -A (all users)
@@ -69,7 +70,7 @@ struct cv_admin_spec {
 	const char *help;
 };
 
-/* The core's: user, auth test, who, kick, mailbox list|status|create|delete|rename, reload, stop, status. Ended by NULL. */
+/* The core's: user, auth test, who, kick, fsck, mailbox list|status|create|delete|rename, reload, stop, status. Ended by NULL. */
 CV_EXPORT_DATA const struct cv_admin_spec *const cv_admin_core_specs[];
 /* One of them by name; ends the process when there is none. */
 CV_EXPORT const struct cv_admin_spec *cv_admin_core_spec(const char *name);
@@ -117,12 +118,16 @@ CV_EXPORT void cv_admin_put_u64(struct cv_admin *admin, const char *key, uint64_
 CV_EXPORT void cv_admin_put_bool(struct cv_admin *admin, const char *key, bool value);
 CV_EXPORT void cv_admin_put_list(struct cv_admin *admin, const char *key, const struct cv_str *values, size_t count);
 CV_EXPORT void cv_admin_row_end(struct cv_admin *admin);
+/* The command goes on and has nothing to tell yet: the tool waits on. To be called every some ten seconds. */
+CV_EXPORT void cv_admin_alive(struct cv_admin *admin);
 /* A line of text for a person, beside the rows (not shown with --json). */
 CV_EXPORT void cv_admin_say(struct cv_admin *admin, const char *fmt, ...) CV_PRINTF(2, 3);
 /* An error about a part of what was asked: shown, and the exit status of the whole becomes this code's, but the command goes on. */
 CV_EXPORT void cv_admin_complain(struct cv_admin *admin, const struct cv_err *err);
 /* If the command fails, this is its exit status instead of the error code's (reload: 78). */
 CV_EXPORT void cv_admin_set_status(struct cv_admin *admin, int status);
+/* It does not fail, and its exit status is this one: a finding rather than an error (fsck: 1, 2). Below 64. */
+CV_EXPORT void cv_admin_set_verdict(struct cv_admin *admin, int status);
 /* The end of a command whose run returned 0. err NULL or code NONE: success. admin is gone after this. */
 CV_EXPORT void cv_admin_done(struct cv_admin *admin, const struct cv_err *err);
 

@@ -143,6 +143,9 @@ struct cv_storage {
 	/* The journal's and derived files' octets (names without slash). NULL in a driver on a plain file system: the core then keeps them as files under
 	   index_root. */
 	const struct cv_storage_log *log;
+	/* fn with the reference of each message that scan would find, without looking into it. NULL: scan is as good. */
+	int (*names)(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, struct cv_str ref, bool unconfirmed), void *ctx,
+		struct cv_err *err);
 };
 
 /* Byte store for the journal of a driver that is not on a plain file system. */

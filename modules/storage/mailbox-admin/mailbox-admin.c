@@ -2,6 +2,7 @@
    Administrators' commands on a user's mailboxes (culver mailbox …), in the user's worker. */
 #include <config.h>
 
+#include "modules/storage/mailbox-admin/fsck.h"
 #include <culver/admin.h>
 #include <culver/mailbox.h>
 #include <culver/map.h>
@@ -200,7 +201,7 @@ static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 	if (provide(reg, "mailbox list", run_list, err) < 0 || provide(reg, "mailbox status", run_status, err) < 0 ||
 		provide(reg, "mailbox create", run_create, err) < 0 || provide(reg, "mailbox delete", run_delete, err) < 0)
 		return -1;
-	return provide(reg, "mailbox rename", run_rename, err);
+	return provide(reg, "mailbox rename", run_rename, err) < 0 ? -1 : provide(reg, "fsck", fsck_run, err);
 }
 
 CV_MODULE(mailbox_admin) = {

@@ -52,6 +52,29 @@ int sdbox_dir(struct sdbox *st, const char *path, int *fd_r, struct cv_err *err)
 	return 1;
 }
 
+int sdbox_dir_now(struct sdbox *st, const char *path, int *fd_r, struct cv_err *err)
+{
+	struct stat named, held;
+	int ret = cv_file_stat(st->mailboxes, path, &named, err);
+
+	if (ret < 0)
+		return -1;
+	for (size_t i = 0; i < CV_COUNT_OF(st->dirs); i++) {
+		struct sdbox_dir *dir = &st->dirs[i];
+
+		if (dir->path == NULL || strcmp(dir->path, path) != 0)
+			continue;
+		if (cv_file_fstat(dir->fd, &held, err) < 0)
+			return -1;
+		if (ret > 0 && held.st_ino == named.st_ino && held.st_dev == named.st_dev)
+			break;
+		cv_file_close(&dir->fd);
+		cv_free(dir->path);
+		dir->path = NULL;
+	}
+	return sdbox_dir(st, path, fd_r, err);
+}
+
 /* Sync each directory on the way to path, so that the path itself is durable. */
 static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 {

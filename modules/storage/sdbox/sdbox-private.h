@@ -52,6 +52,8 @@ bool sdbox_level_decode(struct cv_buf *out, const char *name);
 /* ---- mailboxes (sdbox-mailbox.c) */
 /* The directory of a mailbox's messages, kept open; borrowed. */
 CV_MUST_CHECK int sdbox_dir(struct sdbox *st, const char *path, int *fd_r, struct cv_err *err);
+/* The same, of the directory that has the path now: one that was moved away or removed under us is not saved to. */
+CV_MUST_CHECK int sdbox_dir_now(struct sdbox *st, const char *path, int *fd_r, struct cv_err *err);
 void sdbox_dirs_close(struct sdbox *st);
 int sdbox_mailbox_create(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
 int sdbox_mailbox_delete(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
@@ -104,6 +106,8 @@ int sdbox_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str
 	size_t *new_ref_len_r, struct cv_err *err);
 int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 int sdbox_scan(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, const struct cv_storage_found *found), void *ctx,
+	struct cv_err *err);
+int sdbox_names(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, struct cv_str ref, bool unconfirmed), void *ctx,
 	struct cv_err *err);
 CV_MUST_CHECK bool sdbox_ref_uid(struct cv_str ref, uint32_t *uid_r);
 

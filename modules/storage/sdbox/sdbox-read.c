@@ -44,14 +44,14 @@ static int read_head(int fd, struct sdbox_head *head_r, uint64_t *file_size_r, s
 	return sdbox_parse_head(cv_str_mem(start, got), *file_size_r, head_r, err);
 }
 
-static int find_dir(struct sdbox *st, const struct cv_mailbox_ref *mailbox, int *dir_r, struct cv_err *err)
+static int find_dir(struct sdbox *st, const struct cv_mailbox_ref *mailbox, bool now, int *dir_r, struct cv_err *err)
 {
 	char *path;
 	int ret;
 
 	if (sdbox_path(st, mailbox->name, &path, err) < 0)
 		return -1;
-	ret = sdbox_dir(st, path, dir_r, err);
+	ret = now ? sdbox_dir_now(st, path, dir_r, err) : sdbox_dir(st, path, dir_r, err);
 	cv_free(path);
 	return ret;
 }
@@ -68,7 +68,7 @@ int sdbox_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str
 	*new_ref_len_r = 0;
 	if (!sdbox_ref_uid(ref, &uid))
 		return cv_err_set(err, CV_ERR_INVALID, "reference is no UID");
-	if (find_dir(st, mailbox, &dir, err) < 0)
+	if (find_dir(st, mailbox, false, &dir, err) < 0)
 		return -1;
 	if (open_message(dir, uid, &fd, err) < 0)
 		return err->code == CV_ERR_NOTFOUND ? cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists") : -1;
@@ -86,7 +86,7 @@ int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv
 	uint32_t uid;
 	int dir, ret;
 
-	if (find_dir(st, mailbox, &dir, err) < 0)
+	if (find_dir(st, mailbox, false, &dir, err) < 0)
 		return err->code == CV_ERR_NOTFOUND ? 1 : -1;
 	for (size_t i = 0; i < count; i++) {
 		if (!sdbox_ref_uid(refs[i], &uid))
@@ -149,6 +149,16 @@ static bool add_from_index(struct scan *scan, struct cv_storage_found *found)
 	return true;
 }
 
+/* Is it a message's file? */
+static bool take_name(struct cv_str name, struct cv_str *ref_r, uint32_t *uid_r, bool *unconfirmed_r)
+{
+	*unconfirmed_r = cv_str_starts(name, CV_STR(".culver."));
+	if (!*unconfirmed_r && !cv_str_starts(name, CV_STR("u.")))
+		return false;
+	*ref_r = cv_str_sub(name, *unconfirmed_r ? 8 : 2, SIZE_MAX);
+	return sdbox_ref_uid(*ref_r, uid_r);
+}
+
 static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
 {
 	struct scan *scan = ctx;
@@ -160,13 +170,7 @@ static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_e
 	int fd, ret;
 
 	(void)type;
-	if (cv_str_starts(text, CV_STR("u.")))
-		found.ref = cv_str_sub(text, 2, SIZE_MAX);
-	else if (cv_str_starts(text, CV_STR(".culver."))) {
-		found.ref = cv_str_sub(text, 8, SIZE_MAX);
-		found.unconfirmed = true;
-	}
-	if (!sdbox_ref_uid(found.ref, &uid))
+	if (!take_name(text, &found.ref, &uid, &found.unconfirmed))
 		return 1;
 	found.meta.uid = uid;
 	found.uid_known = true;
@@ -211,11 +215,43 @@ int sdbox_scan(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *c
 	struct scan scan = { .fn = fn, .ctx = ctx };
 	int ret;
 
-	if (find_dir(st, mailbox, &scan.dir, err) < 0 || find_index(st, mailbox, &scan, err) < 0)
+	if (find_dir(st, mailbox, true, &scan.dir, err) < 0 || find_index(st, mailbox, &scan, err) < 0)
 		return -1;
 	cv_buf_init(&scan.trailer, SDBOX_TRAILER_MAX);
 	ret = cv_file_list(scan.dir, ".", scan_one, &scan, err);
 	cv_buf_deinit(&scan.trailer);
 	cv_dovecot_index_free(&scan.index);
+	return ret;
+}
+
+struct naming {
+	struct scan scan;
+	int (*fn)(void *ctx, struct cv_str ref, bool unconfirmed);
+	void *ctx;
+};
+
+static int name_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	const struct naming *naming = ctx;
+	bool unconfirmed;
+	struct cv_str ref;
+	uint32_t uid;
+
+	(void)type;
+	(void)err;
+	return !take_name(cv_str_c(name), &ref, &uid, &unconfirmed) ||
+		(naming->scan.index != NULL && cv_ranges_has(&naming->scan.index->expunged, uid)) || naming->fn(naming->ctx, ref, unconfirmed) >= 0 ? 1 : -1;
+}
+
+int sdbox_names(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, struct cv_str ref, bool unconfirmed), void *ctx,
+	struct cv_err *err)
+{
+	struct naming naming = { .fn = fn, .ctx = ctx };
+	int ret;
+
+	if (find_dir(st, mailbox, true, &naming.scan.dir, err) < 0 || find_index(st, mailbox, &naming.scan, err) < 0)
+		return -1;
+	ret = cv_file_list(naming.scan.dir, ".", name_one, &naming, err);
+	cv_dovecot_index_free(&naming.scan.index);
 	return ret;
 }

@@ -40,7 +40,7 @@ int sdbox_save_begin(void *st_p, const struct cv_mailbox_ref *mailbox, uint64_t 
 	(void)size_hint;
 	if (sdbox_path(st, mailbox->name, &path, err) < 0)
 		return -1;
-	if (sdbox_dir(st, path, &dir, err) < 0) {
+	if (sdbox_dir_now(st, path, &dir, err) < 0) {
 		cv_free(path);
 		return -1;
 	}

@@ -86,6 +86,7 @@ static const struct cv_storage sdbox_storage = {
 	.remove = sdbox_remove,
 	.copy = sdbox_copy,
 	.scan = sdbox_scan,
+	.names = sdbox_names,
 	.sweep = sdbox_sweep,
 	.subscriptions = sdbox_subscriptions,
 };

@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: MIT
+   Checking what is on disk against itself and against memory, a slice at a time: first the files of the index directory, then mailbox by mailbox its
+   snapshots, counts, parse records and messages, at last files and folders that belong to nothing.
+
+   What is repaired goes the ways that heal by themselves: index files are written anew from memory and what they replace is set aside, the storage's
+   files are compared as after damage (refresh.c). So there is no second idea here of what is right. */
+#include <config.h>
+
+#include "core/store/store-private.h"
+#include <culver/fsck.h>
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PROBLEM_MAX 400
+
+enum stage { STAGE_JOURNAL, STAGE_STATE, STAGE_MAILBOXES, STAGE_FOLD, STAGE_FOLDERS, STAGE_FILES, STAGE_DONE };
+
+struct cv_fsck {
+	struct cv_user *user;
+	struct cv_fsck_config config;
+	struct cv_fsck_counts counts;
+	enum stage stage;
+	/* journal */
+	CV_VEC(uint32_t) segments;
+	size_t segment;
+	uint64_t offset;
+	struct cv_buf record;
+	bool journal_bad, fold;    /* fold: index files have to be written anew */
+	/* mailboxes */
+	CV_VEC(struct cv_guid) boxes;
+	size_t box;
+	struct cv_mailbox *mailbox; /* counted; NULL: the next one is to be begun */
+	uint32_t next_uid;
+	uint64_t bad_records;
+	bool compare;               /* files are missing or extra: the storage is to be looked through */
+};
+
+static void tell(struct cv_fsck *f, uint32_t uid, struct cv_str file, enum cv_fsck_result result, const char *fmt, ...) CV_PRINTF(5, 6);
+static void tell(struct cv_fsck *f, uint32_t uid, struct cv_str file, enum cv_fsck_result result, const char *fmt, ...)
+{
+	struct cv_fsck_finding finding = { .uid = uid, .file = file, .result = result };
+	char problem[PROBLEM_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(problem, sizeof(problem), fmt, ap);
+	va_end(ap);
+	finding.problem = problem;
+	if (f->mailbox != NULL)
+		finding.mailbox = cv_mailbox_name(f->mailbox);
+	switch (result) {
+	case CV_FSCK_FOUND:
+		f->counts.found++;
+		break;
+	case CV_FSCK_REPAIRED:
+		f->counts.repaired++;
+		break;
+	case CV_FSCK_LOST:
+		f->counts.lost++;
+		break;
+	}
+	if (f->config.found != NULL)
+		f->config.found(f->config.ctx, &finding);
+}
+
+/* How something ends that repairing makes whole again. */
+static enum cv_fsck_result mended(const struct cv_fsck *f)
+{
+	return f->config.repair ? CV_FSCK_REPAIRED : CV_FSCK_FOUND;
+}
+
+/* And something that it does not. */
+static enum cv_fsck_result hopeless(const struct cv_fsck *f)
+{
+	return f->config.repair ? CV_FSCK_LOST : CV_FSCK_FOUND;
+}
+
+/* ---- journal and state ------------------------------------------------------------------------------------------------ */
+
+static void segment_is_bad(struct cv_fsck *f, uint32_t number, const struct cv_err *why)
+{
+	char name[CV_BOX_NAME_MAX];
+
+	cv_journal_name(number, name, sizeof(name));
+	tell(f, 0, cv_str_c(name), mended(f), "%s", why->text);
+	f->journal_bad = true;
+	if (f->config.repair)
+		cv_journal_mark_damaged(&f->user->journal, number);
+}
+
+static int check_journal(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
+{
+	struct cv_journal *journal = &f->user->journal;
+
+	for (; f->segment < f->segments.count; f->segment++, f->offset = 0) {
+		uint32_t number = f->segments.data[f->segment];
+		struct cv_err check_err = { 0 };
+		int ret;
+
+		if (!cv_journal_has_segment(journal, number))
+			continue; /* folded and dropped meanwhile */
+		ret = cv_journal_check(journal, number, &f->offset, deadline_ms, &f->record, &check_err);
+		if (ret == 0)
+			return 0;
+		if (ret < 0 && check_err.code != CV_ERR_CORRUPT && check_err.code != CV_ERR_NOTFOUND) {
+			*err = check_err;
+			return -1;
+		}
+		if (ret < 0)
+			segment_is_bad(f, number, &check_err);
+	}
+	return 1;
+}
+
+static int check_state(struct cv_fsck *f, struct cv_err *err)
+{
+	static const char *const names[] = { "state", "state.old" };
+	struct cv_user *user = f->user;
+	const uint64_t want[] = { user->state_is_old ? 0 : user->state_seq, user->older_state_seq };
+
+	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
+		struct cv_err check_err = { 0 };
+		uint64_t seq = 0;
+		int ret = cv_state_check(user, names[i], &seq, &check_err);
+
+		if (ret < 0 && check_err.code != CV_ERR_CORRUPT) {
+			*err = check_err;
+			return -1;
+		}
+		if (ret >= 0 && seq >= want[i])
+			continue;
+		if (ret == 0)
+			(void)cv_err_set(&check_err, CV_ERR_CORRUPT, "it is missing");
+		else if (ret > 0)
+			(void)cv_err_set(&check_err, CV_ERR_CORRUPT, "it is an older one: as of record %llu, not %llu", (unsigned long long)seq,
+				(unsigned long long)want[i]);
+		tell(f, 0, cv_str_c(names[i]), mended(f), "%s", check_err.text);
+		if (f->config.repair) {
+			if (ret != 0)
+				cv_user_set_aside(user, names[i]);
+			f->fold = true;
+		}
+	}
+	return 1;
+}
+
+/* ---- snapshots -------------------------------------------------------------------------------------------------------- */
+
+static int check_snapshot(struct cv_fsck *f, const char *suffix, uint64_t want, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = f->mailbox;
+	struct cv_user *user = f->user;
+	struct cv_snapshot *snapshot = NULL;
+	struct cv_err open_err = { 0 };
+	char name[CV_BOX_NAME_MAX];
+	int ret;
+
+	cv_box_name(mailbox, "box", suffix, name);
+	ret = cv_snapshot_open(user->index_dir, name, &snapshot, &open_err);
+	if (ret < 0 && open_err.code != CV_ERR_CORRUPT) {
+		*err = open_err;
+		return -1;
+	}
+	if (ret > 0 && !cv_snapshot_all_ok(snapshot))
+		ret = cv_err_set(&open_err, CV_ERR_CORRUPT, "some of its columns do not check");
+	else if (ret > 0 && memcmp(&snapshot->head.guid, &mailbox->guid, sizeof(mailbox->guid)) != 0)
+		ret = cv_err_set(&open_err, CV_ERR_CORRUPT, "it is of another mailbox");
+	else if (ret > 0 && snapshot->head.seq < want)
+		ret = cv_err_set(&open_err, CV_ERR_CORRUPT, "it is an older one: as of record %llu, not %llu",
+			(unsigned long long)snapshot->head.seq, (unsigned long long)want);
+	else if (ret == 0 && want > 0)
+		ret = cv_err_set(&open_err, CV_ERR_CORRUPT, "it is missing");
+	cv_snapshot_free(&snapshot);
+	if (ret >= 0)
+		return 1;
+	tell(f, 0, cv_str_c(name), mended(f), "%s", open_err.text);
+	/* Columns first, from all that is there, the bad file included: it is set aside when it does not check. */
+	if (f->config.repair) {
+		if (cv_mailbox_load(mailbox, err) < 0)
+			return -1;
+		cv_user_set_aside(user, name);
+		mailbox->rewrite = f->fold = true;
+	}
+	return 1;
+}
+
+/* ---- numbers of a mailbox ----------------------------------------------------------------------------------------------- */
+
+static void check_counts(struct cv_fsck *f)
+{
+	struct cv_mailbox *mailbox = f->mailbox;
+	const struct cv_columns *columns = mailbox->columns;
+	struct cv_counts counts = { 0 };
+
+	for (uint32_t row = 0; row < columns->count; row++) {
+		uint16_t flags = *cv_col_flags(columns, row);
+
+		if ((flags & CV_ROW_EXPUNGED) != 0)
+			continue;
+		counts.messages++;
+		counts.size += *cv_col_virtual_size(columns, row);
+		counts.unseen += (flags & CV_FLAG_SEEN) == 0;
+		counts.deleted += (flags & CV_FLAG_DELETED) != 0;
+	}
+	if (counts.messages == mailbox->counts.messages && counts.size == mailbox->counts.size && counts.unseen == mailbox->counts.unseen &&
+		counts.deleted == mailbox->counts.deleted)
+		return;
+	tell(f, 0, (struct cv_str){ 0 }, mended(f), "%u messages, %u unseen, %u deleted, %llu octets are counted; there are %u, %u, %u, %llu",
+		mailbox->counts.messages, mailbox->counts.unseen, mailbox->counts.deleted, (unsigned long long)mailbox->counts.size,
+		counts.messages, counts.unseen, counts.deleted, (unsigned long long)counts.size);
+	if (f->config.repair) {
+		cv_mailbox_recount(mailbox);
+		f->fold = true;
+	}
+}
+
+/* ---- messages ----------------------------------------------------------------------------------------------------------- */
+
+/* The message is what its octets are now. */
+static void accept(struct cv_fsck *f, uint32_t row, uint64_t size, uint64_t virtual_size, uint32_t sum)
+{
+	struct cv_columns *columns = f->mailbox->columns;
+
+	*cv_col_sum(columns, row) = sum;
+	*cv_col_physical_size(columns, row) = size;
+	*cv_col_virtual_size(columns, row) = virtual_size;
+	*cv_col_cache(columns, row) = 0;
+	cv_mailbox_recount(f->mailbox);
+	f->mailbox->rewrite = f->fold = true;
+}
+
+/* What all octets of a message are together. */
+struct measure {
+	uint64_t size, wire_size;
+	uint32_t sum;
+};
+
+static int measure(struct cv_message_reader *reader, struct measure *m, struct cv_err *err)
+{
+	struct cv_str view;
+	char last = '\0';
+	int ret;
+
+	while ((ret = cv_message_reader_get(reader, m->size, SIZE_MAX, &view, err)) > 0) {
+		const char *end = view.ptr + view.len, *p = view.ptr;
+
+		for (; p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++) {
+			if ((p > view.ptr ? p[-1] : last) != '\r')
+				m->wire_size++;
+		}
+		last = end[-1];
+		m->size += view.len;
+		m->sum = cv_crc32c(m->sum, view.ptr, view.len);
+	}
+	m->wire_size += m->size;
+	return ret < 0 ? -1 : 1;
+}
+
+static void check_octets(struct cv_fsck *f, uint32_t row, const struct measure *m)
+{
+	struct cv_columns *columns = f->mailbox->columns;
+	uint32_t uid = *cv_col_uid(columns, row), known = *cv_col_sum(columns, row);
+	uint64_t size = *cv_col_physical_size(columns, row);
+	bool bad_size = m->size != size && !(size == 0 && known == 0), bad_sum = known != 0 && known != m->sum;
+
+	f->counts.messages++;
+	f->counts.octets += m->size;
+	if (bad_size || bad_sum) {
+		bool accepted = f->config.repair && f->config.accept;
+		enum cv_fsck_result result = accepted ? CV_FSCK_REPAIRED : hopeless(f);
+
+		if (bad_size)
+			tell(f, uid, cv_columns_ref(columns, row), result, "it has %llu octets, %llu were saved%s", (unsigned long long)m->size,
+				(unsigned long long)size, accepted ? "; taken as it is" : "");
+		else
+			tell(f, uid, cv_columns_ref(columns, row), result, "its octets are not those that were saved%s",
+				accepted ? "; taken as it is" : "");
+		if (accepted)
+			accept(f, row, m->size, m->wire_size, m->sum);
+		return;
+	}
+	if (known == 0 && m->sum != 0) {
+		*cv_col_sum(columns, row) = m->sum;
+		f->mailbox->dirty++;
+	}
+	*cv_col_flags(columns, row) |= CV_ROW_VERIFIED;
+}
+
+static void check_parse_record(struct cv_fsck *f, uint32_t row)
+{
+	struct cv_columns *columns = f->mailbox->columns;
+	struct cv_err ignored = { 0 }; /* what can't be read does not check */
+
+	if (*cv_col_cache(columns, row) == 0 ||
+		cv_cache_read(f->mailbox, *cv_col_cache(columns, row), *cv_col_uid(columns, row), &f->record, &ignored) > 0)
+		return;
+	f->bad_records++;
+	if (f->config.repair) {
+		*cv_col_cache(columns, row) = 0;
+		f->mailbox->rewrite = f->fold = true;
+	}
+}
+
+static void check_message(struct cv_fsck *f, uint32_t row)
+{
+	struct cv_user *user = f->user;
+	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(f->mailbox);
+	struct cv_columns *columns = f->mailbox->columns;
+	struct cv_storage_blob blob = { .fd = -1 };
+	struct cv_octets octets = { 0 };
+	struct cv_err err = { 0 };
+	struct measure m = { 0 };
+	char new_ref[CV_STORAGE_REF_MAX];
+	size_t new_len = 0;
+	int ret;
+
+	check_parse_record(f, row);
+	cv_buf_init(&octets.buf, SIZE_MAX / 2);
+	ret = user->storage->open_ref(user->st, &ref, cv_columns_ref(columns, row), &blob, new_ref, &new_len, &err);
+	if (ret > 0) {
+		if (new_len > 0)
+			cv_columns_set_ref(columns, row, cv_str_mem(new_ref, new_len));
+		ret = cv_octets_open(user, &octets, &blob, UINT64_MAX, &err);
+		cv_file_close(&blob.fd);
+	}
+	if (ret > 0)
+		ret = measure(cv_octets_reader(&octets), &m, &err);
+	if (ret > 0) {
+		check_octets(f, row, &m);
+	} else if (err.code == CV_ERR_EXPUNGED || err.code == CV_ERR_NOTFOUND) {
+		/* Where others write, it was removed just now: the next look at the folder tells. */
+		if (user->external) {
+			f->mailbox->stamp_known = false;
+		} else {
+			tell(f, *cv_col_uid(columns, row), cv_columns_ref(columns, row), hopeless(f), "its file is gone%s",
+				f->config.repair ? "; it is taken out of the mailbox" : "");
+			f->compare = true;
+		}
+	} else {
+		tell(f, *cv_col_uid(columns, row), cv_columns_ref(columns, row), hopeless(f), "it can't be read: %s", err.text);
+	}
+	cv_octets_free(&octets);
+}
+
+/* 1 all messages of the mailbox were looked at, 0 time is over. */
+static int check_messages(struct cv_fsck *f, uint64_t deadline_ms)
+{
+	struct cv_columns *columns = f->mailbox->columns;
+	uint32_t row = cv_columns_from(columns, f->next_uid);
+
+	for (; row < columns->count; row++) {
+		f->next_uid = *cv_col_uid(columns, row) + 1;
+		if (cv_row_live(columns, row))
+			check_message(f, row);
+		if (cv_time_mono_ms() >= deadline_ms)
+			return 0;
+	}
+	return 1;
+}
+
+static void extra_file(void *ctx, struct cv_str ref)
+{
+	struct cv_fsck *f = ctx;
+
+	tell(f, 0, ref, mended(f), "the mailbox does not know this message%s", f->config.repair ? "; it is taken in" : "");
+	f->compare = true;
+}
+
+/* Files that are nobody's; then, when repairing, mailbox and folder are brought together. */
+static int check_folder(struct cv_fsck *f, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = f->mailbox;
+	struct cv_err scan_err = { 0 };
+
+	if (f->bad_records > 0)
+		tell(f, 0, CV_STR("cache"), mended(f), "%llu parse records do not check", (unsigned long long)f->bad_records);
+	f->bad_records = 0;
+	if (f->user->external)
+		return 1;
+	if (cv_refresh_extra(mailbox, extra_file, f, &scan_err) < 0) {
+		if (scan_err.code != CV_ERR_NOTFOUND) {
+			*err = scan_err;
+			return -1;
+		}
+		tell(f, 0, (struct cv_str){ 0 }, mended(f), "its folder is missing%s", f->config.repair ? "; it is made anew" : "");
+		f->compare = true;
+	}
+	if (!f->compare || !f->config.repair)
+		return 1;
+	mailbox->take_over = true;
+	if (cv_mailbox_refresh(mailbox, err) < 0)
+		return -1;
+	f->fold = true;
+	return 1;
+}
+
+/* ---- mailbox by mailbox --------------------------------------------------------------------------------------------------- */
+
+/* 1, or 0 when it went. */
+static int begin_mailbox(struct cv_fsck *f, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = cv_mailbox_by_guid(f->user, &f->boxes.data[f->box]);
+
+	if (mailbox == NULL || mailbox->gone)
+		return 0;
+	f->mailbox = mailbox;
+	cv_mailbox_ref(mailbox);
+	f->next_uid = 1;
+	f->compare = false;
+	f->counts.mailboxes++;
+	cv_cache_quiet(mailbox); /* what was read ahead is not what is on disk */
+	if (check_snapshot(f, "", mailbox->snapshot_seq, err) < 0 || check_snapshot(f, ".old", mailbox->older_seq, err) < 0)
+		return -1;
+	if (cv_mailbox_load(mailbox, err) < 0 || cv_mailbox_refresh(mailbox, err) < 0 || mailbox->gone)
+		return mailbox->gone ? 0 : -1;
+	if (cv_mailbox_load(mailbox, err) < 0)
+		return -1;
+	check_counts(f);
+	return 1;
+}
+
+static void end_mailbox(struct cv_fsck *f)
+{
+	if (f->mailbox != NULL)
+		cv_mailbox_unref(&f->mailbox);
+	f->box++;
+}
+
+static int check_mailboxes(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
+{
+	while (f->box < f->boxes.count) {
+		if (f->mailbox == NULL) {
+			int ret = begin_mailbox(f, err);
+
+			if (ret < 0)
+				return -1;
+			if (ret == 0) {
+				end_mailbox(f);
+				continue;
+			}
+		}
+		if (f->mailbox->gone) {
+			end_mailbox(f);
+			continue;
+		}
+		/* Folding may have let go of them, a failed write may have read them anew: it goes on by UID. */
+		if (cv_mailbox_load(f->mailbox, err) < 0)
+			return -1;
+		if (check_messages(f, deadline_ms) == 0)
+			return 0;
+		if (check_folder(f, err) < 0)
+			return -1;
+		end_mailbox(f);
+		if (cv_time_mono_ms() >= deadline_ms)
+			return f->box < f->boxes.count ? 0 : 1;
+	}
+	return 1;
+}
+
+/* ---- files and folders that belong to nothing -------------------------------------------------------------------------------- */
+
+static bool parse_guid(struct cv_str hex, struct cv_guid *guid_r)
+{
+	struct cv_buf octets;
+	bool ok;
+
+	cv_buf_init(&octets, sizeof(guid_r->b));
+	ok = hex.len == 2 * sizeof(guid_r->b) && cv_hex_decode(&octets, hex) && octets.len == sizeof(guid_r->b);
+	if (ok)
+		memcpy(guid_r->b, octets.data, sizeof(guid_r->b));
+	cv_buf_deinit(&octets);
+	return ok;
+}
+
+/* "box.<guid>", "cache.<guid>", with ".old" or ".new". False: it is something else. */
+static bool box_file(struct cv_str name, struct cv_guid *guid_r)
+{
+	struct cv_str hex;
+
+	if (cv_str_starts(name, CV_STR("box.")))
+		hex = cv_str_sub(name, 4, SIZE_MAX);
+	else if (cv_str_starts(name, CV_STR("cache.")))
+		hex = cv_str_sub(name, 6, SIZE_MAX);
+	else
+		return false;
+	if (hex.len == 36 && (cv_str_eq_c(cv_str_sub(hex, 32, 4), ".old") || cv_str_eq_c(cv_str_sub(hex, 32, 4), ".new")))
+		hex.len = 32;
+	return parse_guid(hex, guid_r);
+}
+
+static int note_file(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct cv_fsck *f = ctx;
+	struct cv_user *user = f->user;
+	struct cv_str text = cv_str_c(name);
+	struct cv_guid guid;
+	uint32_t number;
+
+	(void)type;
+	(void)err;
+	if (cv_str_find(text, '.') != SIZE_MAX && strstr(name, ".damaged-") != NULL)
+		return 1; /* for the administrator to look at and remove */
+	if (box_file(text, &guid)) {
+		if (cv_mailbox_by_guid(user, &guid) != NULL)
+			return 1;
+		tell(f, 0, text, mended(f), "it belongs to a mailbox that is not there%s", f->config.repair ? "; set aside" : "");
+	} else if (cv_journal_parse_name(name, &number)) {
+		if (cv_journal_has_segment(&user->journal, number))
+			return 1;
+		tell(f, 0, text, mended(f), "the journal does not know this segment%s", f->config.repair ? "; set aside" : "");
+	} else {
+		return 1;
+	}
+	if (f->config.repair)
+		cv_user_set_aside(user, name);
+	return 1;
+}
+
+static int note_folder(void *ctx, const struct cv_mailbox_ref *ref)
+{
+	struct cv_fsck *f = ctx;
+	const struct cv_name *name = cv_tree_find(f->user, ref->name);
+	struct cv_err ignored = { 0 };
+
+	if ((name != NULL && name->mailbox != NULL) || cv_mailbox_name_ok(f->user, ref->name, &ignored) < 0)
+		return 1;
+	tell(f, 0, ref->name, mended(f), "no mailbox has this folder%s", f->config.repair ? "; it becomes one" : "");
+	f->compare = true;
+	return 1;
+}
+
+static int check_folders(struct cv_fsck *f, struct cv_err *err)
+{
+	struct cv_user *user = f->user;
+
+	if (user->external) { /* what others made, renamed and removed is no damage */
+		cv_user_sync_folders(user);
+		return 1;
+	}
+	cv_work_run(user, true);
+	if (cv_work_first(user) != UINT64_MAX)
+		return 1; /* folders are still to be moved or removed: what is there says nothing */
+	f->compare = false;
+	if (user->storage->mailbox_list(user->st, note_folder, f, err) < 0)
+		return -1;
+	return f->compare && f->config.repair ? cv_user_adopt_folders(user, false, err) : 1;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------------------------------------- */
+
+int cv_fsck_begin(struct cv_user *user, const struct cv_fsck_config *config, struct cv_fsck **fsck_r, struct cv_err *err)
+{
+	struct cv_fsck *f;
+
+	*fsck_r = NULL;
+	if (user->fsck_running)
+		return cv_err_set(err, CV_ERR_INUSE, "this user's mail is being checked already");
+	if (cv_user_usable(user, err) < 0)
+		return -1;
+	cv_user_flush(user);
+	f = cv_new0(struct cv_fsck);
+	f->user = user;
+	f->config = *config;
+	cv_buf_init(&f->record, CV_JOURNAL_READ_MAX);
+	for (size_t i = 0; i < user->journal.segments.count; i++)
+		*cv_vec_push(&f->segments) = user->journal.segments.data[i].number;
+	for (size_t i = 0; i < user->names.count; i++) {
+		if (user->names.data[i]->mailbox != NULL)
+			*cv_vec_push(&f->boxes) = user->names.data[i]->mailbox->guid;
+	}
+	user->fsck_running = true;
+	*fsck_r = f;
+	return 1;
+}
+
+static int stage(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
+{
+	switch (f->stage) {
+	case STAGE_JOURNAL:
+		return check_journal(f, deadline_ms, err);
+	case STAGE_STATE:
+		return check_state(f, err);
+	case STAGE_MAILBOXES:
+		return check_mailboxes(f, deadline_ms, err);
+	case STAGE_FOLD:
+		if (!f->config.repair || (!f->journal_bad && !f->fold))
+			return 1;
+		return cv_user_write_anew(f->user, err);
+	case STAGE_FOLDERS:
+		return check_folders(f, err);
+	case STAGE_FILES:
+		return cv_file_list(f->user->index_dir, ".", note_file, f, err);
+	case STAGE_DONE:
+		return 1;
+	}
+	return 1;
+}
+
+int cv_fsck_step(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
+{
+	if (cv_user_usable(f->user, err) < 0)
+		return -1;
+	while (f->stage != STAGE_DONE) {
+		int ret = stage(f, deadline_ms, err);
+
+		if (ret <= 0)
+			return ret;
+		f->stage = (enum stage)(f->stage + 1);
+		if (f->stage != STAGE_DONE && cv_time_mono_ms() >= deadline_ms)
+			return 0;
+	}
+	return 1;
+}
+
+struct cv_fsck_counts cv_fsck_counts_of(const struct cv_fsck *f)
+{
+	return f->counts;
+}
+
+void cv_fsck_end(struct cv_fsck **fsck_p)
+{
+	struct cv_fsck *f = *fsck_p;
+
+	*fsck_p = NULL;
+	if (f == NULL)
+		return;
+	if (f->mailbox != NULL)
+		cv_mailbox_unref(&f->mailbox);
+	f->user->fsck_running = false;
+	cv_buf_deinit(&f->record);
+	cv_vec_free(&f->segments);
+	cv_vec_free(&f->boxes);
+	cv_free(f);
+}
