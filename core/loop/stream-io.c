@@ -32,7 +32,8 @@ static void take_in(struct cv_stream *s, const char *p, size_t len)
 	}
 	cv_buf_append_mem(&s->in, p, len);
 	cv_assert(cv_buf_ok(&s->in));
-	s->bytes_in += len;
+	if (s->deflate == NULL)
+		s->bytes_in += len;
 	s->input_due = true;
 }
 
@@ -52,6 +53,65 @@ static void read_mem(struct cv_stream *s)
 	}
 	if (s->mem_in.len == 0 && s->mem_eof && !s->eof)
 		end_input(s);
+}
+
+/* Packed octets from the descriptor, or memory. False when there are none now. */
+static bool fill_packed(struct cv_stream *s)
+{
+	char *scratch = cv_loop_scratch(s->loop);
+	size_t room = cv_stream_packed_room(s);
+	ssize_t n;
+
+	if (room == 0)
+		return false;
+	if (s->is_mem) {
+		n = (ssize_t)CV_MIN(s->mem_in.len, room);
+		cv_stream_packed_take(s, s->mem_in.data, (size_t)n);
+		cv_buf_consume(&s->mem_in, (size_t)n);
+		if (n == 0 && s->mem_eof)
+			end_input(s);
+		return n > 0;
+	}
+	do
+		n = read(s->fd, scratch, CV_MIN(room, CV_LOOP_SCRATCH));
+	while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		cv_stream_packed_take(s, scratch, (size_t)n);
+		return true;
+	}
+	if (n == 0)
+		end_input(s);
+	else if (errno != EAGAIN && errno != EWOULDBLOCK)
+		fail_errno(s, errno);
+	return false;
+}
+
+static void read_deflate(struct cv_stream *s)
+{
+	char *scratch = cv_loop_scratch(s->loop);
+	size_t budget = READ_BUDGET;
+
+	s->more = false;
+	while (s->error == NULL && !s->eof) {
+		size_t room = CV_MIN(CV_MIN(budget, CV_LOOP_SCRATCH), s->max_in - cv_stream_buffered(s));
+		ssize_t n;
+
+		if (room == 0 || cv_stream_packed_held(s)) {
+			s->more = cv_stream_packed_waits(s);
+			return;
+		}
+		if (!cv_stream_packed_waits(s)) {
+			if (!fill_packed(s))
+				return;
+			continue;
+		}
+		n = cv_stream_unpack(s, scratch, room);
+		if (n > 0) {
+			take_in(s, scratch, (size_t)n);
+			cv_wipe(scratch, (size_t)n);
+			budget -= (size_t)n;
+		}
+	}
 }
 
 static void read_plain(struct cv_stream *s)
@@ -114,7 +174,9 @@ void cv_stream_read(struct cv_stream *s)
 {
 	if (s->error != NULL || s->eof || cv_stream_buffered(s) >= s->max_in)
 		return;
-	if (s->is_mem)
+	if (s->deflate != NULL)
+		read_deflate(s);
+	else if (s->is_mem)
 		read_mem(s);
 	else if (s->state == CV_STREAM_PLAIN)
 		read_plain(s);
@@ -191,10 +253,14 @@ int cv_stream_send(struct cv_stream *s)
 			/* What was appended since TLS was asked for must not go out in plain text. */
 			if (s->out.len == 0 || s->state == CV_STREAM_TLS_FLUSH)
 				break;
-			cv_buf_clear(&spare);
-			s->sending = s->out;
-			s->out = spare;
-			s->sent = 0;
+			if (s->deflate != NULL) {
+				cv_stream_pack(s);
+			} else {
+				cv_buf_clear(&spare);
+				s->sending = s->out;
+				s->out = spare;
+				s->sent = 0;
+			}
 		}
 		n = write_some(s, s->sending.data + s->sent, s->sending.len - s->sent);
 		if (n < 0)

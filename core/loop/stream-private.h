@@ -16,6 +16,8 @@ enum cv_stream_state {
 	CV_STREAM_TLS,
 };
 
+struct cv_stream_deflate;
+
 struct cv_stream {
 	struct cv_loop *loop;
 	int fd; /* owned; -1 for memory and once detached */
@@ -36,6 +38,7 @@ struct cv_stream {
 	enum cv_stream_state state;
 	struct cv_tls_ctx *tls_ctx; /* a reference, while TLS is wanted or there */
 	struct cv_tls_conn *tls;
+	struct cv_stream_deflate *deflate; /* NULL: not compressed */
 	unsigned read_wait, write_wait; /* the event that lets each direction, or the handshake (read_wait), go on */
 
 	char *error; /* owned, NULL while all is well */
@@ -44,7 +47,7 @@ struct cv_stream {
 	bool paused;
 	bool blocked;       /* the kernel took no more output: wait for write_wait */
 	bool above_low;     /* more than the low-water mark was unsent */
-	bool more;          /* TLS may hold octets that no event will announce */
+	bool more;          /* TLS or packed input may hold octets that no event will announce */
 	bool input_due, output_due;
 	bool half_close, half_closed; /* our direction is to be ended after the output; is ended */
 	bool closing;       /* owned by the loop: freed when all is written */
@@ -69,6 +72,21 @@ void cv_stream_read(struct cv_stream *s);
 int cv_stream_send(struct cv_stream *s);
 /* Go on with the handshake. True when it was completed by this call. */
 bool cv_stream_handshake(struct cv_stream *s);
+
+/* stream-deflate.c, for a stream with deflate set. */
+/* Pack out to where the last of it was sent from, which must be empty. */
+void cv_stream_pack(struct cv_stream *s);
+/* Octets of packed input to read now. */
+size_t cv_stream_packed_room(const struct cv_stream *s);
+void cv_stream_packed_take(struct cv_stream *s, const char *p, size_t len);
+/* Packed input can be unpacked. */
+bool cv_stream_packed_waits(const struct cv_stream *s);
+/* A block ended: what is behind it waits until the user has taken all before. It may say that the rest is not packed. */
+bool cv_stream_packed_held(const struct cv_stream *s);
+/* Unpack to out, to the end of a block at most. -1: the stream failed. */
+ssize_t cv_stream_unpack(struct cv_stream *s, char *out, size_t room);
+void cv_stream_free_deflate(struct cv_stream *s);
+
 /* End our direction once all output is written; input goes on. */
 void cv_stream_half_close(struct cv_stream *s);
 /* The peer ended its direction and takes no more of ours (known of local sockets only). */

@@ -73,6 +73,7 @@ static void release(struct cv_stream *s)
 	if (s->tls != NULL && s->error == NULL && !shared && !s->half_closed)
 		cv_tls_conn_close_notify(s->tls);
 	cv_tls_conn_free(&s->tls);
+	cv_stream_free_deflate(s);
 	cv_tls_ctx_unref(&s->tls_ctx);
 	cv_timer_remove(&s->close_timer);
 	cv_io_remove(&s->io);
@@ -128,6 +129,8 @@ static bool reads(const struct cv_stream *s)
 		return false;
 	if (s->closing)
 		return s->lingering;
+	if (s->deflate != NULL && (cv_stream_packed_held(s) || (!cv_stream_packed_waits(s) && cv_stream_packed_room(s) == 0)))
+		return false;
 	return !s->paused && cv_stream_buffered(s) < s->max_in;
 }
 
@@ -149,7 +152,7 @@ void cv_stream_update(struct cv_stream *s)
 		cv_io_set(s->io, events);
 	else if (events != 0)
 		s->io = cv_io_add(s->loop, s->fd, events, on_io, s);
-	if (s->more && s->state == CV_STREAM_TLS && reads(s))
+	if (s->more && (s->state == CV_STREAM_TLS || s->deflate != NULL) && reads(s))
 		cv_loop_next_round(s->loop, &s->next);
 }
 
@@ -321,7 +324,7 @@ struct cv_str cv_stream_input(const struct cv_stream *s)
 
 void cv_stream_consume(struct cv_stream *s, size_t len)
 {
-	bool was_full = cv_stream_input_full(s);
+	bool was_full = cv_stream_input_full(s), was_held = s->deflate != NULL && cv_stream_packed_held(s);
 
 	cv_assert(len <= cv_stream_buffered(s));
 	if (len == 0)
@@ -336,7 +339,7 @@ void cv_stream_consume(struct cv_stream *s, size_t len)
 	}
 	if (s->is_mem && (s->mem_in.len > 0 || s->mem_eof))
 		cv_loop_next_round(s->loop, &s->next);
-	else if (was_full)
+	else if (was_full || was_held)
 		cv_stream_update(s);
 }
 
@@ -482,7 +485,7 @@ int cv_stream_detach(struct cv_stream *s)
 {
 	int fd = s->fd;
 
-	if (s->state != CV_STREAM_PLAIN || cv_stream_unsent(s) > 0 || fd < 0)
+	if (s->state != CV_STREAM_PLAIN || s->deflate != NULL || cv_stream_unsent(s) > 0 || fd < 0)
 		return -1;
 	cv_io_remove(&s->io);
 	s->fd = -1;
@@ -501,7 +504,7 @@ uint64_t cv_stream_bytes_out(const struct cv_stream *s)
 
 void cv_stream_start_tls(struct cv_stream *s, struct cv_tls_ctx *tls)
 {
-	cv_assert(s->state == CV_STREAM_PLAIN && s->fd >= 0 && !s->closing);
+	cv_assert(s->state == CV_STREAM_PLAIN && s->deflate == NULL && s->fd >= 0 && !s->closing);
 	/* RFC 3501 section 6.2.1 and many a CVE: what came in plain text behind STARTTLS was not said under TLS. */
 	cv_buf_deinit(&s->in);
 	s->in_pos = 0;

@@ -49,6 +49,7 @@ remoteport = {s.ports['imaps']}
 remoteuser = off
 remotepass = {culver.PASSWORD}
 ssl = yes
+usecompression = yes
 sslcacertfile = {s.ca}
 """)
 

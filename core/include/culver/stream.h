@@ -73,6 +73,20 @@ CV_EXPORT void cv_stream_start_tls(struct cv_stream *s, struct cv_tls_ctx *tls);
 /* NULL before the handshake is done. */
 CV_EXPORT const struct cv_tls_info *cv_stream_tls(const struct cv_stream *s);
 
+/* Both directions are compressed from here on (raw DEFLATE, RFC 1951): output that waits goes out as it is, input that waits is taken as
+   compressed. Output is packed whenever all before it was written, and flushed so that the peer can unpack all of it; input is unpacked as it is taken,
+   never beyond max_in (of a stream of memory, input only). level: 0 to 9; window: 9 to 15, about 2^(window + 3) octets of memory, beside 40 KiB to unpack. Not over TLS. The user must
+   take parts of lines: what is behind a flush of the peer's comes when all before it was taken. cv_stream_bytes_in and cv_stream_bytes_out go on counting what is
+   on the connection. The end of the peer's compressed data is the end of its input. */
+CV_EXPORT void cv_stream_start_deflate(struct cv_stream *s, unsigned level, unsigned window);
+CV_EXPORT bool cv_stream_deflated(const struct cv_stream *s);
+/* Back to octets as they are, in two steps. All input was taken, and the user knows that the peer compresses no more: take in what ends its compressed
+   data (an end of it, or a flush). 1 done, 0 that has not come yet: nothing more is unpacked, ops->input is called when there is more; -1 more follows
+   that is compressed, or the end of input. */
+CV_EXPORT CV_MUST_CHECK int cv_stream_packed_end(struct cv_stream *s);
+/* Behind a 1: output that waits is the last that is compressed; its compressed data is ended. */
+CV_EXPORT void cv_stream_end_deflate(struct cv_stream *s);
+
 /* Move octets between two streams until both directions ended, then free both and call done(ctx) (front after login). Bounded by
    the streams' maxima; half-closes are passed on. */
 struct cv_relay;

@@ -13,6 +13,7 @@ struct idle {
 	struct cv_imap_cmd *cmd;
 	struct cv_timer *timer;
 	unsigned untaken;
+	struct cv_buf line; /* what came of the client's line */
 };
 
 static void on_change(void *ctx)
@@ -48,6 +49,7 @@ static void stop(struct cv_imap_cmd *cmd)
 		return;
 	cmd->data = NULL;
 	imap_cmd(cmd)->input = NULL;
+	cv_buf_deinit(&idle->line);
 	if (idle->timer != NULL)
 		cv_timer_remove(&idle->timer);
 	imap_notify_attach(imap_cmd_session(cmd));
@@ -60,22 +62,24 @@ static void stop(struct cv_imap_cmd *cmd)
 static void on_input(struct imap_cmd *cmd)
 {
 	struct imap_session *s = cmd->s;
+	struct idle *idle = cmd->pub.data;
 	struct cv_str input = cv_stream_input(s->stream);
 	size_t end = cv_str_find(input, '\n');
-	struct cv_str line;
+	bool done;
 
-	if (end == SIZE_MAX && input.len < LINE_MAX_OCTETS) {
+	cv_buf_append(&idle->line, cv_str_sub(input, 0, end));
+	cv_stream_consume(s->stream, end == SIZE_MAX ? input.len : end + 1);
+	if (end == SIZE_MAX && cv_buf_ok(&idle->line)) {
 		if (cv_stream_ended(s->stream))
 			imap_close(s, "Connection closed");
 		return;
 	}
+	done = cv_buf_ok(&idle->line) && cv_str_caseeq_c(cv_str_trim(cv_buf_str(&idle->line)), "DONE");
 	stop(&cmd->pub);
-	line = cv_str_trim(cv_str_sub(input, 0, end));
-	if (end != SIZE_MAX && cv_str_caseeq_c(line, "DONE"))
+	if (done)
 		imap_ok(&cmd->pub, NULL, "Idle completed");
 	else
 		imap_bad(&cmd->pub, "DONE was expected");
-	cv_stream_consume(s->stream, end == SIZE_MAX ? input.len : end + 1);
 	cmd->phase = IMAP_PHASE_REPLY;
 }
 
@@ -88,6 +92,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	if (!imap_no_args(cmd))
 		return CV_IMAP_DONE;
 	idle = cv_new(cmd->arena, struct idle, 1);
+	cv_buf_init(&idle->line, LINE_MAX_OCTETS);
 	idle->cmd = cmd;
 	cmd->data = idle;
 	imap_cmd(cmd)->input = on_input;

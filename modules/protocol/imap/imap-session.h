@@ -16,6 +16,8 @@ struct imap_settings {
 	uint64_t imap_idle_notify_interval; /* ms; 0: never */
 	uint64_t imap_progress_interval;    /* ms; 0: never */
 	uint64_t imap_max_line_length;
+	uint64_t imap_compress_deflate_level;
+	uint64_t imap_compress_deflate_window; /* log2 of octets */
 	const char *imap_logout_format;
 	const char *imap_id_log;
 	const char *imap_id_send;
@@ -114,6 +116,7 @@ struct imap_cmd {
 	bool synced;            /* of IMAP_PHASE_REPLY */
 	enum imap_reply reply;
 	const char *code, *text;
+	void (*after)(struct imap_session *s); /* what is due once the reply, an OK, was written; NULL: nothing */
 	/* Input goes here instead of to the parser (IDLE). */
 	void (*input)(struct imap_cmd *cmd);
 	struct imap_commit *commit; /* in progress, or NULL */
@@ -279,7 +282,7 @@ struct imap_iter {
 bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint32_t *n_r);
 
 /* The commands, one file each. */
-extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
+extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_compress, imap_cmd_copy, imap_cmd_create,
 	imap_cmd_delete, imap_cmd_enable, imap_cmd_esearch, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
 	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_search, imap_cmd_select, imap_cmd_sort,
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe;

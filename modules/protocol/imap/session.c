@@ -390,6 +390,8 @@ static bool finish(struct imap_session *s)
 		refuse(s, cmd->code, cmd->text);
 	else
 		write_reply(cv_stream_out(s->stream), cmd->pub.tag, words[cmd->reply], cmd->code, cmd->text);
+	if (cmd->reply == IMAP_OK && cmd->after != NULL)
+		cmd->after(s);
 	if (cmd->reply != IMAP_BAD)
 		s->bad_in_a_row = 0;
 	if (cmd->pub.command == &imap_cmd_logout && cmd->reply == IMAP_OK)
@@ -613,7 +615,7 @@ static void on_input(void *state)
 	if (s->state == IMAP_STATE_LOGOUT)
 		return;
 	if (cv_stream_error(s->stream) != NULL) {
-		imap_close(s, "Connection lost");
+		imap_close(s, cv_stream_deflated(s->stream) ? cv_stream_error(s->stream) : "Connection lost");
 		return;
 	}
 	if (s->cmd != NULL && s->cmd->input != NULL)
