@@ -5,6 +5,7 @@
 #include "core/loop/stream-private.h"
 
 #define CLOSE_MS 10000      /* for what is still to be written when the relay ends */
+#define GIVE_MS 60000       /* for the end of what comes back */
 #define HALF_IDLE_MS 1800000 /* silence after one direction ended */
 
 /* One direction. */
@@ -12,6 +13,7 @@ struct way {
 	struct cv_relay *relay;
 	struct cv_stream **from, **to;
 	bool ended;
+	uint64_t moved; /* octets */
 };
 
 struct cv_relay {
@@ -20,7 +22,32 @@ struct cv_relay {
 	struct cv_timer *idle; /* once one direction ended */
 	void (*done)(void *ctx);
 	void *ctx;
+	/* b gives a back. */
+	bool giving;
+	uint64_t due; /* octets that b's user still has for a, counted from the beginning */
+	cv_relay_back_fn *back;
+	void *back_ctx;
 };
+
+/* a is the caller's again, with what b's user had not taken of its input; or both are lost. */
+static void end_giving(struct cv_relay *relay, bool good)
+{
+	cv_relay_back_fn *back = relay->back;
+	void *ctx = relay->back_ctx;
+	struct cv_stream *a = relay->a, *b = relay->b;
+	struct cv_buf rest;
+
+	cv_timer_remove(&relay->idle);
+	cv_free(relay);
+	cv_buf_init_wipe(&rest, SIZE_MAX);
+	if (good)
+		cv_buf_append(&rest, cv_stream_input(b));
+	else
+		cv_stream_close_after_flush(&a, CLOSE_MS);
+	cv_stream_free(&b);
+	back(ctx, a, cv_buf_str(&rest));
+	cv_buf_deinit(&rest);
+}
 
 static void finish(struct cv_relay *relay)
 {
@@ -37,7 +64,31 @@ static void finish(struct cv_relay *relay)
 
 static void on_idle(void *ctx)
 {
-	finish(ctx);
+	struct cv_relay *relay = ctx;
+
+	if (relay->giving)
+		end_giving(relay, false);
+	else
+		finish(relay);
+}
+
+/* b's last octets for a, then what its user gives back. */
+static void move_giving(struct cv_relay *relay)
+{
+	struct way *way = &relay->ways[1];
+	size_t len = (size_t)CV_MIN((uint64_t)CV_MIN(cv_stream_input(relay->b).len, cv_stream_room(relay->a)), relay->due - way->moved);
+
+	if (len > 0) {
+		cv_stream_write(relay->a, cv_str_sub(cv_stream_input(relay->b), 0, len));
+		cv_stream_consume(relay->b, len);
+		way->moved += len;
+	}
+	if (cv_stream_error(relay->a) != NULL || cv_stream_error(relay->b) != NULL)
+		end_giving(relay, false);
+	else if (way->moved == relay->due && cv_stream_ended(relay->b))
+		end_giving(relay, true);
+	else if (way->moved == relay->due ? cv_stream_input_full(relay->b) : cv_stream_eof(relay->b))
+		end_giving(relay, false);
 }
 
 /* False when the relay is finished, and gone. */
@@ -48,9 +99,14 @@ static bool move(struct way *way)
 	struct cv_str in = cv_stream_input(from);
 	size_t len = CV_MIN(in.len, cv_stream_room(to));
 
+	if (relay->giving) {
+		move_giving(relay);
+		return false;
+	}
 	if (len > 0) {
 		cv_stream_write(to, cv_str_sub(in, 0, len));
 		cv_stream_consume(from, len);
+		way->moved += len;
 		if (relay->idle != NULL)
 			cv_timer_set(relay->idle, HALF_IDLE_MS);
 	}
@@ -102,6 +158,25 @@ struct cv_relay *cv_relay_new(struct cv_stream *a, struct cv_stream *b, void (*d
 	cv_stream_resume(a);
 	cv_stream_resume(b);
 	return relay;
+}
+
+void cv_relay_give_back(struct cv_relay *relay, uint64_t octets, cv_relay_back_fn *back, void *ctx)
+{
+	cv_assert(!relay->giving && back != NULL);
+	relay->giving = true;
+	relay->due = octets;
+	relay->back = back;
+	relay->back_ctx = ctx;
+	/* What a sends from now on stays there; what is on its way to b's user comes back. */
+	cv_stream_pause(relay->a);
+	cv_stream_half_close(relay->b);
+	if (relay->idle == NULL)
+		relay->idle = cv_timer_add_stopped(relay->a->loop, on_idle, relay);
+	/* More came than there was: nothing is right then. */
+	cv_timer_set(relay->idle, relay->ways[1].moved > octets ? 0 : GIVE_MS);
+	if (relay->ways[1].moved > octets)
+		relay->due = UINT64_MAX;
+	cv_stream_want_input(relay->b);
 }
 
 void cv_relay_free(struct cv_relay **relay_p)

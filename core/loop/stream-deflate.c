@@ -221,6 +221,7 @@ static int pass_flush(struct cv_stream_deflate *d)
 		count = 8 - missing;
 	} while (!final && (count > 0 || (pos < in.len && (unsigned char)in.ptr[pos] < TEXT_FIRST)));
 	d->pos += pos;
+	d->ended = true;
 	return 1;
 }
 

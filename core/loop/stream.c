@@ -356,8 +356,8 @@ void cv_stream_want_input(struct cv_stream *s)
 
 int cv_stream_unread(struct cv_stream *s, struct cv_str data)
 {
-	if (data.len > s->max_in - cv_stream_buffered(s))
-		return -1;
+	if (cv_stream_input_full(s) || data.len > s->max_in - cv_stream_buffered(s))
+		return data.len == 0 ? 1 : -1;
 	if (s->in_pos > 0) {
 		cv_buf_consume(&s->in, s->in_pos);
 		s->in_pos = 0;
@@ -366,6 +366,22 @@ int cv_stream_unread(struct cv_stream *s, struct cv_str data)
 	cv_stream_want_input(s);
 	cv_stream_update(s);
 	return 1;
+}
+
+void cv_stream_push_back(struct cv_stream *s, struct cv_str data)
+{
+	struct cv_buf all;
+
+	if (data.len == 0)
+		return;
+	cv_buf_init_wipe(&all, CV_MAX(s->max_in, data.len + cv_stream_buffered(s)));
+	cv_buf_append(&all, data);
+	cv_buf_append(&all, cv_stream_input(s));
+	cv_buf_deinit(&s->in);
+	s->in = all;
+	s->in_pos = 0;
+	cv_stream_want_input(s);
+	cv_stream_update(s);
 }
 
 void cv_stream_pause(struct cv_stream *s)

@@ -43,6 +43,7 @@ struct front {
 	size_t login_count, peer_count, relay_count, pair_count;
 	struct cv_map *pending;      /* message id -> struct pending */
 	struct cv_map *addresses;    /* remote network -> struct address */
+	struct cv_map *relayed;      /* session id -> struct relay */
 	uint64_t next_id;
 	CV_VEC(struct mech) mechs;
 	bool has_mechs;              /* auth has told them: until then no client is answered */
@@ -97,6 +98,10 @@ struct relay {
 	struct cv_node node;
 	struct front *front;
 	struct cv_relay *relay;
+	/* For a worker that gives it back. */
+	char session[CV_SESSION_ID_LEN + 1]; /* key in front.relayed */
+	const struct cv_login_protocol *protocol;
+	struct cv_login_peer peer;
 };
 
 static struct front_login *of(const struct cv_login *login)
@@ -513,9 +518,22 @@ static void relay_done(void *ctx)
 	struct front *front = relay->front;
 
 	cv_list_remove(&relay->node);
+	(void)cv_map_remove(front->relayed, cv_str_c(relay->session));
 	front->relay_count--;
 	cv_free(relay);
 	look_drained(front);
+}
+
+/* What the login did not know of a session, which had to be asked before it ended. */
+static struct relay *relay_new(struct front *front, const struct cv_login *login)
+{
+	struct relay *relay = cv_new0(struct relay);
+
+	relay->front = front;
+	relay->protocol = login->protocol;
+	relay->peer = login->peer;
+	memcpy(relay->session, login->session, sizeof(relay->session));
+	return relay;
 }
 
 static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
@@ -536,15 +554,15 @@ static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	}
 	forget(front, p);
 	front->logged_in++;
+	struct relay *relay = pair_fd >= 0 ? relay_new(front, login) : NULL;
 	struct cv_stream *stream = cv_login_on_handed_over(login);
 	if (pair_fd < 0) {
 		/* The worker has the socket itself; what was read ahead went along. */
 		cv_stream_free(&stream);
 		return 0;
 	}
-	struct relay *relay = cv_new0(struct relay);
-	relay->front = front;
 	cv_list_append(&front->relays, &relay->node);
+	(void)cv_map_set(front->relayed, cv_str_c(relay->session), relay);
 	front->relay_count++;
 	cv_stream_resume(stream);
 	relay->relay = cv_relay_new(stream, cv_stream_new(front->loop, pair_fd, RELAY_BUFFER, RELAY_BUFFER), relay_done, relay);
@@ -627,8 +645,11 @@ static int on_hooks(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return cv_reader_end(&msg->payload) ? 0 : -1;
 }
 
+static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+
 static const struct cv_ipc_type spawner_table[] = {
 	{ CV_MSG_HOOKS, "HOOKS", 8192, 0, 0, 0, on_hooks },
+	{ CV_MSG_SESSION_BACK, "SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 0, 1, 0, on_session_back },
 	{ CV_MSG_SESSION_OK, "SESSION_OK", 0, 0, 0, 0, on_session_ok },
 	{ CV_MSG_SESSION_FAIL, "SESSION_FAIL", 1024, 0, 0, 0, on_session_fail },
 	{ CV_MSG_JOB_REPLY, "JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 0, 0, on_job_reply },
@@ -843,29 +864,28 @@ static bool count_address(struct front *front, struct cv_login *login)
 	return login->set->login_max_connections_per_ip == 0 || a->count <= login->set->login_max_connections_per_ip;
 }
 
-static struct cv_login *take_connection(struct listener *l, int fd, const struct sockaddr_storage *remote)
+static void find_peer(int fd, const struct sockaddr_storage *remote, struct cv_login_peer *peer)
 {
-	struct front *front = l->front;
-	struct cv_login_peer peer = { .is_unix = l->is_unix };
-	struct front_login *fl = cv_new0(struct front_login);
-	int on = 1;
+	struct sockaddr_storage local = { 0 };
+	socklen_t len = sizeof(local);
 
-	if (!l->is_unix) {
-		struct sockaddr_storage local = { 0 };
-		socklen_t len = sizeof(local);
-		set_peer(remote, peer.remote, sizeof(peer.remote), &peer.remote_port);
-		if (getsockname(fd, (struct sockaddr *)(void *)&local, &len) == 0)
-			set_peer(&local, peer.local, sizeof(peer.local), &peer.local_port);
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	}
+	set_peer(remote, peer->remote, sizeof(peer->remote), &peer->remote_port);
+	if (getsockname(fd, (struct sockaddr *)(void *)&local, &len) == 0)
+		set_peer(&local, peer->local, sizeof(peer->local), &peer->local_port);
+}
+
+/* A connection's time before login begins. */
+static struct cv_login *begin_login(struct front *front, const struct cv_login_protocol *protocol, struct cv_stream *stream,
+	const struct cv_login_peer *peer, bool tls, bool back)
+{
+	struct front_login *fl = cv_new0(struct front_login);
+	bool no_auth = (protocol->opts & CV_LOGIN_NO_AUTH) != 0;
+
 	fl->front = front;
 	fl->gen = cv_gen_ref(front->proc->gen);
 	cv_list_init(&fl->pending);
-	struct cv_login_config config = { .host = &front->host, .host_data = fl, .protocol = l->protocol, .conf = fl->gen->conf, .peer = &peer,
-		.tls = l->tls, .stream = cv_stream_new(front->loop, fd, l->protocol->max_input, l->protocol->max_output) };
-	front->accepted++;
-	bool no_auth = (l->protocol->opts & CV_LOGIN_NO_AUTH) != 0;
+	struct cv_login_config config = { .host = &front->host, .host_data = fl, .protocol = protocol, .conf = fl->gen->conf, .peer = peer, .tls = tls,
+		.back = back, .stream = stream };
 	if (no_auth)
 		front->peer_count++;
 	else
@@ -882,6 +902,93 @@ static struct cv_login *take_connection(struct listener *l, int fd, const struct
 		cv_login_goodbye(login, "overloaded");
 	}
 	return login;
+}
+
+static struct cv_login *take_connection(struct listener *l, int fd, const struct sockaddr_storage *remote)
+{
+	struct front *front = l->front;
+	struct cv_login_peer peer = { .is_unix = l->is_unix };
+	int on = 1;
+
+	if (!l->is_unix) {
+		find_peer(fd, remote, &peer);
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	}
+	front->accepted++;
+	return begin_login(front, l->protocol, cv_stream_new(front->loop, fd, l->protocol->max_input, l->protocol->max_output), &peer, l->tls, false);
+}
+
+/* ---- Connections that workers give back ------------------------------------------------------------------------------------------------------ */
+
+static void take_back(struct front *front, const struct cv_login_protocol *protocol, struct cv_stream *stream, const struct cv_login_peer *peer,
+	const char *session, struct cv_str unread)
+{
+	cv_stream_push_back(stream, unread);
+	const struct cv_login *login = begin_login(front, protocol, stream, peer, false, true);
+	if (login->state != CV_LOGIN_CLOSED)
+		cv_info(&login->log, "the client of session %s logged off, and may log in again", session);
+}
+
+static void relay_back(void *ctx, struct cv_stream *stream, struct cv_str rest)
+{
+	struct relay *relay = ctx;
+	struct front *front = relay->front;
+
+	if (stream != NULL)
+		take_back(front, relay->protocol, stream, &relay->peer, relay->session, rest);
+	else
+		cv_warn(NULL, "session=%s the client logged off, but its connection did not come back whole", relay->session);
+	relay_done(relay);
+}
+
+/* A socket of its own that comes from a worker: it must be what it was. */
+static int take_socket_back(struct front *front, int fd, struct cv_str session, struct cv_str protocol, struct cv_str remote, struct cv_str unread)
+{
+	struct sockaddr_storage sa = { 0 };
+	socklen_t len = sizeof(sa);
+	struct cv_login_peer peer = { 0 };
+	char id[65] = "", name[32] = "";
+
+	(void)snprintf(id, sizeof(id), "%.*s", CV_STR_ARG(session));
+	(void)snprintf(name, sizeof(name), "%.*s", CV_STR_ARG(protocol));
+	const struct cv_login_protocol *login = cv_provider_get(front->proc->registry, CV_CAP_LOGIN, name);
+	if (login == NULL || login->back == NULL || getpeername(fd, (struct sockaddr *)(void *)&sa, &len) < 0 || !fds_left(front)) {
+		(void)close(fd);
+		return 0;
+	}
+	peer.is_unix = sa.ss_family == AF_UNIX;
+	if (!peer.is_unix)
+		find_peer(fd, &sa, &peer);
+	if (!cv_str_eq_c(remote, peer.remote)) {
+		cv_warn(NULL, "session=%s a worker gave another connection back than its own", cv_log_clean(session));
+		(void)close(fd);
+		return 0;
+	}
+	take_back(front, login, cv_stream_new(front->loop, fd, login->max_input, login->max_output), &peer, id, unread);
+	return 0;
+}
+
+static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct front *front = ctx;
+	struct cv_str session, protocol, remote, unread;
+	uint64_t octets;
+
+	(void)ipc;
+	if (!cv_take_str(&msg->payload, 64, &session) || !cv_take_str(&msg->payload, 63, &protocol) || !cv_take_str(&msg->payload, 45, &remote) ||
+		!cv_take_u64(&msg->payload, &octets) || !cv_take_str(&msg->payload, CV_SESSION_BACK_MAX, &unread) || !cv_reader_end(&msg->payload))
+		return -1;
+	if (msg->nfds > 0) {
+		int fd = msg->fds[0];
+		msg->fds[0] = -1;
+		return take_socket_back(front, fd, session, protocol, remote, unread);
+	}
+	/* Gone meanwhile, or asked for twice: then it is not there any more. */
+	struct relay *relay = cv_map_remove(front->relayed, session);
+	if (relay != NULL && relay->protocol->back != NULL)
+		cv_relay_give_back(relay->relay, octets, relay_back, relay);
+	return 0;
 }
 
 static void on_accept(void *ctx, unsigned events)
@@ -1032,6 +1139,7 @@ static int front_init(struct cv_role_proc *proc, struct cv_err *err)
 	cv_list_init(&front->relays);
 	front->pending = cv_map_new();
 	front->addresses = cv_map_new();
+	front->relayed = cv_map_new();
 	front->full = cv_timer_add_stopped(front->loop, on_rested, front);
 	front->drain = cv_timer_add_stopped(front->loop, on_drain, front);
 	front->host = (struct cv_login_host){
@@ -1198,6 +1306,7 @@ static void front_deinit(struct cv_role_proc *proc)
 	cv_timer_remove(&front->drain);
 	cv_map_free(&front->pending);
 	cv_map_free(&front->addresses);
+	cv_map_free(&front->relayed);
 	cv_free(front);
 	proc->state = NULL;
 }

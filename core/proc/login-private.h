@@ -104,8 +104,9 @@ struct cv_login_config {
 	struct cv_stream *stream;     /* becomes the login's */
 	const struct cv_login_peer *peer;
 	bool tls;                     /* from the first octet */
+	bool back;                    /* a worker gave it back: nothing greets the client, TLS is there or may begin */
 };
-/* Begin. The protocol's start is called now, or after the handshake. */
+/* Begin. The protocol's start (or back) is called now, or after the handshake. */
 CV_EXPORT struct cv_login *cv_login_new(const struct cv_login_config *config);
 /* Answers of auth and spawner. Those for what is over are for the host to drop. */
 CV_EXPORT void cv_login_on_challenge(struct cv_login *login, struct cv_str data);

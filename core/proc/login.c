@@ -299,7 +299,12 @@ struct cv_login *cv_login_new(const struct cv_login_config *config)
 	const char *ignored;
 	login->deadline = cv_timer_add(config->host->loop, time_left(login, &ignored), on_deadline, login);
 	cv_stream_set_ops(login->stream, &stream_ops, login);
-	if (config->tls) {
+	if (config->back) {
+		login->tls_started = cv_stream_tls(login->stream) != NULL;
+		login->state = CV_LOGIN_OPEN;
+		login->protocol_state = login->protocol->back(login);
+		cv_stream_resume(login->stream);
+	} else if (config->tls) {
 		login->state = CV_LOGIN_HANDSHAKE;
 		cv_login_start_tls(login);
 	} else {

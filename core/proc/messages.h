@@ -69,6 +69,8 @@ enum cv_msg {
 	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, u8 public, str text: the descriptor was closed on spawner's side; front still has its own */
 	CV_MSG_JOB_REPLY,       /* id; u8 enum cv_err_code, u8 public, str text, str data */
 	CV_MSG_HOOKS,           /* u16 count, str each: hooks that have handlers in workers; sent first and after reload */
+	CV_MSG_SESSION_BACK,    /* str session, str protocol, str remote, u64 octets, str unread input: a worker gives a connection back. 1 fd: the connection; none:
+	                           front relays it, and so many octets of the worker's are the client's still (cv_relay_give_back) */
 
 	/* -- spawner -> worker -- */
 	CV_MSG_WORKER_SESSION = 160, /* as SESSION without ticket; 1 fd */
@@ -83,6 +85,7 @@ enum cv_msg {
 	CV_MSG_WORKER_FAILED,   /* u8 enum cv_err_code, u8 public, str text: the user's mail could not be opened; exits */
 	CV_MSG_WORKER_SESSION_STATE, /* str session, str protocol, str state, u8 ended: for `culver who` */
 	CV_MSG_WORKER_JOB_REPLY,/* id; u8 enum cv_err_code, u8 public, str text, str data */
+	CV_MSG_WORKER_SESSION_BACK, /* str session, u64 octets, str unread input; 0 or 1 fd: as SESSION_BACK */
 	CV_MSG_WORKER_IDLE      /* u32 number of messages received so far: nothing to do, may I exit? */
 };
 

@@ -23,6 +23,8 @@ struct cv_session_host {
 	void (*state)(struct cv_session_host *host, const struct cv_session *session, const char *state, bool ended);
 	/* A job's answer. */
 	void (*job_reply)(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data);
+	/* A session's connection goes back to front: fd is the callee's; -1: it is relayed, and of what was written to it octets are the client's. */
+	void (*give_back)(struct cv_session_host *host, const struct cv_session *session, int fd, uint64_t octets, struct cv_str unread);
 	/* A session or job ended: perhaps nothing is left to do. */
 	void (*ended)(struct cv_session_host *host);
 	void *ctx;
@@ -30,7 +32,12 @@ struct cv_session_host {
 CV_EXPORT void cv_session_host_init(struct cv_session_host *host);
 CV_EXPORT void cv_session_host_deinit(struct cv_session_host *host);
 
-enum cv_session_life { CV_SESSION_OPEN = 1, CV_SESSION_CLOSING };
+enum cv_session_life {
+	CV_SESSION_OPEN = 1,
+	CV_SESSION_GIVING,  /* the connection goes back to front: its last output is on its way */
+	CV_SESSION_GIVEN,   /* front was told, which relays it: what else the client sent comes, to be given back too */
+	CV_SESSION_CLOSING
+};
 
 struct cv_session {
 	struct cv_node node;      /* host's sessions */
@@ -43,7 +50,7 @@ struct cv_session {
 	void *state;              /* NULL: start did not succeed */
 	struct cv_str id, remote, local, local_name, tls;
 	uint32_t remote_port, local_port;
-	bool secured, in_step;
+	bool secured, in_step, relayed;
 	struct cv_log_ctx log;
 	void **data;              /* slots */
 	const char *shown;        /* for who */

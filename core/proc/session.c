@@ -6,10 +6,12 @@
 #include <culver/ipc.h>
 
 #include <string.h>
+#include <unistd.h>
 
 #define CLOSE_FLUSH_MS 10000
 /* A message a second at most tells what a session does. */
 #define TELL_MS 1000
+#define GIVE_MS 60000
 #define JOB_OCTETS_MAX ((size_t)2 * 1024 * 1024 * 1024)
 
 /* ---- The host ----------------------------------------------------------------------------------------------------------- */
@@ -65,17 +67,26 @@ static void on_tell(void *ctx)
 	tell(ctx);
 }
 
+/* Hooks and protocol are done with it. */
+static void leave(struct cv_session *session)
+{
+	struct cv_hook_session_end args = { .session = session };
+	struct cv_err err = { 0 };
+
+	if (session->hooked && cv_hook_run_session_end(session->host->registry, &args, &err) == CV_HOOK_ERROR)
+		cv_warn(&session->log, "session_end: %s", err.text);
+	session->hooked = false;
+	if (session->state != NULL && session->protocol->end != NULL)
+		session->protocol->end(session->state);
+	session->state = NULL;
+}
+
 static void end_session(struct cv_session *session)
 {
 	struct cv_session_host *host = session->host;
 	uint64_t seconds = (cv_loop_now_ms(host->loop) - session->started_ms) / 1000;
-	struct cv_hook_session_end args = { .session = session };
-	struct cv_err err = { 0 };
 
-	if (session->hooked && cv_hook_run_session_end(host->registry, &args, &err) == CV_HOOK_ERROR)
-		cv_warn(&session->log, "session_end: %s", err.text);
-	if (session->state != NULL && session->protocol->end != NULL)
-		session->protocol->end(session->state);
+	leave(session);
 	cv_info(&session->log, "%s session ended: %s in=%llu out=%llu time=%llus", session->protocol->name,
 		session->reason != NULL ? session->reason : "closed", (unsigned long long)cv_stream_bytes_in(session->stream),
 		(unsigned long long)cv_stream_bytes_out(session->stream), (unsigned long long)seconds);
@@ -93,9 +104,86 @@ static void end_session(struct cv_session *session)
 	host->ended(host);
 }
 
+/* ---- Back to front ------------------------------------------------------------------------------------------------------------- */
+
+/* Octets, or nothing, to front; false: the session is closed. */
+static bool tell_front(struct cv_session *session, int fd, struct cv_str unread)
+{
+	if (unread.len > CV_SESSION_BACK_MAX) {
+		if (fd >= 0)
+			(void)close(fd);
+		cv_session_close(session, "too much input for the next login");
+		return false;
+	}
+	session->host->give_back(session->host, session, fd, cv_stream_bytes_out(session->stream), unread);
+	return true;
+}
+
+/* What front relays: the client's input comes to its end, since front ends it; all of it goes back on the same way. */
+static void give_rest(struct cv_session *session)
+{
+	struct cv_str in = cv_stream_input(session->stream);
+
+	if (cv_stream_error(session->stream) != NULL || in.len > CV_SESSION_BACK_MAX) {
+		cv_session_close(session, in.len > CV_SESSION_BACK_MAX ? "too much input for the next login" : cv_stream_error(session->stream));
+		return;
+	}
+	if (!cv_stream_ended(session->stream))
+		return;
+	cv_stream_write(session->stream, in);
+	cv_stream_consume(session->stream, in.len);
+	end_session(session);
+}
+
+static void give_back(struct cv_session *session)
+{
+	struct cv_str in;
+
+	if (cv_stream_flush(session->stream) < 0) {
+		cv_session_close(session, "the connection was lost");
+		return;
+	}
+	if (cv_stream_unsent(session->stream) > 0)
+		return;
+	in = cv_stream_input(session->stream);
+	if (session->relayed) {
+		if (!tell_front(session, -1, CV_STR("")))
+			return;
+		session->life = CV_SESSION_GIVEN;
+		cv_stream_resume(session->stream);
+		cv_stream_want_input(session->stream);
+		return;
+	}
+	int fd = cv_stream_detach(session->stream);
+	if (fd < 0)
+		cv_session_close(session, "the connection cannot be given back");
+	else if (tell_front(session, fd, in))
+		end_session(session);
+}
+
+void cv_session_give_back(struct cv_session *session, const char *reason)
+{
+	if (session->life != CV_SESSION_OPEN)
+		return;
+	session->life = CV_SESSION_GIVING;
+	session->reason = reason != NULL ? cv_arena_strdup(session->arena, reason) : NULL;
+	session->shown = "unauthenticated";
+	cv_timer_set(session->timeout, GIVE_MS);
+	cv_stream_pause(session->stream);
+	/* The module is still on the stack. */
+	cv_timer_set(session->later, 0);
+}
+
 static void on_later(void *ctx)
 {
-	end_session(ctx);
+	struct cv_session *session = ctx;
+
+	if (session->life == CV_SESSION_GIVING) {
+		leave(session);
+		give_back(session);
+	} else {
+		end_session(session);
+	}
 }
 
 void cv_session_close(struct cv_session *session, const char *reason)
@@ -123,6 +211,10 @@ static void on_input(void *ctx)
 {
 	struct cv_session *session = ctx;
 
+	if (session->life == CV_SESSION_GIVEN) {
+		give_rest(session);
+		return;
+	}
 	if (session->life != CV_SESSION_OPEN)
 		return;
 	session->input_ms = cv_loop_now_ms(session->host->loop);
@@ -139,7 +231,9 @@ static void on_output(void *ctx)
 {
 	struct cv_session *session = ctx;
 
-	if (session->life == CV_SESSION_OPEN && session->protocol->output != NULL)
+	if (session->life == CV_SESSION_GIVING && session->state == NULL)
+		give_back(session);
+	else if (session->life == CV_SESSION_OPEN && session->protocol->output != NULL)
 		session->protocol->output(session->state);
 }
 
@@ -150,6 +244,8 @@ static void on_timeout(void *ctx)
 	struct cv_session *session = ctx;
 	uint64_t now = cv_loop_now_ms(session->host->loop), due = session->input_ms + session->timeout_ms;
 
+	if (session->life == CV_SESSION_GIVING || session->life == CV_SESSION_GIVEN)
+		cv_session_close(session, "the connection could not be given back");
 	if (session->timeout_ms == 0 || session->life != CV_SESSION_OPEN)
 		return;
 	if (now < due) {
@@ -209,6 +305,7 @@ void cv_session_begin(struct cv_session_host *host, const struct cv_session_conf
 	session->remote_port = config->remote_port;
 	session->local_port = config->local_port;
 	session->secured = config->secured;
+	session->relayed = config->tls.len > 0;
 	session->shown = session->told = "";
 	session->log = (struct cv_log_ctx){ .category = config->protocol->name, .session = session->id, .user = cv_str_c(host->user_name),
 		.remote = session->remote };

@@ -184,6 +184,8 @@ static void count_session(struct worker *w, const struct request *r)
 	(void)snprintf(s->state, sizeof(s->state), "start");
 	s->since_sec = cv_time_now_sec();
 	s->secured = r->secured;
+	s->front = r->front;
+	s->relayed = r->relayed;
 }
 
 /* Give a request to a worker that is ready. */
@@ -334,6 +336,38 @@ static int on_session_state(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *ms
 	return 0;
 }
 
+/* To the front that has it, or had it; another one can go on as well with a socket that none has. */
+static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker *w = ctx;
+	struct cv_str id, unread;
+	uint64_t octets;
+	struct cv_buf out;
+
+	(void)ipc;
+	if (!cv_take_str(&msg->payload, 64, &id) || !cv_take_u64(&msg->payload, &octets) ||
+		!cv_take_str(&msg->payload, CV_SESSION_BACK_MAX, &unread) || !cv_reader_end(&msg->payload))
+		return -1;
+	const struct session *s = cv_map_get(w->sessions, id);
+	if (s == NULL || s->relayed != (msg->nfds == 0))
+		return -1;
+	struct front_peer *front = s->front;
+	if (front == NULL && !s->relayed && !cv_list_empty(&w->sp->fronts))
+		front = cv_container(w->sp->fronts.next, struct front_peer, node);
+	if (front == NULL || front->ipc == NULL)
+		return 0;
+	cv_buf_init_wipe(&out, CV_IPC_MAX_PAYLOAD);
+	cv_put_str(&out, id);
+	cv_put_str(&out, cv_str_c(s->protocol));
+	cv_put_str(&out, cv_str_c(s->remote));
+	cv_put_u64(&out, octets);
+	cv_put_str(&out, unread);
+	if (cv_ipc_send(front->ipc, CV_MSG_SESSION_BACK, 0, cv_buf_str(&out), msg->fds, msg->nfds) < 0)
+		cv_warn(&w->log, "a connection could not be given back to front");
+	cv_buf_deinit(&out);
+	return 0;
+}
+
 static int on_worker_job_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker *w = ctx;
@@ -384,6 +418,7 @@ static const struct cv_ipc_type worker_table[] = {
 	{ CV_MSG_WORKER_READY, "WORKER_READY", 0, 0, 0, 0, on_worker_ready },
 	{ CV_MSG_WORKER_FAILED, "WORKER_FAILED", 1024, 0, 0, 0, on_worker_failed },
 	{ CV_MSG_WORKER_SESSION_STATE, "WORKER_SESSION_STATE", 1024, 0, 0, 0, on_session_state },
+	{ CV_MSG_WORKER_SESSION_BACK, "WORKER_SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 0, 1, 0, on_session_back },
 	{ CV_MSG_WORKER_JOB_REPLY, "WORKER_JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 0, 0, on_worker_job_reply },
 	{ CV_MSG_WORKER_IDLE, "WORKER_IDLE", 4, 0, 0, 0, on_worker_idle },
 };
@@ -830,6 +865,7 @@ static bool take_session(struct cv_reader *reader, struct request *r)
 		!cv_take_str(&own, CV_LOGIN_RESUME_MAX, &resume) || !cv_take_str(&own, CV_IPC_MAX_PAYLOAD, &unread) || !skip_kv(&own))
 		return false;
 	r->secured = secured != 0;
+	r->relayed = tls.len > 0;
 	return cv_reader_end(&own) && r->session.len > 0;
 }
 
@@ -894,8 +930,15 @@ static void front_free(struct front_peer *front)
 	forget_front(&front->sp->waiting, front);
 	cv_list_foreach(&front->sp->workers, node, next) {
 		struct worker *w = cv_container(node, struct worker, node);
+		struct cv_str key;
+		void *value;
 		forget_front(&w->waiting, front);
 		forget_front(&w->running, front);
+		for (size_t pos = 0; cv_map_next(w->sessions, &pos, &key, &value);) {
+			struct session *s = value;
+			if (s->front == front)
+				s->front = NULL;
+		}
 	}
 	cv_list_remove(&front->node);
 	cv_ipc_free(&front->ipc);

@@ -32,7 +32,7 @@ struct request {
 	int fd;              /* owned; -1: none */
 	struct cv_str payload; /* of the message to the worker */
 	struct cv_str protocol, session, remote;
-	bool secured;
+	bool secured, relayed;
 	/* What auth said. */
 	bool no_user;
 	const char *user, *home, *mail;
@@ -48,6 +48,8 @@ struct session {
 	char state[32];
 	int64_t since_sec;
 	bool secured;
+	struct front_peer *front; /* from which it came; NULL: that is gone */
+	bool relayed;             /* by that front */
 };
 
 /* One user's process: at most one of a user at a time. */

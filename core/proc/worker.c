@@ -314,6 +314,22 @@ static void on_job_reply(struct cv_session_host *host, uint64_t id, const struct
 	cv_buf_deinit(&out);
 }
 
+static void on_give_back(struct cv_session_host *host, const struct cv_session *session, int fd, uint64_t octets, struct cv_str unread)
+{
+	struct worker_process *wp = host->ctx;
+	struct cv_buf out;
+
+	cv_buf_init_wipe(&out, CV_IPC_MAX_PAYLOAD);
+	cv_put_str(&out, session->id);
+	cv_put_u64(&out, octets);
+	cv_put_str(&out, unread);
+	if (wp->spawner == NULL || cv_ipc_send(wp->spawner, CV_MSG_WORKER_SESSION_BACK, 0, cv_buf_str(&out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0) < 0)
+		cv_warn(&session->log, "the connection cannot be given back: there is no spawner");
+	cv_buf_deinit(&out);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
 /* ---- Idle and end -------------------------------------------------------------------------------------------------------------- */
 
 static bool busy(const struct worker_process *wp)
@@ -651,7 +667,7 @@ static int run(const struct cv_worker_args *args)
 	wp->idle = cv_timer_add_stopped(wp->loop, on_idle, wp);
 	wp->last_words = cv_timer_add_stopped(wp->loop, on_last_words, wp);
 	wp->host = (struct cv_session_host){ .loop = wp->loop, .registry = args->registry, .conf = args->conf, .user_name = args->user,
-		.state = on_state, .job_reply = on_job_reply, .ended = on_ended, .ctx = wp };
+		.state = on_state, .job_reply = on_job_reply, .give_back = on_give_back, .ended = on_ended, .ctx = wp };
 	cv_session_host_init(&wp->host);
 	cv_buf_init(&nothing, 16);
 	if (begin(wp, &err) < 0) {

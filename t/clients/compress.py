@@ -170,7 +170,8 @@ def hostile(s):
         pass
     calm.cmd("NOOP")
     grown = worker_kib(s, "victim") - before
-    if grown > 24 * 1024:
+    asan = b"__asan" in open(s.binary("culverd"), "rb").read()  # which keeps what is freed
+    if grown > (256 if asan else 24) * 1024:
         fail(f"the worker grew by {grown} KiB")
 
 

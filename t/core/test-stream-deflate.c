@@ -79,6 +79,7 @@ struct user {
 static void try_end(struct user *u)
 {
 	u->ended = cv_stream_packed_end(u->s);
+	assert_int_equal(cv_stream_packed_end(u->s), u->ended);
 	if (u->ended != 1)
 		return;
 	cv_stream_write(u->s, CV_STR("bye\r\n"));

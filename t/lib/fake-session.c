@@ -319,3 +319,8 @@ void cv_session_close(struct cv_session *session, const char *reason)
 	session->closed = true;
 	session->close_reason = cv_arena_str(session->arena, cv_str_c(reason));
 }
+
+void cv_session_give_back(struct cv_session *session, const char *reason)
+{
+	cv_session_close(session, reason);
+}

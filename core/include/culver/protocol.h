@@ -81,6 +81,8 @@ struct cv_login_protocol {
 	/* Say goodbye; front closes after it. reason: "timeout", "shutdown", "overloaded". */
 	void (*goodbye)(void *state, const char *reason);
 	void (*end)(void *state);               /* free what the arena does not; may be NULL */
+	/* A worker gave the connection back (cv_session_give_back): as start, but the client waits for no greeting. NULL: the protocol has no such thing. */
+	void *(*back)(struct cv_login *login);
 };
 
 CV_EXPORT struct cv_stream *cv_login_stream(struct cv_login *login);
@@ -178,6 +180,12 @@ CV_EXPORT void cv_session_set_timeout(struct cv_session *session, uint64_t ms); 
 CV_EXPORT void cv_session_set_state(struct cv_session *session, const char *state);
 /* Close after the output is written; reason for the session's one log line, stats ("in=… out=…") are added. */
 CV_EXPORT void cv_session_close(struct cv_session *session, const char *reason);
+
+/* Give the connection back to front, where the protocol's login part goes on with it as if nobody had logged in (cv_login_protocol.back). The state ends at
+   once (end is called from the loop); output that waits goes to the client first; input that waits, at most CV_SESSION_BACK_MAX octets, goes to the login.
+   The connection must not be compressed any more. When it cannot be given back it is closed. reason is for the session's log line. */
+#define CV_SESSION_BACK_MAX ((size_t)16 * 1024)
+CV_EXPORT void cv_session_give_back(struct cv_session *session, const char *reason);
 
 CV_EXPORT struct cv_user *cv_job_user(struct cv_job *job);
 CV_EXPORT struct cv_str cv_job_payload(const struct cv_job *job);

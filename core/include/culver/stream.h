@@ -40,6 +40,8 @@ CV_EXPORT bool cv_stream_input_full(const struct cv_stream *s);
 CV_EXPORT void cv_stream_want_input(struct cv_stream *s);
 /* Take octets (handed over from another process) as if just received; refused (-1) when over max_in. */
 CV_EXPORT CV_MUST_CHECK int cv_stream_unread(struct cv_stream *s, struct cv_str data);
+/* Octets that stood before all input that waits: taken even when that is more than max_in, nothing is read then before they are consumed. */
+CV_EXPORT void cv_stream_push_back(struct cv_stream *s, struct cv_str data);
 /* Stop and resume reading (a session that may not go on before its output is taken). */
 CV_EXPORT void cv_stream_pause(struct cv_stream *s);
 CV_EXPORT void cv_stream_resume(struct cv_stream *s);
@@ -82,7 +84,7 @@ CV_EXPORT void cv_stream_start_deflate(struct cv_stream *s, unsigned level, unsi
 CV_EXPORT bool cv_stream_deflated(const struct cv_stream *s);
 /* Back to octets as they are, in two steps. All input was taken, and the user knows that the peer compresses no more: take in what ends its compressed
    data (an end of it, or a flush). 1 done, 0 that has not come yet: nothing more is unpacked, ops->input is called when there is more; -1 more follows
-   that is compressed, or the end of input. */
+   that is compressed, or the end of input. Asked again, it says the same. */
 CV_EXPORT CV_MUST_CHECK int cv_stream_packed_end(struct cv_stream *s);
 /* Behind a 1: output that waits is the last that is compressed; its compressed data is ended. */
 CV_EXPORT void cv_stream_end_deflate(struct cv_stream *s);
@@ -92,5 +94,11 @@ CV_EXPORT void cv_stream_end_deflate(struct cv_stream *s);
 struct cv_relay;
 CV_EXPORT struct cv_relay *cv_relay_new(struct cv_stream *a, struct cv_stream *b, void (*done)(void *ctx), void *ctx);
 CV_EXPORT void cv_relay_free(struct cv_relay **relay);
+/* The user at the other end of b gives a back: no more input of a goes to b, which is told the end of it. Of what comes from b, octets (counted from the
+   relay's beginning) are a's still; what follows until b's end is input of a that b's user did not take, less than b's max_in. Then back is called instead
+   of done, from the loop: a is the callee's, paused, its own input behind rest; or NULL, when b's user broke off, a failed, or a minute was over. The relay is
+   gone then. */
+typedef void cv_relay_back_fn(void *ctx, struct cv_stream *a, struct cv_str rest);
+CV_EXPORT void cv_relay_give_back(struct cv_relay *relay, uint64_t octets, cv_relay_back_fn *back, void *ctx);
 
 #endif

@@ -88,11 +88,10 @@ static void new_parser(struct cv_imap_login *client)
 	client->parser = cv_imap_parser_new(&limits);
 }
 
-static void *start(struct cv_login *login)
+/* Without a greeting: the client has had it, or got the OK for UNAUTHENTICATE (RFC 8437 section 3) from the worker. */
+static void *back(struct cv_login *login)
 {
 	struct cv_imap_login *client = cv_new(cv_login_arena(login), struct cv_imap_login, 1);
-	const struct cv_login_settings *common = cv_login_conf(login, &cv_login_settings_table);
-	struct cv_buf *out;
 
 	client->login = login;
 	client->stream = cv_login_stream(login);
@@ -100,7 +99,15 @@ static void *start(struct cv_login *login)
 	client->state = CV_IMAP_LOGIN_COMMAND;
 	cv_buf_init(&client->tag, CV_IMAP_LOGIN_LINE_MAX);
 	new_parser(client);
-	out = cv_stream_out(client->stream);
+	return client;
+}
+
+static void *start(struct cv_login *login)
+{
+	struct cv_imap_login *client = back(login);
+	const struct cv_login_settings *common = cv_login_conf(login, &cv_login_settings_table);
+	struct cv_buf *out = cv_stream_out(client->stream);
+
 	cv_buf_append_c(out, "* OK [CAPABILITY ");
 	cv_imap_login_capabilities(client, out);
 	cv_buf_append_c(out, "] ");
@@ -234,6 +241,7 @@ static const struct cv_login_protocol protocol = {
 	.finish_failed = cv_imap_login_finish_failed,
 	.goodbye = goodbye,
 	.end = end,
+	.back = back,
 };
 
 static int load(struct cv_registry *reg, CV_UNUSED enum cv_role role, struct cv_err *err)

@@ -39,6 +39,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_subscribe,
 	&imap_cmd_thread,
 	&imap_cmd_uid_expunge,
+	&imap_cmd_unauthenticate,
 	&imap_cmd_unselect,
 	&imap_cmd_unsubscribe,
 };
@@ -59,6 +60,7 @@ static const char *const capabilities[] = {
 	"UNSELECT",
 	"LITERAL+",
 	"COMPRESS=DEFLATE",
+	"UNAUTHENTICATE",
 	"MOVE",
 	"SPECIAL-USE",
 	"CREATE-SPECIAL-USE",
@@ -110,7 +112,7 @@ const struct cv_imap_command *imap_find_command(const struct imap_session *s, st
 		upper[i] = cv_upper(verb.ptr[i]);
 	for (size_t i = 0; i < CV_COUNT_OF(commands); i++)
 		if (strcmp(commands[i]->verb, upper) == 0 && has_form(commands[i], uid))
-			return commands[i];
+			return commands[i] == &imap_cmd_unauthenticate && !s->set->imap_unauthenticate ? NULL : commands[i];
 	added = cv_provider_get(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, upper);
 	return added != NULL && has_form(added, uid) ? added : NULL;
 }
@@ -153,7 +155,8 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 	} else {
 		change = cv_str_sub(change, 1, SIZE_MAX);
 		for (size_t i = 0; i < CV_COUNT_OF(capabilities); i++)
-			append_words(&list, cv_str_c(capabilities[i]), change);
+			if (s->set->imap_unauthenticate || strcmp(capabilities[i], "UNAUTHENTICATE") != 0)
+				append_words(&list, cv_str_c(capabilities[i]), change);
 		while ((added = cv_provider_next(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, &pos, NULL)) != NULL)
 			if (added->capability != NULL)
 				append_words(&list, cv_str_c(added->capability), change);

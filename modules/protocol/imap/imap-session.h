@@ -22,6 +22,7 @@ struct imap_settings {
 	const char *imap_id_log;
 	const char *imap_id_send;
 	const char *imap_capability;
+	bool imap_unauthenticate;
 };
 extern const struct cv_settings_table imap_settings_table;
 
@@ -158,6 +159,8 @@ void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal);
 /* "* BYE [code] text" unless in a literal, and the end. reason: for the log. */
 void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason);
 void imap_close(struct imap_session *s, const char *reason);
+/* The end of the session, not of the connection: front goes on with it. */
+void imap_give_back(struct imap_session *s);
 /* Go on with the command in progress and with waiting input, a slice of it. */
 void imap_run(struct imap_session *s);
 /* No arguments at all; false: BAD was made the reply. */
@@ -282,10 +285,12 @@ struct imap_iter {
 bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint32_t *n_r);
 
 /* The commands, one file each. */
-extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_compress, imap_cmd_copy, imap_cmd_create,
+extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
 	imap_cmd_delete, imap_cmd_enable, imap_cmd_esearch, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
 	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_search, imap_cmd_select, imap_cmd_sort,
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe;
+
+extern const struct cv_imap_command imap_cmd_compress, imap_cmd_unauthenticate;
 
 extern const struct cv_session_protocol imap_session_protocol;
 

@@ -26,7 +26,7 @@ static void set_state(struct imap_session *s, enum imap_state state)
 	s->state = state;
 }
 
-void imap_close(struct imap_session *s, const char *reason)
+static void end(struct imap_session *s, const char *reason, void (*how)(struct cv_session *session, const char *reason))
 {
 	const struct imap_stats *stats = &s->stats;
 	char numbers[9][24];
@@ -55,8 +55,18 @@ void imap_close(struct imap_session *s, const char *reason)
 			cv_error(s->log, "imap_logout_format: %s", err.text);
 	}
 	set_state(s, IMAP_STATE_LOGOUT);
-	cv_session_close(s->session, text.data);
+	how(s->session, text.data);
 	cv_buf_deinit(&text);
+}
+
+void imap_close(struct imap_session *s, const char *reason)
+{
+	end(s, reason, cv_session_close);
+}
+
+void imap_give_back(struct imap_session *s)
+{
+	end(s, "Logged off", cv_session_give_back);
 }
 
 void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason)
@@ -504,6 +514,9 @@ static void start_command(struct imap_session *s)
 		cv_imap_parser_next(s->parser);
 		return;
 	}
+	/* Nothing behind it is unpacked, whenever it runs. -1 comes again there. */
+	if (command == &imap_cmd_unauthenticate && cv_imap_parser_args(s->parser) == NULL && cv_stream_deflated(s->stream))
+		(void)!cv_stream_packed_end(s->stream);
 	(void)imap_cmd_new(s, command, uid);
 }
 

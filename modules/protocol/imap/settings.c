@@ -64,6 +64,8 @@ static const struct cv_setting rows[] = {
 		"Longest command line, literals not counted"),
 	CV_SETTING_TIME(imap_settings, imap_progress_interval, "10s", 0, 86400000,
 		"How often the client is told about the progress of a long command; 0: never"),
+	CV_SETTING_BOOL(imap_settings, imap_unauthenticate, "yes",
+		"UNAUTHENTICATE lets a client log off and log in again on one connection; off where a proxy in front restricts who may log in, and does not know it"),
 };
 
 const struct cv_settings_table imap_settings_table = CV_SETTINGS_TABLE(NULL, "IMAP", imap_settings, rows, check);

@@ -1,0 +1,202 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""UNAUTHENTICATE: one connection serves many users in turn, in plain text, behind STARTTLS and over TLS, compressed and not, pipelined with the next login and
+behind output that is still on its way; nothing of one user's is seen by the next."""
+import base64
+import os
+import random
+import re
+import socket
+import sys
+import time
+import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from client import culver, fail, healthy, mail, same  # noqa: E402
+
+
+class Client:
+    def __init__(self, s, how):
+        self.sock = socket.create_connection(("127.0.0.1", s.ports["imaps" if how == "tls" else "imap"]), 30)
+        self.sock.settimeout(30)
+        self.buf, self.packer, self.unpacker, self.n = b"", None, None, 0
+        if how == "tls":
+            self.sock = s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
+        self.line()
+        if how == "starttls":
+            self.cmd("STARTTLS")
+            self.sock = s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
+
+    def more(self):
+        data = self.sock.recv(65536)
+        if not data:
+            raise EOFError(self.buf)
+        if self.unpacker:
+            data = self.unpacker.decompress(data)
+            if self.unpacker.eof:
+                data += self.unpacker.unused_data
+                self.unpacker = None
+        self.buf += data
+
+    def send(self, data, flush=zlib.Z_SYNC_FLUSH):
+        self.sock.sendall(self.packer.compress(data) + self.packer.flush(flush) if self.packer else data)
+
+    def line(self):
+        out = b""
+        while True:
+            while b"\n" not in self.buf:
+                self.more()
+            line, self.buf = self.buf.split(b"\n", 1)
+            out += line + b"\n"
+            m = re.search(rb"\{(\d+)\}\r$", line)
+            if not m:
+                return out.decode()
+            while len(self.buf) < int(m.group(1)):
+                self.more()
+            out, self.buf = out + self.buf[:int(m.group(1))], self.buf[int(m.group(1)):]
+
+    def reply(self, tag, status="OK"):
+        lines = []
+        while True:
+            lines.append(self.line())
+            if lines[-1].startswith(tag + " "):
+                if not lines[-1].startswith(f"{tag} {status}"):
+                    fail(lines[-1])
+                return lines
+
+    def cmd(self, text, status="OK"):
+        self.n += 1
+        self.send(f"t{self.n} {text}\r\n".encode())
+        return self.reply(f"t{self.n}", status)
+
+    def compress(self):
+        self.cmd("COMPRESS DEFLATE")
+        same(self.buf, b"", "octets behind the OK")
+        self.packer, self.unpacker = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+
+
+def plain(user, password=culver.PASSWORD):
+    return base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+
+
+def check(lines, user):
+    text = "".join(lines)
+    same(set(re.findall(r"big-(\w+)-", text)), {user}, "whose message it is")
+    same(len(text.split("}\r\n", 1)[1]) > 300000, True, "length")
+
+
+def turns(s, how, compressed, rng):
+    c = Client(s, how)
+    users = ["ann", "bob", "cat"]
+    c.cmd(f"AUTHENTICATE PLAIN {plain('ann')}")
+    user = "ann"
+    for turn in range(12):
+        if compressed and turn % 2:
+            c.compress()
+        c.cmd("ENABLE QRESYNC")
+        same(c.cmd("SELECT INBOX")[-1].split()[1], "OK")
+        after = rng.choice([u for u in users if u != user])
+        # Output is on its way when the command comes, and the next login stands behind it.
+        c.send(b"f FETCH 1 BODY.PEEK[]\r\nu UNAUTHENTICATE\r\n", rng.choice((zlib.Z_FINISH, zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH)))
+        c.packer = None
+        pipelined = turn % 3 != 0
+        login = f"a AUTHENTICATE PLAIN {plain(after)}\r\nn NOOP\r\n".encode()
+        if pipelined:
+            c.send(login)
+        if turn % 4 == 1:
+            time.sleep(0.05)
+        check(c.reply("f"), user)
+        same(len(c.reply("u")), 1, "nothing but the OK")
+        if not pipelined:
+            same(c.cmd("SELECT INBOX", "BAD")[-1][:2], f"t{c.n}"[:2])
+            if turn == 0:
+                c.cmd(f"AUTHENTICATE PLAIN {plain(after, 'wrong')}", "NO")
+            if how == "tls":
+                c.cmd("STARTTLS", "BAD")
+            c.send(login)
+        c.reply("a")
+        c.reply("n")
+        same(len(c.cmd("STATUS INBOX (MESSAGES)")), 2)
+        user = after
+    who = s.culver("who", json=True)
+    same([x["user"] for x in (who if isinstance(who, list) else who["sessions"])], [user], "who is logged in")
+    c.cmd("LOGOUT")
+
+
+def starttls_later(s):
+    """A plain connection may begin TLS between two users."""
+    c = Client(s, "plain")
+    c.cmd(f"LOGIN ann {culver.PASSWORD}")
+    c.cmd("UNAUTHENTICATE")
+    c.cmd("STARTTLS")
+    c.sock = s.tls_context().wrap_socket(c.sock, server_hostname="localhost")
+    c.cmd(f"LOGIN bob {culver.PASSWORD}")
+    c.cmd("SELECT INBOX")
+    check(c.cmd("FETCH 1 BODY.PEEK[]"), "bob")
+    c.cmd("UNAUTHENTICATE")
+    c.cmd("LOGOUT")
+
+
+def bounds(s):
+    """Too much behind it, the client that leaves, that sends half of what ends its compressed data, that goes on compressing."""
+    for how in ("plain", "tls"):
+        c = Client(s, how)
+        c.cmd(f"LOGIN ann {culver.PASSWORD}")
+        try:
+            c.send(b"u UNAUTHENTICATE\r\n" + b"n NOOP\r\n" * 100000 + b"l LOGOUT\r\n")
+            while True:
+                c.more()
+        except (EOFError, OSError):
+            pass
+        c = Client(s, how)
+        c.cmd(f"LOGIN ann {culver.PASSWORD}")
+        c.send(b"u UNAUTHENTICATE\r\nx NOO")
+        c.sock.close()
+        for data in (lambda z: z.compress(b"u UNAUTHENTICATE\r\n") + z.flush(zlib.Z_SYNC_FLUSH)[:-2],
+                     lambda z: z.compress(b"u UNAUTHENTICATE\r\nx NOOP\r\n") + z.flush(zlib.Z_SYNC_FLUSH)):
+            c = Client(s, how)
+            c.cmd(f"LOGIN ann {culver.PASSWORD}")
+            c.compress()
+            c.sock.sendall(data(c.packer))
+            time.sleep(0.1)
+            socket.socket.shutdown(c.sock, socket.SHUT_WR)  # not the one of SSLSocket, which forgets its TLS
+            try:
+                while True:
+                    c.more()
+            except (EOFError, OSError):
+                pass
+            if b"u OK" in c.buf:
+                fail(f"{how}: taken as complete")
+    # Octet for octet.
+    c = Client(s, "tls")
+    c.cmd(f"LOGIN ann {culver.PASSWORD}")
+    c.compress()
+    for octet in c.packer.compress(b"u UNAUTHENTICATE\r\n") + c.packer.flush(zlib.Z_SYNC_FLUSH):
+        c.sock.sendall(bytes([octet]))
+        time.sleep(0.01)
+    c.packer = None
+    for octet in f"a AUTHENTICATE PLAIN {plain('cat')}\r\n".encode():
+        c.sock.sendall(bytes([octet]))
+    c.reply("u")
+    c.reply("a")
+    c.cmd("LOGOUT")
+    deadline = time.monotonic() + 70
+    while True:
+        who = s.culver("who", json=True)
+        if not (who if isinstance(who, list) else who["sessions"]):
+            return
+        if time.monotonic() > deadline:
+            fail(f"still there: {who}")
+        time.sleep(0.2)
+
+
+with culver.Server() as s:
+    for user in ("ann", "bob", "cat"):
+        same(s.deliver(user, mail(f"big-{user}-", body=(f"{user} big-{user}- " * 5 + "\n") * 6000))[0], 250)
+    seed = int(os.environ.get("SEED", "1"))
+    for how in ("plain", "starttls", "tls"):
+        for compressed in (False, True):
+            turns(s, how, compressed, random.Random(seed))
+    starttls_later(s)
+    bounds(s)
+    healthy(s)
