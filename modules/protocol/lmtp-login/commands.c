@@ -54,6 +54,16 @@ static bool cmd_ehlo(struct cv_lmtp_client *client, CV_UNUSED struct cv_str args
 
 enum param_result { PARAM_OK, PARAM_SYNTAX, PARAM_UNKNOWN, PARAM_TOO_LARGE };
 
+/* size-value ::= 1*20DIGIT (RFC 1870 section 4) */
+static bool is_size_value(struct cv_str value)
+{
+	for (size_t i = 0; i < value.len; i++) {
+		if (value.ptr[i] < '0' || value.ptr[i] > '9')
+			return false;
+	}
+	return value.len >= 1 && value.len <= 20;
+}
+
 /* One parameter of MAIL: SIZE (RFC 1870), BODY (RFC 6152). seen holds what came before: none may come twice. */
 static enum param_result mail_param(struct cv_lmtp_client *client, struct cv_str keyword, struct cv_str value, unsigned *seen)
 {
@@ -62,9 +72,9 @@ static enum param_result mail_param(struct cv_lmtp_client *client, struct cv_str
 
 	if (cv_str_caseeq_c(keyword, "SIZE")) {
 		bit = 1;
-		/* RFC 1870 section 4: 1*20DIGIT; what does not fit into 64 bits is too large all the same. */
+		/* What does not fit into 64 bits is too large all the same. */
 		if (!cv_str_to_u64(value, UINT64_MAX, &size))
-			return PARAM_SYNTAX;
+			return is_size_value(value) ? PARAM_TOO_LARGE : PARAM_SYNTAX;
 		if (size > size_limit(client))
 			return PARAM_TOO_LARGE;
 	} else if (cv_str_caseeq_c(keyword, "BODY")) {
