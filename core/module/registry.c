@@ -5,6 +5,7 @@
 #include <culver/auth.h>
 #include <culver/mailbox.h>
 #include <culver/protocol.h>
+#include <culver/quota.h>
 #include <culver/storage.h>
 
 struct cv_registry *cv_registry_new(void)
@@ -66,6 +67,8 @@ static size_t known_size(enum cv_capability cap)
 		return sizeof(struct cv_pass_scheme);
 	case CV_CAP_SUBSCRIBER:
 		return sizeof(struct cv_subscriber);
+	case CV_CAP_QUOTA:
+		return sizeof(struct cv_quota);
 	case CV_CAP_FILTER:
 	case CV_CAP_TRANSFORM:
 	case CV_CAP_SEARCH:

@@ -38,6 +38,8 @@ static void count_append(struct cv_mailbox *mailbox, const struct cv_entry_messa
 		counts->unseen++;
 	}
 	counts->messages++;
+	mailbox->user->usage.messages++;
+	mailbox->user->usage.size += m->virtual_size;
 	counts->deleted += (m->flags & CV_FLAG_DELETED) != 0;
 	counts->recent += m->uid >= mailbox->first_recent;
 	counts->size += m->virtual_size;
@@ -55,6 +57,8 @@ static int count_group(struct cv_mailbox *mailbox, enum cv_entry_kind kind, stru
 	bool was_unseen = (group.flags_before & CV_FLAG_SEEN) == 0, was_deleted = (group.flags_before & CV_FLAG_DELETED) != 0;
 	bool unseen = !gone && (group.flags_after & CV_FLAG_SEEN) == 0, deleted = !gone && (group.flags_after & CV_FLAG_DELETED) != 0;
 	struct cv_range range = { 0 };
+	uint64_t octets = gone ? CV_MIN(group.size, counts->size) : 0;
+	uint32_t messages = counts->messages;
 	int more;
 
 	while ((more = cv_range_next(&group, &range)) > 0) {
@@ -77,8 +81,9 @@ static int count_group(struct cv_mailbox *mailbox, enum cv_entry_kind kind, stru
 				counts->recent -= CV_MIN(range.last - CV_MAX(range.first, mailbox->first_recent) + 1, counts->recent);
 		}
 	}
-	if (gone)
-		counts->size -= CV_MIN(group.size, counts->size);
+	counts->size -= octets;
+	mailbox->user->usage.size -= octets;
+	mailbox->user->usage.messages -= messages - counts->messages;
 	if (counts->unseen == 0)
 		counts->first_unseen = 0;
 	return more;

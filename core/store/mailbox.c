@@ -41,6 +41,7 @@ void cv_mailbox_free(struct cv_mailbox *mailbox)
 	struct cv_user *user = mailbox->user;
 
 	cv_assert(cv_list_empty(&mailbox->views));
+	user->usage_known = false;
 	if (cv_map_get(user->mailboxes, guid_str(&mailbox->guid)) == mailbox)
 		cv_map_remove(user->mailboxes, guid_str(&mailbox->guid));
 	cv_watch_stop(mailbox);
@@ -71,6 +72,7 @@ void cv_mailbox_detach(struct cv_mailbox *mailbox)
 	struct cv_name *name = mailbox->name;
 
 	cv_map_remove(user->mailboxes, guid_str(&mailbox->guid));
+	user->usage_known = false;
 	mailbox->gone = true;
 	if (name != NULL) {
 		mailbox->last_name = cv_strdup(name->text);

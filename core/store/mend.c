@@ -37,6 +37,7 @@ void cv_mailbox_recount(struct cv_mailbox *mailbox)
 			mailbox->uidnext = uid + 1;
 	}
 	mailbox->counts = counts;
+	mailbox->user->usage_known = false;
 	mailbox->user->state_dirty = true;
 	mailbox->uid_reserved = CV_MAX(mailbox->uid_reserved, mailbox->uidnext);
 }

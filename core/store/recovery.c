@@ -129,6 +129,7 @@ static void take_known(struct cv_user *user, const struct cv_snapshot_head *head
 	if (head->highest_modseq >= mailbox->highest_modseq) {
 		mailbox->counts = (struct cv_counts){ head->messages, head->unseen, head->deleted, head->recent, head->size,
 			head->first_unseen };
+		user->usage_known = false;
 		mailbox->first_recent = head->first_recent;
 		mailbox->highest_modseq = head->highest_modseq;
 	}
@@ -376,6 +377,7 @@ static void forget(struct cv_mailbox *mailbox)
 
 	cv_mailbox_unload(mailbox);
 	mailbox->counts = mailbox->base.counts;
+	mailbox->user->usage_known = false;
 	mailbox->uidnext = mailbox->base.uidnext;
 	mailbox->first_recent = mailbox->base.first_recent;
 	mailbox->highest_modseq = mailbox->base.highest_modseq;

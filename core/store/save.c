@@ -227,6 +227,16 @@ uint64_t cv_save_size(const struct cv_save *save)
 	return save->message.physical_size;
 }
 
+uint64_t cv_save_virtual_size(const struct cv_save *save)
+{
+	return save->message.virtual_size;
+}
+
+struct cv_txn *cv_save_txn(const struct cv_save *save)
+{
+	return save->txn;
+}
+
 bool cv_save_is_delivery(const struct cv_save *save)
 {
 	return save->delivery;

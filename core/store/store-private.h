@@ -372,6 +372,8 @@ struct cv_user {
 	bool subscribers_pending;       /* one has more to be told at once */
 	bool subscribers_uncertain;     /* one waits for flag changes that are not on disk */
 	uint64_t subscribers_synced_ms;
+	struct cv_usage usage;          /* of all mailboxes together; only as long as usage_known */
+	bool usage_known;
 	bool committed_hook, save_hook, access_hook; /* some module wants to know, to look at messages, to take rights away */
 };
 

@@ -115,6 +115,8 @@ const struct tool_example tool_examples[] = {
 	{ "fsck", "culver fsck alice", "is alice's mail as it should be?", true },
 	{ "fsck", "culver fsck --repair alice", "the same, and repair it", false },
 	{ "fsck", "culver fsck --all --json", "all users, for a script", false },
+	{ "quota get", "culver quota get -u alice", "what alice has and may have", true },
+	{ "quota recalc", "culver quota recalc -A", "count all users' messages one by one", false },
 	{ "who", "culver who --json", "who is logged in, for a script", true },
 	{ "who", "culver who -P pop3 'a*'", "POP3 sessions of users with an a in front", false },
 	{ "kick", "culver kick alice", "end all sessions of alice", false },

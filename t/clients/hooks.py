@@ -205,6 +205,10 @@ def rights(s, log):
     for name in ("none-rights-", "deny-noaccess"):
         same([m.cmd(c.format(name)) for c in ("SELECT {}", "EXAMINE {}", "STATUS {} (MESSAGES)", "DELETE {}", "RENAME {} other")], never)
         same(m.cmd(f"APPEND {name}", crlf(mail("one"))), m.cmd("APPEND never", crlf(mail("one"))), name)
+    # RFC 9208 section 6: GETQUOTAROOT needs "r", of what may be known at all.
+    same(m.cmd("GETQUOTAROOT look-rights-l"), "NO [NOPERM] Permission denied")
+    for name in ("ro-rights-lr", "none-rights-", "never"):
+        same((m.cmd(f"GETQUOTAROOT {name}")[:2], m.untagged), ("OK", [f"* QUOTAROOT {name}"]))
     # Subscribing asks nobody.
     same(m.cmd("SUBSCRIBE none-rights-")[:2], "OK")
     m.cmd('LIST (SUBSCRIBED) "" *')
@@ -462,7 +466,7 @@ def journal(s, log):
 if not culver.storages():
     fail("no storage module is installed")
 for storage in culver.storages():
-    s = culver.Server(storage=storage, settings="mail_plugins = recorder recorder-auth\n")
+    s = culver.Server(storage=storage, settings="mail_plugins = recorder recorder-auth imap-quota\n")
     try:
         build(s)
         s.start()

@@ -206,7 +206,9 @@ static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *o
 {
 	struct cv_mailbox *mailbox = NULL;
 	struct cv_mailbox_status status;
+	struct cv_usage usage;
 	struct cv_view *view = NULL;
+	uint64_t octets_there = 0;
 	int ret = -1;
 
 	if (cv_mailbox_get(user, cv_str_c(name), &mailbox, err) < 0 || cv_mailbox_get_status(mailbox, &status, err) < 0 ||
@@ -222,6 +224,7 @@ static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *o
 
 		if (!cv_view_row(view, seq, &row) || cv_mail_open(view, seq, &mail, err) < 0)
 			goto out;
+		octets_there += row.virtual_size;
 		ret = cv_mail_octets(mail, &octets, err);
 		if (ret >= 0)
 			put_message(out, row.uid, row.flags, keyword_bits(mailbox, row.keyword_set), cv_crc32c(0, octets.ptr, octets.len));
@@ -231,12 +234,34 @@ static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *o
 	}
 	if (status.messages != cv_view_count(view))
 		ret = cv_err_set(err, CV_ERR_INTERNAL, "%s: %u messages counted, %u seen", name, status.messages, cv_view_count(view));
+	else if (cv_mailbox_usage(mailbox, &usage), usage.messages != status.messages || usage.size != octets_there)
+		ret = cv_err_set(err, CV_ERR_INTERNAL, "%s: %llu octets counted, %llu seen", name, (unsigned long long)usage.size,
+			(unsigned long long)octets_there);
 	else
 		ret = 1;
 out:
 	cv_view_close(&view);
 	cv_mailbox_unref(&mailbox);
 	return ret;
+}
+
+/* The user's sums are those of the mailboxes. */
+static int check_sums(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_usage user_usage, usage, sum = { 0 };
+	struct cv_str name;
+
+	for (size_t pos = 0; cv_usage_next(user, &pos, &name, &usage);) {
+		sum.messages += usage.messages;
+		sum.size += usage.size;
+		sum.mailboxes++;
+	}
+	cv_user_usage(user, &user_usage);
+	if (user_usage.messages == sum.messages && user_usage.size == sum.size && user_usage.mailboxes == sum.mailboxes)
+		return 1;
+	return cv_err_set(err, CV_ERR_INTERNAL, "%llu messages of %llu octets counted, there are %llu of %llu",
+		(unsigned long long)user_usage.messages, (unsigned long long)user_usage.size, (unsigned long long)sum.messages,
+		(unsigned long long)sum.size);
 }
 
 /* 1, or -1 with err when something cannot be read. Names that only are parents count as absent. */
@@ -254,7 +279,7 @@ int store_text(struct cv_user *user, struct cv_buf *out, struct cv_err *err)
 		if (info.exists && mailbox_text(user, program_names[n], out, err) < 0)
 			return cv_err_context(err, "%s", program_names[n]);
 	}
-	return 1;
+	return check_sums(user, err);
 }
 
 /* ---- states -------------------------------------------------------------------------------------------------------- */

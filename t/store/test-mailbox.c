@@ -579,6 +579,74 @@ static void a_change_that_cannot_be_written_leaves_all_as_it_was(void **state)
 	store_deinit(&s);
 }
 
+static void expect_usage(struct store *s, uint64_t messages, uint64_t size, uint64_t mailboxes)
+{
+	struct cv_usage usage;
+
+	cv_user_usage(s->user, &usage);
+	assert_int_equal(usage.messages, messages);
+	assert_int_equal(usage.size, size);
+	assert_int_equal(usage.mailboxes, mailboxes);
+}
+
+/* Also before it is on disk, and again after reopening: nothing is counted for it. */
+static void sums_follow_every_change(void **state)
+{
+	const uint64_t a = strlen(MAIL_A), b = strlen(MAIL_B) + 5; /* with CRLF line ends */
+	struct cv_ranges uids = { 0 }, all = { 0 };
+	struct cv_mailbox *inbox, *sent, *trash;
+	struct cv_usage usage;
+	struct cv_txn *txn;
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	expect_usage(&s, 0, 0, 5);
+	(void)store_save(&s, "INBOX", MAIL_A, 0);
+	(void)store_save(&s, "INBOX", MAIL_B, CV_FLAG_DELETED);
+	(void)store_save(&s, "INBOX", MAIL_A, CV_FLAG_DELETED);
+	expect_usage(&s, 3, 2 * a + b, 5);
+	inbox = store_get(&s, "INBOX");
+	sent = store_get(&s, "Sent");
+	trash = store_get(&s, "Trash");
+	cv_ranges_add(&uids, 2, 9);
+	cv_ranges_add(&all, 1, UINT32_MAX);
+	assert_ok(cv_mailbox_sum(inbox, &uids, 0, &usage, &err));
+	assert_int_equal(usage.size, a + b);
+	assert_ok(cv_mailbox_sum(inbox, NULL, CV_FLAG_DELETED, &usage, &err));
+	assert_int_equal(usage.messages, 2);
+	assert_int_equal(usage.size, a + b);
+	txn = cv_txn_begin(s.user);
+	assert_ok(cv_txn_copy(txn, inbox, &all, trash, true, NULL, NULL, &err));
+	cv_txn_rollback(&txn);
+	expect_usage(&s, 3, 2 * a + b, 5);
+	txn = cv_txn_begin(s.user);
+	assert_ok(cv_txn_copy(txn, inbox, &uids, sent, true, NULL, NULL, &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	expect_usage(&s, 3, 2 * a + b, 5);
+	cv_mailbox_usage(sent, &usage);
+	assert_int_equal(usage.size, a + b);
+	store_expunge(&s, "Sent", 1, 1);
+	expect_usage(&s, 2, 2 * a, 5);
+	assert_ok(cv_mailbox_create(s.user, CV_STR("x"), 0, &err));
+	(void)store_save(&s, "x", MAIL_B, 0);
+	expect_usage(&s, 3, 2 * a + b, 6);
+	assert_int_equal(cv_mailbox_verify(inbox, &err), 1);
+	assert_int_equal(cv_mailbox_verify(sent, &err), 1);
+	cv_mailbox_unref(&inbox);
+	cv_mailbox_unref(&sent);
+	cv_mailbox_unref(&trash);
+	store_close(&s);
+	store_open(&s);
+	expect_usage(&s, 3, 2 * a + b, 6);
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("x"), &err));
+	expect_usage(&s, 2, 2 * a, 5);
+	cv_ranges_free(&uids);
+	cv_ranges_free(&all);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -601,6 +669,7 @@ int main(void)
 		cv_test(an_open_message_outlives_its_expunge),
 		cv_test(delivery_files_into_inbox_when_the_target_is_missing),
 		cv_test(a_change_that_cannot_be_written_leaves_all_as_it_was),
+		cv_test(sums_follow_every_change),
 	};
 
 	return store_tests_run(tests);

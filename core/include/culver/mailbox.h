@@ -159,6 +159,22 @@ CV_EXPORT struct cv_user *cv_mailbox_user(const struct cv_mailbox *mailbox);
 CV_EXPORT struct cv_str cv_mailbox_name(const struct cv_mailbox *mailbox);
 CV_EXPORT const uint8_t *cv_mailbox_guid(const struct cv_mailbox *mailbox); /* 16 octets */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_get_status(struct cv_mailbox *mailbox, struct cv_mailbox_status *status_r, struct cv_err *err);
+/* How much there is. size: RFC822.SIZE summed. */
+struct cv_usage {
+	uint64_t messages, size;
+	uint64_t mailboxes; /* of a user */
+};
+/* From counts in memory, in constant time: all that was committed, whether the disk has it already or not; of what other programs change, what the last
+   comparison with the storage found. No mailbox is loaded. */
+CV_EXPORT void cv_mailbox_usage(const struct cv_mailbox *mailbox, struct cv_usage *usage_r);
+CV_EXPORT void cv_user_usage(struct cv_user *user, struct cv_usage *usage_r);
+/* The same of each mailbox, in any order: false at the end. *pos starts at 0; no mailbox may come or go meanwhile. */
+CV_EXPORT bool cv_usage_next(struct cv_user *user, size_t *pos, struct cv_str *name_r, struct cv_usage *usage_r);
+/* The messages among uids (NULL: all) that are there and have all these flags: their rows are looked through. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_sum(struct cv_mailbox *mailbox, const struct cv_ranges *uids, uint16_t flags, struct cv_usage *usage_r,
+	struct cv_err *err);
+/* Count the mailbox's messages one by one: 1 when the counts were right, 0 when they were not and are now. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_verify(struct cv_mailbox *mailbox, struct cv_err *err);
 /* Keywords in use, in order of first use: name number i, absent at the end. */
 CV_EXPORT struct cv_str cv_mailbox_keyword(const struct cv_mailbox *mailbox, size_t i);
 /* The mailbox has as many different keywords as mail_max_keywords allows: another one is refused. */
@@ -416,6 +432,10 @@ CV_EXPORT uint32_t cv_save_uid(const struct cv_save *save);
    only, and what belongs to the message (octets, record, date) is that of the source. */
 CV_EXPORT struct cv_mailbox *cv_save_mailbox(const struct cv_save *save);
 CV_EXPORT uint64_t cv_save_size(const struct cv_save *save);
+/* RFC822.SIZE: with CRLF line ends; known when hooks run. */
+CV_EXPORT uint64_t cv_save_virtual_size(const struct cv_save *save);
+/* The transaction that it is to be part of. */
+CV_EXPORT struct cv_txn *cv_save_txn(const struct cv_save *save);
 CV_EXPORT bool cv_save_is_delivery(const struct cv_save *save);
 /* COPY and MOVE: where the message comes from, and its UID there; NULL and 0 for a new one. */
 CV_EXPORT struct cv_mailbox *cv_save_source(const struct cv_save *save, uint32_t *uid_r);

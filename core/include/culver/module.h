@@ -73,6 +73,7 @@ enum cv_capability {
 	CV_CAP_SIEVE,         /* Sieve extensions */
 	CV_CAP_SUBSCRIBER,    /* struct cv_subscriber, mailbox.h: gets every journal record in order */
 	CV_CAP_SERVICE,       /* cv_service_register */
+	CV_CAP_QUOTA,         /* struct cv_quota, quota.h: knows limits and what is used of them */
 	CV_CAP_COUNT
 };
 

@@ -20,6 +20,7 @@
 
 struct append {
 	struct cv_mailbox *mailbox;
+	bool over_quota;      /* the mailbox was above a limit before */
 	struct cv_txn *txn;   /* NULL once the commit has it */
 	struct cv_save *save; /* the message in progress; NULL between two of them */
 	bool failed;          /* err says why; what still comes of the message is dropped */
@@ -498,6 +499,7 @@ static enum cv_imap_result walk(struct cv_imap_cmd *cmd)
 	struct append *append;
 	enum walked walked;
 	enum cv_imap_result result;
+	const char *ignored;
 	bool due = cmd->data != NULL && ((struct append *)cmd->data)->due;
 
 	do
@@ -514,6 +516,7 @@ static enum cv_imap_result walk(struct cv_imap_cmd *cmd)
 		return begin_literal(cmd);
 	case WALK_END:
 		append->committing = true;
+		append->over_quota = imap_over_quota(cmd, append->mailbox, &ignored);
 		result = imap_commit(cmd, &append->txn);
 		if (result != CV_IMAP_WAIT)
 			give_up(cmd);
@@ -609,6 +612,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
 	}
 	s->stats.appended += append->count;
+	imap_warn_quota(cmd, append->mailbox, append->over_quota);
 	code = appenduid(cmd);
 	imap_note_own(s, append->mailbox, append->uids);
 	give_up(cmd);

@@ -7,6 +7,7 @@
 struct copy {
 	bool move;
 	struct cv_mailbox *target;
+	bool over_quota;    /* it was above a limit before */
 	struct cv_txn *txn; /* NULL once the commit has it */
 	struct cv_ranges *old_uids, *new_uids;
 	bool incomplete;    /* some messages were gone already */
@@ -32,6 +33,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool move)
 	struct cv_err err = { 0 };
 	enum cv_imap_result result;
 	struct cv_str name;
+	const char *ignored;
 
 	if (!imap_sequence_arg(cmd, cmd->args, seqs) || !imap_mailbox_arg(cmd, cmd->args->next, 0, &name))
 		return CV_IMAP_DONE;
@@ -63,6 +65,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool move)
 		give_up(cmd);
 		return imap_fail(cmd, &err);
 	}
+	copy->over_quota = imap_over_quota(cmd, copy->target, &ignored);
 	result = imap_commit(cmd, &copy->txn);
 	if (result != CV_IMAP_WAIT)
 		give_up(cmd);
@@ -118,6 +121,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
 	}
 	imap_note_own(imap_cmd_session(cmd), copy->target, copy->new_uids);
+	imap_warn_quota(cmd, copy->target, copy->over_quota);
 	if (cv_mailbox_get_status(copy->target, &status, &err) >= 0)
 		code = copyuid(cmd, copy, &status);
 	give_up(cmd);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   STATUS (RFC 3501 section 6.3.10, RFC 7162 section 3.1.7, RFC 7889, RFC 8438, RFC 8474 section 4.3, RFC 9051 section 6.3.11). */
+   STATUS (RFC 3501 section 6.3.10, RFC 7162 section 3.1.7, RFC 7889, RFC 8438, RFC 8474 section 4.3, RFC 9051 section 6.3.11, RFC 9208 section 4.1.4). */
 #include <config.h>
 
 #include "notify.h"
@@ -7,6 +7,7 @@
 
 struct answer {
 	struct cv_mailbox_status status;
+	uint64_t deleted_size; /* only when asked for */
 	const uint8_t *guid;
 };
 
@@ -38,6 +39,11 @@ static void put_unseen(struct cv_buf *out, const struct answer *answer)
 static void put_deleted(struct cv_buf *out, const struct answer *answer)
 {
 	cv_buf_append_u64(out, answer->status.deleted);
+}
+
+static void put_deleted_storage(struct cv_buf *out, const struct answer *answer)
+{
+	cv_buf_append_u64(out, answer->deleted_size);
 }
 
 static void put_size(struct cv_buf *out, const struct answer *answer)
@@ -75,6 +81,7 @@ static const struct {
 	{ "HIGHESTMODSEQ", put_modseq },
 	{ "SIZE", put_size },
 	{ "DELETED", put_deleted },
+	{ "DELETED-STORAGE", put_deleted_storage },
 	{ "MAILBOXID", put_mailboxid },
 	{ "APPENDLIMIT", put_appendlimit },
 };
@@ -102,6 +109,7 @@ bool status_parse(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct
 			items_r->items[items_r->count++] = i;
 		seen |= 1u << i;
 		items_r->modseq |= all[i].put == put_modseq;
+		items_r->deleted_storage |= all[i].put == put_deleted_storage;
 	}
 	return true;
 }
@@ -134,16 +142,21 @@ int status_write(struct imap_session *s, struct cv_buf *out, struct cv_str name,
 {
 	struct cv_mailbox *mailbox;
 	struct answer answer;
+	struct cv_usage deleted = { 0 };
 	int result;
 
 	if (cv_mailbox_open(s->user, name, CV_RIGHT_READ, &mailbox, err) < 0)
 		return -1;
 	result = cv_mailbox_refresh(mailbox, err) < 0 ? -1 : cv_mailbox_get_status(mailbox, &answer.status, err);
+	/* RFC 9208 section 4.1.4: octets, the sum of RFC822.SIZE. Rows are looked through only when there is something to find. */
+	if (result >= 0 && items->deleted_storage && answer.status.deleted > 0)
+		result = cv_mailbox_sum(mailbox, NULL, CV_FLAG_DELETED, &deleted, err);
 	if (result >= 0) {
 		/* What this session took as recent is so for it. */
 		if (s->view != NULL && cv_view_mailbox(s->view) == mailbox)
 			answer.status.recent += cv_view_recent(s->view);
 		answer.guid = cv_mailbox_guid(mailbox);
+		answer.deleted_size = deleted.size;
 		cv_buf_append_c(out, "* STATUS ");
 		imap_append_mailbox(s, out, name);
 		for (size_t i = 0; i < items->count; i++) {

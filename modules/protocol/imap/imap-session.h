@@ -187,6 +187,12 @@ const struct cv_imap_command *imap_find_command(const struct imap_session *s, st
 /* Append "IMAP4rev1 …". */
 void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out);
 
+/* quota.c */
+/* Some module knows a limit that the mailbox is above. */
+bool imap_over_quota(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, const char **text_r);
+/* The command has put something into the mailbox: warn when it is above a limit, and was not before. */
+void imap_warn_quota(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, bool before);
+
 /* sync.c: the selected mailbox */
 /* Bring the view up to date and queue its events, as far as NOTIFY lets the client hear of them; see cv_view_sync. */
 void imap_sync(struct imap_session *s, bool expunges, uint64_t own);

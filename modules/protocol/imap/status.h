@@ -11,6 +11,7 @@
 struct status_items {
 	size_t items[STATUS_ITEMS_MAX];
 	size_t count;
+	bool deleted_storage; /* DELETED-STORAGE is among them */
 	bool modseq; /* HIGHESTMODSEQ is among them: the command is a CONDSTORE enabling one */
 };
 

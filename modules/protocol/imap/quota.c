@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+   Soft quota (RFC 9208 section 4.3.1): a warning beside the OK when a command has brought a mailbox above a limit that may be exceeded. */
+#include <config.h>
+
+#include "imap-session.h"
+
+#include <culver/quota.h>
+
+#include "modules/lib/imap/imap-quote.h"
+
+bool imap_over_quota(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, const char **text_r)
+{
+	const struct cv_registry *reg = cv_session_registry(cmd->session);
+	const struct cv_quota *quota;
+
+	*text_r = "";
+	for (size_t pos = 0; (quota = cv_provider_next(reg, CV_CAP_QUOTA, &pos, NULL)) != NULL;) {
+		if (quota->over(cmd->user, cv_mailbox_name(mailbox), text_r))
+			return true;
+	}
+	return false;
+}
+
+void imap_warn_quota(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, bool before)
+{
+	struct cv_buf *out = imap_out(cmd);
+	const char *text;
+
+	if (before || !imap_over_quota(cmd, mailbox, &text))
+		return;
+	cv_buf_append_c(out, "* NO [OVERQUOTA] ");
+	cv_imap_append_text(out, text);
+	cv_buf_append_c(out, "\r\n");
+}
