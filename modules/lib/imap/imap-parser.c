@@ -48,6 +48,8 @@ struct cv_imap_parser {
 	struct cv_buf token;
 	enum position at;
 	size_t line_used, literal_used;
+	size_t literal_max;   /* of this command */
+	size_t token_max;     /* of a command with nothing out of the ordinary */
 	uint64_t skipped;
 	struct tail tail;
 	struct cv_str tag, verb;
@@ -64,6 +66,8 @@ static void clear(struct cv_imap_parser *parser)
 {
 	parser->at = AT_TAG;
 	parser->line_used = parser->literal_used = 0;
+	parser->literal_max = parser->limits.literal;
+	parser->token.max = parser->token_max;
 	parser->skipped = 0;
 	parser->tail = (struct tail){ 0 };
 	parser->tag = parser->verb = (struct cv_str){ NULL, 0 };
@@ -89,7 +93,7 @@ struct cv_imap_parser *cv_imap_parser_new(const struct cv_imap_limits *limits)
 	if (parser->limits.depth == 0)
 		parser->limits.depth = DEFAULT_DEPTH;
 	parser->arena = cv_arena_new("imap command line", NULL, parser->limits.wipe ? CV_ARENA_WIPE : 0);
-	token_max = CV_MAX(parser->limits.line, parser->limits.literal);
+	token_max = parser->token_max = CV_MAX(parser->limits.line, parser->limits.literal);
 	if (parser->limits.wipe)
 		cv_buf_init_wipe(&parser->token, token_max);
 	else
@@ -114,7 +118,7 @@ void cv_imap_parser_next(struct cv_imap_parser *parser)
 {
 	/* The buffer may have grown for a long literal; the next command seldom needs that. */
 	if (parser->token.cap > 4096 || parser->limits.wipe) {
-		size_t max = parser->token.max;
+		size_t max = parser->token_max;
 		bool wipe = parser->token.wipe;
 
 		cv_buf_deinit(&parser->token);
@@ -298,10 +302,16 @@ static enum cv_imap_arg_type kept_type(const struct cv_imap_parser *parser)
 	return parser->literal.binary ? CV_IMAP_ARG_LITERAL8 : CV_IMAP_ARG_LITERAL;
 }
 
+void cv_imap_parser_allow(struct cv_imap_parser *parser, size_t octets)
+{
+	parser->literal_max = CV_MAX(parser->literal_max, octets);
+	parser->token.max = CV_MAX(parser->token.max, octets);
+}
+
 int cv_imap_parser_keep(struct cv_imap_parser *parser, struct cv_err *err)
 {
 	cv_assert(parser->at == LITERAL_DECIDE);
-	if (parser->literal.size > parser->limits.literal - parser->literal_used) {
+	if (parser->literal.size > parser->literal_max - parser->literal_used) {
 		cv_imap_parser_skip(parser);
 		return cv_err_set_public(err, CV_ERR_LIMIT, "Literal is too long");
 	}

@@ -62,6 +62,8 @@ struct cv_imap_literal cv_imap_parser_literal(const struct cv_imap_parser *parse
 /* Keep it in memory as an argument. The caller writes the continuation when sync. 1; -1 when it is over the limit: then
    as after BAD. */
 CV_MUST_CHECK int cv_imap_parser_keep(struct cv_imap_parser *parser, struct cv_err *err);
+/* All literals of this command together may have so many octets when the limit is less; those of the next one have the limit again. */
+void cv_imap_parser_allow(struct cv_imap_parser *parser, size_t octets);
 /* Its octets come through cv_imap_parser_stream; its argument is of type CV_IMAP_ARG_STREAMED. The caller writes the continuation. */
 void cv_imap_parser_begin_stream(struct cv_imap_parser *parser);
 /* Take octets of the streamed literal from input: *chunk_r is a view of input, *used_r its length. True while octets are missing. */

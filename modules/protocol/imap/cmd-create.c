@@ -24,7 +24,7 @@ static bool parse_params(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg,
 		unsigned bit = use->type == CV_IMAP_ARG_ATOM ? imap_special_use(use->str) : 0;
 
 		/* \All and \Flagged name mailboxes that show messages of others; there are none of these here. */
-		if (bit == 0 || (bit & (CV_USE_ALL | CV_USE_FLAGGED)) != 0) {
+		if (bit == 0 || (bit & IMAP_USES_OF_VIEWS) != 0) {
 			imap_no(cmd, "USEATTR", "Special use is not supported for new mailboxes");
 			return false;
 		}

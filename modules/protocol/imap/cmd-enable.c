@@ -2,7 +2,7 @@
    ENABLE (RFC 5161). */
 #include <config.h>
 
-#include "imap-session.h"
+#include "metadata.h"
 
 static void enable_qresync(struct imap_session *s, struct cv_buf *out)
 {
@@ -30,6 +30,7 @@ static const struct {
 } extensions[] = {
 	{ "CONDSTORE", imap_enable_condstore },
 	{ "IMAP4rev2", enable_rev2 },
+	{ "METADATA", metadata_enable },
 	{ "QRESYNC", enable_qresync },
 	{ "UIDONLY", enable_uidonly },
 };
@@ -48,7 +49,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		if (!cv_imap_arg_atom(arg, &word))
 			return imap_bad(cmd, "Capabilities are atoms");
 		for (size_t i = 0; i < CV_COUNT_OF(extensions); i++)
-			if (cv_str_caseeq_c(word, extensions[i].name))
+			if (cv_str_caseeq_c(word, extensions[i].name) && (extensions[i].enable != metadata_enable || s->set->imap_metadata))
 				wanted |= 1u << i;
 	}
 	cv_buf_append_c(out, "* ENABLED");

@@ -2,6 +2,7 @@
    LIST and LSUB (RFC 3501 sections 6.3.8 and 6.3.9, RFC 3348, RFC 5258, RFC 5819, RFC 6154). */
 #include <config.h>
 
+#include "metadata.h"
 #include "status.h"
 
 #include "modules/lib/imap/imap-match.h"
@@ -33,7 +34,8 @@ enum list_opts {
 	SELECT_REMOTE = 8,       /* there are no remote mailboxes: nothing is added */
 	RETURN_SUBSCRIBED = 16,
 	RETURN_ALWAYS = 32,      /* CHILDREN, SPECIAL-USE: told anyway */
-	RETURN_STATUS = 64
+	RETURN_STATUS = 64,
+	RETURN_METADATA = 128
 };
 /* Those that RECURSIVEMATCH can go with (RFC 5258 section 6: list-select-base-opt); the others are about no mailbox of their own or, as SPECIAL-USE,
    independent ones. */
@@ -42,7 +44,7 @@ enum list_opts {
 struct option {
 	const char *name;
 	unsigned opt;
-	bool with_items; /* status-att list behind it */
+	bool with_items; /* a list behind it: of status-att, or of entries */
 };
 static const struct option select_options[] = {
 	{ "SUBSCRIBED", SELECT_SUBSCRIBED | RETURN_SUBSCRIBED, false },
@@ -56,13 +58,14 @@ static const struct option return_options[] = {
 	{ "CHILDREN", RETURN_ALWAYS, false },
 	{ "SPECIAL-USE", RETURN_ALWAYS, false },
 	{ "STATUS", RETURN_STATUS, true },
+	{ "METADATA", RETURN_METADATA, true },
 	{ NULL, 0, false },
 };
 
 /* Names are matched and kept as they go over the wire: a pattern may end in the middle of a shift of modified UTF-7. */
 struct entry {
 	struct cv_str wire;
-	struct cv_str name;      /* absent: no STATUS */
+	struct cv_str name;      /* absent: neither STATUS nor METADATA */
 	const char *attributes;
 	bool child_info;
 };
@@ -82,6 +85,9 @@ struct list {
 	bool event; /* not asked for: a name without a mailbox is \NonExistent (RFC 5465 section 5.4) */
 	unsigned opts;
 	struct status_items status;
+	struct metadata_request metadata;
+	struct metadata_writer writer;
+	bool writing;             /* the METADATA response of an entry */
 	CV_VEC(struct cv_imap_pattern *) patterns;
 	CV_VEC(struct entry) entries;
 	size_t done;
@@ -95,6 +101,8 @@ static void free_list(void *ctx)
 	cv_vec_free(&list->patterns);
 	cv_vec_free(&list->entries);
 	cv_map_free(&list->above);
+	cv_vec_free(&list->metadata.entries);
+	metadata_end(&list->writer);
 }
 
 static struct list *new_list(struct cv_imap_cmd *cmd, const char *verb)
@@ -106,6 +114,17 @@ static struct list *new_list(struct cv_imap_cmd *cmd, const char *verb)
 	cv_arena_cleanup(cmd->arena, free_list, list);
 	cmd->data = list;
 	return list;
+}
+
+void imap_append_special_uses(struct cv_buf *out, unsigned bits)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(uses); i++) {
+		if ((bits & uses[i].use) == 0)
+			continue;
+		if (out->len > 0)
+			cv_buf_append_char(out, ' ');
+		cv_buf_append_c(out, uses[i].name);
+	}
 }
 
 unsigned imap_special_use(struct cv_str name)
@@ -187,12 +206,8 @@ static const char *attributes_of(const struct imap_session *s, struct cv_arena *
 	cv_buf_append_c(&text, parent ? "\\HasChildren" : "\\HasNoChildren");
 	if ((list->opts & RETURN_SUBSCRIBED) != 0 && info->subscribed)
 		cv_buf_append_c(&text, " \\Subscribed");
-	for (size_t i = 0; i < CV_COUNT_OF(uses) && info->exists; i++) {
-		if ((info->special_use & uses[i].use) != 0) {
-			cv_buf_append_char(&text, ' ');
-			cv_buf_append_c(&text, uses[i].name);
-		}
-	}
+	if (info->exists)
+		imap_append_special_uses(&text, info->special_use);
 	copy = cv_arena_strdup(arena, text.data);
 	cv_buf_deinit(&text);
 	return copy;
@@ -259,7 +274,7 @@ static void add_name(struct cv_imap_cmd *cmd, struct list *list, struct cv_mailb
 	*entry = (struct entry){ .wire = wire, .attributes = attributes_of(imap_cmd_session(cmd), cmd->arena, list, info, parent) };
 	entry->child_info = (*above & ABOVE_SELECTED) != 0;
 	/* RFC 5819 section 2: for "each selectable mailbox matching the list pattern and selection options". */
-	if ((list->opts & RETURN_STATUS) != 0 && selected && info->exists)
+	if ((list->opts & (RETURN_STATUS | RETURN_METADATA)) != 0 && selected && info->exists)
 		entry->name = cv_arena_str(cmd->arena, info->name);
 }
 
@@ -352,7 +367,7 @@ static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const 
 	bool gone = false;
 
 	cv_buf_init(&status, (size_t)64 * 1024);
-	if (entry->name.ptr != NULL && status_write(imap_cmd_session(cmd), &status, entry->name, &list->status, &err) < 0) {
+	if (entry->name.ptr != NULL && (list->opts & RETURN_STATUS) != 0 && status_write(imap_cmd_session(cmd), &status, entry->name, &list->status, &err) < 0) {
 		gone = err.code == CV_ERR_NOTFOUND || err.code == CV_ERR_PERM;
 		if (!gone)
 			cv_error(imap_cmd_session(cmd)->log, "LIST: status of mailbox %s: %s", cv_log_clean(entry->name), err.text);
@@ -436,6 +451,21 @@ void imap_write_list_event(struct imap_session *s, struct cv_buf *out, struct cv
 	cv_arena_free(&arena);
 }
 
+/* RFC 9590 section 3: "For each listable mailbox matching the list pattern and selection options". "If the server is unable to look up the annotations for
+   given mailbox, it MAY drop the corresponding METADATA response." */
+static bool begin_metadata(struct cv_imap_cmd *cmd, struct list *list, const struct entry *entry)
+{
+	struct cv_err err = { 0 };
+
+	if ((list->opts & RETURN_METADATA) == 0 || entry->name.ptr == NULL)
+		return false;
+	if (metadata_begin(&list->writer, cmd, &list->metadata, entry->name, &err) == 0)
+		return true;
+	if (err.code != CV_ERR_NOTFOUND && err.code != CV_ERR_PERM)
+		cv_error(imap_cmd_session(cmd)->log, "LIST: metadata of mailbox %s: %s", cv_log_clean(entry->name), err.text);
+	return false;
+}
+
 static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 {
 	struct list *list = cmd->data;
@@ -444,7 +474,17 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	while (list->done < list->entries.count) {
 		if (imap_room(cmd) == 0 || cv_time_mono_us() - start > IMAP_SLICE_US)
 			return CV_IMAP_STEP;
-		write_entry(cmd, list, &list->entries.data[list->done++]);
+		if (list->writing) {
+			if (!metadata_write(&list->writer, cmd))
+				return CV_IMAP_STEP;
+			metadata_end(&list->writer);
+			list->writing = false;
+			list->done++;
+			continue;
+		}
+		write_entry(cmd, list, &list->entries.data[list->done]);
+		list->writing = begin_metadata(cmd, list, &list->entries.data[list->done]);
+		list->done += !list->writing;
 	}
 	return imap_ok(cmd, NULL, list->lsub ? "Lsub completed" : "List completed");
 }
@@ -464,7 +504,7 @@ static bool parse_options(struct cv_imap_cmd *cmd, struct list *list, const stru
 	for (; word != NULL; word = word->next) {
 		for (option = known; option->name != NULL && !cv_imap_arg_is(word, option->name); option++)
 			;
-		if (option->name == NULL) {
+		if (option->name == NULL || (option->opt == RETURN_METADATA && !imap_cmd_session(cmd)->set->imap_metadata)) {
 			imap_bad(cmd, "Unknown LIST option");
 			return false;
 		}
@@ -472,7 +512,7 @@ static bool parse_options(struct cv_imap_cmd *cmd, struct list *list, const stru
 		if (!option->with_items)
 			continue;
 		word = word->next;
-		if (!status_parse(cmd, word, &list->status))
+		if (option->opt == RETURN_METADATA ? !metadata_take_entries(cmd, &list->metadata, word) : !status_parse(cmd, word, &list->status))
 			return false;
 	}
 	return true;

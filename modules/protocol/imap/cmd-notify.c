@@ -35,7 +35,7 @@ static void free_command(void *ctx)
 
 /* ---- events ------------------------------------------------------------------------------------------ */
 
-/* What is not supported has no bit. Metadata events become due with METADATA, AnnotationChange with ANNOTATE. */
+/* AnnotationChange becomes due with ANNOTATE. */
 static const struct {
 	const char *name;
 	unsigned bit;
@@ -45,7 +45,14 @@ static const struct {
 	{ "FlagChange", IMAP_NOTIFY_FLAGS },
 	{ "MailboxName", IMAP_NOTIFY_NAME },
 	{ "SubscriptionChange", IMAP_NOTIFY_SUBSCRIPTION },
+	{ "MailboxMetadataChange", IMAP_NOTIFY_MAILBOX_METADATA },
+	{ "ServerMetadataChange", IMAP_NOTIFY_SERVER_METADATA },
 };
+
+static bool is_on(struct cv_imap_cmd *cmd, unsigned bit)
+{
+	return (bit & IMAP_NOTIFY_METADATA) == 0 || imap_cmd_session(cmd)->set->imap_metadata;
+}
 
 /* "the server MUST refuse the command with a tagged NO response (not a BAD). This response SHOULD contain the BADEVENT response code, which MUST list
    names of all events supported by the server." */
@@ -56,7 +63,8 @@ static bool bad_event(struct cv_imap_cmd *cmd)
 	cv_buf_init(&code, 1024);
 	cv_buf_append_c(&code, "BADEVENT (");
 	for (size_t i = 0; i < CV_COUNT_OF(events); i++)
-		cv_buf_printf(&code, "%s%s", i == 0 ? "" : " ", events[i].name);
+		if (is_on(cmd, events[i].bit))
+			cv_buf_printf(&code, "%s%s", i == 0 ? "" : " ", events[i].name);
 	cv_buf_append_c(&code, ")");
 	imap_no(cmd, code.data, "Event is not supported");
 	cv_buf_deinit(&code);
@@ -100,7 +108,7 @@ static bool parse_event_list(struct cv_imap_cmd *cmd, struct command *c, const s
 			return bad(cmd, "Invalid event");
 		for (i = 0; i < CV_COUNT_OF(events) && !cv_str_caseeq_c(word, events[i].name); i++)
 			;
-		if (i == CV_COUNT_OF(events))
+		if (i == CV_COUNT_OF(events) || !is_on(cmd, events[i].bit))
 			return bad_event(cmd);
 		if (selected && (events[i].bit & IMAP_NOTIFY_MESSAGES) == 0)
 			return bad(cmd, "Event is not for the selected mailbox");

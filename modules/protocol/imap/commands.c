@@ -20,6 +20,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_examine,
 	&imap_cmd_expunge,
 	&imap_cmd_fetch,
+	&imap_cmd_getmetadata,
 	&imap_cmd_id,
 	&imap_cmd_idle,
 	&imap_cmd_list,
@@ -33,6 +34,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_replace,
 	&imap_cmd_search,
 	&imap_cmd_select,
+	&imap_cmd_setmetadata,
 	&imap_cmd_sort,
 	&imap_cmd_status,
 	&imap_cmd_store,
@@ -96,9 +98,22 @@ static const char *const capabilities[] = {
 	"NOTIFY",
 };
 
+/* With imap_metadata. */
+static const char *const metadata_capabilities[] = {
+	"METADATA",
+	"LIST-METADATA",
+};
+
 static bool has_form(const struct cv_imap_command *command, bool uid)
 {
 	return uid ? (command->opts & (CV_IMAP_UID_VARIANT | CV_IMAP_UID_ONLY)) != 0 : (command->opts & CV_IMAP_UID_ONLY) == 0;
+}
+
+static bool is_on(const struct imap_session *s, const struct cv_imap_command *command)
+{
+	if (command == &imap_cmd_getmetadata || command == &imap_cmd_setmetadata)
+		return s->set->imap_metadata;
+	return command != &imap_cmd_unauthenticate || s->set->imap_unauthenticate;
 }
 
 const struct cv_imap_command *imap_find_command(const struct imap_session *s, struct cv_str verb, bool uid)
@@ -111,8 +126,8 @@ const struct cv_imap_command *imap_find_command(const struct imap_session *s, st
 	for (size_t i = 0; i < verb.len; i++)
 		upper[i] = cv_upper(verb.ptr[i]);
 	for (size_t i = 0; i < CV_COUNT_OF(commands); i++)
-		if (strcmp(commands[i]->verb, upper) == 0 && has_form(commands[i], uid))
-			return commands[i] == &imap_cmd_unauthenticate && !s->set->imap_unauthenticate ? NULL : commands[i];
+		if (strcmp(commands[i]->verb, upper) == 0 && has_form(commands[i], uid) && is_on(s, commands[i]))
+			return commands[i];
 	added = cv_provider_get(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, upper);
 	return added != NULL && has_form(added, uid) ? added : NULL;
 }
@@ -157,6 +172,8 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 		for (size_t i = 0; i < CV_COUNT_OF(capabilities); i++)
 			if (s->set->imap_unauthenticate || strcmp(capabilities[i], "UNAUTHENTICATE") != 0)
 				append_words(&list, cv_str_c(capabilities[i]), change);
+		for (size_t i = 0; i < CV_COUNT_OF(metadata_capabilities) && s->set->imap_metadata; i++)
+			append_words(&list, cv_str_c(metadata_capabilities[i]), change);
 		while ((added = cv_provider_next(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, &pos, NULL)) != NULL)
 			if (added->capability != NULL)
 				append_words(&list, cv_str_c(added->capability), change);

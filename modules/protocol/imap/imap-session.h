@@ -23,6 +23,8 @@ struct imap_settings {
 	const char *imap_id_send;
 	const char *imap_capability;
 	bool imap_unauthenticate;
+	bool imap_metadata;
+	const char *mail_server_comment, *mail_server_admin;
 };
 extern const struct cv_settings_table imap_settings_table;
 
@@ -51,6 +53,7 @@ struct imap_stats {
 
 struct imap_cmd;
 struct imap_context;
+struct imap_metadata;
 struct imap_notify;
 struct imap_push;
 
@@ -83,6 +86,7 @@ struct imap_session {
 	struct imap_stats stats;
 	/* UIDs that "$" stands for in the selected mailbox (RFC 5182). Those that are gone stay: a UID is never used again. */
 	struct cv_ranges saved;
+	struct imap_metadata *metadata; /* ENABLE METADATA: changes of annotations that are to be told; NULL: not enabled */
 	/* NOTIFY (RFC 5465) */
 	struct imap_notify *notify;  /* NULL until the command was used; notify.c */
 	bool acting;                 /* a command of this session runs at this moment: what changes is its doing */
@@ -252,6 +256,10 @@ CV_MUST_CHECK bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_ima
 void imap_append_mailboxid(struct cv_buf *out, const uint8_t guid[16]);
 /* The special use (RFC 6154 section 2: use-attr) that is written so; 0: none. */
 unsigned imap_special_use(struct cv_str name);
+/* Those in bits, a space between them. */
+void imap_append_special_uses(struct cv_buf *out, unsigned bits);
+/* Those of mailboxes that show messages of others, which no client can make. */
+#define IMAP_USES_OF_VIEWS ((unsigned)(CV_USE_ALL | CV_USE_FLAGGED))
 /* A name for mailbox.h as this client sees it: its delimiter, modified UTF-7 or, in IMAP4rev2, UTF-8. In arena. */
 struct cv_str imap_wire_name(const struct imap_session *s, struct cv_arena *arena, struct cv_str name);
 /* A name in that form as an astring. */
@@ -292,8 +300,8 @@ bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint
 
 /* The commands, one file each. */
 extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
-	imap_cmd_delete, imap_cmd_enable, imap_cmd_esearch, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
-	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_search, imap_cmd_select, imap_cmd_sort,
+	imap_cmd_delete, imap_cmd_enable, imap_cmd_esearch, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_getmetadata, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
+	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_search, imap_cmd_select, imap_cmd_setmetadata, imap_cmd_sort,
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe;
 
 extern const struct cv_imap_command imap_cmd_compress, imap_cmd_unauthenticate;

@@ -5,6 +5,7 @@
 
 #include "notify.h"
 
+#include "metadata.h"
 #include "status.h"
 
 #include <culver/time.h>
@@ -290,6 +291,10 @@ void imap_notify_start(struct imap_session *s, struct imap_notify **notify)
 	*notify = NULL;
 	if (s->notify->groups.count > 0)
 		cv_mail_watch_start(s->user, &s->notify->watch);
+	for (size_t i = 0; i < s->notify->groups.count; i++)
+		s->notify->metadata |= s->notify->groups.data[i].events & IMAP_NOTIFY_METADATA;
+	if (s->notify->metadata != 0)
+		metadata_watch(s);
 	imap_notify_attach(s);
 }
 
@@ -353,6 +358,7 @@ static void give_up(struct imap_session *s)
 	free_notes(n);
 	n->selected = IMAP_NOTIFY_NOTHING;
 	n->fetch = false;
+	n->metadata = 0;
 	n->overflow = false;
 	imap_notify_attach(s);
 }
@@ -397,8 +403,16 @@ bool imap_notify_write(struct imap_session *s)
 	}
 	if (n->notes.count > 0)
 		free_notes(n);
+	if (!metadata_write_changes(s))
+		return false;
 	n->due = false;
 	return true;
+}
+
+void imap_notify_metadata(struct imap_session *s, bool many)
+{
+	s->notify->overflow |= many;
+	wake(s->notify);
 }
 
 bool imap_notify_due(const struct imap_session *s)

@@ -14,6 +14,9 @@ enum imap_notify_event {
 	IMAP_NOTIFY_FLAGS = 4,
 	IMAP_NOTIFY_NAME = 8,
 	IMAP_NOTIFY_SUBSCRIPTION = 16,
+	IMAP_NOTIFY_MAILBOX_METADATA = 32,
+	IMAP_NOTIFY_SERVER_METADATA = 64,
+	IMAP_NOTIFY_METADATA = 96,
 	IMAP_NOTIFY_MESSAGES = 7 /* message-event */
 };
 
@@ -55,6 +58,7 @@ struct imap_notify {
 	/* All others. */
 	CV_VEC(struct imap_notify_group) groups;
 	struct cv_mail_watch watch;
+	unsigned metadata; /* those of IMAP_NOTIFY_METADATA that any group has */
 	CV_VEC(struct imap_note) notes;
 	size_t notes_done;
 	struct cv_map *note_by_name; /* index + 1 in notes: later events of the name go to the same note */
@@ -71,6 +75,8 @@ void imap_notify_start(struct imap_session *s, struct imap_notify **notify);
 unsigned imap_notify_events(const struct imap_notify *notify, struct cv_str name, bool subscribed);
 /* The selected mailbox may have changed: pushes begin or end. */
 void imap_notify_attach(struct imap_session *s);
+/* An annotation changed; many: the client does not read, and it is too much. */
+void imap_notify_metadata(struct imap_session *s, bool many);
 /* Something is to be told. */
 bool imap_notify_due(const struct imap_session *s);
 /* Write notes while there is room. False: more room or time is needed, and a step is asked for. */

@@ -2,6 +2,7 @@
    The session: input to commands, commands to handlers in slices, one tagged reply for each. */
 #include <config.h>
 
+#include "metadata.h"
 #include "notify.h"
 #include "push.h"
 
@@ -526,6 +527,7 @@ static void literal_due(struct imap_session *s)
 	struct cv_imap_literal literal = cv_imap_parser_literal(s->parser);
 	struct cv_err err = { 0 };
 	const char *code, *why;
+	char maxsize[64];
 	bool uid;
 	const struct cv_imap_command *command;
 
@@ -543,6 +545,16 @@ static void literal_due(struct imap_session *s)
 		imap_append_literal(imap_cmd_new(s, command, uid));
 		return;
 	}
+	/* RFC 5464 section 4.3: "If the server is unable to set an annotation because the size of its value is too large". */
+	if (command == &imap_cmd_setmetadata && literal.in_list && literal.size > cv_annotation_value_max(s->user)) {
+		snprintf(maxsize, sizeof(maxsize), "METADATA MAXSIZE %zu", cv_annotation_value_max(s->user));
+		write_reply(cv_stream_out(s->stream), cv_imap_parser_tag(s->parser), "NO", maxsize, "Value is too large");
+		cv_imap_parser_skip(s->parser);
+		return;
+	}
+	/* One value of the largest size that is allowed, and some text beside it. */
+	if (command == &imap_cmd_setmetadata)
+		cv_imap_parser_allow(s->parser, (size_t)s->set->imap_max_line_length + cv_annotation_value_max(s->user));
 	if (cv_imap_parser_keep(s->parser, &err) < 0) {
 		refuse(s, NULL, err.text);
 		return;
@@ -680,6 +692,7 @@ static void on_end(void *state)
 	imap_unselect(s);
 	imap_notify_free(&s->notify);
 	imap_push_free(s);
+	metadata_disable(s);
 	cv_vec_free(&s->events);
 	cv_imap_parser_free(&s->parser);
 }

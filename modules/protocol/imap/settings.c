@@ -33,11 +33,31 @@ int imap_workarounds(const char *const *words, unsigned *bits_r, struct cv_err *
 	return 0;
 }
 
+/* A scheme (RFC 3986 section 3.1) and something behind it, printable. */
+static bool is_uri(struct cv_str s)
+{
+	size_t colon = cv_str_find(s, ':');
+
+	if (colon == SIZE_MAX || colon + 1 == s.len || !cv_is_alpha(s.ptr[0]))
+		return false;
+	for (size_t i = 0; i < colon; i++)
+		if (!cv_is_alnum(s.ptr[i]) && s.ptr[i] != '+' && s.ptr[i] != '-' && s.ptr[i] != '.')
+			return false;
+	for (size_t i = colon; i < s.len; i++)
+		if (s.ptr[i] <= ' ' || s.ptr[i] > '~')
+			return false;
+	return true;
+}
+
 static int check(const void *set, struct cv_err *err)
 {
 	const struct imap_settings *imap = set;
 	unsigned bits;
 
+	/* RFC 5464 section 6.2.2: "The value MUST be a URI (e.g., a mailto: or tel: URL)." */
+	if (imap->mail_server_admin != NULL && *imap->mail_server_admin != '\0' && !is_uri(cv_str_c(imap->mail_server_admin)))
+		return cv_err_set(err, CV_ERR_INVALID, "mail_server_admin = %s: must be a URI, as mailto:postmaster@example.com",
+			imap->mail_server_admin);
 	return imap_workarounds(imap->imap_client_workarounds, &bits, err);
 }
 
@@ -62,6 +82,12 @@ static const struct cv_setting rows[] = {
 		"Figures in the log line of a session's end"),
 	CV_SETTING_SIZE(imap_settings, imap_max_line_length, "64k", 1024, 16777216,
 		"Longest command line, literals not counted"),
+	CV_SETTING_BOOL(imap_settings, imap_metadata, "yes",
+		"Annotations of mailboxes and of the server (METADATA, LIST-METADATA)"),
+	CV_SETTING_STR(imap_settings, mail_server_admin, "",
+		"How to reach the administrator, a URI: the server's entry /shared/admin"),
+	CV_SETTING_STR(imap_settings, mail_server_comment, "",
+		"Something that all users should know: the server's entry /shared/comment"),
 	CV_SETTING_TIME(imap_settings, imap_progress_interval, "10s", 0, 86400000,
 		"How often the client is told about the progress of a long command; 0: never"),
 	CV_SETTING_BOOL(imap_settings, imap_unauthenticate, "yes",

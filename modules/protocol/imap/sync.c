@@ -2,6 +2,7 @@
    The selected mailbox: what changed in it becomes untagged responses, in an order the client can follow. */
 #include <config.h>
 
+#include "metadata.h"
 #include "notify.h"
 #include "push.h"
 
@@ -326,7 +327,7 @@ bool imap_write_events(struct imap_session *s)
 	if (s->events_done > 0 && cv_view_recent(s->view) != s->recent_told)
 		write_recent(s, out);
 	/* The events stay until then: IDLE looks for new ones when there are none. */
-	if (!imap_contexts_update(s) || !imap_push_fetches(s, &s->fetch_new, true))
+	if (!imap_contexts_update(s) || !imap_push_fetches(s, &s->fetch_new, true) || !metadata_write_changes(s))
 		return false;
 	cv_vec_free(&s->events);
 	s->events_done = 0;

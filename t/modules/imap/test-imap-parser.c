@@ -52,8 +52,12 @@ static void literal_due(struct run *run)
 		cv_imap_parser_skip(run->parser);
 	else if (cv_str_caseeq_c(cv_imap_parser_verb(run->parser), "APPEND"))
 		cv_imap_parser_begin_stream(run->parser);
-	else if (cv_imap_parser_keep(run->parser, &err) < 0)
-		cv_buf_printf(&run->out, "!%s;", err.text);
+	else {
+		if (cv_str_caseeq_c(cv_imap_parser_verb(run->parser), "L"))
+			cv_imap_parser_allow(run->parser, 40);
+		if (cv_imap_parser_keep(run->parser, &err) < 0)
+			cv_buf_printf(&run->out, "!%s;", err.text);
+	}
 }
 
 static void feed(struct run *run, struct cv_str input)
@@ -266,6 +270,10 @@ static void limits_end_a_command_and_not_the_next(void **state)
 	check_limited(&limits, CV_STR("a LIST {10}\r\n0123456789\r\n"), "+a LIST l:0123456789;");
 	check_limited(&limits, CV_STR("a LIST {11}\r\nb NOOP\r\n"), "+!Literal is too long;skipped;b NOOP;");
 	check_limited(&limits, CV_STR("a X {9+}\r\n012345678 {2+}\r\nxy\r\nb NOOP\r\n"), "!Literal is too long;skipped;b NOOP;");
+	/* More for one command, and not for the next. */
+	check_limited(&limits, CV_STR("a L {20+}\r\n01234567890123456789\r\nb LIST {11+}\r\n01234567890\r\nc NOOP\r\n"),
+		"a L l:01234567890123456789;!Literal is too long;skipped;c NOOP;");
+	check_limited(&limits, CV_STR("a L {41}\r\nb NOOP\r\n"), "+!Literal is too long;skipped;b NOOP;");
 	check_limited(&limits, CV_STR("a LIST (((x)))\r\n"), "a LIST ( ( ( a:x ) ) );");
 	check_limited(&limits, CV_STR("a LIST ((((x))))\r\nb NOOP\r\n"), "a!Too many nested parentheses;skipped;b NOOP;");
 }

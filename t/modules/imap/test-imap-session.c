@@ -45,7 +45,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" CONTEXT=SORT" \
 	" MULTISEARCH" \
 	" I18NLEVEL=1" \
-	" NOTIFY"
+	" NOTIFY METADATA LIST-METADATA"
 /* clang-format on */
 
 static struct fake_worker *worker(void **state)
@@ -678,6 +678,7 @@ static void status_checks_its_items(void **state)
 }
 
 static struct imap_settings settings = {
+	.imap_metadata = true,
 	.imap_idle_notify_interval = 120000,
 	.imap_max_line_length = 65536,
 	.imap_logout_format = "out=%o %{appended}",
