@@ -74,6 +74,7 @@ static size_t known_size(enum cv_capability cap)
 	case CV_CAP_SEARCH:
 	case CV_CAP_ADMIN:
 	case CV_CAP_IMAP_COMMAND:
+	case CV_CAP_IMAP_LIST:
 	case CV_CAP_SIEVE:
 	case CV_CAP_SERVICE:
 	case CV_CAP_COUNT:

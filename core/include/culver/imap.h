@@ -181,6 +181,23 @@ struct cv_imap_cmd {
 	void *data;                    /* the handler's own */
 };
 
+/* A return option of LIST (RFC 5258 section 3.2): data behind the LIST response of each mailbox that matches, may be seen and satisfies the selection
+   options. */
+struct cv_imap_list_return {
+	const char *name; /* upper case */
+	/* What stands behind the option's word *arg, which is moved to the last argument that belongs to it; *data_r is for write, in cmd->arena. -1 with a
+	   public err: BAD. NULL: nothing. */
+	int (*parse)(struct cv_imap_cmd *cmd, const struct cv_imap_arg **arg, void **data_r, struct cv_err *err);
+	/* Append whole lines, or nothing. */
+	void (*write)(struct cv_imap_cmd *cmd, void *data, struct cv_buf *out, struct cv_str mailbox);
+	const char *capability; /* words to announce, NULL: none */
+};
+
+static inline int cv_provide_imap_list_return(struct cv_registry *reg, const struct cv_imap_list_return *option, struct cv_err *err)
+{
+	return cv_provide(reg, CV_CAP_IMAP_LIST, option->name, option, sizeof(*option), err);
+}
+
 static inline int cv_provide_imap_command(struct cv_registry *reg, const struct cv_imap_command *command, struct cv_err *err)
 {
 	return cv_provide(reg, CV_CAP_IMAP_COMMAND, command->verb, command, sizeof(*command), err);

@@ -74,6 +74,7 @@ enum cv_capability {
 	CV_CAP_SUBSCRIBER,    /* struct cv_subscriber, mailbox.h: gets every journal record in order */
 	CV_CAP_SERVICE,       /* cv_service_register */
 	CV_CAP_QUOTA,         /* struct cv_quota, quota.h: knows limits and what is used of them */
+	CV_CAP_IMAP_LIST,     /* struct cv_imap_list_return, imap.h: a return option of LIST */
 	CV_CAP_COUNT
 };
 

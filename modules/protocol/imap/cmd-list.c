@@ -65,7 +65,7 @@ static const struct option return_options[] = {
 /* Names are matched and kept as they go over the wire: a pattern may end in the middle of a shift of modified UTF-7. */
 struct entry {
 	struct cv_str wire;
-	struct cv_str name;      /* absent: neither STATUS nor METADATA */
+	struct cv_str name;      /* absent: neither STATUS, METADATA nor data of modules */
 	const char *attributes;
 	bool child_info;
 };
@@ -79,6 +79,12 @@ enum above {
 	ABOVE_HIDDEN = 16    /* it has a mailbox that must look as if it did not exist */
 };
 
+/* A return option of a module's. */
+struct added_option {
+	const struct cv_imap_list_return *option;
+	void *data;
+};
+
 struct list {
 	const char *verb;
 	bool lsub, extended;
@@ -89,6 +95,7 @@ struct list {
 	struct metadata_writer writer;
 	bool writing;             /* the METADATA response of an entry */
 	CV_VEC(struct cv_imap_pattern *) patterns;
+	CV_VEC(struct added_option) added;
 	CV_VEC(struct entry) entries;
 	size_t done;
 	struct cv_map *above; /* name to unsigned, enum above */
@@ -99,6 +106,7 @@ static void free_list(void *ctx)
 	struct list *list = ctx;
 
 	cv_vec_free(&list->patterns);
+	cv_vec_free(&list->added);
 	cv_vec_free(&list->entries);
 	cv_map_free(&list->above);
 	cv_vec_free(&list->metadata.entries);
@@ -274,7 +282,7 @@ static void add_name(struct cv_imap_cmd *cmd, struct list *list, struct cv_mailb
 	*entry = (struct entry){ .wire = wire, .attributes = attributes_of(imap_cmd_session(cmd), cmd->arena, list, info, parent) };
 	entry->child_info = (*above & ABOVE_SELECTED) != 0;
 	/* RFC 5819 section 2: for "each selectable mailbox matching the list pattern and selection options". */
-	if ((list->opts & (RETURN_STATUS | RETURN_METADATA)) != 0 && selected && info->exists)
+	if (((list->opts & (RETURN_STATUS | RETURN_METADATA)) != 0 || list->added.count > 0) && selected && info->exists)
 		entry->name = cv_arena_str(cmd->arena, info->name);
 }
 
@@ -367,7 +375,8 @@ static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const 
 	bool gone = false;
 
 	cv_buf_init(&status, (size_t)64 * 1024);
-	if (entry->name.ptr != NULL && (list->opts & RETURN_STATUS) != 0 && status_write(imap_cmd_session(cmd), &status, entry->name, &list->status, &err) < 0) {
+	if (entry->name.ptr != NULL && (list->opts & RETURN_STATUS) != 0 &&
+		status_write(imap_cmd_session(cmd), &status, entry->name, &list->status, &err) < 0) {
 		gone = err.code == CV_ERR_NOTFOUND || err.code == CV_ERR_PERM;
 		if (!gone)
 			cv_error(imap_cmd_session(cmd)->log, "LIST: status of mailbox %s: %s", cv_log_clean(entry->name), err.text);
@@ -381,6 +390,8 @@ static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const 
 	cv_buf_append_c(out, "\r\n");
 	cv_buf_append(out, cv_buf_str(&status));
 	cv_buf_deinit(&status);
+	for (size_t i = 0; i < list->added.count && entry->name.ptr != NULL; i++)
+		list->added.data[i].option->write(cmd, list->added.data[i].data, out, entry->name);
 }
 
 /* RFC 3348 section 3: \HasChildren not "if child mailboxes exist, but none will be displayed to the current user". */
@@ -491,6 +502,33 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 
 /* ---- Arguments -------------------------------------------------------------------------------------- */
 
+/* A return option that a module provides; *word goes to its last argument. 0: there is none of this name, -1: the reply was made. */
+static int parse_added(struct cv_imap_cmd *cmd, struct list *list, const struct cv_imap_arg **word)
+{
+	const struct cv_imap_list_return *option;
+	struct added_option added = { 0 };
+	struct cv_err err = { 0 };
+	const char *name;
+
+	for (size_t pos = 0; (option = cv_provider_next(cv_session_registry(cmd->session), CV_CAP_IMAP_LIST, &pos, &name)) != NULL;) {
+		if (!cv_imap_arg_is(*word, name))
+			continue;
+		if (option->parse != NULL && option->parse(cmd, word, &added.data, &err) < 0) {
+			imap_bad_err(cmd, &err);
+			return -1;
+		}
+		for (size_t i = 0; i < list->added.count; i++)
+			if (list->added.data[i].option == option) {
+				list->added.data[i].data = added.data; /* given twice */
+				return 1;
+			}
+		added.option = option;
+		*cv_vec_push(&list->added) = added;
+		return 1;
+	}
+	return 0;
+}
+
 /* "(" [option *(SP option)] ")"; "A server MUST respond to options it does not recognize with a BAD response." */
 static bool parse_options(struct cv_imap_cmd *cmd, struct list *list, const struct cv_imap_arg *arg, const struct option *known)
 {
@@ -505,8 +543,13 @@ static bool parse_options(struct cv_imap_cmd *cmd, struct list *list, const stru
 		for (option = known; option->name != NULL && !cv_imap_arg_is(word, option->name); option++)
 			;
 		if (option->name == NULL || (option->opt == RETURN_METADATA && !imap_cmd_session(cmd)->set->imap_metadata)) {
-			imap_bad(cmd, "Unknown LIST option");
-			return false;
+			int found = known == return_options ? parse_added(cmd, list, &word) : 0;
+
+			if (found == 0)
+				imap_bad(cmd, "Unknown LIST option");
+			if (found <= 0)
+				return false;
+			continue;
 		}
 		list->opts |= option->opt;
 		if (!option->with_items)

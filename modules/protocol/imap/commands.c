@@ -160,6 +160,7 @@ static void append_words(struct cv_buf *out, struct cv_str words, struct cv_str 
 void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 {
 	struct cv_str change = cv_str_trim(cv_str_c(s->set->imap_capability)), word;
+	const struct cv_imap_list_return *option;
 	const struct cv_imap_command *added;
 	struct cv_buf list;
 	size_t pos = 0;
@@ -177,6 +178,9 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 		while ((added = cv_provider_next(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, &pos, NULL)) != NULL)
 			if (added->capability != NULL)
 				append_words(&list, cv_str_c(added->capability), change);
+		for (pos = 0; (option = cv_provider_next(cv_session_registry(s->session), CV_CAP_IMAP_LIST, &pos, NULL)) != NULL;)
+			if (option->capability != NULL)
+				append_words(&list, cv_str_c(option->capability), change);
 		while (change.len > 0) {
 			cv_str_split(change, ' ', &word, &change);
 			if (word.len > 0 && word.ptr[0] != '-')
