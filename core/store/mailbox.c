@@ -4,7 +4,9 @@
 
 #include "core/store/store-private.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static struct cv_str guid_str(const struct cv_guid *guid)
 {
@@ -99,6 +101,61 @@ int cv_mailbox_get(struct cv_user *user, struct cv_str text, struct cv_mailbox *
 	cv_mailbox_ref(name->mailbox);
 	*mailbox_r = name->mailbox;
 	return 1;
+}
+
+int cv_mailbox_get_guid(struct cv_user *user, const uint8_t *octets, struct cv_mailbox **mailbox_r, struct cv_err *err)
+{
+	struct cv_guid guid;
+
+	memcpy(guid.b, octets, sizeof(guid.b));
+	*mailbox_r = cv_mailbox_by_guid(user, &guid);
+	if (*mailbox_r == NULL)
+		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox doesn't exist");
+	cv_mailbox_ref(*mailbox_r);
+	return 1;
+}
+
+static int read_whole(int fd, struct cv_buf *out, struct cv_err *err)
+{
+	char chunk[8192];
+	uint64_t offset = 0;
+	size_t got;
+
+	do {
+		if (cv_file_pread(fd, chunk, sizeof(chunk), offset, &got, err) < 0)
+			return -1;
+		cv_buf_append_mem(out, chunk, got);
+		offset += got;
+		if (!cv_buf_ok(out))
+			return cv_err_set(err, CV_ERR_LIMIT, "the file is too long");
+	} while (got > 0);
+	return 1;
+}
+
+int cv_mailbox_read_file(struct cv_mailbox *mailbox, const char *name, struct cv_buf *out, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+	struct cv_mailbox_ref ref;
+	struct cv_err open_err = { 0 };
+	struct stat st;
+	int dir, fd, ret;
+
+	if (user->storage->mailbox_dir == NULL || mailbox->gone)
+		return 0;
+	ref = cv_mailbox_storage_ref(mailbox);
+	if (user->storage->mailbox_dir(user->st, &ref, &dir, &open_err) < 0 ||
+		cv_file_open(dir, name, O_RDONLY | O_NONBLOCK, 0, &fd, &open_err) < 0) {
+		if (open_err.code == CV_ERR_NOTFOUND)
+			return 0;
+		if (err != NULL)
+			*err = open_err;
+		return -1;
+	}
+	ret = cv_file_fstat(fd, &st, err);
+	if (ret > 0)
+		ret = S_ISREG(st.st_mode) ? read_whole(fd, out, err) : cv_err_set(err, CV_ERR_CORRUPT, "%s is no plain file", name);
+	cv_file_close(&fd);
+	return ret;
 }
 
 void cv_mailbox_unref(struct cv_mailbox **mailbox_p)

@@ -342,12 +342,13 @@ void cv_user_close(struct cv_user **user_p)
 	*user_p = NULL;
 	if (user == NULL)
 		return;
-	cv_assert(user->views.count == 0 && cv_list_empty(&user->annotation_watches));
+	cv_assert(user->views.count == 0);
 	cv_user_flush(user);
 	cv_subscribers_close(user);
 	user->closing = true;
 	if (user->registry != NULL)
 		(void)cv_hook_run_user_close(user->registry, &args, &err);
+	cv_assert(cv_list_empty(&user->annotation_watches));
 	cv_user_flush(user);
 	cv_work_run(user, true);
 	if (cv_journal_cut(&user->journal, &err) < 0 || cv_journal_sync(&user->journal, &err) < 0)

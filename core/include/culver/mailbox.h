@@ -154,6 +154,11 @@ CV_EXPORT CV_MUST_CHECK int cv_mailbox_open(struct cv_user *user, struct cv_str 
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_may(struct cv_mailbox *mailbox, unsigned rights, struct cv_err *err);
 /* Counted reference, for what the server and modules do by themselves: nobody's rights are asked. NOTFOUND when it does not exist. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_get(struct cv_user *user, struct cv_str name, struct cv_mailbox **mailbox_r, struct cv_err *err);
+/* The same by its GUID (16 octets). Looks at nothing but memory: names of a list that is being gone through stay. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_get_guid(struct cv_user *user, const uint8_t *guid, struct cv_mailbox **mailbox_r, struct cv_err *err);
+/* A file that another program keeps in the mailbox's directory (name without slash), at most as long as out may get. 1; 0 when there is none, or the
+   storage has no directories. LIMIT when it is too long. */
+CV_EXPORT CV_MUST_CHECK int cv_mailbox_read_file(struct cv_mailbox *mailbox, const char *name, struct cv_buf *out, struct cv_err *err);
 CV_EXPORT void cv_mailbox_unref(struct cv_mailbox **mailbox);
 CV_EXPORT struct cv_user *cv_mailbox_user(const struct cv_mailbox *mailbox);
 CV_EXPORT struct cv_str cv_mailbox_name(const struct cv_mailbox *mailbox);
@@ -219,7 +224,7 @@ struct cv_annotation_change {
 };
 typedef void cv_annotation_fn(void *ctx, const struct cv_annotation_change *change);
 struct cv_annotation_watch;
-/* Watches must be gone before the user is closed. */
+/* Watches must be gone when the user_close hooks have run. */
 CV_EXPORT struct cv_annotation_watch *cv_annotations_watch(struct cv_user *user, cv_annotation_fn *fn, void *ctx);
 CV_EXPORT void cv_annotations_unwatch(struct cv_annotation_watch **watch);
 

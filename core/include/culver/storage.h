@@ -140,6 +140,10 @@ struct cv_storage {
 	/* What was written to a save so far, for hooks that look at a message before it is kept. blob_r->fd is the caller's to close. NULL: it can't be read. */
 	int (*save_read)(void *save, struct cv_storage_blob *blob_r, struct cv_err *err);
 
+	/* The directory of a mailbox, where other programs keep files of their own about it (dovecot-acl). Borrowed until the next call. NOTFOUND. NULL: there
+	   is none. */
+	int (*mailbox_dir)(void *st, const struct cv_mailbox_ref *mailbox, int *dir_r, struct cv_err *err);
+
 	/* The journal's and derived files' octets (names without slash). NULL in a driver on a plain file system: the core then keeps them as files under
 	   index_root. */
 	const struct cv_storage_log *log;

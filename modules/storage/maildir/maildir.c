@@ -119,6 +119,16 @@ static int maildir_subscriptions(void *st_p, int (*fn)(void *ctx, struct cv_str 
 	return cv_dovecot_subscriptions(st->args->control_root, st->fs ? '/' : '.', fn, ctx, err);
 }
 
+static int maildir_mailbox_dir(void *st, const struct cv_mailbox_ref *mailbox, int *dir_r, struct cv_err *err)
+{
+	struct maildir_box *box;
+
+	if (maildir_box(st, mailbox, &box, err) < 0)
+		return -1;
+	*dir_r = box->base;
+	return 1;
+}
+
 static const struct cv_storage maildir_storage = {
 	.name = "maildir",
 	.opts = CV_STORAGE_EXTERNAL | CV_STORAGE_OWN_UIDS,
@@ -145,6 +155,7 @@ static const struct cv_storage maildir_storage = {
 	.watch = maildir_watch,
 	.unwatch = maildir_unwatch,
 	.sweep = maildir_sweep,
+	.mailbox_dir = maildir_mailbox_dir,
 	.ref_key = maildir_ref_key,
 	.assigned = maildir_assigned,
 	.settle = maildir_settle,

@@ -75,6 +75,19 @@ int sdbox_dir_now(struct sdbox *st, const char *path, int *fd_r, struct cv_err *
 	return sdbox_dir(st, path, fd_r, err);
 }
 
+int sdbox_mailbox_dir(void *st_p, const struct cv_mailbox_ref *mailbox, int *dir_r, struct cv_err *err)
+{
+	struct sdbox *st = st_p;
+	char *path;
+	int ret;
+
+	if (sdbox_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	ret = sdbox_owner_check(st, path, mailbox, err) < 0 ? -1 : sdbox_dir(st, path, dir_r, err);
+	cv_free(path);
+	return ret;
+}
+
 /* Sync each directory on the way to path, so that the path itself is durable. */
 static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 {

@@ -58,6 +58,7 @@ void sdbox_dirs_close(struct sdbox *st);
 int sdbox_mailbox_create(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
 int sdbox_mailbox_delete(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
 int sdbox_mailbox_rename(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err);
+int sdbox_mailbox_dir(void *st, const struct cv_mailbox_ref *mailbox, int *dir_r, struct cv_err *err);
 int sdbox_mailbox_list(void *st, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err);
 int sdbox_sweep(void *st, struct cv_err *err);
 

@@ -88,6 +88,7 @@ static const struct cv_storage sdbox_storage = {
 	.scan = sdbox_scan,
 	.names = sdbox_names,
 	.sweep = sdbox_sweep,
+	.mailbox_dir = sdbox_mailbox_dir,
 	.subscriptions = sdbox_subscriptions,
 };
 
