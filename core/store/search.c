@@ -133,34 +133,62 @@ static int prepare(struct cv_mailsearch *search, struct cv_mailsearch_key *key, 
 	return cv_err_set(err, CV_ERR_INTERNAL, "unknown search key %d", (int)key->kind);
 }
 
-/* The messages that the first set among the keys that must all hold leaves: often all that a client asks about. */
-static void find_candidates(struct cv_mailsearch *search)
+/* Sequence numbers that a set names. */
+static void set_numbers(const struct cv_view *view, const struct cv_mailsearch_key *set, struct cv_ranges *numbers)
 {
-	uint32_t count = cv_view_count(search->view);
-	const struct cv_mailsearch_key *set = NULL;
+	uint32_t count = cv_view_count(view);
 
-	if (count == 0)
-		return;
-	if (search->root->kind == CV_MAILSEARCH_AND && !search->root->negated) {
-		for (const struct cv_mailsearch_key *key = search->root->child; key != NULL && set == NULL; key = key->next)
-			if ((key->kind == CV_MAILSEARCH_SEQ || key->kind == CV_MAILSEARCH_UID) && !key->negated)
-				set = key;
-	}
-	if (set == NULL) {
-		cv_ranges_add(&search->candidates, 1, count);
-		return;
-	}
 	for (size_t i = 0; i < set->set.count; i++) {
 		struct cv_range range = set->set.data[i];
 		uint32_t first = range.first, last = range.last;
 
 		if (set->kind == CV_MAILSEARCH_UID) {
-			first = cv_view_seq_from(search->view, range.first);
-			last = range.last == UINT32_MAX ? count : cv_view_seq_from(search->view, range.last + 1) - 1;
+			first = cv_view_seq_from(view, range.first);
+			last = range.last == UINT32_MAX ? count : cv_view_seq_from(view, range.last + 1) - 1;
 		}
 		last = CV_MIN(last, count);
 		if (first <= last)
-			cv_ranges_add(&search->candidates, first, last);
+			cv_ranges_add(numbers, first, last);
+	}
+}
+
+/* What is in both; goes to a. */
+static void keep_common(struct cv_ranges *a, const struct cv_ranges *b)
+{
+	struct cv_ranges both = { 0 };
+
+	for (size_t i = 0, j = 0; i < a->count && j < b->count;) {
+		uint32_t first = CV_MAX(a->data[i].first, b->data[j].first), last = CV_MIN(a->data[i].last, b->data[j].last);
+
+		if (first <= last)
+			cv_ranges_add(&both, first, last);
+		if (a->data[i].last < b->data[j].last)
+			i++;
+		else
+			j++;
+	}
+	cv_ranges_free(a);
+	*a = both;
+}
+
+/* The messages that the sets among the keys that must all hold leave: often all that a client asks about. */
+static void find_candidates(struct cv_mailsearch *search)
+{
+	uint32_t count = cv_view_count(search->view);
+
+	if (count == 0)
+		return;
+	cv_ranges_add(&search->candidates, 1, count);
+	if (search->root->kind != CV_MAILSEARCH_AND || search->root->negated)
+		return;
+	for (const struct cv_mailsearch_key *key = search->root->child; key != NULL; key = key->next) {
+		struct cv_ranges numbers = { 0 };
+
+		if ((key->kind != CV_MAILSEARCH_SEQ && key->kind != CV_MAILSEARCH_UID) || key->negated)
+			continue;
+		set_numbers(search->view, key, &numbers);
+		keep_common(&search->candidates, &numbers);
+		cv_ranges_free(&numbers);
 	}
 }
 
@@ -181,6 +209,25 @@ int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, stru
 	search->max = UINT32_MAX;
 	*search_r = search;
 	return 0;
+}
+
+bool cv_mailsearch_cut(struct cv_mailsearch *search, uint32_t max, uint32_t *first_r)
+{
+	uint64_t drop = cv_ranges_numbers(&search->candidates);
+
+	cv_assert(search->done == 0 && max > 0);
+	if (drop <= max)
+		return false;
+	for (drop -= max; drop > 0;) {
+		struct cv_range range = search->candidates.data[0];
+		uint64_t here = CV_MIN(drop, (uint64_t)range.last - range.first + 1);
+
+		cv_ranges_remove(&search->candidates, range.first, (uint32_t)(range.first + here - 1));
+		drop -= here;
+	}
+	search->goal = max;
+	*first_r = search->candidates.data[0].first;
+	return true;
 }
 
 void cv_mailsearch_limit(struct cv_mailsearch *search, uint32_t max, bool from_end)

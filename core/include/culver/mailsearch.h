@@ -68,6 +68,8 @@ CV_EXPORT CV_MUST_CHECK int cv_mailsearch_new(struct cv_view *view, struct cv_ma
 CV_EXPORT void cv_mailsearch_free(struct cv_mailsearch **search);
 /* Before the first step: only max messages are wanted, the first or, from_end, the last that match. The search ends when it has them. */
 CV_EXPORT void cv_mailsearch_limit(struct cv_mailsearch *search, uint32_t max, bool from_end);
+/* Before the first step: of the messages that may have to be looked at, only the last max. True when there were more: *first_r is the first of those. */
+CV_EXPORT bool cv_mailsearch_cut(struct cv_mailsearch *search, uint32_t max, uint32_t *first_r);
 /* Go on for about budget_us microseconds. True when all messages were looked at. */
 CV_EXPORT bool cv_mailsearch_step(struct cv_mailsearch *search, uint64_t budget_us);
 /* Messages that may have to be looked at, and how many of them were. */

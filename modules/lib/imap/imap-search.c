@@ -185,6 +185,43 @@ static int uid_argument(struct parse *parse, const struct key_word *word, const 
 	return 0;
 }
 
+/* uniqueid = nz-number */
+static bool take_uid(const struct cv_imap_arg **arg, uint32_t *uid_r)
+{
+	struct cv_str s;
+
+	if (!cv_imap_arg_atom(*arg, &s) || !cv_str_to_u32(s, UINT32_MAX, uid_r) || *uid_r == 0 || s.ptr[0] == '0')
+		return false;
+	*arg = (*arg)->next;
+	return true;
+}
+
+/* "UIDAFTER" SP uniqueid (RFC 9738 section 3.2): "Messages that have a UID greater than the specified UID." */
+static int uid_after_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	uint32_t uid;
+
+	(void)word;
+	if (!take_uid(arg, &uid))
+		return invalid(parse, "Missing or invalid UID in search");
+	if (uid < UINT32_MAX)
+		cv_ranges_add(&key->set, uid + 1, UINT32_MAX);
+	return 0;
+}
+
+/* "UIDBEFORE" SP uniqueid: "or if <uid> has the value 1, then the empty set" */
+static int uid_before_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	uint32_t uid;
+
+	(void)word;
+	if (!take_uid(arg, &uid))
+		return invalid(parse, "Missing or invalid UID in search");
+	if (uid > 1)
+		cv_ranges_add(&key->set, 1, uid - 1);
+	return 0;
+}
+
 /* ( "OLDER" / "YOUNGER" ) SP nz-number (RFC 5032 section 3): "subtracting the interval, specified in seconds, from the current date and time". */
 static int interval_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
 	struct cv_mailsearch_key *key)
@@ -329,6 +366,8 @@ static const struct key_word words[] = {
 	{ "THREADID", CV_MAILSEARCH_OR, 0, NULL, threadid_argument, false },
 	{ "TO", CV_MAILSEARCH_HEADER, 0, "To", text_argument, false },
 	{ "UID", CV_MAILSEARCH_AND, 0, NULL, uid_argument, false },
+	{ "UIDAFTER", CV_MAILSEARCH_UID, 0, NULL, uid_after_argument, false },
+	{ "UIDBEFORE", CV_MAILSEARCH_UID, 0, NULL, uid_before_argument, false },
 	{ "UNANSWERED", CV_MAILSEARCH_FLAGS, CV_FLAG_ANSWERED, NULL, no_argument, true },
 	{ "UNDELETED", CV_MAILSEARCH_FLAGS, CV_FLAG_DELETED, NULL, no_argument, true },
 	{ "UNDRAFT", CV_MAILSEARCH_FLAGS, CV_FLAG_DRAFT, NULL, no_argument, true },

@@ -270,6 +270,11 @@ static bool begin_message(struct cv_imap_cmd *cmd)
 		imap_no(cmd, "LIMIT", replaces(cmd) ? "REPLACE takes one message" : "Too many messages at once");
 		return false;
 	}
+	/* RFC 9738 section 3.1: "no messages are appended when the server MESSAGELIMIT is exceeded". */
+	if (imap_save_limit(imap_cmd_session(cmd)) != 0 && append->count >= imap_save_limit(imap_cmd_session(cmd))) {
+		imap_over_limit(cmd, imap_save_limit(imap_cmd_session(cmd)), 0);
+		return false;
+	}
 	append->size = 0;
 	if (!parse_options(cmd, append->last->next, &config))
 		return false;

@@ -41,6 +41,10 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool move)
 		return imap_bad(cmd, "Unexpected arguments");
 	if (move && cv_view_readonly(s->view))
 		return imap_no(cmd, "READ-ONLY", "Mailbox is read-only");
+	if (!move && imap_limit_cut(seqs, imap_save_limit(s)))
+		return imap_over_limit(cmd, imap_save_limit(s), cv_view_uid(s->view, seqs->data[0].first));
+	if (move && imap_limit_cut(seqs, imap_message_limit(s)))
+		imap_limited(cmd, imap_message_limit(s), cv_view_uid(s->view, seqs->data[0].first));
 	cmd->data = copy;
 	copy->move = move;
 	if (cv_mailbox_open(cmd->user, name, CV_RIGHT_INSERT, &copy->target, &err) < 0)

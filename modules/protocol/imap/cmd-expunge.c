@@ -5,7 +5,8 @@
 #include "imap-session.h"
 
 
-static enum cv_imap_result run(struct cv_imap_cmd *cmd, const struct cv_ranges *seqs)
+/* limit: RFC 9738 section 3.1; "the server MUST NOT impose any message limit when processing EXPUNGE". */
+static enum cv_imap_result run(struct cv_imap_cmd *cmd, const struct cv_ranges *seqs, uint32_t limit)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
 	struct cv_ranges *uids = imap_ranges(cmd);
@@ -24,6 +25,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, const struct cv_ranges *
 			cv_ranges_add(uids, row.uid, row.uid);
 	if (uids->count == 0)
 		return imap_ok(cmd, NULL, "Expunge completed");
+	if (imap_limit_cut(uids, limit))
+		imap_limited(cmd, limit, uids->data[0].first);
 	txn = cv_txn_begin(cmd->user);
 	if (cv_txn_expunge(txn, cv_view_mailbox(s->view), uids, &err) < 0) {
 		cv_txn_rollback(&txn);
@@ -58,7 +61,7 @@ static enum cv_imap_result run_expunge(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	if (count > 0)
 		cv_ranges_add(all, 1, count);
-	return run(cmd, all);
+	return run(cmd, all, 0);
 }
 
 static enum cv_imap_result run_uid_expunge(struct cv_imap_cmd *cmd)
@@ -69,7 +72,7 @@ static enum cv_imap_result run_uid_expunge(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	if (cmd->args->next != NULL)
 		return imap_bad(cmd, "Unexpected arguments");
-	return run(cmd, seqs);
+	return run(cmd, seqs, imap_message_limit(imap_cmd_session(cmd)));
 }
 
 const struct cv_imap_command imap_cmd_expunge = {

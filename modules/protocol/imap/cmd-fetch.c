@@ -113,6 +113,55 @@ static void take_partial(struct fetch *fetch)
 	fetch->seqs = some;
 }
 
+static bool is_wanted(const struct fetch *fetch, const struct cv_row *row)
+{
+	return !fetch->changed_since_set || row->modseq > fetch->changed_since;
+}
+
+/* RFC 9738 section 3.1: "the server is REQUIRED to process messages from highest to lowest UID". */
+static bool iterate(const struct fetch *fetch, struct imap_iter *iter, uint32_t *seq_r)
+{
+	return fetch->backwards ? imap_iter_prev(fetch->seqs, iter, seq_r) : imap_iter_next(fetch->seqs, iter, seq_r);
+}
+
+/* What did not change since is not worked on. */
+static void take_changed(struct fetch *fetch)
+{
+	struct cv_ranges *some = imap_ranges(fetch->cmd);
+	struct imap_iter iter = { 0 };
+	uint32_t seq;
+
+	while (imap_iter_next(fetch->seqs, &iter, &seq)) {
+		struct cv_row row;
+
+		(void)cv_view_row(fetch->s->view, seq, &row);
+		if (is_wanted(fetch, &row))
+			cv_ranges_add(some, seq, seq);
+	}
+	fetch->seqs = some;
+}
+
+/* False: the reply was made. */
+static bool apply_limit(struct cv_imap_cmd *cmd, struct fetch *fetch)
+{
+	uint32_t limit = imap_message_limit(fetch->s);
+
+	if (limit == 0)
+		return true;
+	/* "The total message count (as specified by the PARTIAL range) exceeds the server's published 1000-message limit, so the server refuses to do any
+	   work in this case." */
+	if (fetch->partial_set && cv_ranges_numbers(fetch->seqs) > limit) {
+		imap_over_limit(cmd, limit, 0);
+		return false;
+	}
+	if (fetch->changed_since_set)
+		take_changed(fetch);
+	fetch->backwards = imap_limit_cut(fetch->seqs, limit);
+	if (fetch->backwards)
+		imap_limited(cmd, limit, cv_view_uid(fetch->s->view, fetch->seqs->data[0].first));
+	return true;
+}
+
 static void free_fetch(void *ctx)
 {
 	struct fetch *fetch = ctx;
@@ -143,6 +192,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	if (fetch->partial_set)
 		take_partial(fetch);
+	if (!apply_limit(cmd, fetch))
+		return CV_IMAP_DONE;
 	if (cmd->uid && !s->uidonly)
 		fetch->what.items |= CV_IMAP_FETCH_UID;
 	if ((fetch->what.items & CV_IMAP_FETCH_MODSEQ) != 0)
@@ -159,10 +210,6 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	return CV_IMAP_STEP;
 }
 
-static bool is_wanted(const struct fetch *fetch, const struct cv_row *row)
-{
-	return !fetch->changed_since_set || row->modseq > fetch->changed_since;
-}
 
 /* ---- \Seen ------------------------------------------------------------------------------------------ */
 
@@ -186,10 +233,10 @@ static enum cv_imap_result set_seen(struct fetch *fetch)
 	enum cv_imap_result result = CV_IMAP_DONE;
 	uint32_t seq;
 
-	for (unsigned i = 0; i < fetch->batch && octets < SEEN_BATCH_OCTETS && imap_iter_next(fetch->seqs, &iter, &seq); i++) {
+	for (unsigned i = 0; i < fetch->batch && octets < SEEN_BATCH_OCTETS && iterate(fetch, &iter, &seq); i++) {
 		struct cv_row row;
 
-		fetch->seen_until = seq;
+		fetch->seen_left = i + 1;
 		if (!cv_view_row(fetch->s->view, seq, &row) || !is_wanted(fetch, &row))
 			continue;
 		octets += row.virtual_size;
@@ -251,12 +298,13 @@ static enum next next_message(struct fetch *fetch)
 	struct cv_err err = { 0 };
 	bool there;
 
-	if (!imap_iter_next(fetch->seqs, &fetch->iter, &fetch->seq))
+	if (!iterate(fetch, &fetch->iter, &fetch->seq))
 		return NEXT_END;
-	if (fetch->set_seen && fetch->seq > fetch->seen_until) {
+	if (fetch->set_seen && fetch->seen_left == 0) {
 		fetch->iter = before;
 		return NEXT_SEEN_FIRST;
 	}
+	fetch->seen_left -= fetch->set_seen ? 1 : 0;
 	there = cv_view_row(fetch->s->view, fetch->seq, &fetch->row);
 	if (!is_wanted(fetch, &fetch->row))
 		return NEXT_SKIPPED;

@@ -15,6 +15,7 @@ struct store {
 	/* The answers, by sequence number: with flags, and of .SILENT with MODSEQ alone. */
 	struct cv_ranges *with_flags, *answers;
 	bool committed;
+	bool backwards; /* the message limit cut them short */
 	struct imap_iter iter;
 };
 
@@ -116,6 +117,9 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		imap_enable_condstore(s, imap_out(cmd));
 	if (cv_view_readonly(s->view))
 		return imap_no(cmd, "READ-ONLY", "Mailbox is read-only");
+	store->backwards = imap_limit_cut(store->seqs, imap_message_limit(s));
+	if (store->backwards)
+		imap_limited(cmd, imap_message_limit(s), cv_view_uid(s->view, store->seqs->data[0].first));
 	imap_uids_of(s, store->seqs, false, uids);
 	if (uids->count == 0)
 		return imap_ok(cmd, NULL, "Store completed");
@@ -220,7 +224,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	while (imap_room(cmd) > 0) {
 		struct cv_row row;
 
-		if (!imap_iter_next(store->answers, &store->iter, &seq)) {
+		if (!(store->backwards ? imap_iter_prev : imap_iter_next)(store->answers, &store->iter, &seq)) {
 			imap_cmd(cmd)->synced = !cmd->uid; /* by UID, EXPUNGE may follow */
 			return reply(cmd, store);
 		}

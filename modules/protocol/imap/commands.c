@@ -157,6 +157,17 @@ static void append_words(struct cv_buf *out, struct cv_str words, struct cv_str 
 	}
 }
 
+/* RFC 9738 section 5: name "=" message-limit */
+static void append_limit(struct cv_buf *out, const char *name, uint64_t limit, struct cv_str change)
+{
+	char text[64];
+
+	if (limit == 0)
+		return;
+	snprintf(text, sizeof(text), "%s=%llu", name, (unsigned long long)limit);
+	append_words(out, cv_str_c(text), change);
+}
+
 void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 {
 	struct cv_str change = cv_str_trim(cv_str_c(s->set->imap_capability)), word;
@@ -181,6 +192,8 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 		for (pos = 0; (option = cv_provider_next(cv_session_registry(s->session), CV_CAP_IMAP_LIST, &pos, NULL)) != NULL;)
 			if (option->capability != NULL)
 				append_words(&list, cv_str_c(option->capability), change);
+		append_limit(&list, "MESSAGELIMIT", s->set->imap_message_limit, change);
+		append_limit(&list, "SAVELIMIT", s->set->imap_save_limit, change);
 		while (change.len > 0) {
 			cv_str_split(change, ' ', &word, &change);
 			if (word.len > 0 && word.ptr[0] != '-')

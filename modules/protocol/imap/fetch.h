@@ -50,12 +50,13 @@ struct fetch {
 	size_t vanished_done;
 	struct cv_ranges *seqs;
 	struct imap_iter iter;
+	bool backwards;              /* RFC 9738: the message limit cut them short */
 
 	/* \Seen */
 	bool set_seen;
 	bool seen_pending;           /* its commit is on its way */
 	unsigned batch;
-	uint32_t seen_until;         /* sequence number up to which it is set */
+	unsigned seen_left;          /* messages that come next for which it is set */
 	struct cv_ranges *newly_seen; /* UIDs whose flags go into their responses */
 
 	bool gone;                   /* a message was expunged and could not be read any more */

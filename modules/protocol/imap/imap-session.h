@@ -25,6 +25,8 @@ struct imap_settings {
 	bool imap_unauthenticate;
 	bool imap_metadata;
 	const char *mail_server_comment, *mail_server_admin;
+	uint64_t imap_message_limit;        /* 0: no limit, and MESSAGELIMIT is not announced */
+	uint64_t imap_save_limit;           /* of COPY and APPEND alone; 0: no limit */
 };
 extern const struct cv_settings_table imap_settings_table;
 
@@ -122,6 +124,7 @@ struct imap_cmd {
 	enum imap_reply reply;
 	const char *code, *text;
 	void (*after)(struct imap_session *s); /* what is due once the reply, an OK, was written; NULL: nothing */
+	const char *limit_code; /* MESSAGELIMIT: not all messages were meant */
 	/* Input goes here instead of to the parser (IDLE). */
 	void (*input)(struct imap_cmd *cmd);
 	struct imap_commit *commit; /* in progress, or NULL */
@@ -297,6 +300,20 @@ struct imap_iter {
 	uint32_t next; /* 0: at the range's start */
 };
 bool imap_iter_next(const struct cv_ranges *ranges, struct imap_iter *iter, uint32_t *n_r);
+/* From the last number to the first, with an iterator of its own. */
+bool imap_iter_prev(const struct cv_ranges *ranges, struct imap_iter *iter, uint32_t *n_r);
+
+/* limit.c: RFC 9738 */
+/* Messages of one command; 0: as many as it names. */
+uint32_t imap_message_limit(const struct imap_session *s);
+/* The same for COPY and APPEND. */
+uint32_t imap_save_limit(const struct imap_session *s);
+/* Leave the limit highest numbers. False: there were no more; so always when limit is 0. */
+bool imap_limit_cut(struct cv_ranges *set, uint32_t limit);
+/* The OK will say that the command went no further down than this UID. */
+void imap_limited(struct cv_imap_cmd *cmd, uint32_t limit, uint32_t uid);
+/* The NO of a command that does all or nothing. uid 0: not known. */
+enum cv_imap_result imap_over_limit(struct cv_imap_cmd *cmd, uint32_t limit, uint32_t uid);
 
 /* The commands, one file each. */
 extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,

@@ -91,6 +91,7 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 	struct imap_session *s = imap_cmd_session(cmd);
 	bool update = (search->ret.opts & CV_IMAP_RETURN_UPDATE) != 0;
 	struct cv_err err = { 0 };
+	uint32_t first;
 
 	/* RFC 5267 section 4.3: a tag that an updated search has "SHALL result in the server rejecting the searching command with a BAD response". */
 	if (update && imap_context_is(s, cmd->tag)) {
@@ -116,6 +117,13 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 		nothing_saved(cmd, search->ret.opts);
 		imap_fail(cmd, &err);
 		return false;
+	}
+	/* RFC 9738 section 3.1: "The total number of searched messages (note, NOT the number of matched messages)". What is not searched cannot be kept up
+	   to date either. SORT and THREAD have no limit. */
+	if (search->mailbox_order && imap_message_limit(s) != 0 && cv_mailsearch_cut(search->evaluation, imap_message_limit(s), &first)) {
+		imap_limited(cmd, imap_message_limit(s), cv_view_uid(s->view, first));
+		search->refused = update;
+		update = false;
 	}
 	if (update) {
 		search->context = imap_context_new(cmd, &search->ret, arg, charset_given, charset);

@@ -378,6 +378,22 @@ static void tell_modseq(struct imap_cmd *cmd)
 		write_reply(cv_stream_out(s->stream), (struct cv_str){ NULL, 0 }, "OK", code, "Highest");
 }
 
+/* RFC 9738 section 3.1: MESSAGELIMIT is in the OK, unless another response code is: "when the server needs to return both EXPUNGEISSUED and MESSAGELIMIT
+   response codes, the former MUST be returned in the tagged OK response, while the latter MUST be returned in an untagged NO response". */
+static void tell_limit(struct imap_cmd *cmd)
+{
+	bool issued = cmd->reply == IMAP_NO && cmd->code != NULL && strcmp(cmd->code, "EXPUNGEISSUED") == 0;
+
+	if (cmd->limit_code == NULL || (cmd->reply != IMAP_OK && !issued))
+		return;
+	cmd->reply = IMAP_OK;
+	if (cmd->code == NULL)
+		cmd->code = cmd->limit_code;
+	else
+		write_reply(cv_stream_out(cmd->s->stream), (struct cv_str){ NULL, 0 }, "NO", cmd->limit_code, "Not all messages were meant");
+	cmd->limit_code = NULL;
+}
+
 /* Untagged data of the selected mailbox, then the tagged reply. True when all is written. */
 static bool finish(struct imap_session *s)
 {
@@ -395,6 +411,7 @@ static bool finish(struct imap_session *s)
 	}
 	if (!imap_write_events(s))
 		return false;
+	tell_limit(cmd);
 	if (cmd->reply != IMAP_BAD)
 		tell_modseq(cmd);
 	if (cmd->reply == IMAP_BAD)

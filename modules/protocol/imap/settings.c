@@ -58,6 +58,9 @@ static int check(const void *set, struct cv_err *err)
 	if (imap->mail_server_admin != NULL && *imap->mail_server_admin != '\0' && !is_uri(cv_str_c(imap->mail_server_admin)))
 		return cv_err_set(err, CV_ERR_INVALID, "mail_server_admin = %s: must be a URI, as mailto:postmaster@example.com",
 			imap->mail_server_admin);
+	/* RFC 9738 section 3: SAVELIMIT is announced "instead of the "MESSAGELIMIT="". */
+	if (imap->imap_message_limit != 0 && imap->imap_save_limit != 0)
+		return cv_err_set(err, CV_ERR_INVALID, "imap_save_limit: imap_message_limit is set and covers COPY and APPEND too; set one of them");
 	return imap_workarounds(imap->imap_client_workarounds, &bits, err);
 }
 
@@ -88,8 +91,13 @@ static const struct cv_setting rows[] = {
 		"How to reach the administrator, a URI: the server's entry /shared/admin"),
 	CV_SETTING_STR(imap_settings, mail_server_comment, "",
 		"Something that all users should know: the server's entry /shared/comment"),
+	CV_SETTING_UINT(imap_settings, imap_message_limit, "0", 0, UINT32_MAX,
+		"Most messages that one FETCH, STORE, SEARCH, COPY, MOVE, APPEND or UID EXPUNGE works on, told to clients as MESSAGELIMIT; those that do not "
+		"know it see only the newest messages of larger mailboxes; 1000 or more is advised; 0: no limit"),
 	CV_SETTING_TIME(imap_settings, imap_progress_interval, "10s", 0, 86400000,
 		"How often the client is told about the progress of a long command; 0: never"),
+	CV_SETTING_UINT(imap_settings, imap_save_limit, "0", 0, UINT32_MAX,
+		"Most messages that one COPY or APPEND makes, told to clients as SAVELIMIT; 1000 or more is advised; 0: no limit"),
 	CV_SETTING_BOOL(imap_settings, imap_unauthenticate, "yes",
 		"UNAUTHENTICATE lets a client log off and log in again on one connection; off where a proxy in front restricts who may log in, and does not know it"),
 };
