@@ -954,9 +954,9 @@ ACTIONS = [(do_notify, 1), (do_store, 9), (do_fetch, 5), (do_append, 3), (do_cop
 
 def action(s):
     if s.box is None:
-        return rnd.choice([do_select, do_select, do_select, do_append, do_status, do_noop] + ([do_notify] if s.world.exact else []))
+        return rnd.choice([do_select, do_select, do_select, do_append, do_status, do_noop] + [do_notify])
     # A mailbox stays about as big as it was.
-    weights = [(w if f is not do_notify or s.world.exact else 0) * (3 if f is do_append and len(s.box.live) < s.world.size else 1) for f, w in ACTIONS]
+    weights = [w * (3 if f is do_append and len(s.box.live) < s.world.size else 1) for f, w in ACTIONS]
     return rnd.choices([f for f, _ in ACTIONS], weights)[0]
 
 
