@@ -12,31 +12,44 @@
 
 #define ALL_SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
-int cv_memfd_from(const char *name, struct cv_str data, struct cv_err *err)
+int cv_memfd_new(const char *name, struct cv_err *err)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
-	if (fd < 0)
-		return cv_err_sys(err, errno, "memory file %s", name);
+	return fd < 0 ? cv_err_sys(err, errno, "memory file %s", name) : fd;
+}
+
+int cv_memfd_append(int fd, struct cv_str data, struct cv_err *err)
+{
 	while (data.len > 0) {
 		ssize_t n = write(fd, data.ptr, data.len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0) {
-			(void)cv_err_sys(err, n < 0 ? errno : ENOSPC, "memory file %s", name);
-			goto bad;
-		}
+		if (n <= 0)
+			return cv_err_sys(err, n < 0 ? errno : ENOSPC, "memory file");
 		data = cv_str_sub(data, (size_t)n, SIZE_MAX);
 	}
-	if (fcntl(fd, F_ADD_SEALS, ALL_SEALS) != 0) {
-		(void)cv_err_sys(err, errno, "memory file %s cannot be sealed", name);
-		goto bad;
+	return 1;
+}
+
+int cv_memfd_seal(int fd, struct cv_err *err)
+{
+	return fcntl(fd, F_ADD_SEALS, ALL_SEALS) != 0 ? cv_err_sys(err, errno, "memory file cannot be sealed") : 1;
+}
+
+int cv_memfd_from(const char *name, struct cv_str data, struct cv_err *err)
+{
+	int fd = cv_memfd_new(name, err);
+
+	if (fd < 0)
+		return -1;
+	if (cv_memfd_append(fd, data, err) < 0 || cv_memfd_seal(fd, err) < 0) {
+		(void)cv_err_context(err, "%s", name);
+		(void)close(fd);
+		return -1;
 	}
 	return fd;
-bad:
-	(void)close(fd);
-	return -1;
 }
 
 int cv_memfd_map(int fd, size_t max, struct cv_str *data_r, struct cv_err *err)

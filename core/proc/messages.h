@@ -13,7 +13,10 @@
      auth   <-> helper                  HELPER_*  (private to auth)
 
    Trust: front may lie. It never names a user to spawner: it presents a ticket that auth made, good for one user, one service ("imap" sessions, "lmtp"
-   jobs …), one use for sessions, one minute. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for. */
+   jobs …), one use for sessions, one minute. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for.
+
+   A worker may have been taken over by its user. It can ask for jobs of those protocols only that say they are for other users (CV_SESSION_FOR_USERS); the
+   spawner says whose worker asks, and the job's module decides what that user may have. */
 #ifndef CV_PROC_MESSAGES_H
 #define CV_PROC_MESSAGES_H
 
@@ -74,19 +77,21 @@ enum cv_msg {
 
 	/* -- spawner -> worker -- */
 	CV_MSG_WORKER_SESSION = 160, /* as SESSION without ticket; 1 fd */
-	CV_MSG_WORKER_JOB,      /* id; str protocol, str session, str remote, str payload; 0 or 1 fd */
+	CV_MSG_WORKER_JOB,      /* id; str protocol, str session, str remote, str payload, str asker (absent: none); 0 or 1 fd */
 	CV_MSG_WORKER_ADMIN,    /* as ADMIN; 1 fd */
 	CV_MSG_WORKER_KICK,     /* str session (absent: all), str reason */
 	CV_MSG_WORKER_STOP,     /* (empty) say goodbye, finish jobs, exit */
 	CV_MSG_WORKER_REOPEN_LOG, /* as REOPEN_LOG */
 	CV_MSG_WORKER_MAYEXIT,  /* u32 number of messages spawner had sent before: exit if that is what was received */
+	CV_MSG_WORKER_ANSWER,   /* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: to ASK */
 	/* -- worker -> spawner -- */
 	CV_MSG_WORKER_READY = 176, /* (empty) user opened, confined */
 	CV_MSG_WORKER_FAILED,   /* u8 enum cv_err_code, u8 public, str text: the user's mail could not be opened; exits */
 	CV_MSG_WORKER_SESSION_STATE, /* str session, str protocol, str state, u8 ended: for `culver who` */
-	CV_MSG_WORKER_JOB_REPLY,/* id; u8 enum cv_err_code, u8 public, str text, str data */
+	CV_MSG_WORKER_JOB_REPLY,/* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: sealed memfd, for askers */
 	CV_MSG_WORKER_SESSION_BACK, /* str session, u64 octets, str unread input; 0 or 1 fd: as SESSION_BACK */
-	CV_MSG_WORKER_IDLE      /* u32 number of messages received so far: nothing to do, may I exit? */
+	CV_MSG_WORKER_IDLE,     /* u32 number of messages received so far: nothing to do, may I exit? */
+	CV_MSG_WORKER_ASK       /* id; str user, str protocol, str session, str payload: a job for another user's worker */
 };
 
 #endif

@@ -17,12 +17,17 @@ struct cv_session_host {
 	const char *user_name;
 	struct cv_node sessions, jobs;
 	size_t session_count, job_count;
+	struct cv_node asks;         /* questions that are not answered */
+	uint64_t last_ask;
 	struct cv_node stepping;     /* sessions that want a step */
 	struct cv_timer *step_timer;
 	/* A session's state for `culver who`; ended: it is over. */
 	void (*state)(struct cv_session_host *host, const struct cv_session *session, const char *state, bool ended);
 	/* A job's answer. */
-	void (*job_reply)(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data);
+	void (*job_reply)(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data, int memfd);
+	/* A question to another user's worker; its answer goes to cv_session_answer. NULL: there is nobody to ask. */
+	int (*ask)(struct cv_session_host *host, uint64_t id, struct cv_str user, const char *protocol, struct cv_str session, struct cv_str payload,
+		struct cv_err *err);
 	/* A session's connection goes back to front: fd is the callee's; -1: it is relayed, and of what was written to it octets are the client's. */
 	void (*give_back)(struct cv_session_host *host, const struct cv_session *session, int fd, uint64_t octets, struct cv_str unread);
 	/* A session or job ended: perhaps nothing is left to do. */
@@ -87,11 +92,21 @@ struct cv_job {
 	const struct cv_session_protocol *protocol;
 	struct cv_arena *arena;
 	uint64_t id;
-	struct cv_str session, remote, payload, octets;
+	struct cv_str session, remote, payload, octets, asker;
 	struct cv_log_ctx log;
 };
-/* Begin a job; memfd (-1: none) stays the caller's. The answer comes through host->job_reply, now or later. */
+/* Begin a job; memfd (-1: none) stays the caller's. asker: cv_job_asker. The answer comes through host->job_reply, now or later. */
 CV_EXPORT void cv_job_begin(struct cv_session_host *host, uint64_t id, const struct cv_session_protocol *protocol, struct cv_str session,
-	struct cv_str remote, struct cv_str payload, int memfd);
+	struct cv_str remote, struct cv_str payload, struct cv_str asker, int memfd);
+
+struct cv_ask {
+	struct cv_node node;
+	struct cv_session *session;
+	uint64_t id;
+	cv_ask_fn *fn;
+	void *ctx;
+};
+/* The answer to a question; memfd stays the caller's unless it is -1 afterwards. One that nobody waits for is dropped. */
+CV_EXPORT void cv_session_answer(struct cv_session_host *host, uint64_t id, struct cv_ask_reply *reply);
 
 #endif

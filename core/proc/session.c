@@ -12,6 +12,7 @@
 /* A message a second at most tells what a session does. */
 #define TELL_MS 1000
 #define GIVE_MS 60000
+#define ASK_PAYLOAD_MAX ((size_t)16 * 1024)
 #define JOB_OCTETS_MAX ((size_t)2 * 1024 * 1024 * 1024)
 
 /* ---- The host ----------------------------------------------------------------------------------------------------------- */
@@ -44,6 +45,7 @@ void cv_session_host_init(struct cv_session_host *host)
 	cv_list_init(&host->sessions);
 	cv_list_init(&host->jobs);
 	cv_list_init(&host->stepping);
+	cv_list_init(&host->asks);
 	host->step_timer = cv_timer_add_stopped(host->loop, on_step, host);
 }
 
@@ -67,6 +69,17 @@ static void on_tell(void *ctx)
 	tell(ctx);
 }
 
+static void forget_asks(struct cv_session *session)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&session->host->asks, node, next) {
+		struct cv_ask *ask = cv_container(node, struct cv_ask, node);
+		if (ask->session == session)
+			cv_ask_cancel(&ask);
+	}
+}
+
 /* Hooks and protocol are done with it. */
 static void leave(struct cv_session *session)
 {
@@ -79,6 +92,7 @@ static void leave(struct cv_session *session)
 	if (session->state != NULL && session->protocol->end != NULL)
 		session->protocol->end(session->state);
 	session->state = NULL;
+	forget_asks(session);
 }
 
 static void end_session(struct cv_session *session)
@@ -441,6 +455,52 @@ void cv_session_set_state(struct cv_session *session, const char *state)
 	session->shown = state;
 }
 
+/* ---- Questions to other users' workers ------------------------------------------------------------------------------------------ */
+
+int cv_session_ask(struct cv_session *session, struct cv_str user, const char *protocol, struct cv_str payload, cv_ask_fn *fn, void *ctx,
+	struct cv_ask **ask_r, struct cv_err *err)
+{
+	struct cv_session_host *host = session->host;
+	struct cv_ask *ask;
+
+	if (host->ask == NULL)
+		return cv_err_set(err, CV_ERR_UNSUPPORTED, "there is nobody to ask for other users");
+	if (payload.len > ASK_PAYLOAD_MAX)
+		return cv_err_set(err, CV_ERR_INVALID, "a question of %zu octets is too long", payload.len);
+	if (host->ask(host, host->last_ask + 1, user, protocol, session->id, payload, err) < 0)
+		return -1;
+	ask = cv_new0(struct cv_ask);
+	*ask = (struct cv_ask){ .session = session, .id = ++host->last_ask, .fn = fn, .ctx = ctx };
+	cv_list_append(&host->asks, &ask->node);
+	*ask_r = ask;
+	return 0;
+}
+
+void cv_ask_cancel(struct cv_ask **ask)
+{
+	if (*ask == NULL)
+		return;
+	cv_list_remove(&(*ask)->node);
+	cv_free(*ask);
+	*ask = NULL;
+}
+
+void cv_session_answer(struct cv_session_host *host, uint64_t id, struct cv_ask_reply *reply)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(&host->asks, node, next) {
+		struct cv_ask *ask = cv_container(node, struct cv_ask, node);
+		if (ask->id != id)
+			continue;
+		cv_ask_fn *fn = ask->fn;
+		void *ctx = ask->ctx;
+		cv_ask_cancel(&ask);
+		fn(ctx, reply);
+		return;
+	}
+}
+
 /* ---- Jobs ---------------------------------------------------------------------------------------------------------------------- */
 
 static void end_job(struct cv_job *job)
@@ -456,7 +516,7 @@ static void end_job(struct cv_job *job)
 	host->ended(host);
 }
 
-void cv_job_reply(struct cv_job *job, const struct cv_err *err, struct cv_str data)
+static void reply(struct cv_job *job, const struct cv_err *err, struct cv_str data, int memfd)
 {
 	struct cv_err too_long = { 0 };
 
@@ -465,12 +525,22 @@ void cv_job_reply(struct cv_job *job, const struct cv_err *err, struct cv_str da
 		err = &too_long;
 		data = CV_STR("");
 	}
-	job->host->job_reply(job->host, job->id, err, data);
+	job->host->job_reply(job->host, job->id, err, data, memfd);
 	end_job(job);
 }
 
+void cv_job_reply(struct cv_job *job, const struct cv_err *err, struct cv_str data)
+{
+	reply(job, err, data, -1);
+}
+
+void cv_job_reply_memfd(struct cv_job *job, struct cv_str data, int memfd)
+{
+	reply(job, NULL, data, memfd);
+}
+
 void cv_job_begin(struct cv_session_host *host, uint64_t id, const struct cv_session_protocol *protocol, struct cv_str session,
-	struct cv_str remote, struct cv_str payload, int memfd)
+	struct cv_str remote, struct cv_str payload, struct cv_str asker, int memfd)
 {
 	struct cv_job *job = cv_new0(struct cv_job);
 	struct cv_err err = { 0 };
@@ -482,6 +552,7 @@ void cv_job_begin(struct cv_session_host *host, uint64_t id, const struct cv_ses
 	job->session = cv_arena_str(job->arena, session);
 	job->remote = remote.ptr != NULL ? cv_arena_str(job->arena, remote) : (struct cv_str){ 0 };
 	job->payload = cv_arena_str(job->arena, payload);
+	job->asker = asker.ptr != NULL ? cv_arena_str(job->arena, asker) : (struct cv_str){ 0 };
 	job->log = (struct cv_log_ctx){ .category = protocol->name, .session = job->session, .user = cv_str_c(host->user_name),
 		.remote = job->remote };
 	cv_list_append(&host->jobs, &job->node);
@@ -508,6 +579,11 @@ struct cv_str cv_job_payload(const struct cv_job *job)
 struct cv_str cv_job_octets(const struct cv_job *job)
 {
 	return job->octets;
+}
+
+struct cv_str cv_job_asker(const struct cv_job *job)
+{
+	return job->asker;
 }
 
 const struct cv_log_ctx *cv_job_log(struct cv_job *job)

@@ -22,6 +22,7 @@
 #define NOISE_MS 60000
 /* Of one user at a time: their descriptors would pile up behind a worker that hangs in its storage. */
 #define JOBS_MAX 256u
+#define ASKS_MAX 16u /* of one worker at a time, to other users' workers */
 #define WAITING_MAX 10000 /* questions to auth at a time: beyond this the server is in trouble */
 
 /* ---- Requests ---------------------------------------------------------------------------------------------------------- */
@@ -43,6 +44,8 @@ static void request_free(struct request **request_p)
 	if (r == NULL)
 		return;
 	cv_list_remove(&r->node);
+	if (r->asker != NULL)
+		r->asker->asking--;
 	request_close_fd(r);
 	cv_arena_free(&r->arena);
 	cv_free(r);
@@ -78,6 +81,17 @@ static void put_err(struct cv_buf *out, const struct cv_err *err)
 	cv_put_str(out, cv_str_c(err->text));
 }
 
+static void worker_send(struct worker *w, uint16_t type, uint64_t id, struct cv_str payload, int fd);
+
+/* A job's answer, to who asked. */
+static void send_job_reply(const struct request *r, const struct cv_buf *out, int fd)
+{
+	if (!r->asked_by_worker)
+		send_front(r->front, CV_MSG_JOB_REPLY, r->front_id, out);
+	else if (r->asker != NULL)
+		worker_send(r->asker, CV_MSG_WORKER_ANSWER, r->front_id, cv_buf_str(out), fd);
+}
+
 /* Answer with an error and forget. */
 static void request_fail(struct request *r, const struct cv_err *err)
 {
@@ -99,7 +113,7 @@ static void request_fail(struct request *r, const struct cv_err *err)
 		}
 		put_err(&out, err);
 		cv_put_str(&out, CV_STR(""));
-		send_front(r->front, CV_MSG_JOB_REPLY, r->front_id, &out);
+		send_job_reply(r, &out, -1);
 		break;
 	case REQUEST_ADMIN:
 		cv_admin_refuse_with(r->fd, err, r->no_user ? CV_ADMIN_STATUS_NOUSER : 0);
@@ -113,12 +127,38 @@ static void request_fail(struct request *r, const struct cv_err *err)
 
 /* ---- Workers -------------------------------------------------------------------------------------------------------------- */
 
+static void forget_asker_in(struct cv_node *list, const struct worker *asker)
+{
+	struct cv_node *node, *next;
+
+	cv_list_foreach(list, node, next) {
+		struct request *r = cv_container(node, struct request, node);
+		if (r->asker == asker)
+			r->asker = NULL;
+	}
+}
+
+/* What it asked for goes on; nobody takes the answers. */
+static void forget_asker(const struct worker *asker)
+{
+	struct cv_node *node, *next;
+
+	forget_asker_in(&asker->sp->waiting, asker);
+	cv_list_foreach(&asker->sp->workers, node, next) {
+		struct worker *w = cv_container(node, struct worker, node);
+		forget_asker_in(&w->waiting, asker);
+		forget_asker_in(&w->running, asker);
+	}
+}
+
 static void worker_free(struct worker *w)
 {
 	struct spawner *sp = w->sp;
 	struct cv_str key;
 	void *value;
 
+	if (w->asking > 0)
+		forget_asker(w);
 	cv_list_remove(&w->node);
 	(void)cv_map_remove(sp->by_user, cv_str_c(w->user));
 	(void)cv_map_remove(sp->by_pid, cv_str_mem(&w->pid, sizeof(w->pid)));
@@ -388,7 +428,7 @@ static int on_worker_job_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg 
 	cv_put_u8(&out, is_public);
 	cv_put_str(&out, text);
 	cv_put_str(&out, data);
-	send_front(r->front, CV_MSG_JOB_REPLY, r->front_id, &out);
+	send_job_reply(r, &out, msg->nfds > 0 ? msg->fds[0] : -1);
 	cv_buf_deinit(&out);
 	w->sp->jobs_done++;
 	request_free(&r);
@@ -414,13 +454,69 @@ static int on_worker_idle(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+static void ask_auth(struct spawner *sp, struct request *r, uint16_t type, struct cv_str what, struct cv_str service);
+
+/* Can jobs of this protocol be asked for by other users' workers? */
+static bool for_users(const struct spawner *sp, struct cv_str protocol)
+{
+	char name[64];
+	const struct cv_session_protocol *p;
+
+	if (protocol.len == 0 || protocol.len >= sizeof(name) || cv_str_has_nul(protocol))
+		return false;
+	memcpy(name, protocol.ptr, protocol.len);
+	name[protocol.len] = '\0';
+	p = cv_provider_get(sp->proc->registry, CV_CAP_SESSION, name);
+	return p != NULL && p->job != NULL && (p->opts & CV_SESSION_FOR_USERS) != 0;
+}
+
+static int on_worker_ask(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker *w = ctx;
+	struct request *r = request_new(w->sp, REQUEST_JOB, NULL, msg->id, -1);
+	struct cv_str user, payload;
+	struct cv_err err = { 0 };
+	struct cv_buf out;
+
+	(void)ipc;
+	r->asked_by_worker = true;
+	r->asker = w;
+	w->asking++;
+	if (!cv_take_str(&msg->payload, 1024, &user) || !cv_take_str(&msg->payload, 63, &r->protocol) || !cv_take_str(&msg->payload, 64, &r->session) ||
+		!cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &payload) || !cv_reader_end(&msg->payload)) {
+		request_free(&r);
+		return -1;
+	}
+	r->protocol = cv_arena_str(r->arena, r->protocol);
+	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
+	cv_put_str(&out, r->protocol);
+	cv_put_str(&out, r->session);
+	cv_put_str(&out, (struct cv_str){ 0 });
+	cv_put_str(&out, payload);
+	cv_put_str(&out, cv_str_c(w->user));
+	r->payload = cv_arena_str(r->arena, cv_buf_str(&out));
+	if (!cv_buf_ok(&out) || user.len == 0 || cv_str_has_nul(user) || !for_users(w->sp, r->protocol))
+		(void)cv_err_set(&err, CV_ERR_PERM, "a worker may not ask for jobs of protocol %s", cv_log_clean(r->protocol));
+	else if (w->asking > ASKS_MAX)
+		(void)cv_err_set(&err, CV_ERR_UNAVAILABLE, "%zu questions to other users' workers are not answered yet", w->asking - 1);
+	cv_buf_deinit(&out);
+	if (err.code != CV_ERR_NONE) {
+		cv_warn(&w->log, "%s", err.text);
+		request_fail(r, &err);
+	} else {
+		ask_auth(w->sp, r, CV_MSG_USERDB, user, r->protocol);
+	}
+	return 0;
+}
+
 static const struct cv_ipc_type worker_table[] = {
 	{ CV_MSG_WORKER_READY, "WORKER_READY", 0, 0, 0, 0, on_worker_ready },
 	{ CV_MSG_WORKER_FAILED, "WORKER_FAILED", 1024, 0, 0, 0, on_worker_failed },
 	{ CV_MSG_WORKER_SESSION_STATE, "WORKER_SESSION_STATE", 1024, 0, 0, 0, on_session_state },
 	{ CV_MSG_WORKER_SESSION_BACK, "WORKER_SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 0, 1, 0, on_session_back },
-	{ CV_MSG_WORKER_JOB_REPLY, "WORKER_JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 0, 0, on_worker_job_reply },
+	{ CV_MSG_WORKER_JOB_REPLY, "WORKER_JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_worker_job_reply },
 	{ CV_MSG_WORKER_IDLE, "WORKER_IDLE", 4, 0, 0, 0, on_worker_idle },
+	{ CV_MSG_WORKER_ASK, "WORKER_ASK", CV_IPC_MAX_PAYLOAD, 0, 0, 0, on_worker_ask },
 };
 
 /* Its end is near, or it broke the rules; what is left of it is settled when it is reaped. */
@@ -889,6 +985,7 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct front_peer *front = ctx;
 	struct request *r = request_new(front->sp, REQUEST_JOB, front, msg->id, take_fd(msg));
 	struct cv_str ticket, payload;
+	struct cv_buf out;
 
 	(void)ipc;
 	bool good = cv_take_str(&msg->payload, CV_TICKET_LEN, &ticket) && ticket.len == CV_TICKET_LEN;
@@ -897,6 +994,15 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		struct cv_reader own = cv_reader_init(r->payload);
 		good = cv_take_str(&own, 63, &r->protocol) && cv_take_str(&own, 64, &r->session) && cv_take_str(&own, 45, &r->remote) &&
 			cv_take_str(&own, CV_LOGIN_PAYLOAD_MAX, &payload) && cv_reader_end(&own);
+	}
+	if (good) {
+		/* Who asks is the spawner's to say, and front asks for nobody. */
+		cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
+		cv_buf_append(&out, r->payload);
+		cv_put_str(&out, (struct cv_str){ 0 });
+		r->payload = cv_arena_str(r->arena, cv_buf_str(&out));
+		good = cv_buf_ok(&out);
+		cv_buf_deinit(&out);
 	}
 	if (!good) {
 		request_free(&r);

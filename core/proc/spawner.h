@@ -27,8 +27,10 @@ struct request {
 	struct cv_arena *arena;
 	struct spawner *sp;
 	enum request_kind { REQUEST_SESSION = 1, REQUEST_JOB, REQUEST_ADMIN } kind;
-	struct front_peer *front; /* NULL: it is gone, or an administrator asks */
-	uint64_t front_id, id;
+	struct front_peer *front; /* NULL: it is gone, or it was not front that asked */
+	uint64_t front_id, id;   /* front_id: as who asked counts, asker too */
+	struct worker *asker;    /* another user's worker; NULL: it is gone, or it was not a worker that asked */
+	bool asked_by_worker;
 	int fd;              /* owned; -1: none */
 	struct cv_str payload; /* of the message to the worker */
 	struct cv_str protocol, session, remote;
@@ -75,6 +77,7 @@ struct worker {
 	struct cv_node waiting; /* requests */
 	struct cv_node running; /* jobs it has */
 	struct cv_map *jobs;    /* id -> the same */
+	size_t asking;          /* jobs that it asked of other users' workers and that are not answered */
 	struct cv_map *sessions; /* session id -> struct session */
 	struct cv_timer *limit;
 	struct cv_log_ctx log;

@@ -271,12 +271,17 @@ static void put_err(struct cv_buf *out, const struct cv_err *err)
 	cv_put_str(out, err != NULL ? cv_str_c(err->text) : CV_STR(""));
 }
 
-static void tell(struct worker_process *wp, uint16_t type, uint64_t id, const struct cv_buf *out)
+static void tell_fd(struct worker_process *wp, uint16_t type, uint64_t id, const struct cv_buf *out, int fd)
 {
 	if (wp->spawner == NULL)
 		return;
-	if (!cv_buf_ok(out) || cv_ipc_send(wp->spawner, type, id, cv_buf_str(out), NULL, 0) < 0)
+	if (!cv_buf_ok(out) || cv_ipc_send(wp->spawner, type, id, cv_buf_str(out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0) < 0)
 		cv_warn(&wp->log, "message %u to the spawner could not be sent", type);
+}
+
+static void tell(struct worker_process *wp, uint16_t type, uint64_t id, const struct cv_buf *out)
+{
+	tell_fd(wp, type, id, out, -1);
 }
 
 static void tell_failed(struct worker_process *wp, const struct cv_err *err)
@@ -303,14 +308,14 @@ static void on_state(struct cv_session_host *host, const struct cv_session *sess
 	cv_buf_deinit(&out);
 }
 
-static void on_job_reply(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data)
+static void on_job_reply(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data, int memfd)
 {
 	struct cv_buf out;
 
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
 	put_err(&out, err);
 	cv_put_str(&out, data);
-	tell(host->ctx, CV_MSG_WORKER_JOB_REPLY, id, &out);
+	tell_fd(host->ctx, CV_MSG_WORKER_JOB_REPLY, id, &out, memfd);
 	cv_buf_deinit(&out);
 }
 
@@ -328,6 +333,24 @@ static void on_give_back(struct cv_session_host *host, const struct cv_session *
 	cv_buf_deinit(&out);
 	if (fd >= 0)
 		(void)close(fd);
+}
+
+static int on_ask(struct cv_session_host *host, uint64_t id, struct cv_str user, const char *protocol, struct cv_str session, struct cv_str payload,
+	struct cv_err *err)
+{
+	struct worker_process *wp = host->ctx;
+	struct cv_buf out;
+	int result = 0;
+
+	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
+	cv_put_str(&out, user);
+	cv_put_str(&out, cv_str_c(protocol));
+	cv_put_str(&out, session);
+	cv_put_str(&out, payload);
+	if (wp->spawner == NULL || !cv_buf_ok(&out) || cv_ipc_send(wp->spawner, CV_MSG_WORKER_ASK, id, cv_buf_str(&out), NULL, 0) < 0)
+		result = cv_err_set(err, CV_ERR_UNAVAILABLE, "the spawner could not be asked");
+	cv_buf_deinit(&out);
+	return result;
 }
 
 /* ---- Idle and end -------------------------------------------------------------------------------------------------------------- */
@@ -481,23 +504,44 @@ static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker_process *wp = ctx;
-	struct cv_str protocol, session, remote, payload;
+	struct cv_str protocol, session, remote, payload, asker;
 
 	(void)ipc;
 	wp->received++;
 	if (!cv_take_str(&msg->payload, 63, &protocol) || !cv_take_str(&msg->payload, 64, &session) || !cv_take_str(&msg->payload, 45, &remote) ||
-		!cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &payload) || !cv_reader_end(&msg->payload))
+		!cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &payload) || !cv_take_str(&msg->payload, 8192, &asker) || !cv_reader_end(&msg->payload))
 		return -1;
 	const struct cv_session_protocol *p = find_protocol(wp, protocol);
 	if (p == NULL || p->job == NULL) {
 		struct cv_err err = { 0 };
 		(void)cv_err_set(&err, CV_ERR_INTERNAL, "no module runs jobs of protocol %s", cv_log_clean(protocol));
 		cv_error(&wp->log, "%s", err.text);
-		on_job_reply(&wp->host, msg->id, &err, CV_STR(""));
+		on_job_reply(&wp->host, msg->id, &err, CV_STR(""), -1);
 		return 0;
 	}
 	cv_timer_stop(wp->idle);
-	cv_job_begin(&wp->host, msg->id, p, session, remote, payload, msg->nfds > 0 ? msg->fds[0] : -1);
+	cv_job_begin(&wp->host, msg->id, p, session, remote, payload, asker, msg->nfds > 0 ? msg->fds[0] : -1);
+	return 0;
+}
+
+static int on_answer(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+	struct cv_ask_reply reply = { .memfd = msg->nfds > 0 ? msg->fds[0] : -1 };
+	struct cv_str text;
+	uint8_t code, is_public;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_take_u8(&msg->payload, &code) || !cv_take_u8(&msg->payload, &is_public) || !cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) ||
+		!cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &reply.data) || !cv_reader_end(&msg->payload))
+		return -1;
+	if (code != CV_ERR_NONE)
+		(void)cv_err_set(&reply.err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
+	reply.err.public_text = code != CV_ERR_NONE && is_public != 0;
+	cv_session_answer(&wp->host, msg->id, &reply);
+	if (reply.memfd < 0 && msg->nfds > 0)
+		msg->fds[0] = -1;
 	return 0;
 }
 
@@ -600,6 +644,7 @@ static int on_mayexit(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static const struct cv_ipc_type table[] = {
 	{ CV_MSG_WORKER_SESSION, "WORKER_SESSION", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_session },
 	{ CV_MSG_WORKER_JOB, "WORKER_JOB", CV_IPC_MAX_PAYLOAD, 0, 1, 0, on_job },
+	{ CV_MSG_WORKER_ANSWER, "WORKER_ANSWER", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_answer },
 	{ CV_MSG_WORKER_ADMIN, "WORKER_ADMIN", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_admin },
 	{ CV_MSG_WORKER_KICK, "WORKER_KICK", 1024, 0, 0, 0, on_kick },
 	{ CV_MSG_WORKER_REOPEN_LOG, "WORKER_REOPEN_LOG", 0, 1, CV_LOG_OUTPUTS, 0, on_reopen_log },
@@ -667,7 +712,7 @@ static int run(const struct cv_worker_args *args)
 	wp->idle = cv_timer_add_stopped(wp->loop, on_idle, wp);
 	wp->last_words = cv_timer_add_stopped(wp->loop, on_last_words, wp);
 	wp->host = (struct cv_session_host){ .loop = wp->loop, .registry = args->registry, .conf = args->conf, .user_name = args->user,
-		.state = on_state, .job_reply = on_job_reply, .give_back = on_give_back, .ended = on_ended, .ctx = wp };
+		.state = on_state, .job_reply = on_job_reply, .give_back = on_give_back, .ask = on_ask, .ended = on_ended, .ctx = wp };
 	cv_session_host_init(&wp->host);
 	cv_buf_init(&nothing, 16);
 	if (begin(wp, &err) < 0) {

@@ -243,6 +243,24 @@ struct cv_user *cv_session_user(struct cv_session *session)
 	return session->worker->user;
 }
 
+int cv_session_ask(struct cv_session *session, struct cv_str user, const char *protocol, struct cv_str payload, cv_ask_fn *fn, void *ctx,
+	struct cv_ask **ask_r, struct cv_err *err)
+{
+	(void)session;
+	(void)user;
+	(void)protocol;
+	(void)payload;
+	(void)fn;
+	(void)ctx;
+	*ask_r = NULL;
+	return cv_err_set(err, CV_ERR_UNSUPPORTED, "there is nobody to ask for other users");
+}
+
+void cv_ask_cancel(struct cv_ask **ask)
+{
+	cv_assert(*ask == NULL);
+}
+
 struct cv_arena *cv_session_arena(struct cv_session *session)
 {
 	return session->arena;

@@ -58,6 +58,10 @@ CV_EXPORT CV_MUST_CHECK int cv_ipc_pair_try(int fds_r[2], struct cv_err *err);
 
 /* A sealed memfd with data (F_SEAL_WRITE|SHRINK|GROW|SEAL); name for /proc. -1 with err on failure. */
 CV_EXPORT CV_MUST_CHECK int cv_memfd_from(const char *name, struct cv_str data, struct cv_err *err);
+/* The same step by step: an empty one (-1 with err), octets behind what it has, and its sealing. */
+CV_EXPORT CV_MUST_CHECK int cv_memfd_new(const char *name, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_memfd_append(int fd, struct cv_str data, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_memfd_seal(int fd, struct cv_err *err);
 /* Map a memfd that another process made: refuses one that is not fully sealed or longer than max. Unmap with cv_memfd_unmap. */
 CV_EXPORT CV_MUST_CHECK int cv_memfd_map(int fd, size_t max, struct cv_str *data_r, struct cv_err *err);
 CV_EXPORT void cv_memfd_unmap(struct cv_str data);

@@ -161,6 +161,8 @@ struct cv_session_protocol {
 	/* A session_start hook denied: write the refusal of the login (err's public text) to the stream; it is closed after. start is not called. May be
 	   NULL: closed without a word. */
 	void (*refuse)(struct cv_session *session, struct cv_str resume, const struct cv_err *err);
+	unsigned opts;
+#define CV_SESSION_FOR_USERS 1u                 /* other users' sessions may ask for jobs of this protocol (cv_session_ask): job decides what they may have */
 };
 
 CV_EXPORT struct cv_stream *cv_session_stream(struct cv_session *session);
@@ -186,15 +188,32 @@ CV_EXPORT void cv_session_close(struct cv_session *session, const char *reason);
    The connection must not be compressed any more. When it cannot be given back it is closed. reason is for the session's log line. */
 #define CV_SESSION_BACK_MAX ((size_t)16 * 1024)
 CV_EXPORT void cv_session_give_back(struct cv_session *session, const char *reason);
+/* Ask the worker of another user (or of the same): a job of a protocol with CV_SESSION_FOR_USERS, payload at most 16 KiB. fn is called once, from the loop,
+   unless the question is cancelled; at the session's end it is. A user who is not there gives CV_ERR_AUTH. */
+struct cv_ask;
+struct cv_ask_reply {
+	struct cv_err err;   /* code NONE: done */
+	struct cv_str data;
+	int memfd;           /* -1: none. Closed after fn unless fn takes it and sets -1; for cv_memfd_map */
+};
+typedef void cv_ask_fn(void *ctx, struct cv_ask_reply *reply);
+CV_EXPORT CV_MUST_CHECK int cv_session_ask(struct cv_session *session, struct cv_str user, const char *protocol, struct cv_str payload, cv_ask_fn *fn,
+	void *ctx, struct cv_ask **ask_r, struct cv_err *err);
+/* The answer is not wanted any more. *ask may be NULL. */
+CV_EXPORT void cv_ask_cancel(struct cv_ask **ask);
 
 CV_EXPORT struct cv_user *cv_job_user(struct cv_job *job);
 CV_EXPORT struct cv_str cv_job_payload(const struct cv_job *job);
 CV_EXPORT struct cv_str cv_job_octets(const struct cv_job *job); /* the memfd mapped; valid until the reply */
+/* The user whose session asked for the job, as the spawner says; absent: it came from front. */
+CV_EXPORT struct cv_str cv_job_asker(const struct cv_job *job);
 CV_EXPORT const struct cv_log_ctx *cv_job_log(struct cv_job *job);
 CV_EXPORT struct cv_arena *cv_job_arena(struct cv_job *job);
 CV_EXPORT const void *cv_job_conf(struct cv_job *job, const struct cv_settings_table *table);
 /* Ends the job. err NULL or code NONE: success. data at most 32 KiB. */
 CV_EXPORT void cv_job_reply(struct cv_job *job, const struct cv_err *err, struct cv_str data);
+/* The same with a sealed memfd for who asked, which stays the caller's. */
+CV_EXPORT void cv_job_reply_memfd(struct cv_job *job, struct cv_str data, int memfd);
 
 static inline int cv_provide_session(struct cv_registry *reg, const struct cv_session_protocol *p, struct cv_err *err)
 {

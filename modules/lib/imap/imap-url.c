@@ -7,6 +7,7 @@
 #include "imap-parser.h"
 
 #include <culver/reader.h>
+#include <culver/time.h>
 
 static int invalid(struct cv_err *err, const char *what)
 {
@@ -23,8 +24,7 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* False: "%" without two digits, or NUL. */
-static bool decode(struct cv_arena *arena, struct cv_str s, struct cv_str *decoded_r)
+bool cv_imap_url_decode(struct cv_arena *arena, struct cv_str s, struct cv_str *decoded_r)
 {
 	char *out = cv_arena_alloc(arena, s.len + 1);
 	size_t len = 0;
@@ -112,7 +112,7 @@ static int parse_server(struct cv_arena *arena, struct cv_str server, struct cv_
 		user = cv_take_while(&in, is_user_char);
 		if (!cv_reader_end(&in) && !cv_take_caselit(&in, CV_STR(";AUTH=")))
 			return invalid(err, "Invalid user name in the URL");
-		if (user.len > 0 && !decode(arena, user, &url->user))
+		if (user.len > 0 && !cv_imap_url_decode(arena, user, &url->user))
 			return invalid(err, "Invalid percent-encoding in the URL");
 		server = cv_str_sub(server, at + 1, SIZE_MAX);
 	}
@@ -167,7 +167,7 @@ static int take_mailbox(struct cv_arena *arena, struct cv_reader *in, struct cv_
 	}
 	if (mailbox.len == 0)
 		return invalid(err, "The URL names no mailbox");
-	if (!decode(arena, mailbox, &url->mailbox))
+	if (!cv_imap_url_decode(arena, mailbox, &url->mailbox))
 		return invalid(err, "Invalid percent-encoding in the URL");
 	if (cv_take_caselit(in, CV_STR(";UIDVALIDITY=")) && (!cv_parse_u32(in, UINT32_MAX, &url->uidvalidity) || url->uidvalidity == 0))
 		return invalid(err, "Invalid UIDVALIDITY in the URL");
@@ -185,7 +185,7 @@ static int take_part(struct cv_arena *arena, struct cv_reader *in, struct cv_ima
 			section.len--;
 			in->pos--;
 		}
-		if (section.len == 0 || !decode(arena, section, &url->section))
+		if (section.len == 0 || !cv_imap_url_decode(arena, section, &url->section))
 			return invalid(err, "Invalid section in the URL");
 	}
 	if (cv_take_caselit(in, CV_STR("/;PARTIAL="))) {
@@ -210,6 +210,55 @@ static bool is_mechanism_char(char c)
 static bool is_hex_char(char c)
 {
 	return hex_digit(c) >= 0;
+}
+
+/* Exactly so many digits. */
+static bool take_digits(struct cv_reader *in, size_t count, int *n_r)
+{
+	struct cv_str digits;
+
+	*n_r = 0;
+	if (!cv_take_len(in, count, &digits))
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		if (!cv_is_digit(digits.ptr[i]))
+			return false;
+		*n_r = *n_r * 10 + (digits.ptr[i] - '0');
+	}
+	return true;
+}
+
+static bool is_digit(char c)
+{
+	return cv_is_digit(c);
+}
+
+bool cv_imap_url_expire(const struct cv_imap_url *url, int64_t *sec_r)
+{
+	struct cv_reader in = cv_reader_init(url->expire);
+	int year, month, day, hour, minute, second, zone_hour = 0, zone_minute = 0, sign = 1;
+	char c;
+
+	if (!take_digits(&in, 4, &year) || !cv_take_char(&in, '-') || !take_digits(&in, 2, &month) || !cv_take_char(&in, '-') ||
+		!take_digits(&in, 2, &day) || !cv_take_caselit(&in, CV_STR("T")) || !take_digits(&in, 2, &hour) || !cv_take_char(&in, ':') ||
+		!take_digits(&in, 2, &minute) || !cv_take_char(&in, ':') || !take_digits(&in, 2, &second))
+		return false;
+	if (cv_take_char(&in, '.') && cv_take_while(&in, is_digit).len == 0)
+		return false;
+	if (!cv_take_any(&in, &c))
+		return false;
+	if (c == '+' || c == '-') {
+		sign = c == '-' ? -1 : 1;
+		if (!take_digits(&in, 2, &zone_hour) || !cv_take_char(&in, ':') || !take_digits(&in, 2, &zone_minute))
+			return false;
+	} else if (c != 'Z' && c != 'z') {
+		return false;
+	}
+	if (!cv_reader_end(&in) || month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60 || zone_hour > 23 ||
+		zone_minute > 59)
+		return false;
+	*sec_r = cv_time_from_civil(year, month, day, hour, minute, second) - (int64_t)sign * (zone_hour * 3600 + zone_minute * 60);
+	return true;
 }
 
 /* [";EXPIRE=" date-time] ";URLAUTH=" access [":" mechanism ":" token] */

@@ -28,6 +28,10 @@ struct cv_imap_url {
 /* A URL or a reference to one. base: the selected mailbox, encoded as cv_imap_url_append_mailbox does; absent: none is selected. Memory in arena, views
    of url. -1 with a public err when it is none, or longer than CV_IMAP_URL_MAX. */
 CV_MUST_CHECK int cv_imap_url_parse(struct cv_arena *arena, struct cv_str url, struct cv_str base, struct cv_imap_url *url_r, struct cv_err *err);
+/* The octets that a part of a URL stands for. False when its percent-encoding is none, or of NUL. */
+CV_MUST_CHECK bool cv_imap_url_decode(struct cv_arena *arena, struct cv_str s, struct cv_str *decoded_r);
+/* The moment of EXPIRE in seconds since 1970. False: it is no date-time (RFC 3339 section 5.6). */
+CV_MUST_CHECK bool cv_imap_url_expire(const struct cv_imap_url *url, int64_t *sec_r);
 /* Percent-encoded as enc-mailbox. */
 void cv_imap_url_append_mailbox(struct cv_buf *out, struct cv_str mailbox);
 /* The section and the range as FETCH's BODY.PEEK takes them. Memory in arena. -1 with a public err when it is no section-spec. */

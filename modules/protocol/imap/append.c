@@ -150,7 +150,7 @@ static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg
 		return true;
 	}
 	if (arg != NULL) {
-		imap_bad(cmd, "Unexpected arguments before the message");
+		imap_bad(cmd, append->count > 0 ? "Unexpected arguments behind the message" : "Unexpected arguments before the message");
 		return false;
 	}
 	if (!append->due || append->literal.in_list) {
@@ -345,7 +345,7 @@ static bool open_url(struct cv_imap_cmd *cmd, struct cv_str text)
 	else if (url.has_server || url.uid == 0 || url.access.ptr != NULL) {
 		cv_err_set_public(&err, CV_ERR_INVALID, "Only a message, or a part of one, of this account can be a part");
 		bad_url(cmd, text, &err);
-	} else if (imap_part_open(cmd, &url, &append->source, &err) >= 0) {
+	} else if (imap_part_open(cmd->user, &url, &append->source, &err) > 0) {
 		return true;
 	} else if (err.public_text) {
 		bad_url(cmd, text, &err);

@@ -121,6 +121,8 @@ static void write_mailbox(struct imap_session *s, struct cv_buf *out, const stru
 		status->uidnext);
 	cv_buf_printf(out, "* OK [HIGHESTMODSEQ %llu] Highest\r\n",
 		(unsigned long long)CV_MAX(cv_view_highest_modseq(s->view), (uint64_t)1));
+	if (s->set->imap_urlauth)
+		imap_write_urlmech(s, out);
 }
 
 /* RFC 4314 section 5.2: READ-ONLY "if none of the following rights is granted to the current user: "i", "e", and "shared flag rights"". */

@@ -20,6 +20,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_examine,
 	&imap_cmd_expunge,
 	&imap_cmd_fetch,
+	&imap_cmd_genurlauth,
 	&imap_cmd_getmetadata,
 	&imap_cmd_id,
 	&imap_cmd_idle,
@@ -32,6 +33,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_notify,
 	&imap_cmd_rename,
 	&imap_cmd_replace,
+	&imap_cmd_resetkey,
 	&imap_cmd_search,
 	&imap_cmd_select,
 	&imap_cmd_setmetadata,
@@ -44,6 +46,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_unauthenticate,
 	&imap_cmd_unselect,
 	&imap_cmd_unsubscribe,
+	&imap_cmd_urlfetch,
 };
 
 #define VERB_MAX 64u
@@ -76,6 +79,8 @@ static const char *const capabilities[] = {
 	"BINARY",
 	"MULTIAPPEND",
 	"CATENATE",
+	"URLAUTH",
+	"URL-PARTIAL",
 	"REPLACE",
 	"APPENDLIMIT=4294967295", /* IMAP_APPEND_LIMIT */
 	"UIDONLY",
@@ -109,11 +114,20 @@ static bool has_form(const struct cv_imap_command *command, bool uid)
 	return uid ? (command->opts & (CV_IMAP_UID_VARIANT | CV_IMAP_UID_ONLY)) != 0 : (command->opts & CV_IMAP_UID_ONLY) == 0;
 }
 
-static bool is_on(const struct imap_session *s, const struct cv_imap_command *command)
+/* What a setting switches off is as if it were not there. */
+static bool is_off(const struct imap_session *s, const struct cv_imap_command *command)
 {
+	if (command == &imap_cmd_genurlauth || command == &imap_cmd_resetkey || command == &imap_cmd_urlfetch)
+		return !s->set->imap_urlauth;
 	if (command == &imap_cmd_getmetadata || command == &imap_cmd_setmetadata)
-		return s->set->imap_metadata;
-	return command != &imap_cmd_unauthenticate || s->set->imap_unauthenticate;
+		return !s->set->imap_metadata;
+	return command == &imap_cmd_unauthenticate && !s->set->imap_unauthenticate;
+}
+
+static bool is_off_word(const struct imap_session *s, const char *capability)
+{
+	return (strcmp(capability, "URLAUTH") == 0 && !s->set->imap_urlauth) ||
+		(strcmp(capability, "UNAUTHENTICATE") == 0 && !s->set->imap_unauthenticate);
 }
 
 const struct cv_imap_command *imap_find_command(const struct imap_session *s, struct cv_str verb, bool uid)
@@ -126,7 +140,7 @@ const struct cv_imap_command *imap_find_command(const struct imap_session *s, st
 	for (size_t i = 0; i < verb.len; i++)
 		upper[i] = cv_upper(verb.ptr[i]);
 	for (size_t i = 0; i < CV_COUNT_OF(commands); i++)
-		if (strcmp(commands[i]->verb, upper) == 0 && has_form(commands[i], uid) && is_on(s, commands[i]))
+		if (strcmp(commands[i]->verb, upper) == 0 && has_form(commands[i], uid) && !is_off(s, commands[i]))
 			return commands[i];
 	added = cv_provider_get(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, upper);
 	return added != NULL && has_form(added, uid) ? added : NULL;
@@ -182,7 +196,7 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 	} else {
 		change = cv_str_sub(change, 1, SIZE_MAX);
 		for (size_t i = 0; i < CV_COUNT_OF(capabilities); i++)
-			if (s->set->imap_unauthenticate || strcmp(capabilities[i], "UNAUTHENTICATE") != 0)
+			if (!is_off_word(s, capabilities[i]))
 				append_words(&list, cv_str_c(capabilities[i]), change);
 		for (size_t i = 0; i < CV_COUNT_OF(metadata_capabilities) && s->set->imap_metadata; i++)
 			append_words(&list, cv_str_c(metadata_capabilities[i]), change);

@@ -27,6 +27,9 @@ struct imap_settings {
 	const char *mail_server_comment, *mail_server_admin;
 	uint64_t imap_message_limit;        /* 0: no limit, and MESSAGELIMIT is not announced */
 	uint64_t imap_save_limit;           /* of COPY and APPEND alone; 0: no limit */
+	bool imap_urlauth;
+	const char *imap_urlauth_host;
+	const char *const *imap_urlauth_users; /* application:user */
 };
 extern const struct cv_settings_table imap_settings_table;
 
@@ -75,6 +78,8 @@ struct imap_session {
 	size_t keywords_told;       /* keywords of the mailbox in the last FLAGS response for view */
 	unsigned rights;            /* enum cv_right: on the mailbox of view, as of the last command */
 	bool rights_changed;        /* PERMANENTFLAGS are due */
+	struct cv_annotation_watch *urlauth_watch;
+	bool urlauth_changed;       /* URLMECH is due: another session made the selected mailbox's key anew */
 	bool condstore;             /* a CONDSTORE enabling command was seen: UID and MODSEQ are in every unasked FETCH response */
 	bool rev2;                  /* ENABLE IMAP4rev2: no \Recent, ESEARCH, mailbox names in UTF-8 */
 	bool uidonly;               /* ENABLE UIDONLY: no message numbers, UIDFETCH and VANISHED (RFC 9586) */
@@ -223,6 +228,8 @@ void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, 
 void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, const struct cv_row *row);
 /* "* n EXISTS" and "* n RECENT". */
 void imap_write_counts(struct imap_session *s, struct cv_buf *out, uint32_t exists);
+/* "* OK [URLMECH …]" (RFC 4467 section 8). */
+void imap_write_urlmech(struct imap_session *s, struct cv_buf *out);
 /* "* FLAGS …" and "* OK [PERMANENTFLAGS …]", of what rights allow. */
 void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out);
 /* The same if the mailbox has keywords that were not told yet: they must not come in a FETCH response before. */
@@ -249,10 +256,11 @@ void imap_contexts_take_fetch(struct imap_session *s, struct cv_arena *arena, ui
 
 /* names.c: mailbox names and sequence sets of arguments */
 enum imap_name_opts {
-	IMAP_NAME_TRAILING_SEP = 1, /* a separator at the end is taken off (CREATE) */
-	IMAP_NAME_UTF8 = 2          /* it is UTF-8 whatever the client uses (URLs) */
+	IMAP_NAME_TRAILING_SEP = 1 /* a separator at the end is taken off (CREATE) */
 };
 CV_MUST_CHECK int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err);
+/* From UTF-8 whatever the client uses (URLs). In arena. */
+CV_MUST_CHECK int imap_utf8_name(char separator, struct cv_arena *arena, struct cv_str utf8, struct cv_str *name_r, struct cv_err *err);
 /* The name in an argument. False: the reply was made. */
 CV_MUST_CHECK bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, unsigned opts, struct cv_str *name_r);
 /* objectid (RFC 8474 section 4): "F" and the GUID. */
@@ -317,12 +325,12 @@ enum cv_imap_result imap_over_limit(struct cv_imap_cmd *cmd, uint32_t limit, uin
 
 /* The commands, one file each. */
 extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap_cmd_capability, imap_cmd_check, imap_cmd_close, imap_cmd_copy, imap_cmd_create,
-	imap_cmd_delete, imap_cmd_enable, imap_cmd_esearch, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_getmetadata, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
-	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_search, imap_cmd_select, imap_cmd_setmetadata, imap_cmd_sort,
-	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe;
+	imap_cmd_delete, imap_cmd_enable, imap_cmd_esearch, imap_cmd_examine, imap_cmd_expunge, imap_cmd_fetch, imap_cmd_genurlauth, imap_cmd_getmetadata, imap_cmd_id, imap_cmd_idle, imap_cmd_list,
+	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_resetkey, imap_cmd_search, imap_cmd_select, imap_cmd_setmetadata, imap_cmd_sort,
+	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe, imap_cmd_urlfetch;
 
 extern const struct cv_imap_command imap_cmd_compress, imap_cmd_unauthenticate;
 
-extern const struct cv_session_protocol imap_session_protocol;
+extern const struct cv_session_protocol imap_session_protocol, imap_urlauth_protocol;
 
 #endif

@@ -9,7 +9,7 @@ static const struct cv_settings_table *const settings[] = { &imap_settings_table
 static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 {
 	(void)role;
-	return cv_provide_session(reg, &imap_session_protocol, err);
+	return cv_provide_session(reg, &imap_session_protocol, err) < 0 ? -1 : cv_provide_session(reg, &imap_urlauth_protocol, err);
 }
 
 CV_MODULE(imap) = {

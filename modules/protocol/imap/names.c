@@ -12,14 +12,14 @@
 #define NAME_MAX_OCTETS 4096u
 
 /* The client's delimiter becomes '/', which the client may not use then. */
-static int map_separator(const struct imap_session *s, char *name, size_t len, struct cv_err *err)
+static int map_separator(char separator, char *name, size_t len, struct cv_err *err)
 {
-	if (s->separator == '/')
+	if (separator == '/')
 		return 0;
 	for (size_t i = 0; i < len; i++) {
 		if (name[i] == '/')
 			return cv_err_set_public(err, CV_ERR_INVALID, "Character / is not allowed in mailbox names");
-		if (name[i] == s->separator)
+		if (name[i] == separator)
 			name[i] = '/';
 	}
 	return 0;
@@ -35,45 +35,58 @@ static void map_inbox(char *name, size_t len)
 }
 
 /* RFC 9051 section 5.1: names are UTF-8; without ENABLE IMAP4rev2, modified UTF-7. */
-static bool decode_name(bool utf8, struct cv_buf *out, struct cv_str wire)
+static bool decode_name(const struct imap_session *s, struct cv_buf *out, struct cv_str wire)
 {
-	if (!utf8)
+	if (!s->rev2)
 		return cv_imap_utf7_decode(out, wire);
 	cv_buf_append(out, wire);
 	return cv_buf_ok(out) && cv_str_is_utf8(wire);
 }
 
+int imap_utf8_name(char separator, struct cv_arena *arena, struct cv_str utf8, struct cv_str *name_r, struct cv_err *err)
+{
+	char *name;
+
+	if (utf8.len == 0)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is empty");
+	if (utf8.len > NAME_MAX_OCTETS)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is too long");
+	if (!cv_str_is_utf8(utf8))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid UTF-8");
+	name = cv_arena_alloc(arena, utf8.len + 1);
+	memcpy(name, utf8.ptr, utf8.len);
+	*name_r = cv_str_mem(name, utf8.len);
+	if (map_separator(separator, name, name_r->len, err) < 0)
+		return -1;
+	map_inbox(name, name_r->len);
+	return 0;
+}
+
 int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
-	bool is_utf8 = s->rev2 || (opts & IMAP_NAME_UTF8) != 0;
 	struct cv_buf utf8;
 	struct cv_str copy;
-	char *name;
+	int result;
 
 	if (wire.len == 0)
 		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is empty");
 	cv_buf_init(&utf8, NAME_MAX_OCTETS);
-	if (!decode_name(is_utf8, &utf8, wire)) {
+	if (!decode_name(s, &utf8, wire)) {
 		bool too_long = !cv_buf_ok(&utf8);
 
 		cv_buf_deinit(&utf8);
 		if (too_long)
 			return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is too long");
-		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid %s", is_utf8 ? "UTF-8" : "modified UTF-7");
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid %s", s->rev2 ? "UTF-8" : "modified UTF-7");
 	}
 	copy = cv_buf_str(&utf8);
 	if (((opts & IMAP_NAME_TRAILING_SEP) != 0 || (s->workarounds & IMAP_TB_EXTRA_MAILBOX_SEP) != 0) && copy.len > 1 &&
 		copy.ptr[copy.len - 1] == s->separator)
 		copy.len--;
-	name = cv_arena_alloc(cmd->arena, copy.len + 1);
-	memcpy(name, copy.ptr, copy.len);
-	*name_r = cv_str_mem(name, copy.len);
+	result = imap_utf8_name(s->separator, cmd->arena, copy, name_r, err);
 	cv_buf_deinit(&utf8);
-	if (map_separator(s, name, name_r->len, err) < 0)
-		return -1;
-	map_inbox(name, name_r->len);
-	return 0;
+	return result;
 }
 
 bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, unsigned opts, struct cv_str *name_r)

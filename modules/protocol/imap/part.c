@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   What an IMAP URL of this account stands for (RFC 5092 section 6): the sections of FETCH, read piece by piece. */
+   What an IMAP URL stands for (RFC 5092 section 6): the sections of FETCH, read piece by piece. */
 #include <config.h>
 
 #include "fetch.h"
@@ -37,16 +37,16 @@ static int missing(struct cv_err *err, const char *what)
 	return cv_err_set_public(err, CV_ERR_NOTFOUND, "%s", what);
 }
 
-static int open_view(struct cv_imap_cmd *cmd, const struct cv_imap_url *url, struct imap_part *part, struct cv_err *err)
+static int open_view(struct cv_user *user, const struct cv_imap_url *url, struct imap_part *part, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox;
 	struct cv_mailbox_status status;
 	struct cv_str name;
 	int result;
 
-	if (imap_mailbox_name(cmd, url->mailbox, IMAP_NAME_UTF8, &name, err) < 0)
+	if (imap_utf8_name(cv_user_separator(user), part->fetch.arena, url->mailbox, &name, err) < 0)
 		return -1;
-	if (cv_mailbox_open(cmd->user, name, CV_RIGHT_READ, &mailbox, err) < 0)
+	if (cv_mailbox_open(user, name, CV_RIGHT_READ, &mailbox, err) < 0)
 		return err->code == CV_ERR_NOTFOUND ? missing(err, "There is no such mailbox") : -1;
 	result = cv_mailbox_get_status(mailbox, &status, err);
 	/* RFC 5092 section 5: "If the IMAP URL is stale, then the program should behave as if the corresponding mailbox doesn't exist." */
@@ -76,7 +76,8 @@ static int open_section(const struct cv_imap_url *url, struct imap_part *part, s
 		return -1;
 	switch (part->found.kind) {
 	case FETCH_NIL:
-		return missing(err, "The message has no such part");
+		(void)missing(err, "The message has no such part");
+		return 0;
 	case FETCH_TEXT:
 		part->left = fetch_section_clip(section, part->found.text.len, &part->offset);
 		break;
@@ -90,22 +91,22 @@ static int open_section(const struct cv_imap_url *url, struct imap_part *part, s
 		break;
 	}
 	part->size = part->left;
-	return 0;
+	return 1;
 }
 
-int imap_part_open(struct cv_imap_cmd *cmd, const struct cv_imap_url *url, struct imap_part **part_r, struct cv_err *err)
+int imap_part_open(struct cv_user *user, const struct cv_imap_url *url, struct imap_part **part_r, struct cv_err *err)
 {
 	struct imap_part *part = cv_new0(struct imap_part);
+	int result;
 
-	part->fetch.cmd = cmd;
-	part->fetch.s = imap_cmd_session(cmd);
 	part->fetch.arena = cv_arena_new("imap url", NULL, 0);
-	if (open_view(cmd, url, part, err) < 0 || open_section(url, part, err) < 0) {
+	result = open_view(user, url, part, err);
+	if (result >= 0)
+		result = open_section(url, part, err);
+	if (result <= 0)
 		imap_part_close(&part);
-		return -1;
-	}
 	*part_r = part;
-	return 0;
+	return result;
 }
 
 uint64_t imap_part_size(const struct imap_part *part)

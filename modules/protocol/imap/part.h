@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   What an IMAP URL of this account stands for, as a stream of octets (CATENATE). Private to the module. */
+   What an IMAP URL of this account stands for, as a stream of octets (CATENATE, URLFETCH). Private to the module. */
 #ifndef CV_IMAP_PART_H
 #define CV_IMAP_PART_H
 
@@ -12,8 +12,9 @@ struct imap_part;
 /* The base of references (RFC 4469 section 3): the selected mailbox, encoded; absent: none is selected. In the command's arena. */
 struct cv_str imap_part_base(struct cv_imap_cmd *cmd);
 /* Open the message and find the section: the octets that "UID FETCH <uid> BODY.PEEK[<section>]<range>" gives, and \Seen is not set. url names a message.
-   -1 with a public err when there is no such mailbox, message or section, or another one was meant (UIDVALIDITY). The caller closes it. */
-CV_MUST_CHECK int imap_part_open(struct cv_imap_cmd *cmd, const struct cv_imap_url *url, struct imap_part **part_r, struct cv_err *err);
+   separator: cv_user_separator. 1, the caller closes it; 0 with a public err when the message has no such section; -1 when there is no such mailbox or
+   message, or another one was meant (UIDVALIDITY), with a public err, or it can't be opened. */
+CV_MUST_CHECK int imap_part_open(struct cv_user *user, const struct cv_imap_url *url, struct imap_part **part_r, struct cv_err *err);
 /* *octets_r: 1 to max octets, valid until the next call. 1; 0 at the end; -1 with err. */
 CV_MUST_CHECK int imap_part_read(struct imap_part *part, size_t max, struct cv_str *octets_r, struct cv_err *err);
 /* Octets of the whole. */

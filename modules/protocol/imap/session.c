@@ -5,6 +5,7 @@
 #include "metadata.h"
 #include "notify.h"
 #include "push.h"
+#include "urlauth.h"
 
 #include "modules/lib/imap/imap-code.h"
 #include "modules/lib/imap/imap-quote.h"
@@ -706,6 +707,8 @@ static void on_end(void *state)
 
 	if (s->cmd != NULL)
 		drop_command(s);
+	if (s->urlauth_watch != NULL)
+		cv_annotations_unwatch(&s->urlauth_watch);
 	imap_unselect(s);
 	imap_notify_free(&s->notify);
 	imap_push_free(s);
@@ -722,6 +725,19 @@ static bool read_resume(struct cv_str resume, struct cv_str *tag_r)
 
 	return cv_take_u8(&in, &version) && version == 1 && cv_take_str(&in, 1024, tag_r) && tag_r->len > 0 && cv_reader_end(&in) &&
 		cv_imap_is_word(*tag_r, CV_IMAP_ASTRING_CHAR);
+}
+
+/* RFC 4467 section 7, RESETKEY: "Any current IMAP session logged in as the user that has the mailbox selected will receive an untagged OK response". */
+static void on_annotation(void *ctx, const struct cv_annotation_change *change)
+{
+	struct imap_session *s = ctx;
+
+	if (change->mailbox == NULL || s->view == NULL || change->mailbox != cv_view_mailbox(s->view) ||
+		!cv_str_eq(change->name, CV_STR(IMAP_URLAUTH_ENTRY)))
+		return;
+	/* Who did it is told in the tagged reply. */
+	if (s->cmd == NULL || s->cmd->commit_id != change->txn)
+		s->urlauth_changed = true;
 }
 
 static void *on_start(struct cv_session *session, struct cv_str resume, struct cv_err *err)
@@ -743,6 +759,8 @@ static void *on_start(struct cv_session *session, struct cv_str resume, struct c
 	if (imap_workarounds(s->set->imap_client_workarounds, &s->workarounds, err) < 0)
 		return NULL;
 	s->separator = cv_user_separator(s->user);
+	if (s->set->imap_urlauth)
+		s->urlauth_watch = cv_annotations_watch(s->user, on_annotation, s);
 	s->state = IMAP_STATE_AUTHENTICATED;
 	limits.line = limits.literal = (size_t)s->set->imap_max_line_length;
 	s->parser = cv_imap_parser_new(&limits);

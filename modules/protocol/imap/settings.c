@@ -2,7 +2,7 @@
    Settings of the imap module. */
 #include <config.h>
 
-#include "imap-session.h"
+#include "urlauth.h"
 
 static const struct {
 	const char *word;
@@ -61,7 +61,9 @@ static int check(const void *set, struct cv_err *err)
 	/* RFC 9738 section 3: SAVELIMIT is announced "instead of the "MESSAGELIMIT="". */
 	if (imap->imap_message_limit != 0 && imap->imap_save_limit != 0)
 		return cv_err_set(err, CV_ERR_INVALID, "imap_save_limit: imap_message_limit is set and covers COPY and APPEND too; set one of them");
-	return imap_workarounds(imap->imap_client_workarounds, &bits, err);
+	if (imap_workarounds(imap->imap_client_workarounds, &bits, err) < 0)
+		return -1;
+	return imap_urlauth_users_check(imap->imap_urlauth_users, err);
 }
 
 static const struct cv_setting rows[] = {
@@ -100,6 +102,12 @@ static const struct cv_setting rows[] = {
 		"Most messages that one COPY or APPEND makes, told to clients as SAVELIMIT; 1000 or more is advised; 0: no limit"),
 	CV_SETTING_BOOL(imap_settings, imap_unauthenticate, "yes",
 		"UNAUTHENTICATE lets a client log off and log in again on one connection; off where a proxy in front restricts who may log in, and does not know it"),
+	CV_SETTING_BOOL(imap_settings, imap_urlauth, "yes",
+		"Let users give others parts of their messages by URLs that name who may fetch them (URLAUTH)"),
+	CV_SETTING_STR(imap_settings, imap_urlauth_host, "*",
+		"Host name in such URLs, perhaps with :port; * for any"),
+	CV_SETTING_LIST(imap_settings, imap_urlauth_users, "",
+		"Users that fetch such URLs on behalf of others, each as application:user, such as submit:mailer or stream:player"),
 };
 
 const struct cv_settings_table imap_settings_table = CV_SETTINGS_TABLE(NULL, "IMAP", imap_settings, rows, check);

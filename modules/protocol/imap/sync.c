@@ -5,6 +5,7 @@
 #include "metadata.h"
 #include "notify.h"
 #include "push.h"
+#include "urlauth.h"
 
 #include "modules/lib/imap/imap-flags.h"
 
@@ -294,6 +295,12 @@ static void write_vanished_events(struct imap_session *s)
 	cv_ranges_free(&uids);
 }
 
+void imap_write_urlmech(struct imap_session *s, struct cv_buf *out)
+{
+	s->urlauth_changed = false;
+	cv_buf_append_c(out, "* OK [URLMECH " IMAP_URLAUTH_MECHANISM "] Mechanisms\r\n");
+}
+
 bool imap_write_events(struct imap_session *s)
 {
 	struct cv_buf *out = cv_stream_out(s->stream);
@@ -317,6 +324,11 @@ bool imap_write_events(struct imap_session *s)
 		}
 		write_event(s, out, event);
 		s->events_done++;
+	}
+	if (s->urlauth_changed && s->view != NULL) {
+		if (cv_stream_room(s->stream) == 0)
+			return false;
+		imap_write_urlmech(s, out);
 	}
 	if (s->rights_changed && s->view != NULL) {
 		if (cv_stream_room(s->stream) == 0)
@@ -350,6 +362,7 @@ void imap_select(struct imap_session *s, struct cv_view *view)
 {
 	s->view = view;
 	s->rights_changed = false;
+	s->urlauth_changed = false;
 	s->state = IMAP_STATE_SELECTED;
 	if (s->cmd != NULL)
 		s->cmd->pub.view = view;

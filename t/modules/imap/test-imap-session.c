@@ -26,6 +26,8 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" BINARY" \
 	" MULTIAPPEND" \
 	" CATENATE" \
+	" URLAUTH" \
+	" URL-PARTIAL" \
 	" REPLACE" \
 	" APPENDLIMIT=4294967295" \
 	" UIDONLY" \
@@ -148,7 +150,7 @@ static void selects_and_closes(void **state)
 		"* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n"
 		"* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] Flags permitted\r\n"
 		"* 0 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY ?] UIDs valid\r\n* OK [UIDNEXT 1] Predicted next UID\r\n"
-		"* OK [HIGHESTMODSEQ ?] Highest\r\n* OK [MAILBOXID (~)] Mailbox id\r\na1 OK [READ-WRITE] Select completed\r\n");
+		"* OK [HIGHESTMODSEQ ?] Highest\r\n* OK [URLMECH INTERNAL] Mechanisms\r\n* OK [MAILBOXID (~)] Mailbox id\r\na1 OK [READ-WRITE] Select completed\r\n");
 	EXPECT(a, "a2 FETCH 1 FLAGS\r\n", "a2 BAD There are no messages in the mailbox\r\n");
 	EXPECT(a, "a2 FETCH * FLAGS\r\n", "a2 BAD There are no messages in the mailbox\r\n");
 	EXPECT(a, "a2 UID FETCH 1:* FLAGS\r\n", "a2 OK Fetch completed\r\n");
@@ -288,7 +290,7 @@ static void append_refuses_before_the_literal_where_it_can(void **state)
 	EXPECT(a, "b2 APPEND INBOX {3+}\r\nabc )\r\n", "b2 BAD Unexpected )\r\n");
 	EXPECT(a, "b3 APPEND INBOX\r\n", "b3 BAD Command needs a mailbox and a literal\r\n");
 	EXPECT(a, "b4 APPEND\r\n", "b4 BAD Command needs a mailbox and a literal\r\n");
-	EXPECT(a, "b5 APPEND INBOX \"text\"\r\n", "b5 BAD Command needs a mailbox and a literal\r\n");
+	EXPECT(a, "b5 APPEND INBOX \"text\"\r\n", "b5 BAD Invalid date-time\r\n");
 	EXPECT(a, "b6 STATUS INBOX (MESSAGES UIDNEXT)\r\n", "* STATUS INBOX (MESSAGES 2 UIDNEXT ?)\r\nb6 OK Status completed\r\n");
 	EXPECT(a, "b7 APPEND {5+}\r\nINBOX (\\Seen) {3+}\r\nabc\r\n", "b7 OK [APPENDUID ? ?] Append completed\r\n");
 	fake_worker_free(&w);
@@ -685,6 +687,8 @@ static struct imap_settings settings = {
 	.imap_id_send = "name Post version * os *",
 	.imap_capability = "",
 	.imap_unauthenticate = true,
+	.imap_urlauth = true,
+	.imap_urlauth_host = "*",
 };
 
 /* ---- SEARCH ------------------------------------------------------------------------------------------- */
