@@ -25,6 +25,7 @@ struct key {
 /* Text of one part as it streams by, mapped; the end of what was searched stays for matches across slices. */
 struct window {
 	struct cv_buf mapped;
+	bool begun; /* a tap was told of it */
 };
 
 enum search_phase { SEARCH_HEADER, SEARCH_BODY, SEARCH_NEXT, SEARCH_DONE };
@@ -46,6 +47,8 @@ struct cv_search {
 	struct cv_buf header, utf8, stripped;
 	struct cv_buf octets; /* of a field whose charset is unknown or does not fit; empty for others */
 	struct cv_arena *arena;
+	cv_search_tap_fn *tap; /* NULL: keys are looked for */
+	void *tap_ctx;
 };
 
 struct cv_search *cv_search_new(void)
@@ -60,6 +63,16 @@ struct cv_search *cv_search_new(void)
 	cv_buf_init(&s->stripped, SIZE_MAX);
 	cv_buf_init(&s->octets, SIZE_MAX);
 	s->arena = cv_arena_new("search", NULL, 0);
+	return s;
+}
+
+struct cv_search *cv_search_new_tap(cv_search_tap_fn *fn, void *ctx)
+{
+	struct cv_search *s = cv_search_new();
+
+	s->tap = fn;
+	s->tap_ctx = ctx;
+	s->needs_body = true;
 	return s;
 }
 
@@ -99,6 +112,7 @@ int cv_search_add(struct cv_search *search, enum cv_search_where where, struct c
 {
 	struct key *key;
 
+	cv_assert(search->tap == NULL);
 	if (search->keys.count >= CV_SEARCH_KEYS_MAX)
 		return cv_err_set_public(err, CV_ERR_LIMIT, "more than %d text keys in one search", CV_SEARCH_KEYS_MAX);
 	if (needle.len > CV_SEARCH_NEEDLE_MAX || name.len > CV_SEARCH_NEEDLE_MAX)
@@ -195,6 +209,31 @@ static bool field_matters(const struct key *key, const struct cv_header_field *f
 	return false;
 }
 
+/* The field's text as keys are compared with it, in text.mapped, and in octets what does not convert. */
+static void map_field(struct cv_search *s, const struct cv_header_field *field)
+{
+	cv_buf_clear(&s->utf8);
+	cv_buf_clear(&s->octets);
+	if (cv_header_decode_strict(&s->utf8, &s->octets, field->value))
+		cv_buf_clear(&s->octets);
+	if (is_address_field(field->name))
+		append_addresses(s, field->value, &s->utf8);
+	cv_buf_clear(&s->text.mapped);
+	cv_casemap_valid(&s->text.mapped, cv_buf_str(&s->utf8));
+}
+
+static void tap_field(struct cv_search *s, const struct cv_header_field *field, bool message)
+{
+	struct cv_search_piece piece = { .where = message ? CV_SEARCH_HEADER : CV_SEARCH_BODY, .name = field->name, .first = true };
+
+	map_field(s, field);
+	if (field->name.len == 0)
+		piece.name = CV_STR(""); /* a line that is no field: not text of a part */
+	piece.text = cv_buf_str(&s->text.mapped);
+	piece.octets = cv_buf_str(&s->octets);
+	s->tap(s->tap_ctx, &piece);
+}
+
 /* message: the header of the message itself, not one of its parts. header_only: only header keys are asked. */
 static void search_field(struct cv_search *s, const struct cv_header_field *field, bool message, bool header_only)
 {
@@ -210,14 +249,7 @@ static void search_field(struct cv_search *s, const struct cv_header_field *fiel
 			continue;
 		}
 		if (!mapped) {
-			cv_buf_clear(&s->utf8);
-			cv_buf_clear(&s->octets);
-			if (cv_header_decode_strict(&s->utf8, &s->octets, field->value))
-				cv_buf_clear(&s->octets);
-			if (is_address_field(field->name))
-				append_addresses(s, field->value, &s->utf8);
-			cv_buf_clear(&s->text.mapped);
-			cv_casemap_valid(&s->text.mapped, cv_buf_str(&s->utf8));
+			map_field(s, field);
 			mapped = true;
 		}
 		/* RFC 5255 section 4.6 (c): text that does not convert is compared by octets; that our guess at it matches counts too. */
@@ -246,14 +278,18 @@ static void search_fields(struct cv_search *s, struct cv_str header, bool messag
 	struct cv_header_field field;
 
 	cv_header_iter_init(&iter, header);
-	while (s->open > 0 && cv_header_iter_next(&iter, &field))
-		search_field(s, &field, message, header_only);
+	while (s->open > 0 && cv_header_iter_next(&iter, &field)) {
+		if (s->tap != NULL)
+			tap_field(s, &field, message);
+		else
+			search_field(s, &field, message, header_only);
+	}
 }
 
 static void reset(struct cv_search *s)
 {
 	stop_decoding(s);
-	s->open = s->keys.count;
+	s->open = s->tap != NULL ? 1 : s->keys.count;
 	for (size_t i = 0; i < s->keys.count; i++)
 		s->keys.data[i].found = false;
 }
@@ -272,6 +308,15 @@ static void search_text(struct cv_search *s, struct window *w, struct cv_str utf
 	if (utf8.len == 0)
 		return;
 	cv_casemap_valid(&w->mapped, utf8);
+	if (s->tap != NULL) {
+		const struct cv_search_piece piece = { .where = CV_SEARCH_BODY, .text = cv_buf_str(&w->mapped), .stream = w == &s->text,
+			.first = !w->begun };
+
+		w->begun = true;
+		s->tap(s->tap_ctx, &piece);
+		cv_buf_clear(&w->mapped);
+		return;
+	}
 	for (size_t i = 0; i < s->keys.count && s->open > 0; i++) {
 		struct key *key = &s->keys.data[i];
 
@@ -315,6 +360,7 @@ static void begin_body(struct cv_search *s)
 	cv_buf_clear(&s->utf8);
 	cv_buf_clear(&s->raw.mapped);
 	cv_buf_clear(&s->text.mapped);
+	s->raw.begun = s->text.begun = false;
 	s->phase = SEARCH_BODY;
 }
 

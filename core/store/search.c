@@ -5,6 +5,7 @@
 
 #include <culver/mailsearch.h>
 
+#include "core/store/store-private.h"
 #include <culver/map.h>
 #include <culver/search.h>
 #include <culver/time.h>
@@ -17,6 +18,8 @@
 #define HEADER_MAX ((size_t)64 * 1024 * 1024)
 /* Messages answered from columns alone between two looks at the clock. */
 #define ROWS_PER_LOOK 256u
+/* So few messages are read sooner than an index is brought up to date. */
+#define READ_SOONER 16u
 
 /* Of a key, and of the tree, for the message at hand. 0 is not known yet. */
 enum answer { UNKNOWN = 0, YES = 1, NO = -1 };
@@ -43,6 +46,9 @@ struct cv_mailsearch {
 	struct cv_mailsearch_key **texts;
 	size_t text_count, text_cap;
 	struct cv_search *header_search, *body_search; /* NULL: no such key */
+	struct cv_index_answer *known; /* by text key: what an index said; NULL: none was asked */
+	size_t index;                /* the one that is being asked */
+	bool asked;
 
 	/* The message in progress. */
 	enum stage stage;
@@ -255,6 +261,11 @@ void cv_mailsearch_free(struct cv_mailsearch **search)
 	cv_search_free(&(*search)->header_search);
 	cv_search_free(&(*search)->body_search);
 	cv_buf_deinit(&(*search)->header);
+	for (size_t i = 0; (*search)->known != NULL && i < (*search)->text_count; i++) {
+		cv_ranges_free(&(*search)->known[i].yes);
+		cv_ranges_free(&(*search)->known[i].maybe);
+	}
+	cv_free((*search)->known);
 	cv_free((*search)->texts);
 	cv_ranges_free(&(*search)->candidates);
 	cv_ranges_free(&(*search)->found);
@@ -366,10 +377,19 @@ static enum answer evaluate(const struct cv_mailsearch *search, const struct cv_
 	return key->negated ? (enum answer)(-(int)result) : result;
 }
 
-static void forget_answers(struct cv_mailsearch *search)
+/* What indexes have said of the message; the rest is not known yet. */
+static void begin_answers(struct cv_mailsearch *search)
 {
-	for (size_t i = 0; i < search->text_count; i++)
-		search->texts[i]->answer = UNKNOWN;
+	for (size_t i = 0; i < search->text_count; i++) {
+		const struct cv_index_answer *known = search->known != NULL ? &search->known[i] : NULL;
+
+		if (known == NULL || search->row.uid > known->upto)
+			search->texts[i]->answer = UNKNOWN;
+		else if (cv_ranges_has(&known->yes, search->row.uid))
+			search->texts[i]->answer = YES;
+		else
+			search->texts[i]->answer = cv_ranges_has(&known->maybe, search->row.uid) ? UNKNOWN : NO;
+	}
 }
 
 static void answer_sent_date(struct cv_mailsearch_key *key, bool valid, const struct cv_date *date)
@@ -436,16 +456,31 @@ static void note_failed(struct cv_mailsearch *search, const struct cv_err *err)
 }
 
 /* The tree of parts, from the record or, when it was too large for that, from the octets. */
-static int get_tree(struct cv_mailsearch *search, const struct cv_parse_record *record, struct cv_mime_part **root_r, struct cv_err *err)
+static int get_tree(struct cv_arena *arena, const struct cv_parse_record *record, struct cv_message_reader *reader, struct cv_mime_part **root_r,
+	struct cv_err *err)
 {
 	struct cv_message *message;
-	int result = cv_parse_record_tree(record, search->arena, root_r, err);
+	int result = cv_parse_record_tree(record, arena, root_r, err);
 
 	if (result != 0)
 		return result;
-	if (cv_message_parse(search->arena, NULL, search->reader, &message, err) < 0)
+	if (cv_message_parse(arena, NULL, reader, &message, err) < 0)
 		return -1;
 	*root_r = message->root;
+	return 1;
+}
+
+int cv_mail_search_begin(struct cv_mail *mail, struct cv_arena *arena, struct cv_search *search, struct cv_err *err)
+{
+	struct cv_message_reader *reader;
+	struct cv_parse_record record;
+	struct cv_mime_part *tree;
+	struct cv_str octets;
+
+	if (cv_mail_record(mail, &octets, err) < 0 || cv_parse_record_open(octets, &record, err) < 0 || cv_mail_reader(mail, &reader, err) < 0 ||
+		get_tree(arena, &record, reader, &tree, err) < 0)
+		return -1;
+	cv_search_begin(search, reader, tree);
 	return 1;
 }
 
@@ -468,7 +503,7 @@ static int open_message(struct cv_mailsearch *search, enum answer *answer_r, str
 	*answer_r = evaluate(search, search->root);
 	if (*answer_r != UNKNOWN)
 		return 1;
-	if (get_tree(search, &record, &tree, err) < 0)
+	if (get_tree(search->arena, &record, search->reader, &tree, err) < 0)
 		return -1;
 	cv_search_begin(search->body_search, search->reader, tree);
 	search->stage = IN_BODY;
@@ -528,7 +563,7 @@ static bool work(struct cv_mailsearch *search)
 			search->expunged = true;
 			return false;
 		}
-		forget_answers(search);
+		begin_answers(search);
 		answer = evaluate(search, search->root);
 		if (answer != UNKNOWN) {
 			if (answer == YES)
@@ -549,10 +584,79 @@ static bool work(struct cv_mailsearch *search)
 	return true;
 }
 
+/* ---- indexes --------------------------------------------------------------------------------------- */
+
+static bool is_text(const struct cv_mailsearch_key *key)
+{
+	return key->kind == CV_MAILSEARCH_HEADER || key->kind == CV_MAILSEARCH_BODY || key->kind == CV_MAILSEARCH_TEXT;
+}
+
+/* About each key of which none has told anything yet. */
+static int look_up(struct cv_mailsearch *search, const struct cv_user_index *index, struct cv_err *err)
+{
+	struct cv_buf mapped;
+	int ret = 1;
+
+	cv_buf_init(&mapped, SIZE_MAX);
+	for (size_t i = 0; ret > 0 && i < search->text_count; i++) {
+		const struct cv_mailsearch_key *key = search->texts[i];
+		struct cv_index_query query = { .kind = key->kind, .name = key->name, .text = key->text };
+
+		if (!is_text(key) || search->known[i].upto > 0)
+			continue;
+		cv_buf_clear(&mapped);
+		cv_casemap(&mapped, key->text);
+		query.mapped = cv_buf_str(&mapped);
+		ret = index->index->lookup(index->ctx, cv_view_mailbox(search->view), &query, &search->known[i], err);
+		if (ret < 0)
+			search->known[i].upto = 0;
+	}
+	cv_buf_deinit(&mapped);
+	return ret;
+}
+
+/* False: to be gone on with. An index that fails leaves its keys to the next one, or to reading. */
+static bool ask_indexes(struct cv_mailsearch *search, uint64_t budget_us)
+{
+	struct cv_mailbox *mailbox = cv_view_mailbox(search->view);
+	const struct cv_user_index *indexes;
+	bool any = false;
+	size_t count;
+
+	for (size_t i = 0; i < search->text_count; i++)
+		any = any || is_text(search->texts[i]);
+	if (!any || search->goal == 0)
+		return true;
+	indexes = cv_indexes(mailbox->user, &count);
+	if (search->known == NULL && count > 0)
+		search->known = cv_calloc(search->text_count, sizeof(*search->known));
+	for (; search->index < count; search->index++) {
+		const struct cv_user_index *index = &indexes[search->index];
+		struct cv_err err = { 0 };
+		int ret = 1;
+
+		if (index->index->update != NULL && search->goal > READ_SOONER)
+			ret = index->index->update(index->ctx, mailbox, cv_view_uid(search->view, cv_view_count(search->view)), budget_us, &err);
+		if (ret == 0)
+			return false;
+		if (ret > 0)
+			ret = look_up(search, index, &err);
+		if (ret < 0)
+			cv_warn(&mailbox->log_ctx, "search index %s: %s; messages are read instead", index->index->name, err.text);
+	}
+	return true;
+}
+
 bool cv_mailsearch_step(struct cv_mailsearch *search, uint64_t budget_us)
 {
 	uint64_t start = cv_time_mono_us();
 	unsigned rows = 0;
+
+	if (!search->asked) {
+		search->asked = ask_indexes(search, budget_us);
+		if (!search->asked)
+			return false;
+	}
 
 	for (;;) {
 		bool costly;

@@ -30,6 +30,7 @@
 #include <culver/log.h>
 #include <culver/mailbox.h>
 #include <culver/map.h>
+#include <culver/searchindex.h>
 #include <culver/time.h>
 #include <culver/transform.h>
 
@@ -357,6 +358,9 @@ struct cv_user {
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */
 	size_t transform_count;
+	struct cv_user_index *indexes;  /* search-index.c; NULL: not asked for yet, or none */
+	size_t index_count;
+	bool indexes_known;
 	struct cv_last_source *last_source; /* a transformed message that was read last, for who reads on in it; NULL: none */
 
 	/* Records whose storage work (removing octets, mirroring flags, folders) is still to be done, oldest first. */
@@ -564,6 +568,17 @@ CV_MUST_CHECK int cv_octets_whole(struct cv_octets *octets, struct cv_err *err);
 struct cv_message_reader *cv_octets_reader(struct cv_octets *octets);
 /* Put the sources of the transforms that *reader's octets show before it: 1, 0 when there is none. *reader stays the caller's. */
 CV_MUST_CHECK int cv_transform_decode(struct cv_user *user, uint64_t known_size, struct cv_message_reader **reader, struct cv_err *err);
+
+/* ---- Search indexes (search-index.c) -------------------------------------------------------------------------------- */
+
+/* A provider as this user's search sees it. */
+struct cv_user_index {
+	const struct cv_search_index *index;
+	void *ctx;
+};
+/* Those that this user has, opened; *count_r of them. */
+struct cv_user_index *cv_indexes(struct cv_user *user, size_t *count_r);
+void cv_indexes_close(struct cv_user *user);
 
 /* ---- Parse records (cache.c) -------------------------------------------------------------------------------- */
 

@@ -344,6 +344,7 @@ void cv_user_close(struct cv_user **user_p)
 		return;
 	cv_assert(user->views.count == 0);
 	cv_user_flush(user);
+	cv_indexes_close(user);
 	cv_subscribers_close(user);
 	user->closing = true;
 	if (user->registry != NULL)

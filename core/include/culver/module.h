@@ -67,7 +67,7 @@ enum cv_capability {
 	CV_CAP_PASS_SCHEME,   /* struct cv_pass_scheme, auth.h */
 	CV_CAP_FILTER,        /* no interface yet: what decides where a delivered message goes uses the delivery hook */
 	CV_CAP_TRANSFORM,     /* struct cv_transform, transform.h: changes message octets on the way to and from storage */
-	CV_CAP_SEARCH,        /* no interface yet: will answer searches from an index that a journal subscriber keeps */
+	CV_CAP_SEARCH,        /* struct cv_search_index, searchindex.h: answers text keys of searches from an index */
 	CV_CAP_ADMIN,         /* struct cv_admin_command, admin.h */
 	CV_CAP_IMAP_COMMAND,  /* struct cv_imap_command, imap.h (installed by modules/lib/imap) */
 	CV_CAP_SIEVE,         /* Sieve extensions */

@@ -59,4 +59,20 @@ CV_EXPORT bool cv_search_found(const struct cv_search *search, size_t index);
    answered, other keys are not found. */
 CV_EXPORT void cv_search_header(struct cv_search *search, struct cv_str header);
 
+/* ---- for indexes ---- */
+
+/* A piece of the text that keys are looked for in, in the form in which they are compared. */
+struct cv_search_piece {
+	enum cv_search_where where; /* HEADER: a field of the message. BODY: a field of a part, or text of a part */
+	struct cv_str name;         /* of a field, as written; absent: text of a part. CV_SEARCH_TEXT and BODY find "Name: text" of a field too */
+	struct cv_str text;         /* as cv_casemap makes it */
+	struct cv_str octets;       /* of a field that does not convert to Unicode: a key is looked for in these, unmapped, as well. Else empty */
+	unsigned stream;            /* text of a part comes in pieces of two streams, as it is (0) and for HTML without its markup (1): what is cut at the end of
+	                               one goes on in the next of the same stream */
+	bool first;                 /* of its stream; always of a field */
+};
+typedef void cv_search_tap_fn(void *ctx, const struct cv_search_piece *piece);
+/* A search without keys that hands on everything it looks into. Begin and step as any other; cv_search_add must not be called. */
+CV_EXPORT struct cv_search *cv_search_new_tap(cv_search_tap_fn *fn, void *ctx);
+
 #endif
