@@ -471,12 +471,12 @@ struct cv_delivery {
 	struct cv_str recipient;     /* final address */
 	struct cv_str detail;        /* behind recipient_delimiter; absent when none */
 	struct cv_str session;       /* session id, for logs */
-	struct cv_str mailbox;       /* target, UTF-8: "INBOX" unless changed by a hook */
+	struct cv_str mailbox;       /* target, UTF-8: "INBOX" unless changed by a hook; after delivery the first one that it went to, until done has returned */
 	uint16_t flags;
-	uint32_t uid;                /* after delivery, 0 when a hook filed it elsewhere */
+	uint32_t uid;                /* after delivery, 0 when a hook filed it elsewhere or a filter filed it nowhere */
 	struct cv_str header;        /* fields that are saved in front of octets (Return-Path, Delivered-To, Received); absent: none */
 };
-/* Hooks (delivery, message_save), save, commit. done is called when it is durable. Falls back to INBOX when the target cannot be made. */
+/* Hooks (delivery, message_save), filters (filter.h), save, commit. done is called when it is durable. Falls back to INBOX when the target cannot be made. */
 CV_EXPORT CV_MUST_CHECK int cv_deliver(struct cv_user *user, struct cv_delivery *delivery, cv_commit_fn *done, void *ctx,
 	struct cv_err *err);
 

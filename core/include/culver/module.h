@@ -65,7 +65,7 @@ enum cv_capability {
 	CV_CAP_USERDB,        /* struct cv_userdb, auth.h */
 	CV_CAP_SASL,          /* struct cv_sasl_mech, auth.h */
 	CV_CAP_PASS_SCHEME,   /* struct cv_pass_scheme, auth.h */
-	CV_CAP_FILTER,        /* no interface yet: what decides where a delivered message goes uses the delivery hook */
+	CV_CAP_FILTER,        /* struct cv_filter, filter.h: decides where a delivered message goes */
 	CV_CAP_TRANSFORM,     /* struct cv_transform, transform.h: changes message octets on the way to and from storage */
 	CV_CAP_SEARCH,        /* struct cv_search_index, searchindex.h: answers text keys of searches from an index */
 	CV_CAP_ADMIN,         /* struct cv_admin_command, admin.h */
