@@ -10,6 +10,7 @@
 #define READ_WHOLE_MAX ((uint64_t)256 << 10) /* shorter messages are read, longer ones mapped */
 #define SPARE_MAX ((size_t)32 << 10)          /* octets of buffers that are kept for the next message */
 #define SOURCE_WHOLE_MAX ((uint64_t)1 << 20) /* a transformed message up to this is read whole, so that damage shows before any of it is sent */
+#define UNREADABLE_MAX 1000u /* messages that are remembered as told of */
 #define UIDL_MAX ((size_t)UINT16_MAX)           /* what a column holds at most */
 
 /* The source of a transformed message outlives its mail: clients fetch large parts piece by piece. It is used again for the same file only. */
@@ -293,6 +294,37 @@ static int verify(struct cv_mail *mail, struct cv_err *err)
 	return 1;
 }
 
+/* What was parsed of it, when that is at hand without reading it: 1, 0. */
+static int known_record(struct cv_mail *mail)
+{
+	struct cv_mailbox *mailbox = mail->mailbox;
+	struct cv_err cache_err = { 0 };
+	int found = 0;
+	uint32_t row;
+
+	if (mail->have_record)
+		return 1;
+	if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row))
+		found = cv_cache_read(mailbox, *cv_col_cache(mailbox->columns, row), mail->uid, &mail->record, &cache_err);
+	if (found < 0)
+		cv_warn(&mailbox->log_ctx, "cache can't be read: %s", cache_err.text);
+	mail->have_record = found > 0;
+	return mail->have_record;
+}
+
+/* Sizes are promised to clients before the octets: a file that another program changed is not what was recorded. */
+static int check_record(struct cv_mail *mail, struct cv_err *err)
+{
+	uint64_t size = mail->octets.loaded ? mail->octets.view.len : mail->octets.reader->size;
+	struct cv_parse_record record;
+	struct cv_err ignored = { 0 };
+
+	if (!mail->mailbox->user->external || known_record(mail) == 0 || cv_parse_record_open(cv_buf_str(&mail->record), &record, &ignored) < 0 ||
+		record.size == size)
+		return 1;
+	return cv_err_set(err, CV_ERR_CORRUPT, "its file has %llu octets, it had %llu", (unsigned long long)size, (unsigned long long)record.size);
+}
+
 static int need_octets(struct cv_mail *mail, struct cv_err *err)
 {
 	struct cv_storage_blob blob = { .fd = -1 };
@@ -308,11 +340,69 @@ static int need_octets(struct cv_mail *mail, struct cv_err *err)
 		set_ref(mail, cv_str_mem(new_ref, new_len));
 	ret = load(mail, &blob, err);
 	cv_file_close(&blob.fd);
+	if (ret > 0)
+		ret = check_record(mail, err);
 	if (ret > 0 && mail->octets.loaded)
 		ret = verify(mail, err);
 	if (ret < 0)
 		unload(mail);
 	return ret;
+}
+
+static struct cv_str unreadable_key(const struct cv_mail *mail, char key[sizeof(struct cv_guid) + sizeof(uint32_t)])
+{
+	memcpy(key, &mail->mailbox->guid, sizeof(struct cv_guid));
+	memcpy(key + sizeof(struct cv_guid), &mail->uid, sizeof(uint32_t));
+	return cv_str_mem(key, sizeof(struct cv_guid) + sizeof(uint32_t));
+}
+
+/* The administrator is told once of each message that can't be read, in this process; clients each time. */
+static void log_once(struct cv_mail *mail, const struct cv_err *err)
+{
+	struct cv_user *user = mail->mailbox->user;
+	char key[sizeof(struct cv_guid) + sizeof(uint32_t)];
+	size_t count;
+
+	if (user->unreadable == NULL)
+		user->unreadable = cv_map_new();
+	count = cv_map_count(user->unreadable);
+	if (count > UNREADABLE_MAX || cv_map_get(user->unreadable, unreadable_key(mail, key)) != NULL)
+		return;
+	cv_map_set(user->unreadable, unreadable_key(mail, key), user);
+	if (count < UNREADABLE_MAX)
+		cv_error(&mail->mailbox->log_ctx, "message %u can't be read: %s", mail->uid, err->text);
+	else
+		cv_error(&user->log_ctx, "more than %u messages can't be read: further ones are not told of", UNREADABLE_MAX);
+}
+
+/* It can be read (again). */
+static int readable(struct cv_mail *mail)
+{
+	char key[sizeof(struct cv_guid) + sizeof(uint32_t)];
+
+	if (mail->mailbox->user->unreadable != NULL)
+		(void)cv_map_remove(mail->mailbox->user->unreadable, unreadable_key(mail, key));
+	return 1;
+}
+
+/* Not read: what the client is to know. A file that is missing though nobody expunged the message is damage as well. */
+static int unreadable(struct cv_mail *mail, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = mail->mailbox;
+	bool missing = err->code == CV_ERR_EXPUNGED || err->code == CV_ERR_NOTFOUND;
+	uint32_t row;
+
+	if (missing && (mailbox->user->external || mailbox->gone || mailbox->columns == NULL ||
+			!cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row) || !cv_row_live(mailbox->columns, row)))
+		return cv_err_context(err, "message %u", mail->uid);
+	if ((err->public_text && !missing) || err->code == CV_ERR_LIMIT || err->code == CV_ERR_INTERNAL)
+		return cv_err_context(err, "message %u", mail->uid);
+	if (missing)
+		cv_err_set(err, CV_ERR_CORRUPT, "its file is missing");
+	log_once(mail, err);
+	if (err->code == CV_ERR_TEMP || err->code == CV_ERR_UNAVAILABLE)
+		return cv_err_set_public(err, err->code, "Message can't be read now");
+	return cv_err_set_public(err, CV_ERR_CORRUPT, "Message can't be read: its file is missing or damaged");
 }
 
 int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err)
@@ -322,13 +412,13 @@ int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err 
 	if (err == NULL)
 		err = &own_err;
 	if (need_octets(mail, err) < 0)
-		return cv_err_context(err, "message %u", mail->uid);
+		return unreadable(mail, err);
 	if (cv_octets_whole(&mail->octets, err) < 0 || verify(mail, err) < 0) {
 		unload(mail);
-		return cv_err_context(err, "message %u", mail->uid);
+		return unreadable(mail, err);
 	}
 	*octets_r = mail->octets.view;
-	return 1;
+	return readable(mail);
 }
 
 int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, struct cv_err *err)
@@ -339,16 +429,17 @@ int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, st
 	if (err == NULL)
 		err = &own_err;
 	if (need_octets(mail, err) < 0)
-		return cv_err_context(err, "message %u", mail->uid);
+		return unreadable(mail, err);
 	if (!mail->octets.loaded && mail->octets.reader->size <= SOURCE_WHOLE_MAX && cv_mail_octets(mail, &octets, err) < 0)
 		return -1;
 	*reader_r = cv_octets_reader(&mail->octets);
-	return 1;
+	return readable(mail);
 }
 
 /* The cache has nothing: look at the octets, and remember what was seen. */
 static int parse(struct cv_mail *mail, struct cv_err *err)
 {
+	struct cv_err own_err = { 0 };
 	struct cv_mailbox *mailbox = mail->mailbox;
 	struct cv_err cache_err = { 0 };
 	struct cv_message_reader *reader;
@@ -357,12 +448,14 @@ static int parse(struct cv_mail *mail, struct cv_err *err)
 	uint64_t where;
 	uint32_t row;
 
+	if (err == NULL)
+		err = &own_err;
 	if (cv_mail_reader(mail, &reader, err) < 0)
 		return -1;
 	arena = cv_arena_new("parse", NULL, 0);
 	if (cv_message_parse(arena, NULL, reader, &message, err) < 0) {
 		cv_arena_free(&arena);
-		return cv_err_context(err, "message %u", mail->uid);
+		return unreadable(mail, err);
 	}
 	cv_buf_clear(&mail->record);
 	cv_parse_record_build(message, &mail->record);
@@ -382,17 +475,8 @@ static int parse(struct cv_mail *mail, struct cv_err *err)
 
 int cv_mail_record(struct cv_mail *mail, struct cv_str *record_r, struct cv_err *err)
 {
-	struct cv_mailbox *mailbox = mail->mailbox;
-	struct cv_err cache_err = { 0 };
-	uint32_t row;
-	int found = 0;
-
-	if (!mail->have_record) {
-		if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row))
-			found = cv_cache_read(mailbox, *cv_col_cache(mailbox->columns, row), mail->uid, &mail->record, &cache_err);
-		if (found < 0)
-			cv_warn(&mailbox->log_ctx, "cache can't be read: %s", cache_err.text);
-		if (found <= 0 && parse(mail, err) < 0)
+	if (known_record(mail) == 0) {
+		if (parse(mail, err) < 0)
 			return -1;
 		mail->have_record = true;
 	}

@@ -451,7 +451,8 @@ static void note_failed(struct cv_mailsearch *search, const struct cv_err *err)
 		search->expunged = true;
 		return;
 	}
-	if (search->failed++ == 0)
+	/* One that may go away says more than damage. */
+	if (search->failed++ == 0 || (search->first_error.code == CV_ERR_CORRUPT && err->code != CV_ERR_CORRUPT))
 		search->first_error = *err;
 }
 

@@ -358,6 +358,7 @@ struct cv_user {
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */
 	size_t transform_count;
+	struct cv_map *unreadable;      /* messages of which the log has told that they can't be read; NULL: none */
 	struct cv_user_index *indexes;  /* search-index.c; NULL: not asked for yet, or none */
 	size_t index_count;
 	bool indexes_known;

@@ -199,6 +199,8 @@ static int open_storage(struct cv_user *user, const struct cv_location *location
 static void free_user(struct cv_user *user)
 {
 	cv_mail_free_spare(user);
+	if (user->unreadable != NULL)
+		cv_map_free(&user->unreadable);
 	cv_subscribers_free(user);
 	cv_commit_deinit(user);
 	cv_work_deinit(user);

@@ -191,7 +191,7 @@ def damaged(s, user, storage, mails):
         same(any(isinstance(d, tuple) and d[1] == NESTED for d in sent), True, str(sent)[:300])
     # What was parsed when it was saved is still known, and a search goes on.
     same(b"small" in fetch(m, 1, "ENVELOPE"), True)
-    m.search(None, "1:3", "SUBJECT", "nested")
+    same(m.search(None, "1:3", "TEXT", '"deep text"')[1], [b"3"])
     same(fetch(m, 3, "BODY.PEEK[]"), NESTED)
     m.logout()
     p = poplib.POP3("127.0.0.1", s.ports["pop3"], timeout=30)

@@ -309,7 +309,8 @@ CV_EXPORT void cv_mail_close(struct cv_mail **mail);
    close. */
 CV_EXPORT CV_MUST_CHECK int cv_mail_record(struct cv_mail *mail, struct cv_str *record_r, struct cv_err *err);
 /* The octets as they came, in one piece; valid until close. A message that a transform keeps in another form (transform.h) is put together in memory, and
-   LIMIT when it is beyond 1 GiB. */
+   LIMIT when it is beyond 1 GiB. A file that is damaged, or missing though the message was not expunged, is CORRUPT with a public text: the store has told the
+   administrator, once for each message and process, and the caller need not. */
 CV_EXPORT CV_MUST_CHECK int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err);
 /* The same as a source, of which any part can be read without the whole; borrowed until close, or until cv_mail_octets. */
 CV_EXPORT CV_MUST_CHECK int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, struct cv_err *err);

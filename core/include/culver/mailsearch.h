@@ -79,7 +79,8 @@ CV_EXPORT uint32_t cv_mailsearch_done(const struct cv_mailsearch *search);
 CV_EXPORT const struct cv_ranges *cv_mailsearch_found(const struct cv_mailsearch *search);
 /* The highest modseq of those; 0 when there are none. */
 CV_EXPORT uint64_t cv_mailsearch_modseq(const struct cv_mailsearch *search);
-/* Messages that were expunged meanwhile (never found), and those that could not be read (never found; the first one's error in *err_r). */
+/* Messages that were expunged meanwhile (never found), and those that could not be read (never found; the first one's error in *err_r: CORRUPT only when all of
+   them are damaged, so that to search again would not help). */
 CV_EXPORT bool cv_mailsearch_expunged(const struct cv_mailsearch *search);
 CV_EXPORT size_t cv_mailsearch_failed(const struct cv_mailsearch *search, struct cv_err *err_r);
 

@@ -258,7 +258,7 @@ static void add_message(struct cv_imap_sorter *sorter, uint32_t seq)
 	if (result == 0) {
 		sorter->order[sorter->rows] = sorter->rows;
 		sorter->seq[sorter->rows++] = seq;
-	} else if (err.code != CV_ERR_EXPUNGED && sorter->failed++ == 0) {
+	} else if (err.code != CV_ERR_EXPUNGED && (sorter->failed++ == 0 || (sorter->first_error.code == CV_ERR_CORRUPT && err.code != CV_ERR_CORRUPT))) {
 		sorter->first_error = err;
 	}
 }

@@ -312,7 +312,8 @@ static bool begin_results(struct cv_imap_cmd *cmd, struct esearch *esearch)
 	struct cv_err err = { 0 };
 	size_t failed = cv_mailsearch_failed(esearch->evaluation, &err);
 
-	note_failed(esearch, failed, &err);
+	if (failed > 0 && !imap_search_left_out(cmd, failed, &err))
+		note_failed(esearch, failed, &err);
 	if (cv_mailbox_get_status(cv_view_mailbox(esearch->view), &status, &err) < 0) {
 		note_failed(esearch, 1, &err);
 		return false;

@@ -67,7 +67,7 @@ static enum cv_imap_result done(struct cv_imap_cmd *cmd, struct sort *sort)
 	struct cv_err err = { 0 };
 	size_t failed = cv_imap_sorter_failed(sort->sorter, &err);
 
-	if (failed > 0)
+	if (failed > 0 && !imap_search_left_out(cmd, failed, &err))
 		return imap_search_failed(cmd, &sort->search, failed, &err);
 	if (sort->search.context != NULL) {
 		size_t count;

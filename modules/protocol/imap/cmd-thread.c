@@ -113,7 +113,7 @@ static enum cv_imap_result read_messages(struct cv_imap_cmd *cmd, struct thread 
 			return imap_fail(cmd, &err);
 		if (result < 0 && err.code == CV_ERR_EXPUNGED)
 			thread->gone = true;
-		else if (result < 0 && thread->failed++ == 0)
+		else if (result < 0 && (thread->failed++ == 0 || (thread->first_error.code == CV_ERR_CORRUPT && err.code != CV_ERR_CORRUPT)))
 			thread->first_error = err;
 		if (++thread->done % 16 == 0 && cv_time_mono_us() - start >= IMAP_SLICE_US) {
 			imap_progress(cmd, thread->done, thread->goal);
@@ -150,7 +150,7 @@ static enum cv_imap_result write_results(struct cv_imap_cmd *cmd, struct thread 
 		return CV_IMAP_STEP;
 	cv_buf_append_c(imap_out(cmd), "\r\n");
 	imap_cmd_session(cmd)->in_line = false;
-	if (thread->failed > 0)
+	if (thread->failed > 0 && !imap_search_left_out(cmd, thread->failed, &thread->first_error))
 		return imap_search_failed(cmd, &thread->search, thread->failed, &thread->first_error);
 	if (thread->gone)
 		return imap_ok(cmd, "EXPUNGEISSUED", thread->search.completed);

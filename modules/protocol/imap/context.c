@@ -283,7 +283,7 @@ static void note_changes(struct imap_session *s, struct imap_context *context)
 	struct cv_err err = { 0 };
 	uint32_t uid;
 
-	if (cv_mailsearch_failed(context->evaluation, &err) > 0)
+	if (cv_mailsearch_failed(context->evaluation, &err) > 0 && !err.public_text)
 		cv_error(s->log, "search context: %s", err.text);
 	imap_uids_of(s, cv_mailsearch_found(context->evaluation), false, &found);
 	cv_mailsearch_free(&context->evaluation);

@@ -151,6 +151,14 @@ void imap_context_refused(struct cv_imap_cmd *cmd)
 	cv_buf_append_c(imap_out(cmd), "] This search is not kept up to date\r\n");
 }
 
+bool imap_search_left_out(struct cv_imap_cmd *cmd, size_t count, const struct cv_err *err)
+{
+	if (err->code != CV_ERR_CORRUPT)
+		return false;
+	cv_buf_printf(imap_out(cmd), "* NO [CORRUPTION] %zu damaged or missing messages could not be looked at\r\n", count);
+	return true;
+}
+
 enum cv_imap_result imap_search_failed(struct cv_imap_cmd *cmd, const struct imap_search *search, size_t count, struct cv_err *err)
 {
 	nothing_saved(cmd, search->ret.opts);
@@ -164,7 +172,7 @@ enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search
 	struct cv_err err = { 0 };
 	size_t failed = cv_mailsearch_failed(search->evaluation, &err);
 
-	if (failed > 0)
+	if (failed > 0 && !imap_search_left_out(cmd, failed, &err))
 		return imap_search_failed(cmd, search, failed, &err);
 	if ((search->ret.opts & CV_IMAP_RETURN_SAVE) != 0) {
 		cv_ranges_free(&s->saved);

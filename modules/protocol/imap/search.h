@@ -43,6 +43,9 @@ enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search
 enum cv_imap_result imap_search_wrong(struct cv_imap_cmd *cmd, unsigned opts, const struct cv_err *err);
 /* The untagged NO when UPDATE is refused. */
 void imap_context_refused(struct cv_imap_cmd *cmd);
+/* Are all messages that could not be read damaged (err as cv_mailsearch_failed gives it)? Then an untagged NO ("a warning; the command can still complete
+   successfully", RFC 3501 section 7.1.2) says so, and the result stands without them: one damaged message must not hide all others for good. */
+bool imap_search_left_out(struct cv_imap_cmd *cmd, size_t count, const struct cv_err *err);
 /* The NO when count messages could not be read, the first with err. */
 enum cv_imap_result imap_search_failed(struct cv_imap_cmd *cmd, const struct imap_search *search, size_t count, struct cv_err *err);
 

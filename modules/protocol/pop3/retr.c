@@ -50,7 +50,8 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 			cv_pop3_reply(client, "-ERR Message %u was deleted by another session.", number);
 			return false;
 		}
-		cv_error(cv_session_log(client->session), "message %u cannot be read: %s", number, err.text);
+		if (!err.public_text) /* else the store has told */
+			cv_error(cv_session_log(client->session), "message %u cannot be read: %s", number, err.text);
 		cv_pop3_reply(client, "-ERR %sMessage %u cannot be read now.", cv_pop3_response_code(err.code, false), number);
 		return false;
 	}
@@ -61,7 +62,8 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 			cv_pop3_reply(client, "-ERR [UTF8] Message %u can be sent in UTF-8 mode only.", number);
 			return false;
 		}
-		cv_error(cv_session_log(client->session), "message %u cannot be read: %s", number, err.text);
+		if (!err.public_text) /* else the store has told */
+			cv_error(cv_session_log(client->session), "message %u cannot be read: %s", number, err.text);
 		cv_pop3_reply(client, "-ERR %sMessage %u cannot be read now.", cv_pop3_response_code(err.code, false), number);
 		return false;
 	}

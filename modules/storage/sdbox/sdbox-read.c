@@ -20,12 +20,12 @@ static int open_message(int dir, uint32_t uid, int *fd_r, struct cv_err *err)
 	char name[SDBOX_NAME_MAX], unconfirmed[SDBOX_NAME_MAX];
 
 	(void)snprintf(name, sizeof(name), "u.%u", uid);
-	if (cv_file_open(dir, name, O_RDONLY, 0, fd_r, err) > 0)
+	if (cv_file_open(dir, name, O_RDONLY | O_NONBLOCK, 0, fd_r, err) > 0)
 		return 1;
 	if (err->code != CV_ERR_NOTFOUND)
 		return -1;
 	(void)snprintf(unconfirmed, sizeof(unconfirmed), ".culver.%u", uid);
-	if (cv_file_open(dir, unconfirmed, O_RDONLY, 0, fd_r, err) < 0)
+	if (cv_file_open(dir, unconfirmed, O_RDONLY | O_NONBLOCK, 0, fd_r, err) < 0)
 		return -1;
 	if (cv_file_rename(dir, unconfirmed, dir, name, false, err) < 0)
 		cv_warn(NULL, "%s", err->text);
@@ -38,7 +38,11 @@ static int read_head(int fd, struct sdbox_head *head_r, uint64_t *file_size_r, s
 	struct stat st;
 	size_t got;
 
-	if (cv_file_fstat(fd, &st, err) < 0 || cv_file_pread(fd, start, sizeof(start), 0, &got, err) < 0)
+	if (cv_file_fstat(fd, &st, err) < 0)
+		return -1;
+	if (!S_ISREG(st.st_mode))
+		return cv_err_set(err, CV_ERR_CORRUPT, "message file is no plain file");
+	if (cv_file_pread(fd, start, sizeof(start), 0, &got, err) < 0)
 		return -1;
 	*file_size_r = (uint64_t)st.st_size;
 	return sdbox_parse_head(cv_str_mem(start, got), *file_size_r, head_r, err);
@@ -174,7 +178,7 @@ static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_e
 		return 1;
 	found.meta.uid = uid;
 	found.uid_known = true;
-	if (cv_file_open(scan->dir, name, O_RDONLY, 0, &fd, &file_err) < 0) {
+	if (cv_file_open(scan->dir, name, O_RDONLY | O_NONBLOCK, 0, &fd, &file_err) < 0) {
 		if (file_err.code == CV_ERR_NOTFOUND)
 			return 1; /* removed meanwhile */
 		*err = file_err;

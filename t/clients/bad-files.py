@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Message files that are missing, cut, replaced by garbage or unreadable: each is an error of that message alone, told to the client at each attempt and to the
+administrator once; sessions, searches and the other messages go on."""
+import glob
+import imaplib
+import os
+import poplib
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from client import culver, fail, healthy, same  # noqa: E402
+
+# In the order of UIDs from 2; 1 and the last one stay as they are.
+KINDS = ["missing", "cut", "cut-large", "empty", "garbage", "garbage-longer", "no-rights", "directory"]
+
+
+def message(name, large=False):
+    body = "".join(f"line {i} of the message called {name}\r\n" for i in range(20000 if large else 5))
+    return f"From: Anna <anna@example.org>\r\nSubject: {name}\r\nX-Odd: {name}\r\nMessage-ID: <{name}@example.org>\r\n\r\n{body}straw\r\n".encode()
+
+
+NAMES = ["first"] + KINDS + ["last"]
+MAILS = [message(name, "large" in name) for name in NAMES]
+
+
+def login(s, user):
+    m = imaplib.IMAP4("127.0.0.1", s.ports["imap"], timeout=30)
+    m.login(user, culver.PASSWORD)
+    return m
+
+
+def files(s, user, storage):
+    root = os.path.join(s.mail, user)
+    if storage == "sdbox":
+        return sorted(glob.glob(os.path.join(root, "mailboxes", "INBOX", "dbox-Mails", "u.*")), key=lambda f: int(f.rsplit(".", 1)[1]))
+    found = glob.glob(os.path.join(root, "cur", "*")) + glob.glob(os.path.join(root, "new", "*"))
+    by_name = {re.search(rb"\r?\nSubject: (\S+)", open(f, "rb").read()).group(1).decode(): f for f in found}
+    return [by_name[name] for name in NAMES]
+
+
+def spoil(path, kind):
+    data = open(path, "rb").read()
+    owner = os.stat(path)
+    if kind == "missing":
+        os.unlink(path)
+    elif kind.startswith("cut"):
+        os.truncate(path, len(data) // 2)
+    elif kind == "empty":
+        os.truncate(path, 0)
+    elif kind == "garbage":
+        open(path, "r+b").write(bytes((b * 7 + 13) % 256 for b in data[:200]))
+        os.truncate(path, 200)
+    elif kind == "garbage-longer":
+        open(path, "r+b").write(os.urandom(len(data) + 1000))
+    elif kind == "no-rights":
+        os.chmod(path, 0)
+    elif kind == "directory":
+        os.unlink(path)
+        os.mkdir(path)
+        os.chown(path, owner.st_uid, owner.st_gid)
+
+
+def whole(m, what):
+    """Messages that FETCH what sends, by number, and the tagged reply."""
+    m.untagged_responses.clear()
+    kind, data = m.fetch(what, "(UID BODY.PEEK[])")
+    sent = data if kind == "OK" else m.response("FETCH")[1]
+    return kind, data, {int(d[0].split()[0]): d[1] for d in sent if isinstance(d, tuple)}
+
+
+def found(m, *query):
+    m.untagged_responses.clear()
+    kind, data = m.search(None, *query)
+    same(kind, "OK", data)
+    warnings = m.untagged_responses.get("NO", []) or []
+    return [int(n) for n in data[0].split()], b" ".join(w or b"" for w in warnings)
+
+
+def told(s, user, at):
+    """How often the log tells of each message's trouble."""
+    with open(s.log, errors="replace") as f:
+        f.seek(at)
+        lines = [line for line in f if f"user={user}" in line or f"({user})" in line or user in line]
+    out = {}
+    for line in lines:
+        m = re.search(r"message (\d+) can't be read", line)
+        if m:
+            out[int(m.group(1))] = out.get(int(m.group(1)), 0) + 1
+    return out, [line for line in lines if re.search(r"cannot be read|could not be|FETCH of message", line)]
+
+
+def one_session(s, user, bad, rights):
+    good = {i + 1: octets for i, octets in enumerate(MAILS) if i + 1 not in bad}
+    m = login(s, user)
+    m.select("INBOX")
+    for n in sorted(bad) * 2:
+        kind, data, sent = whole(m, str(n))
+        same((kind, sent), ("NO", {}), (NAMES[n - 1], data))
+        same(data[0].startswith(b"[CORRUPTION] Message can't be read"), True, (NAMES[n - 1], data))
+        same(b"/" in data[0] or b"u." in data[0], False, data)
+    kind, data, sent = whole(m, "1:*")
+    same(kind, "NO", data)
+    same(sent == good, True, f"the others are sent: {sorted(sent)}")
+    # Nothing of the message is needed for these.
+    kind, data = m.fetch("1:*", "(UID FLAGS ENVELOPE RFC822.SIZE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+    same((kind, sum(isinstance(d, tuple) for d in data)), ("OK", len(MAILS)), data)
+    for n in bad:
+        same(m.fetch(str(n), "(BODY.PEEK[HEADER])")[0], "NO", NAMES[n - 1])
+        same(m.fetch(str(n), "(BODY.PEEK[]<0.10>)")[0], "NO", NAMES[n - 1])
+    for query in (("BODY", "straw"), ("TEXT", "straw"), ("HEADER", "X-Odd", "st")):
+        got, warning = found(m, *query)
+        same(got, sorted(good) if query[0] != "HEADER" else [1, len(MAILS)], query)
+        same(f"[CORRUPTION] {len(bad)} damaged or missing".encode() in warning, True, warning)
+    same(found(m, "SUBJECT", "garbage")[0], [n + 1 for n, name in enumerate(NAMES) if "garbage" in name], "the parse record knows")
+    same(found(m, "NOT", "BODY", "nowhere")[0], sorted(good))
+    kind, data = m._simple_command("UID", "SORT", "(SUBJECT)", "UTF-8", "BODY", "straw")
+    same(kind, "OK", data)
+    same(m.store("1:*", "+FLAGS", "(\\Flagged)")[0], "OK")
+    m.noop()
+    same(len(m.search(None, "FLAGGED")[1][0].split()), len(MAILS))
+    # A copy of all is all or nothing.
+    same(m.copy("1,10", "Sent")[0], "OK")
+    m.logout()
+
+
+def pop3(s, user, bad):
+    p = poplib.POP3("127.0.0.1", s.ports["pop3"], timeout=30)
+    p.user(user)
+    p.pass_(culver.PASSWORD)
+    same(len(p.list()[1]), len(MAILS))
+    for n, octets in enumerate(MAILS, 1):
+        for command in (lambda: p.retr(n), lambda: p.top(n, 1)):
+            try:
+                lines = command()[1]
+                same(n in bad, False, NAMES[n - 1])
+                if len(lines) > 9:
+                    same(b"".join(line + b"\r\n" for line in lines) == octets, True)
+            except poplib.error_proto as e:
+                same((n in bad, e.args[0].startswith(b"-ERR") and b"annot be read" in e.args[0]), (True, True), (NAMES[n - 1], e))
+    p.quit()
+
+
+def run(s, storage, user):
+    m = login(s, user)
+    for octets in MAILS:
+        same(m.append("INBOX", None, None, octets)[0], "OK")
+    m.select("INBOX")
+    same(whole(m, "1:*")[2] == dict(enumerate(MAILS, 1)), True)
+    at = os.path.getsize(s.log)
+    bad = set()
+    for n, (path, name) in enumerate(zip(files(s, user, storage), NAMES), 1):
+        # Where other programs may write, a file that goes is a message that goes.
+        if name in KINDS and not (storage == "maildir" and name in ("missing", "directory")):
+            spoil(path, name)
+            bad.add(n)
+    # The session that was there before, and new ones.
+    kind, data, sent = whole(m, "1:*")
+    same((kind, len(sent)), ("NO", len(MAILS) - len(bad)), data)
+    m.logout()
+    keep = login(s, user)
+    one_session(s, user, bad, None)
+    pop3(s, user, bad)
+    one_session(s, user, bad, None)
+    counts, other = told(s, user, at)
+    same(counts, {n: 1 for n in bad}, "the log tells once of each")
+    same(other, [], "and nothing else of them")
+    keep.logout()
+    # They go as any other: expunged, their names are free.
+    m = login(s, user)
+    m.select("INBOX")
+    same(m.store(",".join(map(str, sorted(bad))), "+FLAGS", "(\\Deleted)")[0], "OK")
+    same(m.expunge()[0], "OK")
+    same(sorted(whole(m, "1:*")[2].values()) == sorted(o for i, o in enumerate(MAILS, 1) if i not in bad), True)
+    if storage == "maildir":
+        path = files_left(s, user, "missing")
+        os.unlink(path)
+        kind, data, sent = whole(m, "1:*")
+        same(kind, "NO", data)
+        same(data[0].startswith(b"[EXPUNGEISSUED]") or "EXPUNGE" in m.untagged_responses, True, data)
+        m.noop()
+        kind, data, sent = whole(m, "1:*")
+        same((kind, len(sent)), ("OK", len(MAILS) - len(bad) - 1))
+    m.logout()
+
+
+def files_left(s, user, name):
+    root = os.path.join(s.mail, user)
+    for f in glob.glob(os.path.join(root, "cur", "*")) + glob.glob(os.path.join(root, "new", "*")):
+        if b"Subject: " + name.encode() in open(f, "rb").read():
+            return f
+    fail(f"no file of {name}")
+
+
+for storage in culver.storages() or fail("no storage module is installed"):
+    s = culver.Server(storage=storage, settings="default_idle_kill = 600s\n")
+    try:
+        s.start()
+        run(s, storage, "anna")
+        healthy(s)
+        s.stop()
+        print(storage, "ok", flush=True)
+    finally:
+        s.close()
