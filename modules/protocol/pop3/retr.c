@@ -77,12 +77,13 @@ void cv_pop3_cmd_retr(struct cv_pop3_session *client, struct cv_str args)
 {
 	struct cv_row row;
 	uint32_t number;
+	uint64_t size;
 
 	if (!cv_pop3_parse_number(client, args, &number) || !open_message(client, number))
 		return;
 	cv_pop3_maildrop_row(client, number, &row);
-	cv_pop3_reply(client, "+OK %llu octets",
-		(unsigned long long)(row.virtual_size - client->surrogate.replaced + client->surrogate.text_size));
+	size = row.virtual_size - client->surrogate.replaced + client->surrogate.text_size;
+	cv_pop3_reply(client, "+OK %llu octets", (unsigned long long)size);
 	cv_pop3_begin_output(client, more_message);
 }
 
