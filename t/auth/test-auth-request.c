@@ -642,6 +642,66 @@ static void mechanism_that_is_not_offered_is_refused(void **state)
 	end(f);
 }
 
+/* RFC 1939 section 7's example: <1896.697170952@dbc.mtview.ca.us> and "tanstaaf". */
+#define STAMP "<1896.697170952@dbc.mtview.ca.us>"
+#define DIGEST "\xc4\xc9\x33\x4b\xac\x56\x0e\xcc\x97\x9e\x58\x00\x1b\x3e\x22\xfb"
+
+static enum cv_err_code apop(struct fixture *f, struct cv_str message)
+{
+	struct auth_request_spec spec = spec_of(f, "APOP", NULL);
+
+	f->answers = 0;
+	(void)auth_login_begin(&f->auth, &spec, message);
+	run_for(f, 20000);
+	assert_int_equal(f->answers, 1);
+	return f->answer.kind == AUTH_ANSWER_OK ? CV_ERR_NONE : f->answer.code;
+}
+
+static bool offers(const struct fixture *f, const char *name)
+{
+	const struct cv_sasl_mech *mech;
+
+	for (size_t pos = 0; auth_mech_next(&f->auth, &pos, &mech);) {
+		if (strcmp(mech->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void apop_compares_digests(void **state)
+{
+	struct fixture *f = begin(state, "auth_failure_delay = 0\nfirst_valid_uid = 100\nfirst_valid_gid = 100\nauth_mechanisms = plain apop\n"
+		"[passdb p]\ndriver = static\nargs = password=tanstaaf\n" USERDB);
+
+	assert_true(offers(f, "APOP"));
+	assert_int_equal(apop(f, CV_STR(STAMP "\0mrose\0" DIGEST)), CV_ERR_NONE);
+	assert_string_equal(f->user, "mrose");
+	assert_int_equal(apop(f, CV_STR("<other@dbc.mtview.ca.us>\0mrose\0" DIGEST)), CV_ERR_AUTH);
+	assert_int_equal(apop(f, CV_STR(STAMP "\0mrose\0" DIGEST "x")), CV_ERR_INVALID);
+	assert_int_equal(apop(f, CV_STR(STAMP "\0mrose")), CV_ERR_INVALID);
+	assert_int_equal(apop(f, CV_STR("\0mrose\0" DIGEST)), CV_ERR_INVALID);
+	/* RFC 6856 section 2.2: a name would have to be prepared. */
+	assert_int_equal(apop(f, CV_STR(STAMP "\0mr\xc3\xb6se\0" DIGEST)), CV_ERR_INVALID);
+	assert_int_equal(apop(f, (struct cv_str){ 0 }), CV_ERR_INVALID);
+	end(f);
+}
+
+static void apop_needs_a_password_that_is_stored_as_it_is(void **state)
+{
+#define APOP_TOP "auth_failure_delay = 0\nfirst_valid_uid = 100\nfirst_valid_gid = 100\nauth_mechanisms = plain apop\n"
+	struct fixture *f = begin(state, APOP_TOP "[passdb p]\ndriver = static\nargs = \"password={SHA}abc\"\n" USERDB);
+
+	assert_true(offers(f, "APOP"));
+	assert_int_equal(apop(f, CV_STR(STAMP "\0mrose\0" DIGEST)), CV_ERR_AUTH);
+	end(f);
+	/* One that can only be asked with a password (PAM): APOP could never work. */
+	f = begin(state, APOP_TOP "[passdb p]\ndriver = fake\nargs = ok\n" USERDB);
+	assert_false(offers(f, "APOP"));
+	assert_true(offers(f, "PLAIN"));
+	assert_int_equal(apop(f, CV_STR(STAMP "\0mrose\0" DIGEST)), CV_ERR_AUTH);
+	end(f);
+}
+
 static void certificate_logs_in_by_external(void **state)
 {
 	struct fixture *f = begin(state, TOP "[passdb p]\ndriver = fake\nargs = mismatch\n" USERDB);
@@ -751,6 +811,8 @@ int main(void)
 		cv_test_fds_only(login_mechanism_asks_twice),
 		cv_test_fds_only(client_that_stays_silent_is_dropped),
 		cv_test_fds_only(mechanism_that_is_not_offered_is_refused),
+		cv_test_fds_only(apop_compares_digests),
+		cv_test_fds_only(apop_needs_a_password_that_is_stored_as_it_is),
 		cv_test_fds_only(certificate_logs_in_by_external),
 		cv_test_fds_only(abort_ends_a_request_without_an_answer),
 		cv_test_fds_only(cache_spares_the_database_and_notices_a_new_password),
