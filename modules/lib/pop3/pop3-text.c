@@ -58,6 +58,7 @@ static const char *const rows[][CV_POP3_LANGUAGES] = {
 	{ "+OK Unique-ids follow.", "+OK Es folgen die Kennungen.", "+OK Voici les identifiants." },
 	{ "-ERR %sLogging out, messages were not deleted.", "-ERR %sAbgemeldet, aber die Nachrichten sind nicht gelöscht.",
 		"-ERR %sDéconnexion, mais les messages ne sont pas supprimés." },
+	{ "-ERR %sPermission denied.", "-ERR %sDas ist nicht erlaubt.", "-ERR %sPermission refusée." },
 	{ "-ERR %sMessage %u cannot be read now.", "-ERR %sNachricht %u kann gerade nicht gelesen werden.",
 		"-ERR %sLe message %u ne peut être lu pour le moment." },
 	{ "-ERR [UTF8] Message %u can be sent in UTF-8 mode only.", "-ERR [UTF8] Nachricht %u gibt es nur mit UTF8.",
