@@ -26,6 +26,8 @@ CV_EXPORT void cv_charset_to_utf8(struct cv_str name, struct cv_str in, struct c
 /* Convert UTF-8 into a charset (for MODIFIED search answers and tests). False when it is unknown or has no
    such character; out may hold a part then. */
 CV_EXPORT CV_MUST_CHECK bool cv_charset_from_utf8(struct cv_str name, struct cv_str utf8, struct cv_buf *out);
+/* Append UTF-8 in normalisation form C (Unicode Standard Annex 15). False when it is no UTF-8: out is as it was. */
+CV_EXPORT CV_MUST_CHECK bool cv_utf8_nfc(struct cv_buf *out, struct cv_str utf8);
 /* Open the usual charsets once, so that iconv's modules are loaded: before a process forks workers or gives
    up its view of the file system (glibc reads /usr/lib/.../gconv at the first use of each charset). */
 CV_EXPORT void cv_charset_preload(void);

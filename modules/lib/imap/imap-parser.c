@@ -59,6 +59,7 @@ struct cv_imap_parser {
 	bool behind_list;     /* BEHIND_ARG: of a list */
 	struct cv_imap_literal literal;
 	bool literal_digits;
+	bool utf8;            /* quoted strings must be */
 	uint64_t literal_left;
 };
 
@@ -101,6 +102,11 @@ struct cv_imap_parser *cv_imap_parser_new(const struct cv_imap_limits *limits)
 	parser->levels = cv_calloc((size_t)parser->limits.depth + 1, sizeof(*parser->levels));
 	clear(parser);
 	return parser;
+}
+
+void cv_imap_parser_set_utf8(struct cv_imap_parser *parser)
+{
+	parser->utf8 = true;
 }
 
 void cv_imap_parser_free(struct cv_imap_parser **parser)
@@ -504,6 +510,8 @@ static const char *atom_octet(struct cv_imap_parser *parser, char c)
 static const char *quoted_octet(struct cv_imap_parser *parser, char c)
 {
 	if (c == '"') {
+		if (parser->utf8 && !cv_str_is_utf8(cv_buf_str(&parser->token)))
+			return "Invalid UTF-8 in a quoted string";
 		add_token(parser, CV_IMAP_ARG_QUOTED);
 		behind_arg(parser, false);
 	} else if (c == '\\') {

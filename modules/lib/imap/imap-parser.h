@@ -30,6 +30,8 @@ struct cv_imap_parser;
 /* limits may be NULL. Own memory; strings of the arguments are in it too. */
 struct cv_imap_parser *cv_imap_parser_new(const struct cv_imap_limits *limits);
 void cv_imap_parser_free(struct cv_imap_parser **parser);
+/* From the next quoted string on, octets above 127 in one must be UTF-8 (RFC 6855 section 3, RFC 9051 section 4.3). */
+void cv_imap_parser_set_utf8(struct cv_imap_parser *parser);
 
 /* Go on with input; *used_r octets of it are done with and must not come again, also when the result is not MORE. err is set with BAD only; its text
    is public. The position is kept: input may be cut at any octet. */

@@ -36,6 +36,7 @@ struct append {
 
 	/* The message in progress. */
 	uint64_t size;                  /* octets it has so far */
+	bool in_header, empty_line;     /* and where they end: in the header, in a line without octets */
 	const struct cv_imap_arg *head; /* what stands before its literal, or the list that it is */
 	bool in_list;                   /* the latter: UTF8 (…) or CATENATE (…) */
 	bool catenate;
@@ -233,12 +234,33 @@ static bool fail(struct cv_imap_cmd *cmd)
 	return false;
 }
 
+/* Whether there is an octet above 127 in what these are of the header. */
+static bool is_8bit_header(struct append *append, struct cv_str octets)
+{
+	for (size_t i = 0; append->in_header && i < octets.len; i++) {
+		char c = octets.ptr[i];
+
+		if ((unsigned char)c >= 0x80)
+			return true;
+		append->in_header = c != '\n' || !append->empty_line;
+		append->empty_line = c == '\n' || (c == '\r' && append->empty_line);
+	}
+	return false;
+}
+
 /* More octets of the message. What is wrong with them is said when they are all there. */
-static void take(struct append *append, struct cv_str octets, bool binary)
+static void take(struct imap_session *s, struct append *append, struct cv_str octets, bool binary)
 {
 	if (append->failed)
 		return;
 	append->size += octets.len;
+	/* RFC 6855 section 4: without ENABLE "the server MUST reject, with a "NO" response, an "APPEND" command that includes any 8-bit character in message
+	   header fields". */
+	if (s->set->imap_utf8_accept && !s->utf8_names && is_8bit_header(append, octets)) {
+		cv_err_set_public(&append->err, CV_ERR_INVALID, "Header fields with 8-bit characters need ENABLE UTF8=ACCEPT");
+		append->failed = true;
+		return;
+	}
 	/* RFC 3501 section 4.3: a literal is of CHAR8, which NUL is not; and what is stored must be one when it is fetched. */
 	if (cv_str_has_nul(octets)) {
 		cv_err_set_public(&append->err, CV_ERR_INVALID, "Message contains NUL");
@@ -276,6 +298,7 @@ static bool begin_message(struct cv_imap_cmd *cmd)
 		return false;
 	}
 	append->size = 0;
+	append->in_header = append->empty_line = true;
 	if (!parse_options(cmd, append->last->next, &config))
 		return false;
 	if (!append->catenate) {
@@ -376,7 +399,7 @@ static bool copy_source(struct cv_imap_cmd *cmd)
 		}
 		if (!fits(cmd, octets.len))
 			return false;
-		take(append, octets, false);
+		take(imap_cmd_session(cmd), append, octets, false);
 		if (append->failed)
 			return fail(cmd);
 	} while (cv_time_mono_us() - start < IMAP_SLICE_US);
@@ -572,7 +595,7 @@ void imap_append_take(struct imap_cmd *cmd, struct cv_str octets)
 {
 	struct append *append = cmd->pub.data;
 
-	take(append, octets, append->literal.binary);
+	take(cmd->s, append, octets, append->literal.binary);
 }
 
 /* ---- The end ---------------------------------------------------------------------------------------- */

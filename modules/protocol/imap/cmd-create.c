@@ -44,7 +44,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 
 	/* "If the mailbox name is suffixed with the server's hierarchy separator character … the name created is without the trailing hierarchy
 	   delimiter." */
-	if (!imap_mailbox_arg(cmd, cmd->args, IMAP_NAME_TRAILING_SEP, &name) || !parse_params(cmd, cmd->args->next, &special_use))
+	if (!imap_mailbox_arg(cmd, cmd->args, IMAP_NAME_TRAILING_SEP | IMAP_NAME_NEW, &name) || !parse_params(cmd, cmd->args->next, &special_use))
 		return CV_IMAP_DONE;
 	if (cv_mailbox_create(cmd->user, name, special_use, &err) < 0)
 		return imap_fail(cmd, &err);

@@ -15,7 +15,16 @@ static void enable_qresync(struct imap_session *s, struct cv_buf *out)
 static void enable_rev2(struct imap_session *s, struct cv_buf *out)
 {
 	(void)out;
-	s->rev2 = true;
+	s->rev2 = s->utf8_names = true;
+	cv_imap_parser_set_utf8(s->parser);
+}
+
+/* RFC 6855 section 3. */
+static void enable_utf8(struct imap_session *s, struct cv_buf *out)
+{
+	(void)out;
+	s->utf8 = s->utf8_names = true;
+	cv_imap_parser_set_utf8(s->parser);
 }
 
 static void enable_uidonly(struct imap_session *s, struct cv_buf *out)
@@ -33,6 +42,7 @@ static const struct {
 	{ "METADATA", metadata_enable },
 	{ "QRESYNC", enable_qresync },
 	{ "UIDONLY", enable_uidonly },
+	{ "UTF8=ACCEPT", enable_utf8 },
 };
 
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
@@ -49,7 +59,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		if (!cv_imap_arg_atom(arg, &word))
 			return imap_bad(cmd, "Capabilities are atoms");
 		for (size_t i = 0; i < CV_COUNT_OF(extensions); i++)
-			if (cv_str_caseeq_c(word, extensions[i].name) && (extensions[i].enable != metadata_enable || s->set->imap_metadata))
+			if (cv_str_caseeq_c(word, extensions[i].name) && (extensions[i].enable != metadata_enable || s->set->imap_metadata) &&
+				(extensions[i].enable != enable_utf8 || s->set->imap_utf8_accept))
 				wanted |= 1u << i;
 	}
 	cv_buf_append_c(out, "* ENABLED");

@@ -7,6 +7,7 @@
 
 #include "modules/lib/imap/imap-match.h"
 
+#include <culver/charset.h>
 #include <culver/time.h>
 
 /* Patterns of one command: each name is matched with all of them. */
@@ -167,6 +168,15 @@ static void add_pattern(struct cv_imap_cmd *cmd, struct list *list, struct cv_st
 	cv_buf_append(&whole, reference);
 	cv_buf_append(&whole, name);
 	*cv_vec_push(&list->patterns) = cv_imap_pattern_new(cmd->arena, cv_buf_str(&whole), imap_cmd_session(cmd)->separator);
+	/* Mailboxes are called so in NFC, but for those that others made. */
+	if (imap_cmd_session(cmd)->utf8_names && !cv_str_is_ascii(cv_buf_str(&whole))) {
+		struct cv_buf nfc;
+
+		cv_buf_init(&nfc, SIZE_MAX / 2);
+		if (cv_utf8_nfc(&nfc, cv_buf_str(&whole)) && !cv_str_eq(cv_buf_str(&nfc), cv_buf_str(&whole)))
+			*cv_vec_push(&list->patterns) = cv_imap_pattern_new(cmd->arena, cv_buf_str(&nfc), imap_cmd_session(cmd)->separator);
+		cv_buf_deinit(&nfc);
+	}
 	cv_buf_deinit(&whole);
 }
 

@@ -9,7 +9,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	struct cv_err err = { 0 };
 	struct cv_str from, to;
 
-	if (!imap_mailbox_arg(cmd, cmd->args, 0, &from) || !imap_mailbox_arg(cmd, cmd->args->next, IMAP_NAME_TRAILING_SEP, &to))
+	if (!imap_mailbox_arg(cmd, cmd->args, 0, &from) || !imap_mailbox_arg(cmd, cmd->args->next, IMAP_NAME_TRAILING_SEP | IMAP_NAME_NEW, &to))
 		return CV_IMAP_DONE;
 	if (cmd->args->next->next != NULL)
 		return imap_bad(cmd, "Unexpected arguments");

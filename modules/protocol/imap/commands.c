@@ -66,6 +66,7 @@ static const char *const capabilities[] = {
 	"LITERAL+",
 	"COMPRESS=DEFLATE",
 	"UNAUTHENTICATE",
+	"UTF8=ACCEPT",
 	"MOVE",
 	"SPECIAL-USE",
 	"CREATE-SPECIAL-USE",
@@ -127,7 +128,8 @@ static bool is_off(const struct imap_session *s, const struct cv_imap_command *c
 static bool is_off_word(const struct imap_session *s, const char *capability)
 {
 	return (strcmp(capability, "URLAUTH") == 0 && !s->set->imap_urlauth) ||
-		(strcmp(capability, "UNAUTHENTICATE") == 0 && !s->set->imap_unauthenticate);
+		(strcmp(capability, "UNAUTHENTICATE") == 0 && !s->set->imap_unauthenticate) ||
+		(strcmp(capability, "UTF8=ACCEPT") == 0 && !s->set->imap_utf8_accept);
 }
 
 const struct cv_imap_command *imap_find_command(const struct imap_session *s, struct cv_str verb, bool uid)

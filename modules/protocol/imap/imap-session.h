@@ -30,6 +30,7 @@ struct imap_settings {
 	bool imap_urlauth;
 	const char *imap_urlauth_host;
 	const char *const *imap_urlauth_users; /* application:user */
+	bool imap_utf8_accept;
 };
 extern const struct cv_settings_table imap_settings_table;
 
@@ -82,6 +83,8 @@ struct imap_session {
 	bool urlauth_changed;       /* URLMECH is due: another session made the selected mailbox's key anew */
 	bool condstore;             /* a CONDSTORE enabling command was seen: UID and MODSEQ are in every unasked FETCH response */
 	bool rev2;                  /* ENABLE IMAP4rev2: no \Recent, ESEARCH, mailbox names in UTF-8 */
+	bool utf8;                  /* ENABLE UTF8=ACCEPT (RFC 6855): messages with UTF-8 in headers may be appended, searches name no charset */
+	bool utf8_names;            /* either of these two: mailbox names in UTF-8 */
 	bool uidonly;               /* ENABLE UIDONLY: no message numbers, UIDFETCH and VANISHED (RFC 9586) */
 	bool qresync;               /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
 	bool modseq_held;           /* the client was told a HIGHESTMODSEQ below that of expunges it does not know of yet */
@@ -256,7 +259,8 @@ void imap_contexts_take_fetch(struct imap_session *s, struct cv_arena *arena, ui
 
 /* names.c: mailbox names and sequence sets of arguments */
 enum imap_name_opts {
-	IMAP_NAME_TRAILING_SEP = 1 /* a separator at the end is taken off (CREATE) */
+	IMAP_NAME_TRAILING_SEP = 1, /* a separator at the end is taken off (CREATE) */
+	IMAP_NAME_NEW = 2           /* a mailbox is to get it: characters that no new name may have are refused */
 };
 CV_MUST_CHECK int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err);
 /* From UTF-8 whatever the client uses (URLs). In arena. */

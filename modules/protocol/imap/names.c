@@ -8,6 +8,8 @@
 #include "modules/lib/imap/imap-sequence.h"
 #include "modules/lib/imap/imap-utf7.h"
 
+#include <culver/charset.h>
+
 /* A name longer than this is refused by every storage format. */
 #define NAME_MAX_OCTETS 4096u
 
@@ -34,10 +36,10 @@ static void map_inbox(char *name, size_t len)
 		memcpy(name, inbox.ptr, inbox.len);
 }
 
-/* RFC 9051 section 5.1: names are UTF-8; without ENABLE IMAP4rev2, modified UTF-7. */
+/* RFC 9051 section 5.1: names are UTF-8; without ENABLE IMAP4rev2 or UTF8=ACCEPT, modified UTF-7. */
 static bool decode_name(const struct imap_session *s, struct cv_buf *out, struct cv_str wire)
 {
-	if (!s->rev2)
+	if (!s->utf8_names)
 		return cv_imap_utf7_decode(out, wire);
 	cv_buf_append(out, wire);
 	return cv_buf_ok(out) && cv_str_is_utf8(wire);
@@ -62,6 +64,57 @@ int imap_utf8_name(char separator, struct cv_arena *arena, struct cv_str utf8, s
 	return 0;
 }
 
+/* RFC 6855 section 3: "they MUST NOT contain control characters (U+0000-U+001F and U+0080-U+009F), a delete character (U+007F), a line separator (U+2028), or a
+   paragraph separator (U+2029)". name is UTF-8. */
+static bool has_forbidden(struct cv_str name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = (unsigned char)name.ptr[i];
+
+		if (c < 0x20 || c == 0x7f)
+			return true;
+		if (c == 0xc2 && i + 1 < name.len && (unsigned char)name.ptr[i + 1] < 0xa0)
+			return true;
+		if (c == 0xe2 && i + 2 < name.len && (unsigned char)name.ptr[i + 1] == 0x80 && ((unsigned char)name.ptr[i + 2] & 0xfe) == 0xa8)
+			return true;
+	}
+	return false;
+}
+
+/* The name of the mailbox that is meant: in NFC two names that look the same are the same (RFC 5198 section 2). One that is there already keeps its name, which
+   another program, or an older server, may have given it in another form; below it too. */
+static struct cv_str same_name(struct cv_imap_cmd *cmd, struct cv_str name)
+{
+	struct cv_mailbox_info info;
+	struct cv_buf wanted, other;
+	struct cv_str result = name;
+	size_t best = 0, pos = 0;
+
+	if (cv_str_is_ascii(name) || cv_mailbox_lookup(cmd->user, name, &info) > 0)
+		return name;
+	cv_buf_init(&wanted, SIZE_MAX / 2);
+	cv_buf_init(&other, SIZE_MAX / 2);
+	if (cv_utf8_nfc(&wanted, name)) {
+		result = cv_arena_str(cmd->arena, cv_buf_str(&wanted));
+		if (cv_mailbox_lookup(cmd->user, result, &info) <= 0) {
+			while (cv_mailbox_next(cmd->user, &pos, &info)) {
+				if (cv_str_is_ascii(info.name))
+					continue;
+				cv_buf_clear(&other);
+				if (!cv_utf8_nfc(&other, info.name) || other.len <= best || !cv_str_starts(cv_buf_str(&wanted), cv_buf_str(&other)) ||
+					(other.len < wanted.len && wanted.data[other.len] != '/') || cv_str_eq(cv_buf_str(&other), info.name))
+					continue;
+				best = other.len;
+				result = cv_str_c(cv_arena_printf(cmd->arena, "%.*s%.*s", CV_STR_ARG(info.name),
+					CV_STR_ARG(cv_str_sub(cv_buf_str(&wanted), best, SIZE_MAX))));
+			}
+		}
+	}
+	cv_buf_deinit(&wanted);
+	cv_buf_deinit(&other);
+	return result;
+}
+
 int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
@@ -78,7 +131,7 @@ int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts
 		cv_buf_deinit(&utf8);
 		if (too_long)
 			return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is too long");
-		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid %s", s->rev2 ? "UTF-8" : "modified UTF-7");
+		return cv_err_set_public(err, CV_ERR_INVALID, "Mailbox name is not valid %s", s->utf8_names ? "UTF-8" : "modified UTF-7");
 	}
 	copy = cv_buf_str(&utf8);
 	if (((opts & IMAP_NAME_TRAILING_SEP) != 0 || (s->workarounds & IMAP_TB_EXTRA_MAILBOX_SEP) != 0) && copy.len > 1 &&
@@ -86,7 +139,12 @@ int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts
 		copy.len--;
 	result = imap_utf8_name(s->separator, cmd->arena, copy, name_r, err);
 	cv_buf_deinit(&utf8);
-	return result;
+	if (result < 0)
+		return result;
+	if ((opts & IMAP_NAME_NEW) != 0 && has_forbidden(*name_r))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Control characters and line separators are not allowed in mailbox names");
+	*name_r = same_name(cmd, *name_r);
+	return 0;
 }
 
 bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, unsigned opts, struct cv_str *name_r)
@@ -112,7 +170,7 @@ struct cv_str imap_wire_name(const struct imap_session *s, struct cv_arena *aren
 	size_t len;
 
 	cv_buf_init(&wire, name.len * 8 + 16);
-	if (s->rev2)
+	if (s->utf8_names)
 		cv_buf_append(&wire, name);
 	else
 		cv_imap_utf7_encode(&wire, name);
@@ -126,7 +184,7 @@ struct cv_str imap_wire_name(const struct imap_session *s, struct cv_arena *aren
 
 void imap_append_wire_name(const struct imap_session *s, struct cv_buf *out, struct cv_str wire)
 {
-	if (s->rev2)
+	if (s->utf8_names)
 		cv_imap_append_astring_utf8(out, wire);
 	else
 		cv_imap_append_astring(out, wire);

@@ -64,6 +64,10 @@ int imap_search_parse(struct imap_session *s, const struct cv_view *view, struct
 		.now_sec = cv_time_now_sec(),
 	};
 
+	/* RFC 6855 section 3: "it MUST NOT issue a "SEARCH" command that contains a charset specification"; "SHOULD reject the command with a "BAD" response".
+	   SORT and THREAD always have one; there it must be what UTF-8 can be named. */
+	if (s->utf8 && !charset_given && cv_imap_arg_is(arg, "CHARSET"))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Strings are UTF-8 once UTF8=ACCEPT is enabled: no CHARSET");
 	return charset_given ? cv_imap_search_parse_charset(arena, charset, arg, &context, search_r, err) :
 			       cv_imap_search_parse(arena, arg, &context, search_r, err);
 }

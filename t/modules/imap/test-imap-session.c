@@ -12,7 +12,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 
 /* All of them are told, in this order. */
 #define CAPABILITIES                                                                                          \
-	"IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ COMPRESS=DEFLATE UNAUTHENTICATE MOVE SPECIAL-USE" CAPABILITIES_MORE
+	"IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ COMPRESS=DEFLATE UNAUTHENTICATE UTF8=ACCEPT MOVE SPECIAL-USE" CAPABILITIES_MORE
 /* clang-format off */
 #define CAPABILITIES_MORE \
 	" CREATE-SPECIAL-USE" \
@@ -689,6 +689,7 @@ static struct imap_settings settings = {
 	.imap_unauthenticate = true,
 	.imap_urlauth = true,
 	.imap_urlauth_host = "*",
+	.imap_utf8_accept = true,
 };
 
 /* ---- SEARCH ------------------------------------------------------------------------------------------- */
@@ -865,7 +866,7 @@ static void settings_are_followed(void **state)
 	fake_worker_set_conf(w, &imap_settings_table, &set);
 	a = fake_session_start(w, resume);
 	EXPECT(a, "",
-		"L OK [CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ COMPRESS=DEFLATE UNAUTHENTICATE SPECIAL-USE" CAPABILITIES_MORE " XFOO] "
+		"L OK [CAPABILITY IMAP4rev1 IMAP4rev2 SASL-IR ID ENABLE IDLE NAMESPACE CHILDREN UIDPLUS UNSELECT LITERAL+ COMPRESS=DEFLATE UNAUTHENTICATE UTF8=ACCEPT SPECIAL-USE" CAPABILITIES_MORE " XFOO] "
 		"Logged in\r\n");
 	EXPECT(a, "a1 ID NIL\r\n", "* ID (\"name\" \"Post\" \"version\" \"~\" \"os\" \"Linux\")\r\na1 OK ID completed\r\n");
 	EXPECT(a, "a2 SELECT INBOX\r\n", "~a2 OK [READ-WRITE] Select completed\r\n");
