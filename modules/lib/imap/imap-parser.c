@@ -731,3 +731,61 @@ struct cv_imap_arg *cv_imap_args_copy(struct cv_arena *arena, const struct cv_im
 	}
 	return first;
 }
+
+/* ---- Text from elsewhere ------------------------------------------------------------------------------ */
+
+static void free_parser(void *ctx)
+{
+	struct cv_imap_parser *parser = ctx;
+
+	cv_imap_parser_free(&parser);
+}
+
+/* 1 when the command ends with the last octet of s, 0 when all of s is read and more is needed. */
+static int feed_piece(struct cv_imap_parser *parser, struct cv_str s, struct cv_err *err)
+{
+	while (s.len > 0) {
+		size_t used;
+		enum cv_imap_parsed parsed = cv_imap_parser_feed(parser, s, &used, err);
+
+		s = cv_str_sub(s, used, SIZE_MAX);
+		switch (parsed) {
+		case CV_IMAP_MORE:
+			break;
+		case CV_IMAP_LITERAL_DUE:
+			if (cv_imap_parser_keep(parser, err) < 0)
+				return -1;
+			break;
+		case CV_IMAP_COMMAND:
+			if (s.len == 0)
+				return 1;
+			return cv_err_set_public(err, CV_ERR_INVALID, "Text goes on behind the end of its line");
+		case CV_IMAP_BAD:
+			return -1;
+		case CV_IMAP_STREAMING:
+		case CV_IMAP_SKIPPED:
+			return cv_err_set(err, CV_ERR_INTERNAL, "parser of text is in a state that it can't be in");
+		}
+	}
+	return 0;
+}
+
+int cv_imap_args_parse(struct cv_arena *arena, struct cv_str text, const struct cv_imap_arg **args_r, struct cv_err *err)
+{
+	const struct cv_imap_limits limits = { .line = text.len + 16, .literal = text.len + 1 };
+	struct cv_imap_parser *parser = cv_imap_parser_new(&limits);
+	int ret;
+
+	cv_arena_cleanup(arena, free_parser, parser);
+	ret = feed_piece(parser, CV_STR("x X "), err);
+	if (ret == 0)
+		ret = feed_piece(parser, text, err);
+	if (ret > 0)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Text has more than one line");
+	if (ret < 0 || feed_piece(parser, CV_STR("\r\n"), err) < 0)
+		return -1;
+	if (!cv_imap_parser_complete(parser))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Text ends in the middle");
+	*args_r = cv_imap_parser_args(parser);
+	return 1;
+}

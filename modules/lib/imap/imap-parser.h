@@ -50,6 +50,10 @@ struct cv_str cv_imap_parser_verb(const struct cv_imap_parser *parser);
 /* The arguments read so far, NULL when none. After COMMAND: all. After LITERAL_DUE: those before the literal. */
 const struct cv_imap_arg *cv_imap_parser_args(const struct cv_imap_parser *parser);
 
+/* Text from elsewhere as the arguments of a command, all of it; NULL when it is empty. All memory is arena's. -1 with a public err when it is no such
+   thing. */
+CV_MUST_CHECK int cv_imap_args_parse(struct cv_arena *arena, struct cv_str text, const struct cv_imap_arg **args_r, struct cv_err *err);
+
 /* ---- After CV_IMAP_LITERAL_DUE: one of these. */
 
 /* Octets the client announced, and whether it waits for "+" (not LITERAL+). in_list: it is inside parentheses. One of "~{" that is kept becomes an

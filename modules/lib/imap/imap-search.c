@@ -6,12 +6,17 @@
 
 #include "imap-date.h"
 #include "imap-flags.h"
+#include "imap-parser.h"
 #include "imap-sequence.h"
 
 #include <culver/charset.h>
 
 #define DEPTH_MAX 100u  /* NOT, OR and parentheses within each other */
 #define KEYS_MAX 10000u
+/* Filters within filters. RFC 5466 section 3.1: "at least 3 substitution passes"; where that is not enough, there is a loop. */
+#define FILTERS_DEPTH_MAX 10u
+#define FILTERS_OCTETS_MAX ((size_t)1 << 20) /* of all filters that are put in */
+#define FILTER_NAME_MAX 255u
 
 struct parse {
 	struct cv_arena *arena;
@@ -20,6 +25,10 @@ struct parse {
 	unsigned depth;
 	size_t keys;
 	bool modseq, seqs;
+	unsigned filters; /* that this key is in */
+	size_t filter_octets;
+	struct cv_str undefined_filter;
+	bool filter_charset;
 	struct cv_err *err;
 };
 
@@ -33,6 +42,7 @@ struct key_word {
 };
 
 static int parse_key(struct parse *parse, const struct cv_imap_arg **arg, struct cv_mailsearch_key **key_r);
+static int parse_keys(struct parse *parse, const struct cv_imap_arg *arg, struct cv_mailsearch_key **and_r);
 
 static int invalid(struct parse *parse, const char *what)
 {
@@ -328,6 +338,50 @@ static int or_arguments(struct parse *parse, const struct key_word *word, const 
 	return parse_key(parse, arg, &key->child->next);
 }
 
+bool cv_imap_is_filter_name(struct cv_str s)
+{
+	return cv_imap_is_word(s, CV_IMAP_ATOM_CHAR) && cv_str_is_ascii(s) && cv_str_find(s, '/') == SIZE_MAX && s.len <= FILTER_NAME_MAX;
+}
+
+static int undefined(struct parse *parse, struct cv_str name)
+{
+	parse->undefined_filter = cv_arena_str(parse->arena, name);
+	return cv_err_set_public(parse->err, CV_ERR_NOTFOUND, "There is no such filter");
+}
+
+/* "FILTER" SP filter-name (RFC 5466): what it stands for, in UTF-8. It counts as one key, so that NOT and OR take all of it. */
+static int filter_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	struct cv_str outer = parse->charset, name, program;
+	const struct cv_imap_arg *inner;
+	int result;
+
+	(void)word;
+	if (parse->context->filter == NULL)
+		return invalid(parse, "Unknown search key");
+	if (!cv_imap_arg_atom(*arg, &name) || !cv_imap_is_filter_name(name))
+		return invalid(parse, "Missing or invalid filter name in search");
+	*arg = (*arg)->next;
+	/* "If the SEARCH/UID SEARCH command includes the explicit CHARSET parameter with the value other than "UTF-8" or "US-ASCII"" */
+	if (outer.ptr != NULL && !cv_str_caseeq_c(outer, "UTF-8") && !cv_str_caseeq_c(outer, "US-ASCII")) {
+		parse->filter_charset = true;
+		return invalid(parse, "Filters need the charset UTF-8");
+	}
+	if (parse->filters == FILTERS_DEPTH_MAX || !parse->context->filter(parse->context->filter_ctx, name, &program))
+		return undefined(parse, name);
+	if (program.len > FILTERS_OCTETS_MAX - parse->filter_octets)
+		return cv_err_set_public(parse->err, CV_ERR_LIMIT, "Filters are too long");
+	parse->filter_octets += program.len;
+	if (cv_imap_args_parse(parse->arena, program, &inner, parse->err) < 0)
+		return invalid(parse, "A filter is no search program");
+	parse->charset = CV_STR("UTF-8");
+	parse->filters++;
+	result = parse_keys(parse, inner, &key->child);
+	parse->filters--;
+	parse->charset = outer;
+	return result;
+}
+
 static const struct key_word words[] = {
 	{ "ALL", CV_MAILSEARCH_AND, 0, NULL, no_argument, false },
 	{ "ANSWERED", CV_MAILSEARCH_FLAGS, CV_FLAG_ANSWERED, NULL, no_argument, false },
@@ -338,6 +392,7 @@ static const struct key_word words[] = {
 	{ "DELETED", CV_MAILSEARCH_FLAGS, CV_FLAG_DELETED, NULL, no_argument, false },
 	{ "DRAFT", CV_MAILSEARCH_FLAGS, CV_FLAG_DRAFT, NULL, no_argument, false },
 	{ "EMAILID", CV_MAILSEARCH_GUID, 0, NULL, emailid_argument, false },
+	{ "FILTER", CV_MAILSEARCH_AND, 0, NULL, filter_argument, false },
 	{ "FLAGGED", CV_MAILSEARCH_FLAGS, CV_FLAG_FLAGGED, NULL, no_argument, false },
 	{ "FROM", CV_MAILSEARCH_HEADER, 0, "From", text_argument, false },
 	{ "HEADER", CV_MAILSEARCH_HEADER, 0, NULL, header_arguments, false },
@@ -446,10 +501,14 @@ int cv_imap_search_parse_charset(struct cv_arena *arena, struct cv_str charset, 
 	struct parse parse = { .arena = arena, .charset = charset, .context = context, .err = err };
 	struct cv_mailsearch_key *root = NULL;
 
+	*search_r = (struct cv_imap_search){ 0 };
 	if (charset.ptr != NULL && !cv_charset_known(charset))
 		return cv_err_set_public(err, CV_ERR_UNSUPPORTED, "Unknown charset");
-	if (parse_keys(&parse, arg, &root) < 0)
+	if (parse_keys(&parse, arg, &root) < 0) {
+		search_r->undefined_filter = parse.undefined_filter;
+		search_r->filter_charset = parse.filter_charset;
 		return -1;
+	}
 	*search_r = (struct cv_imap_search){ .root = root, .modseq = parse.modseq, .seqs = parse.seqs };
 	return 0;
 }
@@ -460,9 +519,37 @@ int cv_imap_search_parse(struct cv_arena *arena, const struct cv_imap_arg *arg, 
 	struct cv_str charset = { NULL, 0 };
 
 	if (cv_imap_arg_is(arg, "CHARSET")) {
+		*search_r = (struct cv_imap_search){ 0 };
 		if (!cv_imap_arg_astring(arg->next, &charset))
 			return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid charset in search");
 		arg = arg->next->next;
 	}
 	return cv_imap_search_parse_charset(arena, charset, arg, context, search_r, err);
+}
+
+/* Which filters there will be is not known when one is stored. */
+static bool any_filter(void *ctx, struct cv_str name, struct cv_str *program_r)
+{
+	(void)ctx;
+	(void)name;
+	*program_r = CV_STR("ALL");
+	return true;
+}
+
+int cv_imap_filter_check(struct cv_str program, struct cv_err *err)
+{
+	const struct cv_imap_search_context context = { .seq_star = UINT32_MAX, .uid_star = UINT32_MAX, .filter = any_filter };
+	struct cv_arena *arena;
+	const struct cv_imap_arg *args;
+	struct cv_imap_search search;
+	int ret;
+
+	if (!cv_str_is_utf8(program))
+		return cv_err_set_public(err, CV_ERR_INVALID, "A filter is in UTF-8");
+	arena = cv_arena_new("filter", NULL, 0);
+	ret = cv_imap_args_parse(arena, program, &args, err);
+	if (ret > 0)
+		ret = cv_imap_search_parse_charset(arena, CV_STR("UTF-8"), args, &context, &search, err);
+	cv_arena_free(&arena);
+	return ret < 0 ? -1 : 1;
 }

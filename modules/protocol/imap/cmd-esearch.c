@@ -244,7 +244,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		unsigned opts = esearch->ret.opts;
 
 		cancel(cmd);
-		return imap_search_wrong(cmd, opts, &err);
+		return imap_search_wrong(cmd, opts, &program, &err);
 	}
 	if (why != NULL) {
 		cancel(cmd);

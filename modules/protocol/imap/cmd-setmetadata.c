@@ -4,6 +4,8 @@
 
 #include "metadata.h"
 
+#include "modules/lib/imap/imap-search.h"
+
 static enum cv_imap_result refuse(struct cv_imap_cmd *cmd, const struct cv_err *err)
 {
 	if (err->code == CV_ERR_LIMIT && err->public_text)
@@ -32,6 +34,22 @@ static bool take_uses(struct cv_imap_cmd *cmd, struct cv_str value, unsigned *bi
 	return true;
 }
 
+/* RFC 5466 section 3.2: "The server SHOULD verify that each search criterion stored in such a server entry is a full and correct search criterion." False:
+   the reply was made. */
+static bool check_filter(struct cv_imap_cmd *cmd, struct cv_str name, struct cv_str value)
+{
+	struct cv_err err = { 0 };
+
+	if (!cv_imap_is_filter_name(name)) {
+		imap_bad(cmd, "Invalid name of a filter");
+		return false;
+	}
+	if (value.ptr == NULL || cv_imap_filter_check(value, &err) > 0)
+		return true;
+	imap_no(cmd, err.code == CV_ERR_LIMIT ? "LIMIT" : "CANNOT", cv_err_public(&err));
+	return false;
+}
+
 /* One entry-value. False: the reply was made. */
 static bool set_one(struct cv_imap_cmd *cmd, struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_str name, struct cv_str value)
 {
@@ -52,6 +70,9 @@ static bool set_one(struct cv_imap_cmd *cmd, struct cv_txn *txn, struct cv_mailb
 		imap_no(cmd, imap_code_printf(cmd, "METADATA MAXSIZE %zu", cv_annotation_value_max(cmd->user)), "Value is too large");
 		return false;
 	}
+	if (mailbox == NULL && cv_str_casestarts(name, CV_STR(METADATA_PRIVATE_FILTERS)) &&
+		!check_filter(cmd, cv_str_sub(name, strlen(METADATA_PRIVATE_FILTERS), SIZE_MAX), value))
+		return false;
 	if (mailbox != NULL && cv_str_caseeq_c(name, METADATA_SPECIAL_USE)) {
 		if (!take_uses(cmd, value, &bits))
 			return false;

@@ -108,6 +108,7 @@ static const char *const capabilities[] = {
 static const char *const metadata_capabilities[] = {
 	"METADATA",
 	"LIST-METADATA",
+	"FILTERS",
 };
 
 static bool has_form(const struct cv_imap_command *command, bool uid)

@@ -5,6 +5,7 @@
 #include "search.h"
 
 #include "context.h"
+#include "metadata.h"
 
 #include "modules/lib/imap/imap-quote.h"
 
@@ -28,13 +29,40 @@ static void nothing_saved(struct cv_imap_cmd *cmd, unsigned opts)
 		cv_ranges_free(&imap_cmd_session(cmd)->saved);
 }
 
-enum cv_imap_result imap_search_wrong(struct cv_imap_cmd *cmd, unsigned opts, const struct cv_err *err)
+enum cv_imap_result imap_search_wrong(struct cv_imap_cmd *cmd, unsigned opts, const struct cv_imap_search *program, const struct cv_err *err)
 {
 	if (err->code != CV_ERR_INVALID)
 		nothing_saved(cmd, opts);
 	if (err->code == CV_ERR_UNSUPPORTED)
 		return imap_no(cmd, "BADCHARSET (US-ASCII UTF-8)", cv_err_public(err));
+	/* RFC 5466 section 3.1 */
+	if (err->code == CV_ERR_NOTFOUND)
+		return imap_no(cmd, imap_code_printf(cmd, "UNDEFINED-FILTER %.*s", CV_STR_ARG(program->undefined_filter)), cv_err_public(err));
+	if (program->filter_charset)
+		return imap_bad_code(cmd, "BADCHARSET (US-ASCII UTF-8)", cv_err_public(err));
 	return imap_bad_err(cmd, err);
+}
+
+/* "the FILTER SEARCH criterion […] MUST use the value of the private filter; otherwise, it MUST use the value of the filter that exists". */
+static bool find_filter(void *ctx, struct cv_str name, struct cv_str *program_r)
+{
+	static const char *const kinds[] = { METADATA_PRIVATE_FILTERS, METADATA_SHARED_FILTERS };
+	const struct imap_session *s = ctx;
+	struct cv_annotation annotation;
+	bool found = false;
+
+	for (size_t i = 0; i < CV_COUNT_OF(kinds) && !found; i++) {
+		struct cv_buf entry;
+
+		cv_buf_init(&entry, CV_ANNOTATION_NAME_MAX);
+		cv_buf_append_c(&entry, kinds[i]);
+		cv_buf_append(&entry, name);
+		found = cv_annotation_get(s->user, NULL, cv_buf_str(&entry), &annotation) > 0;
+		cv_buf_deinit(&entry);
+	}
+	if (found)
+		*program_r = annotation.value;
+	return found;
 }
 
 /* When a few messages at one end are all that is asked for, the rest need not be looked at. */
@@ -62,6 +90,8 @@ int imap_search_parse(struct imap_session *s, const struct cv_view *view, struct
 		.uid_star = count > 0 ? cv_view_uid(view, count) : UINT32_MAX,
 		.saved = view == s->view ? &s->saved : NULL,
 		.now_sec = cv_time_now_sec(),
+		.filter = s->set->imap_metadata ? find_filter : NULL,
+		.filter_ctx = s,
 	};
 
 	/* RFC 6855 section 3: "it MUST NOT issue a "SEARCH" command that contains a charset specification"; "SHOULD reject the command with a "BAD" response".
@@ -107,7 +137,7 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 		return false;
 	}
 	if (imap_search_parse(s, s->view, cmd->arena, arg, charset_given, charset, &search->program, &err) < 0) {
-		imap_search_wrong(cmd, search->ret.opts, &err);
+		imap_search_wrong(cmd, search->ret.opts, &search->program, &err);
 		return false;
 	}
 	/* RFC 9586 section 3.5 */

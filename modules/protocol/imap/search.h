@@ -40,7 +40,7 @@ bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search);
 /* The tagged reply behind the results. saved: sequence numbers for "$" when SAVE was asked for. */
 enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_ranges *saved);
 /* The NO or BAD for a program that could not be read; opts: of RETURN. */
-enum cv_imap_result imap_search_wrong(struct cv_imap_cmd *cmd, unsigned opts, const struct cv_err *err);
+enum cv_imap_result imap_search_wrong(struct cv_imap_cmd *cmd, unsigned opts, const struct cv_imap_search *program, const struct cv_err *err);
 /* The untagged NO when UPDATE is refused. */
 void imap_context_refused(struct cv_imap_cmd *cmd);
 /* Are all messages that could not be read damaged (err as cv_mailsearch_failed gives it)? Then an untagged NO ("a warning; the command can still complete

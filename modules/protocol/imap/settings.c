@@ -88,7 +88,7 @@ static const struct cv_setting rows[] = {
 	CV_SETTING_SIZE(imap_settings, imap_max_line_length, "64k", 1024, 16777216,
 		"Longest command line, literals not counted"),
 	CV_SETTING_BOOL(imap_settings, imap_metadata, "yes",
-		"Annotations of mailboxes and of the server (METADATA, LIST-METADATA)"),
+		"Annotations of mailboxes and of the server (METADATA, LIST-METADATA), and filters (FILTERS)"),
 	CV_SETTING_STR(imap_settings, mail_server_admin, "",
 		"How to reach the administrator, a URI: the server's entry /shared/admin"),
 	CV_SETTING_STR(imap_settings, mail_server_comment, "",

@@ -47,7 +47,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" CONTEXT=SORT" \
 	" MULTISEARCH" \
 	" I18NLEVEL=1" \
-	" NOTIFY METADATA LIST-METADATA"
+	" NOTIFY METADATA LIST-METADATA FILTERS"
 /* clang-format on */
 
 static struct fake_worker *worker(void **state)
