@@ -9,7 +9,7 @@ from client import culver, fail, healthy, mail, need, run, same  # noqa: E402
 
 need("mpop")
 for storage in culver.storages():
-    with culver.Server(storage=storage) as s:
+    with culver.Server(storage=storage, settings="auth_mechanisms = plain apop") as s:
         mbox, rc = os.path.join(s.dir, "mbox"), os.path.join(s.dir, "mpoprc")
 
         def fetch(port, starttls, auth, keep, *options):
@@ -41,6 +41,10 @@ delivery mbox {mbox}
             fail("lines with dots: " + open(mbox).read())
         fetch(s.ports["pop3s"], "off", "user", "on")
         same(count(), 5, "messages after a second run")
+        fetch(s.ports["pop3s"], "off", "apop", "on")
+        same(count(), 5, "messages after a run with APOP")
+        if "method=APOP" not in s.output():
+            fail("mpop did not use APOP:\n" + s.output())
         same(s.deliver("mp", mail("late"))[0], 250)
         fetch(s.ports["pop3s"], "off", "plain", "off")
         same(count(), 6, "messages over TLS")
