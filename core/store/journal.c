@@ -14,6 +14,7 @@
 #define SEGMENT_MAGIC 0x314c4e524a535643ULL /* "CVSJRNL1" */
 #define NAME_LEN (sizeof("journal.") - 1 + 16)
 #define PENDING_MAX ((size_t)2 << 30)
+#define TAIL_MAX ((size_t)1 << 20) /* so much is kept for a sync that fails; with more the next write is synced */
 
 static void put_u16_at(char *p, uint16_t n)
 {
@@ -38,6 +39,7 @@ void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, u
 	*journal = (struct cv_journal){
 		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .read_fd = -1, .file_mode = file_mode };
 	cv_buf_init(&journal->pending, PENDING_MAX);
+	cv_buf_init(&journal->tail, PENDING_MAX);
 }
 
 void cv_journal_deinit(struct cv_journal *journal)
@@ -46,6 +48,7 @@ void cv_journal_deinit(struct cv_journal *journal)
 	cv_file_close(&journal->read_fd);
 	cv_window_deinit(&journal->window);
 	cv_buf_deinit(&journal->pending);
+	cv_buf_deinit(&journal->tail);
 	cv_vec_free(&journal->segments);
 }
 
@@ -210,6 +213,16 @@ struct scan {
 	struct cv_journal_damage *damage;
 };
 
+/* What memory has of the octets of a segment from offset on, over what the file says: after a failed sync the system may have dropped them. */
+static void overlay(const struct cv_journal *journal, uint32_t number, uint64_t offset, char *octets, size_t len)
+{
+	size_t count = journal->segments.count;
+	uint64_t first = CV_MAX(offset, journal->tail_at), end = CV_MIN(offset + len, journal->tail_at + journal->tail.len);
+
+	if (journal->tail.len > 0 && count > 0 && journal->segments.data[count - 1].number == number && first < end)
+		memcpy(octets + (first - offset), journal->tail.data + (first - journal->tail_at), (size_t)(end - first));
+}
+
 /* Offset of the next record that checks from `from` on, or octets.len. Records are aligned to 8. */
 static uint64_t find_record(struct cv_str octets, uint64_t from, struct cv_record_head *head_r)
 {
@@ -269,6 +282,7 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 	struct cv_record_head head;
 	struct cv_str entries;
 
+	segment->durable = CV_MAX(segment->durable, at);
 	if (at > octets.len) {
 		note_damage(scan->damage, segment, UINT64_MAX, "it was longer, and ends", octets.len);
 		return 1;
@@ -294,12 +308,20 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 		if (head.seq > journal->written_seq)
 			journal->written_seq = head.seq;
 		segment->last_seq = head.seq;
+		if (head.synced > segment->durable && head.synced <= at)
+			segment->durable = head.synced;
 		if (head.seq > scan->from_seq &&
 			scan->fn(scan->ctx, &head, (struct cv_journal_pos){ segment->number, at }, entries, err) < 0)
 			return -1;
 		at += len;
 	}
 	return 1;
+}
+
+static void forget_tail(struct cv_journal *journal)
+{
+	cv_buf_clear(&journal->tail);
+	journal->rewrite = false;
 }
 
 /* Cut the file of the last segment to the length that checks. */
@@ -313,8 +335,12 @@ static int cut_tail(struct cv_journal *journal, struct cv_segment *segment, stru
 	if (cv_file_open(journal->dir, name, O_RDWR, 0, &fd, err) < 0)
 		return -1;
 	ret = cv_file_truncate(fd, segment->len, err);
+	if (ret > 0 && journal->tail.len > 0)
+		ret = cv_file_pwrite(fd, cv_buf_str(&journal->tail), journal->tail_at, err);
 	if (ret > 0 && journal->fsync != CV_FSYNC_NEVER)
 		ret = cv_file_sync(fd, false, err);
+	if (ret > 0)
+		forget_tail(journal);
 	cv_file_close(&fd);
 	return ret;
 }
@@ -339,7 +365,16 @@ static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last
 	cv_file_close(&fd);
 	if (ret < 0)
 		return -1;
-	ret = scan_octets(scan, segment, last, cv_str_mem(map, len), err);
+	if (scan->journal->tail.len > 0) {
+		char *copy = cv_malloc(len);
+
+		memcpy(copy, map, len);
+		overlay(scan->journal, segment->number, 0, copy, len);
+		ret = scan_octets(scan, segment, last, cv_str_mem(copy, len), err);
+		cv_free(copy);
+	} else {
+		ret = scan_octets(scan, segment, last, cv_str_mem(map, len), err);
+	}
 	cv_file_unmap(map, len);
 	if (ret > 0 && segment->len < len && scan->repair && !segment->damaged)
 		ret = cut_tail(scan->journal, segment, err);
@@ -489,6 +524,7 @@ int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, st
 		return -1;
 	if (got < len)
 		return cv_err_set(err, CV_ERR_CORRUPT, "journal segment %u is shorter than known", pos.segment);
+	overlay(journal, pos.segment, pos.offset, p, len);
 	cv_buf_commit(buf, len);
 	return 1;
 }
@@ -740,11 +776,16 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 		return -1;
 	}
 	ret = cv_file_pwrite(fd, cv_buf_str(&head), 0, err);
+	forget_tail(journal);
+	if (journal->fsync != CV_FSYNC_NEVER)
+		cv_buf_append(&journal->tail, cv_buf_str(&head));
+	journal->tail_at = 0;
 	cv_buf_deinit(&head);
 	/* The name must be durable before a record in it is. */
 	if (ret > 0 && journal->fsync != CV_FSYNC_NEVER)
 		ret = cv_file_sync(journal->dir, true, err);
 	if (ret < 0) {
+		forget_tail(journal);
 		cv_file_close(&fd);
 		if (cv_file_unlink(journal->dir, name, NULL) < 0)
 			cv_warn(NULL, "journal segment %u could not be removed after a failed start", number);
@@ -756,6 +797,33 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 	journal->next_number = number + 1;
 	journal->fd = fd;
 	journal->synced = 0;
+	return 1;
+}
+
+/* What was read and may not be on disk, perhaps since another process's sync failed: it is written once more. */
+static int take_tail(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
+{
+	uint64_t from = CV_MAX(segment->durable, (uint64_t)CV_SEGMENT_HEAD);
+	size_t len = segment->len > from ? (size_t)(segment->len - from) : 0, got;
+	void *p;
+	int ret;
+
+	forget_tail(journal);
+	if (len == 0 || journal->fsync == CV_FSYNC_NEVER)
+		return 1;
+	p = cv_buf_reserve(&journal->tail, len);
+	if (p == NULL)
+		return cv_err_set(err, CV_ERR_LIMIT, "journal segment is too long");
+	ret = cv_file_pread(journal->fd, p, len, from, &got, err);
+	if (ret > 0 && got < len)
+		ret = cv_err_set(err, CV_ERR_CORRUPT, "journal segment became shorter");
+	if (ret < 0) {
+		cv_file_close(&journal->fd);
+		return -1;
+	}
+	cv_buf_commit(&journal->tail, len);
+	journal->tail_at = from;
+	journal->rewrite = true;
 	return 1;
 }
 
@@ -772,15 +840,21 @@ int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_er
 		return -1;
 	journal->synced = 0; /* what was read may never have been synced */
 	journal->unsynced = true;
-	return 1;
+	return take_tail(journal, last, err);
 }
 
 int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 {
 	if (!journal->unsynced || journal->fd < 0)
 		return 1;
-	if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->fd, false, err) < 0)
+	/* After a failed sync the system holds what was lost for clean, and the next sync says that all is well. */
+	if (journal->rewrite && cv_file_pwrite(journal->fd, cv_buf_str(&journal->tail), journal->tail_at, err) < 0)
 		return cv_err_context(err, "journal");
+	if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->fd, false, err) < 0) {
+		journal->rewrite = journal->tail.len > 0;
+		return cv_err_context(err, "journal");
+	}
+	forget_tail(journal);
 	journal->synced = last_segment(journal)->len;
 	journal->unsynced = false;
 	return 1;
@@ -789,6 +863,7 @@ int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 {
 	struct cv_err cut_err = { 0 };
+	size_t tail;
 	uint64_t before;
 
 	cv_assert(!journal->record_open);
@@ -798,6 +873,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 		cv_buf_clear(&journal->pending);
 		return cv_err_context(err, "new journal segment");
 	}
+	tail = journal->tail.len;
 	before = last_segment(journal)->len;
 	if (cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), before, err) < 0)
 		goto failed;
@@ -805,6 +881,13 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 		cv_window_drop(&journal->window); /* a torn tail that was there before */
 	last_segment(journal)->len += journal->pending.len;
 	journal->unsynced = true;
+	if (journal->fsync != CV_FSYNC_NEVER) {
+		sync = sync || tail + journal->pending.len > TAIL_MAX;
+		if (tail == 0)
+			journal->tail_at = before;
+		if (!sync)
+			cv_buf_append(&journal->tail, cv_buf_str(&journal->pending));
+	}
 	if (sync && cv_journal_sync(journal, err) < 0)
 		goto failed;
 	last_segment(journal)->last_seq = journal->written_seq = journal->seq;
@@ -813,6 +896,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	return 1;
 failed:
 	cv_buf_clear(&journal->pending);
+	cv_buf_truncate(&journal->tail, tail);
 	forget_reads(journal);
 	last_segment(journal)->len = before;
 	/* After a failed sync no one knows what is on disk: what was written must not come back, so the segment is cut and left. */
@@ -905,5 +989,6 @@ int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 	}
 	journal->segments.count = kept;
 	cv_file_close(&journal->fd);
+	forget_tail(journal);
 	return ret;
 }

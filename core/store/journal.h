@@ -32,6 +32,7 @@ struct cv_segment {
 	int64_t mtime;       /* seconds since 1970 */
 	bool damaged;        /* head or records do not check: set aside at the next chance */
 	bool scanned;
+	uint64_t durable;    /* octets that were on disk when some record of it was written, as far as was read */
 };
 
 struct cv_journal {
@@ -52,6 +53,9 @@ struct cv_journal {
 	uint16_t record_version; /* that it needs (cv_entry_version) */
 	bool record_open;
 	bool unsynced;           /* something was written and not synced */
+	struct cv_buf tail;      /* what was written to the last segment since it was synced: a sync that fails may have lost it */
+	uint64_t tail_at;        /* where it begins */
+	bool rewrite;            /* the file may not have the tail: it is written once more before it is synced */
 	bool uncut;              /* the last segment has octets behind its len that were refused */
 	uint64_t file_mode;
 	int read_fd;             /* of the segment other than the last one that was read last; -1: none */
