@@ -44,6 +44,8 @@ struct worker_process {
 	struct cv_log_ctx log;
 };
 
+static void stop(struct worker_process *wp, const char *reason);
+
 /* ---- Becoming the user -------------------------------------------------------------------------------------------------- */
 
 /* Open the next part of a path below dir, or make it. made_r: it was made. As root nothing is followed or made where somebody else could put something else
@@ -192,7 +194,7 @@ static int become_user(struct worker_process *wp, struct cv_err *err)
 static const char *const readable[] = {
 	"/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/nsswitch.conf", "/etc/hosts",
 	"/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/passwd", "/etc/group", "/etc/ssl", "/etc/pki",
-	"/etc/crypto-policies", "/etc/mime.types", "/dev/urandom", "/dev/random", "/dev/zero",
+	"/etc/crypto-policies", "/etc/mime.types", "/etc/machine-id", "/proc/sys/kernel/random/boot_id", "/dev/urandom", "/dev/random", "/dev/zero",
 #ifdef CV_SANITIZE
 	"/proc",
 #endif
@@ -234,11 +236,18 @@ static int confine(struct worker_process *wp, const struct cv_user_config *confi
 	return result;
 }
 
+/* Another server has the mail: sessions end. */
+static void on_lost(void *ctx, const struct cv_err *err)
+{
+	(void)err;
+	stop(ctx, "shutdown");
+}
+
 static int open_user(struct worker_process *wp, struct cv_err *err)
 {
 	const struct cv_worker_args *args = wp->args;
 	struct cv_user_config config = { .name = args->user, .home = wp->home, .mail_location = args->mail, .sysuid = args->sysuid,
-		.sysgid = args->sysgid, .conf = args->conf, .registry = args->registry, .loop = wp->loop, .fields = args->fields };
+		.sysgid = args->sysgid, .conf = args->conf, .registry = args->registry, .loop = wp->loop, .fields = args->fields, .lost = on_lost, .lost_ctx = wp };
 	bool exact = true;
 	int result;
 

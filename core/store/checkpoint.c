@@ -320,8 +320,9 @@ void cv_checkpoint_close(struct cv_user *user)
 	struct cv_err err = { 0 };
 
 	stop(user);
-	cv_user_flush(user);
-	if (user->broken)
+	if (!user->lost)
+		cv_user_flush(user);
+	if (user->broken || user->lost)
 		return;
 	if (begin(user, worth_at_close, &err) > 0) {
 		if (user->checkpoint->todo.count > 0 || user->published_seq != user->state_seq || user->state_dirty || user->state_is_old)

@@ -433,6 +433,8 @@ int cv_user_usable(struct cv_user *user, struct cv_err *err)
 	struct cv_err reread_err = { 0 };
 	int ret;
 
+	if (user->lost)
+		return cv_err_set(err, CV_ERR_INUSE, "the mail is another server's now");
 	if (!user->broken || user->rereading)
 		return 1;
 	user->rereading = true;
@@ -456,7 +458,7 @@ static void reread(struct cv_user *user)
 	struct cv_err err = { 0 };
 
 	user->broken = true;
-	if (cv_user_usable(user, &err) < 0)
+	if (!user->lost && cv_user_usable(user, &err) < 0)
 		cv_error(&user->log_ctx, "%s; it is out of reach until that works", err.text);
 }
 
@@ -657,6 +659,11 @@ static int make_durable(struct cv_user *user, struct cv_err *err)
 {
 	bool sync = user->queue_needs_sync;
 
+	/* Where a lease says whose it is: before anything is written, and again before it is acknowledged. */
+	if (cv_user_owned(user, err) < 0) {
+		cv_buf_clear(&user->journal.pending);
+		return -1;
+	}
 	if (user->queue_needs_storage_sync && user->storage->sync(user->st, err) < 0) {
 		/* The records name octets that may be lost: they must not be written. */
 		cv_buf_clear(&user->journal.pending);
@@ -664,7 +671,7 @@ static int make_durable(struct cv_user *user, struct cv_err *err)
 	}
 	if (cv_journal_write(&user->journal, sync, err) < 0)
 		return -1;
-	return 1;
+	return cv_user_owned(user, err);
 }
 
 /* The storage module may give messages their final names. */
@@ -744,7 +751,9 @@ static void on_sync(void *ctx)
 	struct cv_user *user = ctx;
 	struct cv_err err = { 0 };
 
-	if (cv_journal_sync(&user->journal, &err) < 0) {
+	if (cv_user_owned(user, &err) < 0 || cv_journal_sync(&user->journal, &err) < 0) {
+		if (user->lost)
+			return;
 		cv_error(&user->log_ctx, "%s; trying again", err.text);
 		cv_timer_set(user->sync_timer, SYNC_DELAY_MS);
 		return;

@@ -279,6 +279,7 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 {
 	struct cv_journal *journal = scan->journal;
 	uint64_t at = scan->start.segment == segment->number ? scan->start.offset : CV_SEGMENT_HEAD;
+	const struct cv_segment *next = segment < last_segment(journal) ? segment + 1 : NULL;
 	struct cv_record_head head;
 	struct cv_str entries;
 
@@ -299,6 +300,10 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 			return cv_err_set(err, CV_ERR_UNSUPPORTED,
 				"a journal record has format %u, this server knows up to %u: use the newer server again", head.version,
 				CV_RECORD_VERSION);
+		if (next != NULL && !next->damaged && head.seq > next->before_seq) {
+			at += len; /* written late by an owner who had lost the mail: never acknowledged */
+			continue;
+		}
 		if (head.seq > journal->seq)
 			journal->seq = head.seq;
 		if (head.hlc > journal->hlc)

@@ -65,6 +65,8 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
 	if (cv_txn_may(txn, mailbox, config->delivery ? CV_RIGHT_POST : CV_RIGHT_INSERT, &rights, err) < 0)
 		return -1;
+	if (cv_user_owned(user, err) < 0)
+		return -1;
 	ref = cv_mailbox_storage_ref(mailbox);
 	ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
 	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
@@ -156,6 +158,8 @@ static int place(struct cv_save *save, struct cv_err *err)
 		keywords[i] = cv_arena_cstr(save->arena, save->keywords.data[i]);
 	meta.keywords = keywords;
 	memcpy(meta.guid, save->message.guid.b, sizeof(meta.guid));
+	if (cv_user_owned(user, err) < 0)
+		return -1;
 	do {
 		if (cv_mailbox_take_uid(save->mailbox, &meta.uid, err) < 0)
 			return -1;

@@ -444,6 +444,8 @@ int cv_snapshot_finish(struct cv_snapshot_writer *w, struct cv_err *err)
 	size_t kept = 0;
 
 	cv_assert(w->done);
+	if (cv_user_owned(user, err) < 0)
+		return -1;
 	/* Rows may have what is committed but not durable yet. */
 	cv_user_flush(user);
 	if (cv_journal_sync(&user->journal, err) < 0)

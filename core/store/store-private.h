@@ -7,7 +7,7 @@
    yet published is the logical state; views look at published rows only.
 
    Where things are, and which file can be lost (all in the user's index directory, INDEX=… or the mail root, "culver-index/"):
-     lock            one owner. Nothing in it.
+     lock, lease     one owner (lease.h).
      journal.*       all changes since the older of the two snapshots of each mailbox and the older state.
      state, .old     tree of mailboxes, subscriptions, UIDVALIDITY, UIDNEXT, counts, annotations, as of a sequence number. One lost: the other and the
                      journal give the same. Both lost: names, UIDs and annotations of mailboxes come from the snapshots, the journal and the storage
@@ -23,6 +23,7 @@
 
 #include "core/store/columns.h"
 #include "core/store/journal.h"
+#include "core/store/lease.h"
 #include "core/store/record.h"
 #include "core/store/snapshot.h"
 #include "core/store/store-settings.h"
@@ -315,6 +316,11 @@ struct cv_user {
 
 	int index_dir;
 	int lock_fd;
+	struct cv_lease lease;
+	bool lost;                      /* it is another server's now: nothing is read, written or acknowledged any more */
+	struct cv_timer *lease_timer;
+	void (*on_lost)(void *ctx, const struct cv_err *err);
+	void *lost_ctx;
 	struct cv_journal journal;
 	uint64_t state_seq, older_state_seq;
 	bool state_is_old;              /* there is no good newer state: the older one, if any, is what state_seq tells */
@@ -476,6 +482,8 @@ void cv_user_flush(struct cv_user *user);
 bool cv_user_unpublished(const struct cv_user *user);
 /* Records without a transaction of its own (lazily durable): recent marks. */
 CV_MUST_CHECK int cv_commit_lazy(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err);
+/* Is it still ours? Where a lease says so, it is read: 1; -1 with INUSE when it is not (then the user is lost), with others when that can't be known. */
+CV_MUST_CHECK int cv_user_owned(struct cv_user *user, struct cv_err *err);
 /* After a failed write memory becomes what the journal says, at once or, while that fails too, when it is asked for again: 1, or -1 (UNAVAILABLE). */
 CV_MUST_CHECK int cv_user_usable(struct cv_user *user, struct cv_err *err);
 void cv_commit_init(struct cv_user *user);

@@ -23,6 +23,7 @@ static const struct cv_store_settings defaults = {
 	.mail_location = "sdbox:~/mail",
 	.mail_fsync = CV_FSYNC_OPTIMIZED,
 	.mail_verify = CV_VERIFY_REFUSE,
+	.mail_lease_time = 30000,
 	.mail_journal_segment_size = 4u << 20,
 	.mail_journal_subscriber_keep = 64u << 20,
 	.mail_snapshot_min_size = 64u << 10,

@@ -12,6 +12,8 @@ struct cv_store_settings {
 	const char *mail_home;
 	unsigned mail_fsync;           /* enum cv_fsync */
 	unsigned mail_verify;          /* enum cv_verify */
+	unsigned mail_lock_method;     /* 0 flock, 1 lease */
+	uint64_t mail_lease_time;      /* ms */
 	unsigned namespace_separator;  /* 0 '/', 1 '.' */
 	uint64_t mail_undelete_time, mail_journal_keep_time; /* ms */
 	uint64_t mail_journal_segment_size;                  /* octets */

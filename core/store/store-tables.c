@@ -7,6 +7,7 @@
 
 static const char *const fsync_words[] = { "always", "optimized", "never", NULL };
 static const char *const verify_words[] = { "refuse", "log", "no", NULL };
+static const char *const lock_words[] = { "flock", "lease", NULL };
 static const char *const separator_words[] = { "/", ".", NULL };
 static const char *const auto_words[] = { "no", "create", "subscribe", NULL };
 
@@ -18,6 +19,11 @@ static const struct cv_setting store_rows[] = {
 		"always: every change is on disk before it is confirmed; optimized: changes of flags within a second; never: leave it to the system"),
 	CV_SETTING_ENUM(cv_store_settings, mail_verify, "refuse", verify_words,
 		"Message octets are compared with their checksum when they are read first; refuse: what is damaged is not sent, log: it is sent, no: only fsck compares"),
+	CV_SETTING_ENUM(cv_store_settings, mail_lock_method, "flock", lock_words,
+		"What keeps a second server away from a user's mail; flock: locks of the file system, and a lease beside them where it may be another machine's; "
+		"lease: the lease alone, for file systems whose locks do not reach other machines"),
+	CV_SETTING_TIME(cv_store_settings, mail_lease_time, "30s", 3000, 3600000,
+		"How long a lease lasts that is not renewed, when its owner can't be proved to be dead"),
 	CV_SETTING_ENUM(cv_store_settings, namespace_separator, "/", separator_words,
 		"Character between the levels of mailbox names that IMAP clients see"),
 	CV_SETTING_TIME(cv_store_settings, mail_undelete_time, "0", 0, 0,

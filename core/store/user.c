@@ -158,7 +158,52 @@ static int open_index(struct cv_user *user, const struct cv_location *location, 
 		return -1;
 	if (cv_file_open(user->index_dir, "lock", O_RDWR | O_CREAT, FILE_MODE, &user->lock_fd, err) < 0)
 		return -1;
-	return cv_file_lock(user->lock_fd, err);
+	return cv_lease_take(&user->lease, user->index_dir, user->lock_fd, FILE_MODE, (user->set->mail_lease_time + 999) / 1000,
+		user->set->mail_lock_method == 1, err);
+}
+
+/* ---- whose it is ------------------------------------------------------------------------------------------------ */
+
+static void lose(struct cv_user *user, const struct cv_err *why)
+{
+	if (user->lost)
+		return;
+	user->lost = true;
+	cv_error(&user->log_ctx, "%s; nothing is acknowledged here any more", why->text);
+	if (user->lease_timer != NULL)
+		cv_timer_stop(user->lease_timer);
+	if (user->on_lost != NULL)
+		user->on_lost(user->lost_ctx, why);
+}
+
+int cv_user_owned(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_err check_err = { 0 };
+
+	if (user->lost)
+		return cv_err_set(err, CV_ERR_INUSE, "the mail is another server's now");
+	if (cv_lease_check(&user->lease, &check_err) > 0)
+		return 1;
+	if (check_err.code == CV_ERR_INUSE)
+		lose(user, &check_err);
+	if (err != NULL)
+		*err = check_err;
+	return -1;
+}
+
+static void on_lease(void *ctx)
+{
+	struct cv_user *user = ctx;
+	struct cv_err err = { 0 };
+
+	if (cv_lease_renew(&user->lease, &err) < 0) {
+		if (err.code == CV_ERR_INUSE) {
+			lose(user, &err);
+			return;
+		}
+		cv_error(&user->log_ctx, "lease can't be renewed: %s", err.text);
+	}
+	cv_timer_set(user->lease_timer, user->set->mail_lease_time / 3);
 }
 
 /* ---- storage module --------------------------------------------------------------------------------------------- */
@@ -198,6 +243,8 @@ static int open_storage(struct cv_user *user, const struct cv_location *location
 
 static void free_user(struct cv_user *user)
 {
+	cv_timer_remove(&user->lease_timer);
+	cv_lease_drop(&user->lease);
 	cv_mail_free_spare(user);
 	if (user->unreadable != NULL)
 		cv_map_free(&user->unreadable);
@@ -243,6 +290,8 @@ static struct cv_user *new_user(const struct cv_user_config *config)
 	user->save_hook = cv_hook_wanted(config->registry, "message_save");
 	user->access_hook = cv_hook_wanted(config->registry, "mailbox_access");
 	user->loop = config->loop;
+	user->on_lost = config->lost;
+	user->lost_ctx = config->lost_ctx;
 	user->arena = cv_arena_new("user", NULL, 0);
 	user->slot_count = config->registry != NULL ? cv_slot_count(config->registry) : 0;
 	user->slots = cv_calloc(user->slot_count + 1, sizeof(*user->slots));
@@ -305,6 +354,11 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 		return cv_err_context(err, "%s", location.root);
 	cv_journal_deinit(&user->journal);
 	cv_journal_init(&user->journal, user->index_dir, user->storage_args.fsync, (uint32_t)user->set->mail_node_id, FILE_MODE);
+	user->journal.epoch = user->lease.epoch;
+	if (user->lease.strict && user->loop != NULL) {
+		user->lease_timer = cv_timer_add_stopped(user->loop, on_lease, user);
+		cv_timer_set(user->lease_timer, user->set->mail_lease_time / 3);
+	}
 	cv_subscribers_init(user);
 	if (cv_user_recover(user, err) < 0)
 		return -1;
@@ -354,7 +408,7 @@ void cv_user_close(struct cv_user **user_p)
 	cv_assert(cv_list_empty(&user->annotation_watches));
 	cv_user_flush(user);
 	cv_work_run(user, true);
-	if (cv_journal_cut(&user->journal, &err) < 0 || cv_journal_sync(&user->journal, &err) < 0)
+	if (!user->lost && (cv_journal_cut(&user->journal, &err) < 0 || cv_journal_sync(&user->journal, &err) < 0))
 		cv_error(&user->log_ctx, "%s", err.text);
 	cv_checkpoint_close(user);
 	free_user(user);

@@ -258,7 +258,7 @@ void cv_work_run(struct cv_user *user, bool all)
 	size_t done = user->work_done;
 	int ret = 1;
 
-	if (user->work_running || user->work.count == 0)
+	if (user->work_running || user->work.count == 0 || user->lost)
 		return;
 	start = cv_time_mono_ms();
 	user->work_running = true;

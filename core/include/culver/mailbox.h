@@ -60,6 +60,10 @@ struct cv_user_config {
 	struct cv_loop *loop;          /* NULL in tests: then everything is synchronous */
 	const char *const *fields;     /* "key=value" of the userdb and passdb, NULL-terminated, or NULL */
 	const char *protocol;          /* settings filter for what is per user, or NULL */
+	/* Another server has taken the user's mail (a lease was not renewed in time): nothing works any more but closing. Called once, from the loop or from
+	   within a call; may be NULL. */
+	void (*lost)(void *ctx, const struct cv_err *err);
+	void *lost_ctx;
 };
 /* Opens the mail root (made when absent, unless its parent is an unmounted mount point), the journal (recovered, healed), and makes the mailboxes
    that settings ask for. Holds a lock so that a second process is refused (CV_ERR_INUSE). */

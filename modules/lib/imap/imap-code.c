@@ -50,8 +50,9 @@ const char *cv_imap_login_code(enum cv_err_code code)
 	case CV_ERR_PERM: /* disabled or expired: only the administrator can help */
 		return "CONTACTADMIN";
 	case CV_ERR_LIMIT:
-	case CV_ERR_INUSE:
 		return "LIMIT";
+	case CV_ERR_INUSE: /* another server has the user's mail */
+		return "INUSE";
 	case CV_ERR_UNSUPPORTED:
 		return "CANNOT";
 	case CV_ERR_TEMP:

@@ -139,8 +139,9 @@ static const char *fail_text(enum cv_err_code code)
 	case CV_ERR_PERM:
 		return "This account may not log in";
 	case CV_ERR_LIMIT:
-	case CV_ERR_INUSE:
 		return "Too many logins, try again later";
+	case CV_ERR_INUSE:
+		return "The mail is in use elsewhere, try again later";
 	case CV_ERR_UNSUPPORTED:
 		return "Authentication is not possible this way";
 	case CV_ERR_NONE:
