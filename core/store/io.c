@@ -348,6 +348,30 @@ int cv_file_truncate(int fd, uint64_t len, struct cv_err *err)
 	return cv_err_sys(err, e, "file can't be cut");
 }
 
+/* A rename that replaces nothing, where the file system does not have it (NFS): a link fails when the name is there; a directory, or anything where there are no
+   links, is looked for first. An errno, or 0. */
+static int rename_carefully(int from_dir, const char *from, int to_dir, const char *to)
+{
+	struct stat st;
+
+	if (linkat(from_dir, from, to_dir, to, 0) == 0)
+		return unlinkat(from_dir, from, 0) == 0 ? 0 : errno;
+	if (errno != EPERM && errno != EOPNOTSUPP && errno != EISDIR && errno != EMLINK)
+		return errno;
+	if (fstatat(to_dir, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return EEXIST;
+	if (errno != ENOENT)
+		return errno;
+	return renameat(from_dir, from, to_dir, to) == 0 ? 0 : errno;
+}
+
+static int rename_new(int from_dir, const char *from, int to_dir, const char *to)
+{
+	if (renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	return errno == EINVAL || errno == ENOSYS ? rename_carefully(from_dir, from, to_dir, to) : errno;
+}
+
 /* Both ends opened, then the call. */
 static int two_names(int from_dir, const char *from, int to_dir, const char *to, enum cv_file_op op, unsigned flags,
 	struct cv_err *err)
@@ -368,7 +392,7 @@ static int two_names(int from_dir, const char *from, int to_dir, const char *to,
 	else if (flags == 0)
 		e = renameat(from_parent, from_name, to_parent, to_name) == 0 ? 0 : errno;
 	else
-		e = renameat2(from_parent, from_name, to_parent, to_name, flags) == 0 ? 0 : errno;
+		e = rename_new(from_parent, from_name, to_parent, to_name);
 	release_parent(from_dir, from_parent);
 	release_parent(to_dir, to_parent);
 	if (e == 0)

@@ -18,7 +18,7 @@
 
 #define LEASE "lease"
 #define LINE_MAX_LEN 511
-#define WORD_MAX 128
+#define WORD_MAX CV_BOOT_ID_MAX
 #define MARGIN_SEC 2 /* the file system's clock may tick in whole seconds */
 
 /* What a line tells. */
@@ -43,12 +43,17 @@ static void read_word(const char *path, char word[WORD_MAX])
 		(void)snprintf(word, WORD_MAX, "-");
 }
 
+void cv_boot_id(char id_r[CV_BOOT_ID_MAX])
+{
+	read_word("/proc/sys/kernel/random/boot_id", id_r);
+}
+
 static void find_self(struct owner *self)
 {
 	struct stat st;
 
 	*self = (struct owner){ .pid = (unsigned long long)getpid() };
-	read_word("/proc/sys/kernel/random/boot_id", self->boot);
+	cv_boot_id(self->boot);
 	read_word("/etc/machine-id", self->machine);
 	if (stat("/proc/self/ns/pid", &st) == 0)
 		self->pid_space = (unsigned long long)st.st_ino;

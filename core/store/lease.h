@@ -26,6 +26,9 @@ struct cv_lease {
 	char token[33];
 };
 
+/* A word that is another one after each start of the machine; "-" when the system does not tell. */
+#define CV_BOOT_ID_MAX 128
+void cv_boot_id(char id_r[CV_BOOT_ID_MAX]);
 /* Take the lock and, where there has to be one, the lease. only_lease: the file system's locks are not asked. INUSE: somebody else has it, and err says who. */
 CV_MUST_CHECK int cv_lease_take(struct cv_lease *lease, int dir, int lock_fd, unsigned file_mode, uint64_t time_sec, bool only_lease, struct cv_err *err);
 /* Is it still ours? 1; -1: INUSE when it is somebody else's, others when that can't be read. Costs nothing where there is no lease file. */

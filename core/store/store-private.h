@@ -8,6 +8,7 @@
 
    Where things are, and which file can be lost (all in the user's index directory, INDEX=… or the mail root, "culver-index/"):
      lock, lease     one owner (lease.h).
+     fs-test         that the file system was tried (selftest.h).
      journal.*       all changes since the older of the two snapshots of each mailbox and the older state.
      state, .old     tree of mailboxes, subscriptions, UIDVALIDITY, UIDNEXT, counts, annotations, as of a sequence number. One lost: the other and the
                      journal give the same. Both lost: names, UIDs and annotations of mailboxes come from the snapshots, the journal and the storage

@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "core/store/location.h"
+#include "core/store/selftest.h"
 #include "core/store/store-private.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #define DIR_MODE 0700
 #define FILE_MODE 0600
 #define HOSTNAME_MAX 255
+#define CLOCK_BEHIND_SEC 600
 
 static char *copy(const char *s)
 {
@@ -158,8 +160,22 @@ static int open_index(struct cv_user *user, const struct cv_location *location, 
 		return -1;
 	if (cv_file_open(user->index_dir, "lock", O_RDWR | O_CREAT, FILE_MODE, &user->lock_fd, err) < 0)
 		return -1;
-	return cv_lease_take(&user->lease, user->index_dir, user->lock_fd, FILE_MODE, (user->set->mail_lease_time + 999) / 1000,
-		user->set->mail_lock_method == 1, err);
+	if (cv_lease_take(&user->lease, user->index_dir, user->lock_fd, FILE_MODE, (user->set->mail_lease_time + 999) / 1000,
+		    user->set->mail_lock_method == 1, err) < 0)
+		return -1;
+	return cv_selftest_run(&(struct cv_selftest){ .index_dir = user->index_dir, .path = location->index_root, .root = location->root,
+		.file_mode = FILE_MODE, .sync = user->storage_args.fsync != CV_FSYNC_NEVER,
+		.locks = !user->lease.strict }, err);
+}
+
+/* Dates and the order of changes come from it. */
+static void look_at_clock(const struct cv_user *user)
+{
+	int64_t behind = cv_hlc_ms(user->journal.hlc) / 1000 - cv_time_now_sec();
+
+	if (behind > CLOCK_BEHIND_SEC)
+		cv_warn(&user->log_ctx, "the clock is %lld seconds behind the newest change of this mail: dates of new mail are wrong until it is set (NTP)",
+			(long long)behind);
 }
 
 /* ---- whose it is ------------------------------------------------------------------------------------------------ */
@@ -362,6 +378,7 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 	cv_subscribers_init(user);
 	if (cv_user_recover(user, err) < 0)
 		return -1;
+	look_at_clock(user);
 	fresh = user->state_seq == 0 && user->journal.seq == 0;
 	cv_work_begin(user);
 	expect_messages(user);

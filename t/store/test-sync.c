@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT
-   A sync that fails and has lost what was written: the next one says that all is well, and it must be. */
+   A sync that fails and has lost what was written: the next one says that all is well, and it must be. And a file system that has fewer calls. */
 #include <config.h>
 
 #include "t/store/store-disk.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAIL "From: a@example.org\r\nSubject: one\r\n\r\nHello\r\n"
@@ -165,12 +171,124 @@ static void what_was_read_is_written_again(void **state)
 	store_deinit(&s);
 }
 
+/* From here on renameat2 answers as it does on NFS. */
+static bool without_renameat2(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_renameat2, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = { .len = CV_COUNT_OF(code), .filter = code };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static int make(int dir, const char *name)
+{
+	struct cv_err err = { 0 };
+	int fd, ret = cv_file_open(dir, name, O_RDWR | O_CREAT | O_EXCL, 0600, &fd, &err);
+
+	cv_file_close(&fd);
+	return ret;
+}
+
+/* 0, or the number of what went wrong. */
+static int try_renames(int dir)
+{
+	struct cv_err err = { 0 };
+	struct stat st;
+
+	if (!without_renameat2())
+		return 1;
+	if (make(dir, "a") < 0 || make(dir, "b") < 0 || cv_file_mkdir(dir, "d", 0700, &err) < 0 || cv_file_mkdir(dir, "e", 0700, &err) < 0)
+		return 2;
+	if (cv_file_rename(dir, "a", dir, "b", false, &err) >= 0 || err.code != CV_ERR_EXISTS || cv_file_stat(dir, "a", &st, &err) != 1)
+		return 3;
+	if (cv_file_rename(dir, "a", dir, "c", false, &err) < 0 || cv_file_stat(dir, "a", &st, &err) != 0 || cv_file_stat(dir, "c", &st, &err) != 1 ||
+		st.st_nlink != 1)
+		return 4;
+	if (cv_file_rename(dir, "d", dir, "e", false, &err) >= 0 || err.code != CV_ERR_EXISTS || cv_file_stat(dir, "d", &st, &err) != 1)
+		return 5;
+	if (cv_file_rename(dir, "d", dir, "f", false, &err) < 0 || cv_file_stat(dir, "d", &st, &err) != 0 || cv_file_stat(dir, "f", &st, &err) != 1)
+		return 6;
+	return cv_file_rename(dir, "nothing", dir, "g", false, &err) < 0 && err.code == CV_ERR_NOTFOUND ? 0 : 7;
+}
+
+static void renaming_works_without_the_kernels_help(void **state)
+{
+	struct cv_err err = { 0 };
+	int dir, status;
+	pid_t pid;
+
+	assert_ok(cv_file_root(cv_test_dir(state), &dir, &err));
+	pid = fork();
+	if (pid == 0)
+		_exit(try_renames(dir));
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	cv_file_close(&dir);
+}
+
+struct refusal {
+	enum cv_file_op op;
+	unsigned tried; /* calls on files of the test */
+};
+
+/* A file system that can't do one thing. */
+static int refuse(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct refusal *refusal = ctx;
+
+	(void)len;
+	if (name == NULL || strncmp(name, "culver-fs-test", 14) != 0)
+		return 0;
+	refusal->tried++;
+	return op == refusal->op ? EOPNOTSUPP : 0;
+}
+
+static void the_file_system_is_tried_once(void **state)
+{
+	struct refusal refusal = { .op = CV_FILE_RENAME };
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	cv_file_set_fault(refuse, &refusal);
+	assert_int_equal(store_try_open(&s, &err), -1);
+	assert_int_equal(err.code, CV_ERR_UNAVAILABLE);
+	assert_non_null(strstr(err.text, "can't be renamed over another one"));
+	refusal.op = CV_FILE_LINK; /* that can be lived with */
+	refusal.tried = 0;
+	store_open(&s);
+	assert_true(refusal.tried > 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_close(&s);
+	assert_int_equal(disk_count(&s, "culver-fs-test"), 0);
+	refusal.op = CV_FILE_RENAME;
+	refusal.tried = 0;
+	store_open(&s);
+	assert_int_equal(refusal.tried, 0);
+	store_close(&s);
+	disk_put_file(&s, "fs-test", CV_STR("culver-fs 1 another-boot 1 1\n"));
+	assert_int_equal(store_try_open(&s, &err), -1);
+	cv_file_set_fault(NULL, NULL);
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 -");
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(flags_outlive_a_sync_that_fails_once),
 		cv_test(flags_outlive_a_change_that_is_refused),
 		cv_test(what_was_read_is_written_again),
+		cv_test(renaming_works_without_the_kernels_help),
+		cv_test(the_file_system_is_tried_once),
 	};
 
 	return store_tests_run(tests);

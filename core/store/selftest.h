@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+   Does the file system do what the store needs? Tried at a user's first opening after each start of the machine, and when the directory is on another file
+   system than it was. */
+#ifndef CV_STORE_SELFTEST_H
+#define CV_STORE_SELFTEST_H
+
+#include <culver/err.h>
+
+struct cv_selftest {
+	int index_dir;           /* what was tried before is in its file "fs-test" */
+	const char *path;        /* of the index directory's root, for messages */
+	const char *root;        /* where the messages are: tried too when it is another file system */
+	unsigned file_mode;
+	bool sync;               /* mail_fsync is not never */
+	bool locks;              /* the file "lock" there is locked by this process, and the system's locks are relied upon */
+};
+/* 1; -1 (UNAVAILABLE) with one sentence that says what is missing and what to do. What can be lived with is a warning in the log. */
+CV_MUST_CHECK int cv_selftest_run(const struct cv_selftest *test, struct cv_err *err);
+
+#endif
