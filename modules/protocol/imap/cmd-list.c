@@ -449,9 +449,9 @@ void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str 
 		write_one(imap_cmd_session(cmd), out, &info, old_wire, false);
 }
 
-void imap_write_no_access(const struct imap_session *s, struct cv_buf *out, struct cv_str name)
+void imap_write_no_access(const struct imap_session *s, struct cv_buf *out, struct cv_str name, bool gone)
 {
-	cv_buf_append_c(out, "* LIST (\\NoAccess) ");
+	cv_buf_append_c(out, gone ? "* LIST (\\NonExistent \\NoAccess) " : "* LIST (\\NoAccess) ");
 	append_separator(out, s->separator);
 	cv_buf_append_char(out, ' ');
 	imap_append_mailbox(s, out, name);

@@ -245,8 +245,12 @@ static void find_mailboxes(struct cv_imap_cmd *cmd, struct command *c, const str
 		unsigned wanted = imap_notify_events(s->notify, info.name, info.subscribed), rights;
 		struct cv_err err = { 0 };
 
-		if (!info.exists || wanted == 0 || cv_mailbox_rights(cmd->user, info.name, &rights, &err) < 0 || (rights & CV_RIGHT_LOOKUP) == 0)
+		if (!info.exists || wanted == 0)
 			continue;
+		if (cv_mailbox_rights(cmd->user, info.name, &rights, &err) < 0 || (rights & CV_RIGHT_LOOKUP) == 0) {
+			imap_notify_hide(s->notify, info.name, true);
+			continue;
+		}
 		if ((rights & CV_RIGHT_READ) == 0)
 			wanted = NO_ACCESS;
 		else if (!c->status || (wanted & IMAP_NOTIFY_MESSAGES) == 0 ||
@@ -267,7 +271,7 @@ static void write_mailbox(struct cv_imap_cmd *cmd, struct command *c)
 	struct cv_buf line;
 
 	if (wanted == NO_ACCESS) {
-		imap_write_no_access(s, imap_out(cmd), name);
+		imap_write_no_access(s, imap_out(cmd), name, false);
 		return;
 	}
 	imap_notify_items(s, wanted & IMAP_NOTIFY_MESSAGES, true, &items);

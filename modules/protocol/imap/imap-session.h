@@ -284,8 +284,8 @@ void imap_append_wire_name(const struct imap_session *s, struct cv_buf *out, str
 void imap_write_list(struct cv_imap_cmd *cmd, struct cv_buf *out, struct cv_str name, struct cv_str old_wire);
 /* The same for a name whose mailbox came, went or changed without being asked for: \NonExistent when there is none; old_name, in UTF-8: it was renamed. */
 void imap_write_list_event(struct imap_session *s, struct cv_buf *out, struct cv_str name, struct cv_str old_name);
-/* The same of a mailbox that may be seen and not read (RFC 5465 section 3.1: \NoAccess). */
-void imap_write_no_access(const struct imap_session *s, struct cv_buf *out, struct cv_str name);
+/* The same of a mailbox that may be seen and not read (RFC 5465 section 3.1: \NoAccess); gone: that may be seen no longer (sections 5.4 and 5.9). */
+void imap_write_no_access(const struct imap_session *s, struct cv_buf *out, struct cv_str name, bool gone);
 /* The astring of an argument as an old name for it: absent when it is the name's own form. */
 struct cv_str imap_old_name(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_str name);
 void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struct cv_str name);

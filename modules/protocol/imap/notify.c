@@ -226,6 +226,34 @@ static void note_messages(struct imap_notify *n, const struct cv_mail_event *eve
 		note_status(n, event->name, messages | (wanted & IMAP_NOTIFY_FLAGS));
 }
 
+/* RFC 5465 section 5.4: "granting or revocation of the 'l' right to the current user on the affected mailbox MUST be considered mailbox creation or deletion". Who
+   keeps lists of rights keeps them in annotations that no client sees. */
+static void on_rights(void *ctx, const struct cv_annotation_change *change)
+{
+	struct imap_notify *n = ctx;
+	struct imap_note *note;
+	struct cv_str name;
+
+	if (n->overflow || change->mailbox == NULL || cv_annotation_is_public(change->name))
+		return;
+	name = cv_mailbox_name(change->mailbox);
+	if (imap_notify_events(n, name, true) == 0)
+		return;
+	note = note_of(n, name);
+	if (note == NULL)
+		return;
+	note->rights = true;
+	note->tell_rights |= !n->s->acting;
+}
+
+void imap_notify_hide(struct imap_notify *notify, struct cv_str name, bool hidden)
+{
+	if (hidden)
+		cv_map_set(notify->hidden, name, notify);
+	else
+		cv_map_remove(notify->hidden, name);
+}
+
 static void on_event(void *ctx, const struct cv_mail_event *event)
 {
 	struct imap_notify *n = ctx;
@@ -257,6 +285,7 @@ struct imap_notify *imap_notify_new(struct imap_session *s)
 	n->s = s;
 	n->arena = cv_arena_new("notify", NULL, 0);
 	n->note_by_name = cv_map_new();
+	n->hidden = cv_map_new();
 	n->watch.fn = on_event;
 	n->watch.ctx = n;
 	return n;
@@ -265,6 +294,7 @@ struct imap_notify *imap_notify_new(struct imap_session *s)
 static void free_groups(struct imap_notify *n)
 {
 	cv_mail_watch_stop(&n->watch);
+	cv_annotations_unwatch(&n->rights_watch);
 	for (size_t i = 0; i < n->groups.count; i++)
 		cv_map_free(&n->groups.data[i].names);
 	cv_vec_free(&n->groups);
@@ -280,6 +310,7 @@ void imap_notify_free(struct imap_notify **notify)
 	free_groups(n);
 	free_notes(n);
 	cv_map_free(&n->note_by_name);
+	cv_map_free(&n->hidden);
 	cv_arena_free(&n->arena);
 	cv_free(n);
 }
@@ -289,8 +320,10 @@ void imap_notify_start(struct imap_session *s, struct imap_notify **notify)
 	imap_notify_free(&s->notify);
 	s->notify = *notify;
 	*notify = NULL;
-	if (s->notify->groups.count > 0)
+	if (s->notify->groups.count > 0) {
 		cv_mail_watch_start(s->user, &s->notify->watch);
+		s->notify->rights_watch = cv_annotations_watch(s->user, on_rights, s->notify);
+	}
 	for (size_t i = 0; i < s->notify->groups.count; i++)
 		s->notify->metadata |= s->notify->groups.data[i].events & IMAP_NOTIFY_METADATA;
 	if (s->notify->metadata != 0)
@@ -363,12 +396,37 @@ static void give_up(struct imap_session *s)
 	imap_notify_attach(s);
 }
 
+/* Can the client see it now, and could it before? */
+static void write_rights(struct imap_session *s, const struct imap_note *note)
+{
+	struct imap_notify *n = s->notify;
+	struct cv_str name = cv_str_c(note->name);
+	bool was = cv_map_get(n->hidden, name) != NULL, is;
+	struct cv_mailbox_info info;
+
+	if (cv_mailbox_lookup(s->user, name, &info) == 0 || !info.exists)
+		return;
+	is = !cv_mailbox_visible(s->user, &info);
+	imap_notify_hide(n, name, is);
+	if (is == was || !note->tell_rights)
+		return;
+	if (is)
+		imap_write_no_access(s, cv_stream_out(s->stream), name, true);
+	else
+		imap_write_list_event(s, cv_stream_out(s->stream), name, (struct cv_str){ 0 });
+}
+
 static void write_note(struct imap_session *s, const struct imap_note *note)
 {
-	struct cv_buf *out = cv_stream_out(s->stream);
+	struct cv_str name = cv_str_c(note->name);
+	struct cv_mailbox_info info;
 
-	if (note->list)
-		imap_write_list_event(s, out, cv_str_c(note->name), cv_str_c(note->old_name));
+	if (note->list) {
+		imap_write_list_event(s, cv_stream_out(s->stream), name, cv_str_c(note->old_name));
+		imap_notify_hide(s->notify, name, cv_mailbox_lookup(s->user, name, &info) > 0 && info.exists && !cv_mailbox_visible(s->user, &info));
+	} else if (note->rights) {
+		write_rights(s, note);
+	}
 	if (note->messages != 0)
 		write_status(s, note);
 }

@@ -38,6 +38,8 @@ struct imap_note {
 	char *old_name;    /* owned; RENAME: what it was before, else NULL */
 	bool list;         /* LIST response */
 	unsigned messages; /* STATUS response for these events of IMAP_NOTIFY_MESSAGES */
+	bool rights;       /* rights may have changed: LIST response if it is seen now and was not, or the other way */
+	bool tell_rights;  /* not by this client */
 };
 
 /* Notes that wait for a client that does not read; more are an overflow (RFC 5465 section 5.8). */
@@ -58,6 +60,8 @@ struct imap_notify {
 	/* All others. */
 	CV_VEC(struct imap_notify_group) groups;
 	struct cv_mail_watch watch;
+	struct cv_annotation_watch *rights_watch;
+	struct cv_map *hidden; /* names of mailboxes that the client may not see, of those that groups mean */
 	unsigned metadata; /* those of IMAP_NOTIFY_METADATA that any group has */
 	CV_VEC(struct imap_note) notes;
 	size_t notes_done;
@@ -73,6 +77,8 @@ void imap_notify_free(struct imap_notify **notify);
 void imap_notify_start(struct imap_session *s, struct imap_notify **notify);
 /* What the groups want to know of a mailbox with this name. */
 unsigned imap_notify_events(const struct imap_notify *notify, struct cv_str name, bool subscribed);
+/* The client may not see the mailbox of that name, or may. */
+void imap_notify_hide(struct imap_notify *notify, struct cv_str name, bool hidden);
 /* The selected mailbox may have changed: pushes begin or end. */
 void imap_notify_attach(struct imap_session *s);
 /* An annotation changed; many: the client does not read, and it is too much. */
