@@ -455,13 +455,16 @@ static void give_new(struct sync *sync)
 	give(sync, CV_EVENT_EXISTS, view->count, view->uids[view->count - 1], 0);
 }
 
-void cv_view_hold(struct cv_view *view, struct cv_ranges *flagged)
+bool cv_view_hold(struct cv_view *view, struct cv_ranges *flagged)
 {
 	view->notified = view->notify_due = false;
-	if (view->mailbox->gone || view->mailbox->columns == NULL)
-		return;
+	if (view->mailbox->gone)
+		return false;
+	if (view->mailbox->columns == NULL)
+		return true; /* it is as it was known */
 	take_events(view, 0, flagged);
 	trim_log(view->mailbox);
+	return true;
 }
 
 void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, void (*fn)(void *ctx, const struct cv_view_event *event), void *ctx)

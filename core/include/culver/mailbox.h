@@ -279,8 +279,8 @@ CV_EXPORT void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, v
 CV_EXPORT bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, struct cv_ranges *uids_r);
 
 /* Take what happened without telling it, so that nothing has to be kept for a view that is not brought up to date: it stays pending that messages are gone,
-   messages with new flags go into *flagged, new messages come with the next sync. */
-CV_EXPORT void cv_view_hold(struct cv_view *view, struct cv_ranges *flagged);
+   messages with new flags go into *flagged, new messages come with the next sync. False: the mailbox was deleted, which only sync tells. */
+CV_EXPORT bool cv_view_hold(struct cv_view *view, struct cv_ranges *flagged);
 
 /* The storage's reference of a message (a UID in sdbox, the file's name in a maildir); absent when the message is not known any more. Valid until the
    next change of the mailbox. */

@@ -85,9 +85,8 @@ void imap_sync(struct imap_session *s, bool expunges, uint64_t own)
 		return;
 	before = cv_view_highest_modseq(s->view);
 	none = s->untold.count == 0;
-	if (is_silent(s))
-		cv_view_hold(s->view, &s->untold);
-	else
+	/* That there is no mailbox any more has to be told. */
+	if (!is_silent(s) || !cv_view_hold(s->view, &s->untold))
 		sync_now(s, expunges, own);
 	if (none && s->untold.count > 0)
 		s->untold_modseq = before;
@@ -113,7 +112,7 @@ void imap_sync_all(struct imap_session *s)
 		return;
 	s->notify = NULL;
 	/* What was kept back and what is new, each message once. */
-	cv_view_hold(s->view, &s->untold);
+	(void)cv_view_hold(s->view, &s->untold);
 	sync_now(s, true, 0);
 	while (imap_iter_next(&s->untold, &iter, &uid)) {
 		struct cv_view_event event = { .kind = CV_EVENT_FLAGS, .seq = cv_view_seq(s->view, uid), .uid = uid };
