@@ -81,19 +81,19 @@ static int parse_names(struct cv_str list, unsigned *rights, struct cv_err *err)
 	return 0;
 }
 
-static int parse_rights(struct cv_reader *reader, unsigned *rights_r, struct cv_err *err)
+int acl_rights_parse(struct cv_str text, unsigned *rights_r, struct cv_err *err)
 {
 	struct cv_str letters, list;
 
-	skip_blanks(reader);
-	cv_str_split(cv_str_trim(cv_reader_rest(reader)), ':', &letters, &list);
+	cv_str_split(cv_str_trim(text), ':', &letters, &list);
 	if (cv_imap_rights_parse(cv_str_trim(letters), rights_r, err) < 0)
 		return -1;
 	return parse_names(list, rights_r, err);
 }
 
-static int parse_identifier(struct cv_str word, struct acl_entry *entry, struct cv_err *err)
+int acl_word_parse(struct cv_str word, struct acl_entry *entry, struct cv_err *err)
 {
+	*entry = (struct acl_entry){ 0 };
 	if (word.len > 0 && word.ptr[0] == '-') {
 		entry->negative = true;
 		word = cv_str_sub(word, 1, SIZE_MAX);
@@ -115,16 +115,17 @@ static int parse_identifier(struct cv_str word, struct acl_entry *entry, struct 
 static int parse_line(struct acl_list *list, struct cv_str line, bool global, struct cv_err *err)
 {
 	struct cv_reader reader = cv_reader_init(line);
-	struct acl_entry entry = { 0 };
-	struct cv_str word;
+	struct acl_entry entry;
+	struct cv_str pattern = { 0 }, word;
 	unsigned rights;
 
-	if (global && !take_word(list->arena, &reader, &entry.pattern))
+	if (global && !take_word(list->arena, &reader, &pattern))
 		return cv_err_set_public(err, CV_ERR_INVALID, "a mailbox pattern is missing");
 	if (!take_word(list->arena, &reader, &word))
 		return cv_err_set_public(err, CV_ERR_INVALID, "an identifier is missing");
-	if (parse_identifier(word, &entry, err) < 0 || parse_rights(&reader, &rights, err) < 0)
+	if (acl_word_parse(word, &entry, err) < 0 || acl_rights_parse(cv_reader_rest(&reader), &rights, err) < 0)
 		return -1;
+	entry.pattern = pattern;
 	acl_list_add(list, &entry)->rights = rights;
 	return 0;
 }
@@ -163,6 +164,11 @@ static void append_word(struct cv_buf *out, struct cv_str word)
 	cv_buf_append_char(out, '"');
 }
 
+void acl_word_append(struct cv_buf *out, const struct acl_entry *entry)
+{
+	cv_buf_printf(out, "%s%s%.*s", entry->negative ? "-" : "", acl_kind_word(entry->kind), CV_STR_ARG(entry->name));
+}
+
 void acl_list_write(const struct acl_list *list, struct cv_buf *out)
 {
 	for (size_t i = 0; i < list->entries.count; i++) {
@@ -172,7 +178,7 @@ void acl_list_write(const struct acl_list *list, struct cv_buf *out)
 		char letter;
 
 		cv_buf_init(&word, ACL_TEXT_MAX);
-		cv_buf_printf(&word, "%s%s%.*s", entry->negative ? "-" : "", acl_kind_word(entry->kind), CV_STR_ARG(entry->name));
+		acl_word_append(&word, entry);
 		append_word(out, cv_buf_str(&word));
 		cv_buf_append_char(out, ' ');
 		for (unsigned n = 0; (letter = cv_imap_right_letter(n, &right)) != 0; n++)

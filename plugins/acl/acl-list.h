@@ -63,6 +63,10 @@ struct acl_entry *acl_list_find(struct acl_list *list, const struct acl_entry *l
 struct acl_entry *acl_list_add(struct acl_list *list, const struct acl_entry *like);
 void acl_list_remove(struct acl_list *list, const struct acl_entry *like);
 
+/* An identifier as in a file ("user=anna", "-owner"), and rights as there ("lr", ":lookup:read"). */
+CV_MUST_CHECK int acl_word_parse(struct cv_str word, struct acl_entry *entry_r, struct cv_err *err);
+CV_MUST_CHECK int acl_rights_parse(struct cv_str text, unsigned *rights_r, struct cv_err *err);
+void acl_word_append(struct cv_buf *out, const struct acl_entry *entry);
 /* An identifier of RFC 4314 ("anna", "anyone", "authenticated", "owner", "$team" for a group, "!$team" for a group that goes before users; "-" before
    it: negative) and back. */
 CV_MUST_CHECK int acl_identifier_parse(struct cv_str identifier, struct acl_entry *entry_r, struct cv_err *err);

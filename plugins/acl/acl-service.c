@@ -127,22 +127,22 @@ static int check(const struct acl_user *acl, const struct acl_entry *entry, bool
 	return 1;
 }
 
-static int set(struct cv_user *user, struct cv_str mailbox, struct cv_str identifier, enum cv_acl_change how, unsigned rights,
+int acl_change(struct cv_user *user, struct cv_str mailbox, const struct acl_entry *entry, enum cv_acl_change how, unsigned rights, bool administrator,
 	struct cv_err *err)
 {
-	struct acl_entry entry;
 	struct target target;
 	struct acl_list list;
 	struct cv_arena *arena;
-	int ret;
+	int ret = 1;
 
-	if (acl_identifier_parse(identifier, &entry, err) < 0 || begin(user, mailbox, &target, err) < 0)
+	if (begin(user, mailbox, &target, err) < 0)
 		return -1;
 	arena = cv_arena_new("acl change", NULL, 0);
 	acl_list_init(&list, arena);
 	copy_list(&list, &target.box->list);
-	ret = check(target.acl, &entry, how != CV_ACL_REMOVE && rights != 0, err);
-	if (ret > 0 && apply(target.acl, &list, &entry, how, rights))
+	if (!administrator)
+		ret = check(target.acl, entry, how != CV_ACL_REMOVE && rights != 0, err);
+	if (ret > 0 && apply(target.acl, &list, entry, how, rights))
 		ret = save(&target, &list, err);
 	acl_list_free(&list);
 	cv_arena_free(&arena);
@@ -150,28 +150,49 @@ static int set(struct cv_user *user, struct cv_str mailbox, struct cv_str identi
 	return ret;
 }
 
-static int remove_entry(struct cv_user *user, struct cv_str mailbox, struct cv_str identifier, struct cv_err *err)
+int acl_delete(struct cv_user *user, struct cv_str mailbox, const struct acl_entry *entry, bool administrator, struct cv_err *err)
 {
-	struct acl_entry entry;
 	struct target target;
 	struct acl_list list;
 	struct cv_arena *arena;
-	int ret;
+	int ret = 1;
 
-	if (acl_identifier_parse(identifier, &entry, err) < 0 || begin(user, mailbox, &target, err) < 0)
+	if (begin(user, mailbox, &target, err) < 0)
 		return -1;
-	ret = check(target.acl, &entry, false, err);
-	if (ret > 0 && acl_list_find(&target.box->list, &entry) != NULL) {
+	if (!administrator)
+		ret = check(target.acl, entry, false, err);
+	if (ret > 0 && acl_list_find(&target.box->list, entry) == NULL)
+		ret = 0;
+	if (ret > 0) {
 		arena = cv_arena_new("acl change", NULL, 0);
 		acl_list_init(&list, arena);
 		copy_list(&list, &target.box->list);
-		acl_list_remove(&list, &entry);
+		acl_list_remove(&list, entry);
 		ret = save(&target, &list, err);
 		acl_list_free(&list);
 		cv_arena_free(&arena);
 	}
 	end(&target);
 	return ret;
+}
+
+static int set(struct cv_user *user, struct cv_str mailbox, struct cv_str identifier, enum cv_acl_change how, unsigned rights,
+	struct cv_err *err)
+{
+	struct acl_entry entry;
+
+	if (acl_identifier_parse(identifier, &entry, err) < 0)
+		return -1;
+	return acl_change(user, mailbox, &entry, how, rights, false, err);
+}
+
+static int remove_entry(struct cv_user *user, struct cv_str mailbox, struct cv_str identifier, struct cv_err *err)
+{
+	struct acl_entry entry;
+
+	if (acl_identifier_parse(identifier, &entry, err) < 0)
+		return -1;
+	return acl_delete(user, mailbox, &entry, false, err) < 0 ? -1 : 1;
 }
 
 static int possible(struct cv_user *user, struct cv_str mailbox, struct cv_str identifier, unsigned *always_r, unsigned *possible_r,

@@ -146,7 +146,10 @@ static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 	/* Others may still ask when a user is closed. */
 	const struct cv_hook_opts last = { .name = "acl", .stage = CV_STAGE_LAST };
 
-	(void)role;
+	if (acl_provide_admin(reg, err) < 0)
+		return -1;
+	if (role == CV_ROLE_TOOL)
+		return 0;
 	acl_user_slot = cv_slot_register(reg);
 	if (cv_service_register(reg, CV_ACL_SERVICE, CV_ACL_SERVICE_VERSION, &acl_service_functions, err) < 0 ||
 		cv_hook_add_mailbox_access(reg, on_mailbox_access, NULL, err) < 0 ||
@@ -162,7 +165,7 @@ CV_MODULE(acl) = {
 	.name = "acl",
 	.version = PACKAGE_VERSION,
 	.kind = CV_KIND_PLUGIN,
-	.roles = CV_ROLE_WORKER,
+	.roles = CV_ROLE_WORKER | CV_ROLE_TOOL,
 	.settings = tables,
 	.check = check,
 	.load = load,

@@ -56,7 +56,17 @@ CV_MUST_CHECK int acl_load(struct cv_mailbox *mailbox, struct cv_buf *out, struc
 /* Durable on return. */
 CV_MUST_CHECK int acl_save(struct cv_mailbox *mailbox, struct cv_str text, struct cv_err *err);
 
+/* ---- Changes (acl-service.c) ----------------------------------------------------------------------------- */
+
 extern const struct cv_acl_service acl_service_functions;
+/* As the service's set and remove. administrator: what users may not do is allowed. acl_delete: 0 when there is no such entry. */
+CV_MUST_CHECK int acl_change(struct cv_user *user, struct cv_str mailbox, const struct acl_entry *entry, enum cv_acl_change how, unsigned rights,
+	bool administrator, struct cv_err *err);
+CV_MUST_CHECK int acl_delete(struct cv_user *user, struct cv_str mailbox, const struct acl_entry *entry, bool administrator, struct cv_err *err);
+
+/* ---- culver acl (acl-admin.c) ---------------------------------------------------------------------------- */
+
+CV_MUST_CHECK int acl_provide_admin(struct cv_registry *reg, struct cv_err *err);
 
 /* Taken in load. */
 extern unsigned acl_user_slot;

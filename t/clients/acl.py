@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Access control lists in a running server: what the administrator's rules take away, what two sessions see of a change, that a list is there after
 kill -9, and that settings which cannot work are told. The sentences of the standards are in t/sessions/imap/acl-*.session."""
+import json
 import os
 import re
 import signal
@@ -116,6 +117,43 @@ def sessions(s):
     b.close()
 
 
+def administrators(s):
+    """culver acl: what users may not set themselves too, and a session sees it at once."""
+    m = Imap(s, "jens")
+    m.ok("CREATE Work")
+    m.ok("SELECT Work")
+
+    def acl(*args, status=0):
+        r = s.culver("acl", args[0], "-u", "jens", "--json", *args[1:], check=False)
+        same(r.returncode, status, (args, r.stdout, r.stderr))
+        return [json.loads(line) for line in r.stdout.splitlines()] if status == 0 and not r.stdout.startswith("[") else r.stdout
+
+    def rows(*args):
+        out = acl(*args)
+        out = json.loads(out) if isinstance(out, str) else out
+        return [(row["mailbox"], row.get("identifier"), row["rights"]) for row in out]
+
+    same(rows("get", "Work"), [])
+    same(rows("rights", "INBOX", "Work"), [("INBOX", None, "lrswipkxtea"), ("Work", None, "lrswipkxtea")])
+    same(rows("set", "Work", "anyone", "lr"), [("Work", "anyone", "lr")])
+    same(rows("set", "Work", "user=jens", ":lookup:read:write-seen"), [("Work", "user=jens", "lrsa")])
+    shown = [line for line in m.ok("NOOP") if "PERMANENTFLAGS" in line]
+    same(len(shown) == 1 and "(\\Seen)" in shown[0], True, shown)
+    same(rows("set", "--add", "Work", "user=jens", "k"), [("Work", "user=jens", "lrska")])
+    same(rows("set", "--remove", "Work", "user=jens", "ka"), [("Work", "user=jens", "lrsa")])
+    same(rows("set", "Work", "--", "-group=team", "s"), [("Work", "-group=team", "s")])
+    same(rows("rights", "Work"), [("Work", None, "lra")])
+    same(rows("get", "Work"), [("Work", "anyone", "lr"), ("Work", "-group=team", "s"), ("Work", "user=jens", "lrsa")])
+    same(m.ok("GETACL Work")[:1], ["* ACL Work anyone lr -$team s jens lrsa"])
+    acl("delete", "Work", "user=jens")
+    acl("delete", "Work", "user=jens", status=68)
+    acl("get", "Nope", status=68)
+    acl("set", "Work", "jens", "lr", status=65)
+    acl("set", "Work", "user=jens", "lrz", status=65)
+    acl("set", "--add", "--remove", "Work", "user=jens", "l", status=65)
+    m.close()
+
+
 def durable(s):
     user = f"ida{os.getpid()}"
     m = Imap(s, user)
@@ -201,7 +239,7 @@ for storage in culver.storages():
         with open(s.conf, "w") as f:
             f.write(text.replace("/%u\n\n", "/%u acl_groups=staff,team\n\n"))
         s.start()
-        for test in (rules, sessions, durable):
+        for test in (rules, sessions, administrators, durable):
             test(s)
             print(storage, test.__name__, "ok", flush=True)
         s.stop()
