@@ -96,6 +96,8 @@ static void on_login(void *ctx, struct auth_request *request, const struct auth_
 	case AUTH_ANSWER_FAIL:
 		cv_put_u8(&out, (uint8_t)answer->code);
 		cv_put_str(&out, answer->text);
+		cv_put_str(&out, answer->host);
+		cv_put_str(&out, answer->host_user);
 		send(front, CV_MSG_AUTH_FAIL, id, &out);
 		break;
 	}
@@ -131,6 +133,8 @@ static void refuse(struct auth_front *front, uint64_t id)
 	cv_buf_init(&out, TEXT_MAX);
 	cv_put_u8(&out, CV_ERR_TEMP);
 	cv_put_str(&out, CV_STR("Too many logins at a time, try again later."));
+	cv_put_str(&out, (struct cv_str){ 0 });
+	cv_put_str(&out, (struct cv_str){ 0 });
 	send(front, CV_MSG_AUTH_FAIL, id, &out);
 }
 

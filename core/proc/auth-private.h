@@ -70,6 +70,8 @@ struct auth_answer {
 	struct cv_str text;
 	/* Look-ups: which of OK, NOUSER, DISABLED, TEMP it is. */
 	enum cv_auth_result result;
+	/* FAIL with PERM: the user logs in there, under that name; absent: nothing to tell. host has ":" and a port when it is a special one. */
+	struct cv_str host, host_user;
 };
 /* Never called from within the functions below. After OK and FAIL the request is gone when this returns. */
 typedef void auth_answer_fn(void *ctx, struct auth_request *request, const struct auth_answer *answer);

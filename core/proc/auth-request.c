@@ -188,7 +188,8 @@ static void tell_result(struct auth_request *request, bool success, bool tempora
 static void answer_failure(struct auth_request *request)
 {
 	struct auth_answer what = {
-		.kind = AUTH_ANSWER_FAIL, .code = request->fail_code, .text = request->fail_text, .result = request->result
+		.kind = AUTH_ANSWER_FAIL, .code = request->fail_code, .text = request->fail_text, .result = request->result,
+		.host = request->host, .host_user = request->host_user
 	};
 
 	answer(request, &what);
@@ -388,25 +389,60 @@ void auth_userdbs_done(struct auth_request *request, enum cv_auth_result result,
 
 /* ---- Password databases ------------------------------------------------------------------------------------------- */
 
+static bool is_host(const char *host)
+{
+	for (const char *c = host; *c != '\0'; c++)
+		if (!cv_is_alnum(*c) && strchr("-.:[]", *c) == NULL)
+			return false;
+	return *host != '\0';
+}
+
+/* Fields nologin and host, with port and destuser: the user's mail is on another server. False: they cannot be understood. */
+static bool take_referral(struct auth_request *request)
+{
+	const char *host = cv_auth_field(&request->r, "host"), *port = cv_auth_field(&request->r, "port");
+	const char *user = cv_auth_field(&request->r, "destuser");
+	uint32_t number;
+
+	if (host == NULL)
+		return true;
+	if (!is_host(host) || (port != NULL && !cv_str_to_u32(cv_str_c(port), 65535, &number))) {
+		cv_error(&request->log, "field host or port is wrong: \"%s\"", cv_log_clean(cv_str_c(host)));
+		return false;
+	}
+	request->host = cv_str_c(port != NULL ? cv_arena_printf(request->r.arena, "%s:%s", host, port) : host);
+	request->host_user = user != NULL ? cv_str_c(user) : request->r.user;
+	return true;
+}
+
 /* Fields of a proven user that refuse the login, or that this server can't honour. */
 static bool login_allowed(struct auth_request *request)
 {
 	static const char *const proxying[] = { "proxy", "proxy_maybe", "host" };
+	bool refers = cv_auth_field(&request->r, "nologin") != NULL;
 	const char *text;
 
 	for (size_t i = 0; i < CV_COUNT_OF(proxying); i++) {
-		if (cv_auth_field(&request->r, proxying[i]) == NULL)
+		if (cv_auth_field(&request->r, proxying[i]) == NULL || (refers && strcmp(proxying[i], "host") == 0))
 			continue;
 		cv_error(&request->log, "field %s: logins cannot be handed to another server", proxying[i]);
 		auth_reason(request, "field %s is not supported", proxying[i]);
 		fail(request, CV_ERR_TEMP, (struct cv_str){ 0 });
 		return false;
 	}
-	if (cv_auth_field(&request->r, "nologin") == NULL)
+	if (!refers)
 		return true;
 	text = cv_auth_field(&request->r, "reason");
 	auth_reason(request, "field nologin");
-	fail(request, CV_ERR_PERM, text != NULL ? cv_str_c(text) : CV_STR("Login is not allowed now."));
+	if (!take_referral(request)) {
+		fail(request, CV_ERR_TEMP, (struct cv_str){ 0 });
+		return false;
+	}
+	if (request->host.len > 0)
+		auth_reason(request, "referred to %s", cv_log_clean(request->host));
+	fail(request, CV_ERR_PERM, text != NULL ? cv_str_c(text) :
+			request->host.len > 0   ? CV_STR("Log in at the other server instead.") :
+						  CV_STR("Login is not allowed now."));
 	return false;
 }
 

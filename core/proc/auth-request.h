@@ -82,6 +82,7 @@ struct auth_request {
 
 	enum cv_auth_result result; /* of a look-up */
 	enum cv_err_code fail_code;
+	struct cv_str host, host_user; /* where the user is to log in instead */
 	struct cv_str fail_text;
 	char reason[CV_ERR_TEXT_MAX];
 	const char *decided_by;

@@ -436,17 +436,18 @@ static int on_auth_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static int on_auth_fail(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	uint8_t code;
-	struct cv_str text;
+	struct cv_str text, host, user;
 
 	(void)ipc;
-	if (!cv_take_u8(&msg->payload, &code) || !cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) || !cv_reader_end(&msg->payload))
+	if (!cv_take_u8(&msg->payload, &code) || !cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) || !cv_take_str(&msg->payload, 1024, &host) ||
+		!cv_take_str(&msg->payload, 1024, &user) || !cv_reader_end(&msg->payload))
 		return -1;
 	struct pending *p = find(ctx, msg->id, PENDING_AUTH);
 	if (p == NULL)
 		return 0;
 	struct cv_login *login = p->login;
 	forget(ctx, p);
-	cv_login_on_auth_fail(login, (enum cv_err_code)code, text);
+	cv_login_on_referral(login, (enum cv_err_code)code, text, host, user);
 	return 0;
 }
 
@@ -505,7 +506,7 @@ static int on_mechs(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static const struct cv_ipc_type auth_table[] = {
 	{ CV_MSG_AUTH_CHALLENGE, "AUTH_CHALLENGE", CV_IPC_MAX_PAYLOAD, 0, 0, 0, on_challenge },
 	{ CV_MSG_AUTH_OK, "AUTH_OK", 2048, 0, 0, 0, on_auth_ok },
-	{ CV_MSG_AUTH_FAIL, "AUTH_FAIL", 1024, 0, 0, 0, on_auth_fail },
+	{ CV_MSG_AUTH_FAIL, "AUTH_FAIL", 4096, 0, 0, 0, on_auth_fail },
 	{ CV_MSG_USER_REPLY, "USER_REPLY", 4096, 0, 0, 0, on_user_reply },
 	{ CV_MSG_MECHS, "MECHS", 8192, 0, 0, 0, on_mechs },
 };

@@ -112,6 +112,7 @@ CV_EXPORT struct cv_login *cv_login_new(const struct cv_login_config *config);
 CV_EXPORT void cv_login_on_challenge(struct cv_login *login, struct cv_str data);
 CV_EXPORT void cv_login_on_auth_ok(struct cv_login *login, struct cv_str user, struct cv_str ticket);
 CV_EXPORT void cv_login_on_auth_fail(struct cv_login *login, enum cv_err_code code, struct cv_str text);
+CV_EXPORT void cv_login_on_referral(struct cv_login *login, enum cv_err_code code, struct cv_str text, struct cv_str host, struct cv_str user);
 CV_EXPORT void cv_login_on_user(struct cv_login *login, const struct cv_login_user_reply *reply);
 CV_EXPORT void cv_login_on_job(struct cv_login *login, const struct cv_login_job_reply *reply);
 /* A worker has it. Gives the stream back: it is the host's now, for a relay or to be closed. login ends. */

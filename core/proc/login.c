@@ -538,7 +538,12 @@ void cv_login_on_auth_ok(struct cv_login *login, struct cv_str user, struct cv_s
 
 void cv_login_on_auth_fail(struct cv_login *login, enum cv_err_code code, struct cv_str text)
 {
-	struct cv_login_auth_reply r = { .kind = CV_LOGIN_FAIL, .code = code, .text = text };
+	cv_login_on_referral(login, code, text, (struct cv_str){ 0 }, (struct cv_str){ 0 });
+}
+
+void cv_login_on_referral(struct cv_login *login, enum cv_err_code code, struct cv_str text, struct cv_str host, struct cv_str user)
+{
+	struct cv_login_auth_reply r = { .kind = CV_LOGIN_FAIL, .code = code, .text = text, .host = host, .user = user };
 
 	login->auth_id = 0;
 	login->failures++;

@@ -50,7 +50,7 @@ enum cv_msg {
 	/* -- auth -> front -- */
 	CV_MSG_AUTH_CHALLENGE = 80, /* id; str data */
 	CV_MSG_AUTH_OK,         /* id; str user, str ticket */
-	CV_MSG_AUTH_FAIL,       /* id; u8 enum cv_err_code, str text */
+	CV_MSG_AUTH_FAIL,       /* id; u8 enum cv_err_code, str text, str host, str host user: where to log in instead, or absent */
 	CV_MSG_USER_REPLY,      /* id; u8 enum cv_auth_result, str user, str ticket, str text */
 	CV_MSG_MECHS,           /* u16 count; each: str name, u8 opts (enum cv_sasl_opts); sent first and after reload */
 

@@ -153,13 +153,43 @@ static const char *fail_text(enum cv_err_code code)
 	return "Authentication failed";
 }
 
-static void failed(struct cv_imap_login *client, enum cv_err_code code, struct cv_str text)
+/* "REFERRAL imap://user;AUTH=*@host/" (RFC 2221 section 4.1; the URL: RFC 5092 section 11, enc-user). */
+static const char *referral(struct cv_imap_login *client, struct cv_str host, struct cv_str user)
 {
-	const char *words = fail_text(code);
+	struct cv_buf code;
+	const char *copy;
+
+	cv_buf_init(&code, 8192);
+	cv_buf_append_c(&code, "REFERRAL imap://");
+	for (size_t i = 0; i < user.len; i++) {
+		char c = user.ptr[i];
+
+		if (cv_is_alnum(c) || c == '-' || c == '.' || c == '_' || c == '~')
+			cv_buf_append_char(&code, c);
+		else
+			cv_buf_printf(&code, "%%%02X", (unsigned)(unsigned char)c);
+	}
+	cv_buf_append_c(&code, ";AUTH=*@");
+	cv_buf_append(&code, host);
+	cv_buf_append_char(&code, '/');
+	copy = cv_arena_strdup(cv_login_arena(client->login), code.data);
+	cv_buf_deinit(&code);
+	return copy;
+}
+
+static void failed(struct cv_imap_login *client, const struct cv_login_auth_reply *reply)
+{
+	enum cv_err_code code = reply->code;
+	struct cv_str text = reply->text;
+	const char *words = fail_text(code), *word;
 
 	if (text.len > 0 && !cv_str_has_nul(text))
 		words = cv_arena_printf(cv_login_arena(client->login), "%.*s", CV_STR_ARG(text));
-	cv_imap_login_reply(client, cv_buf_str(&client->tag), "NO", cv_imap_login_code(code == CV_ERR_NONE ? CV_ERR_AUTH : code), words);
+	word = cv_imap_login_code(code == CV_ERR_NONE ? CV_ERR_AUTH : code);
+	/* "]" would end the code: an address of IPv6 is not told. */
+	if (code == CV_ERR_PERM && reply->host.len > 0 && cv_str_find(reply->host, ']') == SIZE_MAX)
+		word = referral(client, reply->host, reply->user);
+	cv_imap_login_reply(client, cv_buf_str(&client->tag), "NO", word, words);
 	cv_imap_login_set_state(client, CV_IMAP_LOGIN_COMMAND);
 	cv_stream_want_input(client->stream);
 }
@@ -197,7 +227,7 @@ void cv_imap_login_auth_reply(void *state, const struct cv_login_auth_reply *rep
 		finish(client);
 		break;
 	case CV_LOGIN_FAIL:
-		failed(client, reply->code, reply->text);
+		failed(client, reply);
 		break;
 	}
 }

@@ -152,7 +152,7 @@ void cv_imap_login_capabilities(const struct cv_imap_login *client, struct cv_bu
 	const char *name;
 	size_t pos = 0;
 
-	cv_buf_append_c(out, "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE");
+	cv_buf_append_c(out, "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE LOGIN-REFERRALS");
 	if (cv_login_tls_available(client->login))
 		cv_buf_append_c(out, " STARTTLS");
 	if (!cv_imap_login_allowed(client))

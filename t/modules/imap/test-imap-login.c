@@ -12,7 +12,7 @@
 
 extern const struct cv_module imap_login_LTX_cv_module;
 
-#define CAPABILITIES "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE"
+#define CAPABILITIES "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE LOGIN-REFERRALS"
 
 static void expect(struct cv_login *login, struct cv_str octets, struct cv_str want, bool split)
 {
