@@ -24,7 +24,7 @@ static const char *const rows[][CV_POP3_LANGUAGES] = {
 	{ "-ERR USER needs a name.", "-ERR USER braucht einen Namen.", "-ERR USER demande un nom." },
 	{ "-ERR TLS is active already.", "-ERR TLS ist schon eingeschaltet.", "-ERR TLS est déjà actif." },
 	{ "-ERR TLS is not available.", "-ERR TLS gibt es hier nicht.", "-ERR TLS n'est pas disponible." },
-	{ "-ERR [AUTH] APOP is not available here.", "-ERR [AUTH] APOP gibt es hier nicht.", "-ERR [AUTH] APOP n'est pas disponible ici." },
+	{ "-ERR APOP is not available here.", "-ERR APOP gibt es hier nicht.", "-ERR APOP n'est pas disponible ici." },
 	{ "-ERR [AUTH] Passwords are taken over TLS only: use STLS before.",
 		"-ERR [AUTH] Passwörter werden nur über TLS angenommen: zuerst STLS.",
 		"-ERR [AUTH] Les mots de passe ne sont acceptés que sous TLS : utilisez d'abord STLS." },

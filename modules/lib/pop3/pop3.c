@@ -87,8 +87,10 @@ const char *cv_pop3_response_code(enum cv_err_code code, bool login)
 		return "[SYS/TEMP] ";
 	case CV_ERR_CORRUPT:
 	case CV_ERR_INTERNAL:
-	case CV_ERR_UNSUPPORTED:
 		return "[SYS/PERM] ";
+	case CV_ERR_UNSUPPORTED:
+		/* A mechanism that is not there: neither the system nor the credentials are at fault. */
+		return login ? "" : "[SYS/PERM] ";
 	case CV_ERR_AUTH:
 		return "[AUTH] ";
 	case CV_ERR_PERM:

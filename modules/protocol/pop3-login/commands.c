@@ -167,7 +167,7 @@ static void cmd_apop(struct cv_pop3_login *client, struct cv_str args)
 	size_t space = cv_str_rfind(args, ' ');
 
 	if (client->timestamp == NULL || !cv_login_own_allowed(client->login, "APOP")) {
-		cv_pop3_login_reply(client, "-ERR [AUTH] APOP is not available here.");
+		cv_pop3_login_reply(client, "-ERR APOP is not available here.");
 		return;
 	}
 	if (space == SIZE_MAX || space == 0) {
