@@ -4,6 +4,7 @@
 
 #include "core/proc/role.h"
 #include "core/proc/session-private.h"
+#include "core/store/mounts.h"
 #include <culver/admin.h>
 #include <culver/charset.h>
 #include <culver/file.h>
@@ -168,13 +169,33 @@ static size_t find_groups(const struct cv_worker_args *args, uint32_t groups[GRO
 	return count;
 }
 
+/* Where mount points are remembered: over restarts of the machine, or where that directory is not ours, as long as base_dir is kept. */
+static int check_mounts(struct worker_process *wp, struct cv_err *err)
+{
+	static const char suffix[] = "/run/culver";
+	const struct cv_worker_args *args = wp->args;
+	struct cv_user_config config = { .name = args->user, .home = wp->home, .mail_location = args->mail, .sysuid = args->sysuid,
+		.sysgid = args->sysgid, .conf = args->conf, .registry = args->registry, .fields = args->fields };
+	const char *files[3] = { NULL }, *const *paths;
+	size_t len = strlen(CV_RUN_DIR), count = 0;
+
+	if (len > sizeof(suffix) && strcmp(CV_RUN_DIR + len - (sizeof(suffix) - 1), suffix) == 0) {
+		const char *dir = cv_arena_printf(wp->arena, "%.*s/lib/culver", (int)(len - (sizeof(suffix) - 1)), CV_RUN_DIR);
+
+		if (mkdir(dir, 0755) == 0 || access(dir, W_OK) == 0)
+			files[count++] = cv_arena_printf(wp->arena, "%s/mounts", dir);
+	}
+	files[count] = cv_arena_printf(wp->arena, "%s/mounts", args->core->base_dir);
+	return cv_user_paths(&config, wp->arena, &paths, err) < 0 ? -1 : cv_mounts_check(files, paths, err);
+}
+
 static int become_user(struct worker_process *wp, struct cv_err *err)
 {
 	const struct cv_worker_args *args = wp->args;
 	uint32_t groups[GROUPS_MAX];
 	struct cv_restrict to = { .sysuid = args->sysuid, .sysgid = args->sysgid, .groups = groups };
 
-	if (check_home(wp, err) < 0 || (args->privileged && home_missing(wp) && create_home(wp->home, args, true, err) < 0))
+	if (check_home(wp, err) < 0 || check_mounts(wp, err) < 0 || (args->privileged && home_missing(wp) && create_home(wp->home, args, true, err) < 0))
 		return -1;
 	to.group_count = find_groups(args, groups);
 	(void)umask(077);

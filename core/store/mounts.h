@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+   Mount points that mail was seen on: remembered outside of them, so that one that is not mounted is not taken for a place where there was no mail yet. */
+#ifndef CV_STORE_MOUNTS_H
+#define CV_STORE_MOUNTS_H
+
+#include <culver/err.h>
+
+/* For each of these paths (NULL-terminated; a user's directories, there or not): UNAVAILABLE when it lies below a mount point that is remembered and is not mounted now,
+   and is absent or an empty directory; else the mount point that it is on is remembered, when there is one. files: where that is kept, one path a
+   line; all are read, the first that can be written to is written to. NULL-terminated. To be called before rights are dropped. */
+CV_MUST_CHECK int cv_mounts_check(const char *const *files, const char *const *paths, struct cv_err *err);
+
+#endif

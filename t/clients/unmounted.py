@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A file system with mail that is not mounted any more: no new mailbox is begun below its mount point, deliveries wait, and all is there when it is back."""
+import imaplib
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from client import culver, fail, healthy, mail, need_root, same  # noqa: E402
+
+
+def select(s, user):
+    m = imaplib.IMAP4("127.0.0.1", s.ports["imap"])
+    try:
+        m.login(user, culver.PASSWORD)
+        r = m.select("INBOX")
+        return r[0], r[1][0]
+    except imaplib.IMAP4.error as e:
+        return "refused", str(e)
+
+
+need_root()
+for storage in culver.storages():
+    s = culver.Server(storage=storage)
+    disk = tempfile.mkdtemp(prefix="culver-disk.")
+    image = os.path.join(disk, "image")
+    below = os.path.join(s.mail, "disk")
+    os.mkdir(below)
+    # As unmounted as can be: whoever runs the server may write there.
+    os.chown(below, s.run_as.pw_uid, s.run_as.pw_gid)
+    conf = open(s.conf).read().replace(f"{s.mail}/%u", f"{below}/%u")
+    open(s.conf, "w").write(conf)
+    with open(image, "wb") as f:
+        f.truncate(32 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+
+    def mount():
+        subprocess.run(["mount", "-o", "loop", image, below], check=True)
+        os.chown(below, s.run_as.pw_uid, s.run_as.pw_gid)
+
+    try:
+        mount()
+        s.start()
+        same(s.deliver("anna", mail("one"))[0], 250)
+        same(s.deliver("anna", mail("two"))[0], 250)
+        s.stop()
+        subprocess.run(["umount", below], check=True)
+        s.start()
+        for user in ("anna", "new"):
+            code, text = s.deliver(user, mail("three"))
+            if not 400 <= code < 500:
+                fail(f"{storage}: a delivery to {user} below an unmounted mount point is answered by {code} {text}")
+            if select(s, user)[0] == "OK":
+                fail(f"{storage}: {user} has an empty mailbox below an unmounted mount point")
+        same(os.listdir(below), [], "below the mount point")
+        if "is not mounted now" not in s.output():
+            fail("the log does not say that it is not mounted:\n" + s.output())
+        mount()
+        same(s.deliver("anna", mail("three"))[0], 250)
+        same(select(s, "anna"), ("OK", b"3"))
+        healthy(s)
+        print(storage, "ok")
+    finally:
+        s.stop()
+        subprocess.run(["umount", below], stderr=subprocess.DEVNULL)
+        subprocess.run(["rm", "-rf", disk])
+        s.close()
