@@ -379,22 +379,30 @@ static enum cv_hook_result on_mailbox_op(void *ctx, struct cv_hook_mailbox_op *a
 	return refuse(quota, &usage, "a mailbox was", err);
 }
 
+/* A message that is still to come. */
+static enum cv_hook_result check_announced(struct cv_user *user, const struct quota_user *quota, struct cv_str mailbox, uint64_t octets,
+	const char *what, struct cv_err *err)
+{
+	struct cv_quota_change change = { .messages_in = 1, .storage_in = CV_MAX(octets, (uint64_t)1) };
+	struct cv_quota_limits limits;
+
+	if (check_size(quota, octets, err) == CV_HOOK_DENY)
+		return CV_HOOK_DENY;
+	cv_quota_limits_of(&quota->rules, mailbox, &limits);
+	if (limits.ignored)
+		return CV_HOOK_PASS;
+	cv_quota_change_target(&change, &limits);
+	return check_change(user, quota, &change, what, err);
+}
+
 static enum cv_hook_result on_recipient(void *ctx, struct cv_hook_recipient *args, struct cv_err *err)
 {
 	struct quota_user *quota = quota_of(args->user);
-	struct cv_quota_change change = { .messages_in = 1, .storage_in = CV_MAX(args->recipient->size, (uint64_t)1) };
-	struct cv_quota_limits limits;
 
 	(void)ctx;
 	if (quota == NULL || !quota->check_rcpt)
 		return CV_HOOK_PASS;
-	if (check_size(quota, args->recipient->size, err) == CV_HOOK_DENY)
-		return CV_HOOK_DENY;
-	cv_quota_limits_of(&quota->rules, args->recipient->mailbox, &limits);
-	if (limits.ignored)
-		return CV_HOOK_PASS;
-	cv_quota_change_target(&change, &limits);
-	return check_change(args->user, quota, &change, "a recipient was", err);
+	return check_announced(args->user, quota, args->recipient->mailbox, args->recipient->size, "a recipient was", err);
 }
 
 /* ---- What clients are told ----------------------------------------------------------------------------- */
@@ -463,12 +471,22 @@ static bool over(struct cv_user *user, struct cv_str mailbox, const char **text_
 	return (limits.storage_limited && usage.size > limits.storage) || (limits.messages_limited && usage.messages > limits.messages);
 }
 
+static int fits(struct cv_user *user, struct cv_str mailbox, uint64_t octets, struct cv_err *err)
+{
+	const struct quota_user *quota = quota_of(user);
+
+	if (quota == NULL || check_announced(user, quota, mailbox, octets, "a message was", err) == CV_HOOK_PASS)
+		return 0;
+	return -1;
+}
+
 static const struct cv_quota provider = {
 	.name = "quota",
 	.resources = resources,
 	.root_next = root_next,
 	.get = get,
 	.over = over,
+	.fits = fits,
 };
 
 /* ---- The module ---------------------------------------------------------------------------------------- */

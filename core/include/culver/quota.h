@@ -28,6 +28,9 @@ struct cv_quota {
 	/* Some root of the mailbox is above a limit (that may be exceeded: a soft one, or one with grace): true with a text for the user, valid until the next
 	   call. */
 	bool (*over)(struct cv_user *user, struct cv_str mailbox, const char **text_r);
+	/* A new message of at least so many octets is about to come into the mailbox: 0, or -1 with a public err when it is clear that it would be refused, so that
+	   it need not come. May be NULL. */
+	int (*fits)(struct cv_user *user, struct cv_str mailbox, uint64_t octets, struct cv_err *err);
 };
 static inline int cv_provide_quota(struct cv_registry *reg, const struct cv_quota *quota, struct cv_err *err)
 {

@@ -275,11 +275,16 @@ static void take(struct imap_session *s, struct append *append, struct cv_str oc
    the reply was made. */
 static bool fits(struct cv_imap_cmd *cmd, uint64_t more)
 {
-	const struct append *append = cmd->data;
+	struct append *append = cmd->data;
 
-	if (more <= IMAP_APPEND_LIMIT - append->size)
+	if (more > IMAP_APPEND_LIMIT - append->size) {
+		imap_no(cmd, "TOOBIG", "Message is too long");
+		return false;
+	}
+	/* What REPLACE takes away makes room: only the whole can be looked at there. */
+	if (replaces(cmd) || imap_quota_fits(cmd, append->mailbox, append->size + more, &append->err) == 0)
 		return true;
-	imap_no(cmd, "TOOBIG", "Message is too long");
+	imap_fail(cmd, &append->err);
 	return false;
 }
 

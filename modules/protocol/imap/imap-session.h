@@ -203,6 +203,8 @@ const struct cv_imap_command *imap_find_command(const struct imap_session *s, st
 void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out);
 
 /* quota.c */
+/* -1: some module knows that a new message of so many octets would be refused. */
+CV_MUST_CHECK int imap_quota_fits(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, uint64_t octets, struct cv_err *err);
 /* Some module knows a limit that the mailbox is above. */
 bool imap_over_quota(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, const char **text_r);
 /* The command has put something into the mailbox: warn when it is above a limit, and was not before. */

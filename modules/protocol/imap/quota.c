@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
-   Soft quota (RFC 9208 section 4.3.1): a warning beside the OK when a command has brought a mailbox above a limit that may be exceeded. */
+   Quota: a message that would be refused need not come; and soft quota (RFC 9208 section 4.3.1), a warning beside the OK when a command has brought a mailbox
+   above a limit that may be exceeded. */
 #include <config.h>
 
 #include "imap-session.h"
@@ -7,6 +8,18 @@
 #include <culver/quota.h>
 
 #include "modules/lib/imap/imap-quote.h"
+
+int imap_quota_fits(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, uint64_t octets, struct cv_err *err)
+{
+	const struct cv_registry *reg = cv_session_registry(cmd->session);
+	const struct cv_quota *quota;
+
+	for (size_t pos = 0; (quota = cv_provider_next(reg, CV_CAP_QUOTA, &pos, NULL)) != NULL;) {
+		if (quota->fits != NULL && quota->fits(cmd->user, cv_mailbox_name(mailbox), octets, err) < 0)
+			return -1;
+	}
+	return 0;
+}
 
 bool imap_over_quota(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, const char **text_r)
 {
