@@ -60,8 +60,10 @@ static int get_key(struct cv_imap_cmd *cmd, struct cv_str name, uint8_t key_r[IM
 	made->mailbox = mailbox;
 	cv_random(made->key, sizeof(made->key));
 	memcpy(key_r, made->key, IMAP_URLAUTH_KEY);
-	if (generate->txn == NULL)
+	if (generate->txn == NULL) {
 		generate->txn = cv_txn_begin(cmd->user);
+		cv_txn_trust(generate->txn); /* keys are the server's; that the mailbox may be read was asked */
+	}
 	return cv_txn_annotate(generate->txn, mailbox, CV_STR(IMAP_URLAUTH_ENTRY), cv_str_mem(made->key, sizeof(made->key)), err);
 }
 
@@ -223,6 +225,7 @@ static enum cv_imap_result run_resetkey(struct cv_imap_cmd *cmd)
 		if (!cv_imap_arg_is(arg, IMAP_URLAUTH_MECHANISM))
 			return imap_bad(cmd, "Only the mechanism " IMAP_URLAUTH_MECHANISM " is known");
 	txn = cv_txn_begin(cmd->user);
+	cv_txn_trust(txn); /* the user takes back what it gave, also of mailboxes that it may not look up any more */
 	result = cmd->args != NULL ? reset_one(cmd, txn, name, &err) : remove_all(cmd, txn, &any, &err);
 	if (result >= 0 && any)
 		return imap_commit(cmd, &txn);
