@@ -11,6 +11,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_capability,
 	&imap_cmd_check,
 	&imap_cmd_close,
+	&imap_cmd_comparator,
 	&imap_cmd_compress,
 	&imap_cmd_copy,
 	&imap_cmd_create,
@@ -100,7 +101,7 @@ static const char *const capabilities[] = {
 	"CONTEXT=SEARCH",
 	"CONTEXT=SORT",
 	"MULTISEARCH",
-	"I18NLEVEL=1",
+	"I18NLEVEL=2",
 	"NOTIFY",
 };
 

@@ -335,7 +335,7 @@ extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap
 	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_resetkey, imap_cmd_search, imap_cmd_select, imap_cmd_setmetadata, imap_cmd_sort,
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe, imap_cmd_urlfetch;
 
-extern const struct cv_imap_command imap_cmd_compress, imap_cmd_unauthenticate;
+extern const struct cv_imap_command imap_cmd_comparator, imap_cmd_compress, imap_cmd_unauthenticate;
 
 extern const struct cv_session_protocol imap_session_protocol, imap_urlauth_protocol;
 

@@ -46,7 +46,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" CONTEXT=SEARCH" \
 	" CONTEXT=SORT" \
 	" MULTISEARCH" \
-	" I18NLEVEL=1" \
+	" I18NLEVEL=2" \
 	" NOTIFY METADATA LIST-METADATA FILTERS"
 /* clang-format on */
 
