@@ -195,6 +195,68 @@ static const struct cv_admin_spec mailbox_rename_spec = {
 	.summary = "rename a mailbox and those below it",
 };
 
+#define METADATA_MAILBOX                                                                                                         \
+	{ .name = "mailbox", .positional = true, .kind = CV_ADMIN_TEXT, .opts = CV_ADMIN_REQUIRED, .meta = "MAILBOX",             \
+		.help = "full name in UTF-8; an empty one (\"\"): of the server as this user sees it" }
+#define METADATA_KEY                                                                                                             \
+	{ .name = "key", .positional = true, .kind = CV_ADMIN_TEXT, .opts = CV_ADMIN_REQUIRED, .meta = "KEY",                     \
+		.help = "name of the entry, as /private/comment or /shared/comment" }
+static const struct cv_admin_param metadata_get_params[] = { METADATA_MAILBOX, METADATA_KEY, NO_PARAMS };
+static const struct cv_admin_column metadata_columns[] = {
+	{ "user", NULL, CV_ADMIN_COL_TEXT },
+	{ "mailbox", "Mailbox", CV_ADMIN_COL_TEXT },
+	{ "key", "Key", CV_ADMIN_COL_TEXT },
+	{ "value", "Value", CV_ADMIN_COL_TEXT },
+	NO_COLUMNS,
+};
+static const struct cv_admin_spec metadata_get_spec = {
+	.name = "mailbox metadata get",
+	.role = CV_ROLE_WORKER,
+	.params = metadata_get_params,
+	.columns = metadata_columns,
+	.summary = "show an annotation of a mailbox",
+	.help = "Exit status 68 when it is not set. Octets of a value that are not UTF-8 are replaced.",
+};
+
+static const struct cv_admin_param metadata_list_params[] = {
+	METADATA_MAILBOX,
+	{ .name = "key", .positional = true, .kind = CV_ADMIN_TEXT, .meta = "KEY", .help = "only this entry and those below it" },
+	NO_PARAMS,
+};
+static const struct cv_admin_spec metadata_list_spec = {
+	.name = "mailbox metadata list",
+	.role = CV_ROLE_WORKER,
+	.params = metadata_list_params,
+	.columns = metadata_columns,
+	.summary = "list the annotations of a mailbox",
+};
+
+static const struct cv_admin_param metadata_set_params[] = {
+	METADATA_MAILBOX,
+	METADATA_KEY,
+	{ .name = "value", .positional = true, .kind = CV_ADMIN_TEXT, .opts = CV_ADMIN_REQUIRED, .meta = "VALUE", .help = "its value, text in UTF-8" },
+	NO_PARAMS,
+};
+static const struct cv_admin_spec metadata_set_spec = {
+	.name = "mailbox metadata set",
+	.role = CV_ROLE_WORKER,
+	.params = metadata_set_params,
+	.columns = metadata_columns,
+	.summary = "set an annotation of a mailbox",
+	.help = "Shared entries of the server can be set in this way alone, for each user. /private/specialuse sets the special uses of a mailbox, as "
+		"\\Archive.",
+};
+
+static const struct cv_admin_param metadata_unset_params[] = { METADATA_MAILBOX, METADATA_KEY, NO_PARAMS };
+static const struct cv_admin_spec metadata_unset_spec = {
+	.name = "mailbox metadata unset",
+	.role = CV_ROLE_WORKER,
+	.params = metadata_unset_params,
+	.columns = metadata_columns,
+	.summary = "remove an annotation of a mailbox",
+	.help = "Exit status 68 when it is not set.",
+};
+
 static const struct cv_admin_param fsck_params[] = {
 	{ .name = "report", .letter = 'r', .kind = CV_ADMIN_FLAG, .help = "only tell what is found; so it is without --repair" },
 	{ .name = "repair", .letter = 'R', .kind = CV_ADMIN_FLAG, .help = "repair what can be repaired" },
@@ -263,7 +325,7 @@ static const struct cv_admin_spec status_spec = {
 
 const struct cv_admin_spec *const cv_admin_core_specs[] = {
 	&status_spec, &reload_spec, &stop_spec, &user_spec, &auth_test_spec, &who_spec, &kick_spec, &mailbox_list_spec, &mailbox_status_spec,
-	&mailbox_create_spec, &mailbox_delete_spec, &mailbox_rename_spec, &fsck_spec, NULL,
+	&mailbox_create_spec, &mailbox_delete_spec, &mailbox_rename_spec, &metadata_get_spec, &metadata_list_spec, &metadata_set_spec, &metadata_unset_spec, &fsck_spec, NULL,
 };
 
 const struct cv_admin_spec *cv_admin_core_spec(const char *name)

@@ -98,6 +98,40 @@ def mailboxes(tool, storage):
     tool("mailbox", status=USAGE)
     if "mailbox list" not in tool.err:
         fail("culver mailbox does not say what it can do")
+    # Annotations: what the tool sets a session has at once, and the other way round.
+    imaplib.Commands.update({"GETMETADATA": ("AUTH", "SELECTED"), "SETMETADATA": ("AUTH", "SELECTED")})
+
+    def metadata(mailbox, key):
+        kind, _ = m._simple_command("GETMETADATA", mailbox, key)
+        same(kind, "OK")
+        return m._untagged_response(kind, [None], "METADATA")[1][0]
+
+    same(tool.json("mailbox", "metadata", "set", "-u", "anna", "INBOX", "/private/comment", "für mich"),
+         [{"user": "anna", "mailbox": "INBOX", "key": "/private/comment", "value": "für mich"}])
+    same(metadata("INBOX", "/private/comment"), (b"INBOX (/private/comment {9}", "für mich".encode()))
+    same(m._simple_command("SETMETADATA", "Empty", '(/shared/a "1" /private/b "2" /private/bc "3")')[0], "OK")
+    same([(r["key"], r["value"]) for r in tool.json("mailbox", "metadata", "list", "-u", "anna", "Empty")],
+         [("/private/b", "2"), ("/private/bc", "3"), ("/shared/a", "1")])
+    same([r["key"] for r in tool.json("mailbox", "metadata", "list", "-u", "anna", "Empty", "/private/b")], ["/private/b"])
+    same(tool.json("mailbox", "metadata", "get", "-u", "anna", "Empty", "/PRIVATE/BC")[0]["value"], "3")
+    tool("mailbox", "metadata", "unset", "-u", "anna", "Empty", "/private/b")
+    tool("mailbox", "metadata", "unset", "-u", "anna", "Empty", "/private/b", status=NOTFOUND)
+    tool("mailbox", "metadata", "get", "-u", "anna", "Empty", "/private/b", status=NOTFOUND)
+    tool("mailbox", "metadata", "get", "-u", "anna", "Nowhere", "/private/b", status=NOTFOUND)
+    for bad in ("acl", "/private//x", "/private/*", "comment"):
+        r = s.culver("mailbox", "metadata", "set", "-u", "anna", "Empty", bad, "x", check=False)
+        if r.returncode != 65 or not r.stderr:
+            fail(f"mailbox metadata set {bad!r}: {r.returncode} {r.stdout}{r.stderr}")
+    tool("mailbox", "metadata", "set", "-u", "anna", "Empty", "/private/specialuse", "\\Archive")
+    same([r["special_use"] for r in tool.json("mailbox", "list", "-u", "anna", "Empty")], ["\\Archive"])
+    same(tool.json("mailbox", "metadata", "get", "-u", "anna", "Empty", "/private/specialuse")[0]["value"], "\\Archive")
+    # Shared entries of the server are the administrator's. RFC 5466 3.1: the private filter goes before the shared one of the same name.
+    same(m._simple_command("SETMETADATA", '""', '(/shared/filters/values/f "SEEN")')[0], "NO")
+    tool("mailbox", "metadata", "set", "-u", "anna", "", "/shared/filters/values/f", "UNSEEN")
+    same(m.search(None, "FILTER f")[1], [b"1 3"])
+    same(m._simple_command("SETMETADATA", '""', '(/private/filters/values/f "SEEN")')[0], "OK")
+    same(m.search(None, "FILTER f")[1], [b"2"])
+    same([r["key"] for r in tool.json("mailbox", "metadata", "list", "-u", "anna", "", "/shared")], ["/shared/filters/values/f"])
     # The session went through all of this.
     same(m.noop()[0], "OK")
     same([r["user"] for r in tool.json("who")], ["anna"])

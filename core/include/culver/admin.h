@@ -70,7 +70,7 @@ struct cv_admin_spec {
 	const char *help;
 };
 
-/* The core's: user, auth test, who, kick, fsck, mailbox list|status|create|delete|rename, reload, stop, status. Ended by NULL. */
+/* The core's: user, auth test, who, kick, fsck, mailbox list|status|create|delete|rename, mailbox metadata get|list|set|unset, reload, stop, status. Ended by NULL. */
 CV_EXPORT_DATA const struct cv_admin_spec *const cv_admin_core_specs[];
 /* One of them by name; ends the process when there is none. */
 CV_EXPORT const struct cv_admin_spec *cv_admin_core_spec(const char *name);

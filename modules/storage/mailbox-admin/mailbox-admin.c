@@ -15,6 +15,13 @@ static const struct {
 	{ CV_USE_JUNK, "\\Junk" }, { CV_USE_SENT, "\\Sent" }, { CV_USE_TRASH, "\\Trash" }, { CV_USE_IMPORTANT, "\\Important" },
 };
 
+static void append_uses(struct cv_buf *out, unsigned bits)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(uses); i++)
+		if ((bits & (unsigned)uses[i].use) != 0)
+			cv_buf_printf(out, "%s%s", out->len > 0 ? " " : "", uses[i].name);
+}
+
 static struct cv_str user_of(const struct cv_admin *admin)
 {
 	return cv_str_c(cv_user_name(cv_admin_user(admin)));
@@ -72,9 +79,7 @@ static int run_list(struct cv_admin *admin, struct cv_err *err)
 		if (!(subscribed ? info.subscribed : info.exists) || !wanted(admin, info.name))
 			continue;
 		cv_buf_clear(&use);
-		for (size_t i = 0; i < CV_COUNT_OF(uses); i++)
-			if ((info.special_use & (unsigned)uses[i].use) != 0)
-				cv_buf_printf(&use, "%s%s", use.len > 0 ? " " : "", uses[i].name);
+		append_uses(&use, info.special_use);
 		cv_admin_row_begin(admin);
 		put_mailbox(admin, info.name);
 		cv_admin_put_bool(admin, "subscribed", info.subscribed);
@@ -187,6 +192,181 @@ static int run_rename(struct cv_admin *admin, struct cv_err *err)
 	return 1;
 }
 
+/* ---- annotations ------------------------------------------------------------------------------------------------- */
+
+#define SPECIAL_USE "/private/specialuse"
+
+/* The mailbox that is meant: 1, with NULL for the server; -1. key may be NULL. */
+static int metadata_args(struct cv_admin *admin, struct cv_mailbox **mailbox_r, struct cv_str *key_r, struct cv_err *err)
+{
+	const char *name = cv_admin_param(admin, "mailbox");
+
+	*mailbox_r = NULL;
+	*key_r = cv_str_c(cv_admin_param(admin, "key"));
+	if (key_r->ptr != NULL && (cv_annotation_name_ok(*key_r, err) < 0))
+		return -1;
+	if (name == NULL || *name == '\0')
+		return 1;
+	if (cv_mailbox_get(cv_admin_user(admin), cv_str_c(name), mailbox_r, err) < 0)
+		return -1;
+	if (cv_annotations_may(*mailbox_r, err) > 0)
+		return 1;
+	cv_mailbox_unref(mailbox_r);
+	return -1;
+}
+
+static int check_public(struct cv_str key, struct cv_err *err)
+{
+	return cv_annotation_is_public(key) ? 1 : cv_err_set_public(err, CV_ERR_INVALID, "%.*s: entries begin with /private/ or /shared/", CV_STR_ARG(key));
+}
+
+static void put_annotation(struct cv_admin *admin, const struct cv_mailbox *mailbox, struct cv_str key, struct cv_str value)
+{
+	cv_admin_row_begin(admin);
+	put_mailbox(admin, mailbox != NULL ? cv_mailbox_name(mailbox) : CV_STR(""));
+	cv_admin_put_str(admin, "key", key);
+	if (value.ptr != NULL)
+		cv_admin_put_str(admin, "value", value);
+	cv_admin_row_end(admin);
+}
+
+static int parse_uses(struct cv_str words, unsigned *bits_r, struct cv_err *err)
+{
+	struct cv_str word;
+
+	*bits_r = 0;
+	while (words.len > 0) {
+		size_t i;
+
+		(void)cv_str_split(words, ' ', &word, &words);
+		for (i = 0; i < CV_COUNT_OF(uses) && !cv_str_caseeq_c(word, uses[i].name); i++)
+			;
+		if (i == CV_COUNT_OF(uses))
+			return cv_err_set_public(err, CV_ERR_INVALID, "%.*s is no special use", CV_STR_ARG(word));
+		*bits_r |= (unsigned)uses[i].use;
+	}
+	return 1;
+}
+
+/* Its value, which may be in scratch: 1, or 0 when it is not set. */
+static int value_of(struct cv_admin *admin, const struct cv_mailbox *mailbox, struct cv_str key, struct cv_buf *scratch, struct cv_annotation *annotation_r)
+{
+	struct cv_mailbox_info info;
+
+	if (mailbox == NULL || !cv_str_caseeq_c(key, SPECIAL_USE))
+		return cv_annotation_get(cv_admin_user(admin), mailbox, key, annotation_r);
+	if (cv_mailbox_lookup(cv_admin_user(admin), cv_mailbox_name(mailbox), &info) <= 0 || info.special_use == 0)
+		return 0;
+	append_uses(scratch, info.special_use);
+	*annotation_r = (struct cv_annotation){ CV_STR(SPECIAL_USE), cv_buf_str(scratch) };
+	return 1;
+}
+
+static int run_metadata_get(struct cv_admin *admin, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox;
+	struct cv_annotation annotation;
+	struct cv_buf scratch;
+	struct cv_str key;
+	int ret;
+
+	if (metadata_args(admin, &mailbox, &key, err) < 0)
+		return -1;
+	cv_buf_init(&scratch, 1024);
+	ret = check_public(key, err);
+	if (ret > 0 && value_of(admin, mailbox, key, &scratch, &annotation) > 0)
+		put_annotation(admin, mailbox, annotation.name, annotation.value);
+	else if (ret > 0)
+		ret = cv_err_set_public(err, CV_ERR_NOTFOUND, "%.*s is not set", CV_STR_ARG(key));
+	cv_buf_deinit(&scratch);
+	cv_mailbox_unref(&mailbox);
+	return ret;
+}
+
+static bool is_below(struct cv_str name, struct cv_str key)
+{
+	return cv_str_casestarts(name, key) && (name.len == key.len || name.ptr[key.len] == '/');
+}
+
+static int run_metadata_list(struct cv_admin *admin, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox;
+	struct cv_annotation annotation;
+	struct cv_buf scratch;
+	struct cv_str key;
+
+	if (metadata_args(admin, &mailbox, &key, err) < 0)
+		return -1;
+	cv_buf_init(&scratch, 1024);
+	if (mailbox != NULL && (key.ptr == NULL || is_below(CV_STR(SPECIAL_USE), key)) &&
+		value_of(admin, mailbox, CV_STR(SPECIAL_USE), &scratch, &annotation) > 0)
+		put_annotation(admin, mailbox, annotation.name, annotation.value);
+	for (size_t pos = 0; cv_annotation_next(cv_admin_user(admin), mailbox, &pos, &annotation);) {
+		if (cv_annotation_is_public(annotation.name) && (key.ptr == NULL || is_below(annotation.name, key)))
+			put_annotation(admin, mailbox, annotation.name, annotation.value);
+	}
+	cv_buf_deinit(&scratch);
+	cv_mailbox_unref(&mailbox);
+	return 1;
+}
+
+/* value absent: remove it. */
+static int change_metadata(struct cv_admin *admin, struct cv_mailbox *mailbox, struct cv_str key, struct cv_str value, struct cv_err *err)
+{
+	struct cv_txn *txn = cv_txn_begin(cv_admin_user(admin));
+	unsigned bits;
+	int ret = check_public(key, err);
+
+	if (ret > 0 && mailbox != NULL && cv_str_caseeq_c(key, SPECIAL_USE)) {
+		ret = parse_uses(value, &bits, err);
+		if (ret > 0)
+			ret = cv_txn_special_use(txn, mailbox, bits, err);
+	} else if (ret > 0) {
+		ret = cv_txn_annotate(txn, mailbox, key, value, err);
+	}
+	if (ret > 0)
+		return cv_txn_commit_wait(&txn, err) < 0 ? -1 : 1;
+	cv_txn_rollback(&txn);
+	return -1;
+}
+
+static int run_metadata_set(struct cv_admin *admin, struct cv_err *err)
+{
+	struct cv_str key, value = cv_str_c(cv_admin_param(admin, "value"));
+	struct cv_mailbox *mailbox;
+	int ret;
+
+	if (metadata_args(admin, &mailbox, &key, err) < 0)
+		return -1;
+	ret = change_metadata(admin, mailbox, key, value, err);
+	if (ret > 0)
+		put_annotation(admin, mailbox, key, value);
+	cv_mailbox_unref(&mailbox);
+	return ret;
+}
+
+static int run_metadata_unset(struct cv_admin *admin, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox;
+	struct cv_annotation annotation;
+	struct cv_buf scratch;
+	struct cv_str key;
+	int ret;
+
+	if (metadata_args(admin, &mailbox, &key, err) < 0)
+		return -1;
+	cv_buf_init(&scratch, 1024);
+	if (value_of(admin, mailbox, key, &scratch, &annotation) > 0)
+		ret = change_metadata(admin, mailbox, key, cv_str_c(NULL), err);
+	else
+		ret = cv_err_set_public(err, CV_ERR_NOTFOUND, "%.*s is not set", CV_STR_ARG(key));
+	if (ret > 0)
+		put_annotation(admin, mailbox, key, cv_str_c(NULL));
+	cv_buf_deinit(&scratch);
+	cv_mailbox_unref(&mailbox);
+	return ret;
+}
+
 static int provide(struct cv_registry *reg, const char *name, int (*run)(struct cv_admin *admin, struct cv_err *err), struct cv_err *err)
 {
 	struct cv_admin_command *command = cv_registry_alloc(reg, sizeof(*command));
@@ -200,6 +380,9 @@ static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 	(void)role;
 	if (provide(reg, "mailbox list", run_list, err) < 0 || provide(reg, "mailbox status", run_status, err) < 0 ||
 		provide(reg, "mailbox create", run_create, err) < 0 || provide(reg, "mailbox delete", run_delete, err) < 0)
+		return -1;
+	if (provide(reg, "mailbox metadata get", run_metadata_get, err) < 0 || provide(reg, "mailbox metadata list", run_metadata_list, err) < 0 ||
+		provide(reg, "mailbox metadata set", run_metadata_set, err) < 0 || provide(reg, "mailbox metadata unset", run_metadata_unset, err) < 0)
 		return -1;
 	return provide(reg, "mailbox rename", run_rename, err) < 0 ? -1 : provide(reg, "fsck", fsck_run, err);
 }
