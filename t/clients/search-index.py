@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """SEARCH asks an index that a module provides, reads only what the index does not know for sure, and answers as it does without one. With the index in
 t/plugins/index."""
+import base64
 import imaplib
 import os
 import random
@@ -25,12 +26,18 @@ def text(n):
     return " ".join(rnd.choice(WORDS) for _ in range(n))
 
 
+def field(name, value):
+    """With an encoded word where it needs one (RFC 2047)."""
+    if not value.isascii():
+        value = "=?utf-8?b?" + base64.b64encode(value.encode()).decode() + "?="
+    return f"{name}: {value}\r\n".encode()
+
+
 def message(i):
-    import base64
     kind = KINDS[i % len(KINDS)]
-    body, head = text(6), f"From: {rnd.choice(['Anna', 'Bert'])} <p{i}@example.org>\r\nX-Tag: {text(2)}\r\n".encode()
+    body, head = text(6), f"From: {rnd.choice(['Anna', 'Bert'])} <p{i}@example.org>\r\n".encode() + field("X-Tag", text(2))
     if kind != "nosubject":
-        head += f"Subject: {text(2)}\r\n".encode()
+        head += field("Subject", text(2))
     head += b"MIME-Version: 1.0\r\n"
     if kind == "html":
         return head + b"Content-Type: text/html; charset=utf-8\r\n\r\n" + f"<p>{body[:9]}<b>{body[9:]}</b> alp<i>ha</i></p>\r\n".encode()
@@ -43,7 +50,7 @@ def message(i):
     if kind == "long":
         return head + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + (text(1) + " ").encode() + b"." * (8190 - rnd.randrange(9)) + b"zeta " + b".\r\n" * 3000
     if kind == "raw8":
-        return head + b"X-Raw: caf\xe9 alpha\r\n\r\n" + b"r\xe9sum\xe9\r\n"
+        return head + b"X-Raw: =?x-nobody-knows?q?caf=E9_alpha?=\r\n\r\n" + b"r\xe9sum\xe9\r\n"
     return head + b"Content-Type: text/plain; charset=utf-8\r\n\r\n" + body.encode() + b"\r\n"
 
 
