@@ -179,7 +179,7 @@ static int check_mounts(struct worker_process *wp, struct cv_err *err)
 	const char *files[3] = { NULL }, *const *paths;
 	size_t len = strlen(CV_RUN_DIR), count = 0;
 
-	if (len > sizeof(suffix) && strcmp(CV_RUN_DIR + len - (sizeof(suffix) - 1), suffix) == 0) {
+	if (len > sizeof(suffix) && strcmp(&CV_RUN_DIR[len - (sizeof(suffix) - 1)], suffix) == 0) {
 		const char *dir = cv_arena_printf(wp->arena, "%.*s/lib/culver", (int)(len - (sizeof(suffix) - 1)), CV_RUN_DIR);
 
 		if (mkdir(dir, 0755) == 0 || access(dir, W_OK) == 0)
