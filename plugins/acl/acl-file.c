@@ -91,9 +91,20 @@ int acl_rights_parse(struct cv_str text, unsigned *rights_r, struct cv_err *err)
 	return parse_names(list, rights_r, err);
 }
 
+/* What a line could not give back, or would be another line. */
+static bool has_control(struct cv_str s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 0x7f)
+			return true;
+	return false;
+}
+
 int acl_word_parse(struct cv_str word, struct acl_entry *entry, struct cv_err *err)
 {
 	*entry = (struct acl_entry){ 0 };
+	if (has_control(word) || !cv_str_is_utf8(word))
+		return cv_err_set_public(err, CV_ERR_INVALID, "identifiers are UTF-8 without control characters");
 	if (word.len > 0 && word.ptr[0] == '-') {
 		entry->negative = true;
 		word = cv_str_sub(word, 1, SIZE_MAX);
@@ -149,7 +160,7 @@ int acl_list_parse(struct acl_list *list, struct cv_str text, bool global, struc
 
 static void append_word(struct cv_buf *out, struct cv_str word)
 {
-	bool quoted = cv_str_find(word, ' ') != SIZE_MAX || cv_str_find(word, '\t') != SIZE_MAX || cv_str_find(word, '"') != SIZE_MAX;
+	bool quoted = cv_str_find(word, ' ') != SIZE_MAX || cv_str_find(word, '"') != SIZE_MAX;
 
 	if (!quoted) {
 		cv_buf_append(out, word);

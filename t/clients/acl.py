@@ -150,6 +150,7 @@ def administrators(s):
     acl("get", "Nope", status=68)
     acl("set", "Work", "jens", "lr", status=65)
     acl("set", "Work", "user=jens", "lrz", status=65)
+    acl("set", "Work", "user=x\nanyone lr", "l", status=65)
     acl("set", "--add", "--remove", "Work", "user=jens", "l", status=65)
     m.close()
 

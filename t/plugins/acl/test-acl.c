@@ -77,6 +77,7 @@ static void mistakes_are_told_with_their_line(void **state)
 		{ "anyone lr\neveryone lr", false, "line 2: there is no identifier \"everyone\"" },
 		{ "user= lr", false, "line 1: there is no identifier \"user=\"" },
 		{ "- lr", false, "line 1: there is no identifier \"\"" },
+		{ "\"user=a\tb\" lr", false, "line 1: identifiers are UTF-8 without control" },
 		{ "owner lrz", false, "line 1: The z right" },
 		{ "owner :look", false, "line 1: there is no right \"look\"" },
 		{ "\"user=a lr", false, "line 1: an identifier is missing" },
