@@ -851,6 +851,60 @@ static void notifications_end_when_too_many_wait(void **state)
 	fake_worker_free(&w);
 }
 
+/* RFC 5464 section 4.3: values up to the limit go in and out, also beside others; what is larger is refused without being kept. */
+static void large_values_of_annotations(void **state)
+{
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = log_in(w);
+	struct cv_buf value, command, want, got;
+
+	cv_buf_init(&value, SIZE_MAX);
+	cv_buf_init(&command, SIZE_MAX);
+	cv_buf_init(&want, SIZE_MAX);
+	cv_buf_init(&got, SIZE_MAX);
+	for (unsigned i = 0; i < 65536; i++)
+		cv_buf_append_char(&value, (char)('a' + i % 26));
+	for (unsigned i = 0; i < 5; i++) {
+		cv_buf_clear(&command);
+		cv_buf_printf(&command, "a1 SETMETADATA INBOX (/private/n%u {65536+}\r\n", i);
+		cv_buf_append(&command, cv_buf_str(&value));
+		cv_buf_append_c(&command, ")\r\n");
+		fake_session_push(a, cv_buf_str(&command));
+		assert_str(fake_session_output(a), "a1 OK Setmetadata completed\r\n");
+		cv_buf_printf(&want, "%s/private/n%u {65536}\r\n", i == 0 ? "* METADATA INBOX (" : " ", i);
+		cv_buf_append(&want, cv_buf_str(&value));
+	}
+	cv_buf_append_c(&want, ")\r\na2 OK Getmetadata completed\r\n");
+	/* More than the output takes at once. */
+	fake_session_push(a, CV_STR("a2 GETMETADATA (DEPTH 1) INBOX /private\r\n"));
+	for (unsigned i = 0; i < 100 && got.len < want.len; i++)
+		cv_buf_append(&got, fake_session_output(a));
+	assert_int_equal(got.len, want.len);
+	assert_memory_equal(got.data, want.data, want.len);
+	/* One octet more, and one that is not waited for. */
+	cv_buf_clear(&command);
+	cv_buf_append_c(&command, "a3 SETMETADATA INBOX (/private/n1 {65537+}\r\n");
+	cv_buf_append(&command, cv_buf_str(&value));
+	cv_buf_append_c(&command, "x)\r\na4 SETMETADATA INBOX (/private/n1 {65537}\r\n");
+	fake_session_push(a, cv_buf_str(&command));
+	assert_str(fake_session_output(a), "a3 NO [METADATA MAXSIZE 65536] Value is too large\r\na4 NO [METADATA MAXSIZE 65536] Value is too large\r\n");
+	/* Two that are good by themselves are more than a command may hold. */
+	cv_buf_clear(&command);
+	for (unsigned i = 0; i < 3; i++) {
+		cv_buf_append_c(&command, i == 0 ? "a5 SETMETADATA INBOX (/private/n0 {65536+}\r\n" : " /private/n1 {65536+}\r\n");
+		cv_buf_append(&command, cv_buf_str(&value));
+	}
+	cv_buf_append_c(&command, ")\r\n");
+	fake_session_push(a, cv_buf_str(&command));
+	assert_str(fake_session_output(a), "a5 BAD Literal is too long\r\n");
+	EXPECT(a, "a6 NOOP\r\n", "a6 OK NOOP completed\r\n");
+	cv_buf_deinit(&value);
+	cv_buf_deinit(&command);
+	cv_buf_deinit(&want);
+	cv_buf_deinit(&got);
+	fake_worker_free(&w);
+}
+
 /* ---- Settings ----------------------------------------------------------------------------------------- */
 
 static void settings_are_followed(void **state)
@@ -925,6 +979,7 @@ int main(void)
 		cv_test(long_searches_tell_their_progress),
 		cv_test(long_subjects_are_sorted_to_their_end),
 		cv_test(notifications_end_when_too_many_wait),
+		cv_test(large_values_of_annotations),
 		cv_test(settings_are_followed),
 		cv_test(a_session_without_a_tag_is_refused),
 	};
