@@ -281,6 +281,75 @@ static void the_file_system_is_tried_once(void **state)
 	store_deinit(&s);
 }
 
+static int note_hlc(void *ctx, const struct cv_record_head *head, struct cv_journal_pos pos, struct cv_str entries, struct cv_err *err)
+{
+	uint64_t *last = ctx;
+
+	(void)pos;
+	(void)entries;
+	(void)err;
+	assert_true(head->hlc > *last);
+	*last = head->hlc;
+	return 1;
+}
+
+static uint32_t make_again(struct store *s, const char *name)
+{
+	struct cv_mailbox_status status;
+	struct cv_mailbox *mailbox;
+	struct cv_err err = { 0 };
+
+	if (cv_mailbox_delete(s->user, cv_str_c(name), &err) < 0)
+		assert_int_equal(err.code, CV_ERR_NOTFOUND);
+	assert_ok(cv_mailbox_create(s->user, cv_str_c(name), 0, &err));
+	mailbox = store_get(s, name);
+	assert_ok(cv_mailbox_get_status(mailbox, &status, &err));
+	cv_mailbox_unref(&mailbox);
+	return status.uidvalidity;
+}
+
+/* Set back by an hour, forward by a year, and back again: numbers go on, nothing is lost, records stay in order. */
+static void the_clock_may_jump(void **state)
+{
+	static const int64_t jumps[] = { 0, -3600, 365 * 86400, -3600, 0 };
+	struct cv_journal_damage damage;
+	int64_t now = cv_time_now_sec();
+	struct cv_err err = { 0 };
+	uint32_t uidvalidity = 0;
+	uint64_t hlc = 0;
+	struct store s;
+	char want[200] = "";
+
+	store_init(&s, state);
+	store_open(&s);
+	for (size_t i = 0; i < CV_COUNT_OF(jumps); i++) {
+		uint32_t next;
+
+		cv_time_set_for_tests(now + jumps[i]);
+		assert_int_equal(store_save(&s, "INBOX", MAIL, 0), i + 1);
+		store_flags(&s, "INBOX", (uint32_t)i + 1, (uint32_t)i + 1, CV_FLAGS_ADD, CV_FLAG_SEEN, NULL);
+		next = make_again(&s, "again");
+		assert_true(next > uidvalidity);
+		uidvalidity = next;
+		(void)snprintf(want + strlen(want), sizeof(want) - strlen(want), "%s%zu S", i > 0 ? "|" : "", i + 1);
+		store_expect(&s, "INBOX", want);
+		if (i % 2 == 1) {
+			killed(&s);
+			store_expect(&s, "INBOX", want);
+		}
+	}
+	assert_ok(cv_journal_scan(&s.user->journal, 0, (struct cv_journal_pos){ 0 }, false, note_hlc, &hlc, &damage, &err));
+	assert_false(damage.damaged);
+	assert_true(hlc > 0);
+	store_close(&s);
+	store_open(&s);
+	store_expect(&s, "INBOX", want);
+	store_octets(&s, "INBOX", 3, MAIL);
+	cv_time_set_for_tests(0);
+	assert_int_equal(disk_count(&s, ".damaged-"), 0);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -289,6 +358,7 @@ int main(void)
 		cv_test(what_was_read_is_written_again),
 		cv_test(renaming_works_without_the_kernels_help),
 		cv_test(the_file_system_is_tried_once),
+		cv_test(the_clock_may_jump),
 	};
 
 	return store_tests_run(tests);
