@@ -28,7 +28,7 @@ struct loss {
 static int lose(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 {
 	struct loss *loss = ctx;
-	const struct cv_journal *journal = &loss->s->user->journal;
+	const struct cv_journal *journal;
 	char path[800], zeros[4096] = { 0 };
 	struct stat st;
 	int fd;
@@ -37,6 +37,7 @@ static int lose(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 	(void)len;
 	if (op != CV_FILE_SYNC || loss->failing == 0)
 		return 0;
+	journal = &loss->s->user->journal;
 	loss->failing--;
 	loss->failed++;
 	(void)snprintf(path, sizeof(path), "%s/mail/culver-index/journal.%016x", loss->s->dir,
