@@ -172,15 +172,15 @@ static size_t find_groups(const struct cv_worker_args *args, uint32_t groups[GRO
 /* Where mount points are remembered: over restarts of the machine, or where that directory is not ours, as long as base_dir is kept. */
 static int check_mounts(struct worker_process *wp, struct cv_err *err)
 {
-	static const char suffix[] = "/run/culver";
+	const struct cv_str run_dir = CV_STR(CV_RUN_DIR), suffix = CV_STR("/run/culver");
 	const struct cv_worker_args *args = wp->args;
 	struct cv_user_config config = { .name = args->user, .home = wp->home, .mail_location = args->mail, .sysuid = args->sysuid,
 		.sysgid = args->sysgid, .conf = args->conf, .registry = args->registry, .fields = args->fields };
 	const char *files[3] = { NULL }, *const *paths;
-	size_t len = strlen(CV_RUN_DIR), count = 0;
+	size_t count = 0;
 
-	if (len > sizeof(suffix) && strcmp(&CV_RUN_DIR[len - (sizeof(suffix) - 1)], suffix) == 0) {
-		const char *dir = cv_arena_printf(wp->arena, "%.*s/lib/culver", (int)(len - (sizeof(suffix) - 1)), CV_RUN_DIR);
+	if (run_dir.len > suffix.len && cv_str_eq(cv_str_sub(run_dir, run_dir.len - suffix.len, SIZE_MAX), suffix)) {
+		const char *dir = cv_arena_printf(wp->arena, "%.*s/lib/culver", CV_STR_ARG(cv_str_sub(run_dir, 0, run_dir.len - suffix.len)));
 
 		if (mkdir(dir, 0755) == 0 || access(dir, W_OK) == 0)
 			files[count++] = cv_arena_printf(wp->arena, "%s/mounts", dir);
