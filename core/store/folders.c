@@ -29,7 +29,7 @@ static int note_folder(void *ctx, const struct cv_mailbox_ref *ref)
 	struct folder *folder;
 
 	cv_map_set(f->by_name, name, f);
-	if (there != NULL && there->mailbox != NULL)
+	if ((there != NULL && there->mailbox != NULL) || ref->unreadable)
 		return 1;
 	folder = cv_vec_push(&f->new);
 	folder->ref = *ref;

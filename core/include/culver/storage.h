@@ -25,6 +25,7 @@ struct cv_mailbox_ref {
 	struct cv_str name;
 	uint8_t guid[16];
 	uint32_t uidvalidity;
+	bool unreadable;         /* mailbox_list: it is there, but can't be looked into now: one that is known stays */
 	uint32_t uidnext;        /* mailbox_list: lowest UID that was never given out as far as the format knows; 0: it does not, and elsewhere */
 };
 

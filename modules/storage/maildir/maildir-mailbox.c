@@ -434,7 +434,8 @@ static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, cons
 	if (ret < 0 && err->code == CV_ERR_PERM) {
 		cv_warn(NULL, "folder %s is passed over: %s", cv_log_clean(cv_str_c(full)), err->text);
 		*err = (struct cv_err){ 0 };
-		ret = 0;
+		ref.unreadable = true;
+		ret = fn(ctx, &ref) < 0 ? -1 : 0;
 	} else if (ret == 0 && strcmp(full, ".") != 0) {
 		note_unfinished(walk->st, full);
 	}
