@@ -220,7 +220,7 @@ if not culver.storages():
     fail("no storage module is installed")
 for storage in culver.storages():
     # Copies by links here, by hand there.
-    s = culver.Server(storage=storage, settings="mail_plugins = transform\nimap_utf8_accept = no\n" + "maildir_copy_with_hardlinks = no\n" * (storage == "maildir"))
+    s = culver.Server(storage=storage, settings="mail_plugins = transform\n" + "maildir_copy_with_hardlinks = no\n" * (storage == "maildir"))
     try:
         use_plugin(s, "transform")
         s.start()

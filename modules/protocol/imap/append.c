@@ -255,8 +255,8 @@ static void take(struct imap_session *s, struct append *append, struct cv_str oc
 		return;
 	append->size += octets.len;
 	/* RFC 6855 section 4: without ENABLE "the server MUST reject, with a "NO" response, an "APPEND" command that includes any 8-bit character in message
-	   header fields". */
-	if (s->set->imap_utf8_accept && !s->utf8_names && is_8bit_header(append, octets)) {
+	   header fields". Old mail is full of them, and who copies a mailbox from elsewhere must not lose any: only when asked for. */
+	if (s->set->imap_utf8_accept && s->set->imap_utf8_strict && !s->utf8_names && is_8bit_header(append, octets)) {
 		cv_err_set_public(&append->err, CV_ERR_INVALID, "Header fields with 8-bit characters need ENABLE UTF8=ACCEPT");
 		append->failed = true;
 		return;

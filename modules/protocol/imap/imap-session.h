@@ -30,7 +30,7 @@ struct imap_settings {
 	bool imap_urlauth;
 	const char *imap_urlauth_host;
 	const char *const *imap_urlauth_users; /* application:user */
-	bool imap_utf8_accept;
+	bool imap_utf8_accept, imap_utf8_strict;
 };
 extern const struct cv_settings_table imap_settings_table;
 

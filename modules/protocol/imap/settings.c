@@ -101,7 +101,10 @@ static const struct cv_setting rows[] = {
 	CV_SETTING_UINT(imap_settings, imap_save_limit, "0", 0, UINT32_MAX,
 		"Most messages that one COPY or APPEND makes, told to clients as SAVELIMIT; 1000 or more is advised; 0: no limit"),
 	CV_SETTING_BOOL(imap_settings, imap_utf8_accept, "yes",
-		"Offer UTF8=ACCEPT; a message with octets above 127 in its header is then refused from a client that has enabled neither this nor IMAP4rev2 (RFC 6855)"),
+		"Offer UTF8=ACCEPT (RFC 6855)"),
+	CV_SETTING_BOOL(imap_settings, imap_utf8_strict, "no",
+		"Refuse a message with octets above 127 in its header from a client that has enabled neither UTF8=ACCEPT nor IMAP4rev2, as RFC 6855 demands: programs "
+		"that bring old mail along then lose such messages"),
 	CV_SETTING_BOOL(imap_settings, imap_unauthenticate, "yes",
 		"UNAUTHENTICATE lets a client log off and log in again on one connection; off where a proxy in front restricts who may log in, and does not know it"),
 	CV_SETTING_BOOL(imap_settings, imap_urlauth, "yes",
