@@ -249,7 +249,7 @@ class Logs(unittest.TestCase):
         with s:
             self.assertTrue(s.can_log_in())
             self.assertNotIn(" debug ", open(info).read())
-            self.assertRegex(open(info).read(), "info front.* login protocol=echo")
+            s.wait_log("info front.* login protocol=echo")
             self.assertRegex(open(debug).read(), "debug auth")
             self.assertEqual(open(main).read(), "")
             for path in (main, info, debug):
