@@ -442,7 +442,7 @@ static int parse(struct cv_mail *mail, struct cv_err *err)
 	struct cv_err own_err = { 0 };
 	struct cv_mailbox *mailbox = mail->mailbox;
 	struct cv_err cache_err = { 0 };
-	struct cv_message_reader *reader;
+	struct cv_message_reader *reader = NULL;
 	struct cv_message *message;
 	struct cv_arena *arena;
 	uint64_t where;
