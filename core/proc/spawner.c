@@ -127,28 +127,27 @@ static void request_fail(struct request *r, const struct cv_err *err)
 
 /* ---- Workers -------------------------------------------------------------------------------------------------------------- */
 
-static void forget_asker_in(struct cv_node *list, const struct worker *asker)
+/* All requests that somebody waits for. */
+static void each_request(struct spawner *sp, void (*fn)(struct request *r, const void *who), const void *who)
 {
-	struct cv_node *node, *next;
+	struct cv_node *node, *next, *of_worker, *next_of_worker;
 
-	cv_list_foreach(list, node, next) {
-		struct request *r = cv_container(node, struct request, node);
-		if (r->asker == asker)
-			r->asker = NULL;
+	cv_list_foreach(&sp->waiting, node, next)
+		fn(cv_container(node, struct request, node), who);
+	cv_list_foreach(&sp->workers, node, next) {
+		struct worker *w = cv_container(node, struct worker, node);
+		cv_list_foreach(&w->waiting, of_worker, next_of_worker)
+			fn(cv_container(of_worker, struct request, node), who);
+		cv_list_foreach(&w->running, of_worker, next_of_worker)
+			fn(cv_container(of_worker, struct request, node), who);
 	}
 }
 
 /* What it asked for goes on; nobody takes the answers. */
-static void forget_asker(const struct worker *asker)
+static void forget_asker(struct request *r, const void *asker)
 {
-	struct cv_node *node, *next;
-
-	forget_asker_in(&asker->sp->waiting, asker);
-	cv_list_foreach(&asker->sp->workers, node, next) {
-		struct worker *w = cv_container(node, struct worker, node);
-		forget_asker_in(&w->waiting, asker);
-		forget_asker_in(&w->running, asker);
-	}
+	if (r->asker == asker)
+		r->asker = NULL;
 }
 
 static void worker_free(struct worker *w)
@@ -158,7 +157,7 @@ static void worker_free(struct worker *w)
 	void *value;
 
 	if (w->asking > 0)
-		forget_asker(w);
+		each_request(sp, forget_asker, w);
 	cv_list_remove(&w->node);
 	(void)cv_map_remove(sp->by_user, cv_str_c(w->user));
 	(void)cv_map_remove(sp->by_pid, cv_str_mem(&w->pid, sizeof(w->pid)));
@@ -457,16 +456,10 @@ static int on_worker_idle(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static void ask_auth(struct spawner *sp, struct request *r, uint16_t type, struct cv_str what, struct cv_str service);
 
 /* Can jobs of this protocol be asked for by other users' workers? */
-static bool for_users(const struct spawner *sp, struct cv_str protocol)
+static bool for_users(const struct spawner *sp, const char *protocol)
 {
-	char name[64];
-	const struct cv_session_protocol *p;
+	const struct cv_session_protocol *p = protocol != NULL ? cv_provider_get(sp->proc->registry, CV_CAP_SESSION, protocol) : NULL;
 
-	if (protocol.len == 0 || protocol.len >= sizeof(name) || cv_str_has_nul(protocol))
-		return false;
-	memcpy(name, protocol.ptr, protocol.len);
-	name[protocol.len] = '\0';
-	p = cv_provider_get(sp->proc->registry, CV_CAP_SESSION, name);
 	return p != NULL && p->job != NULL && (p->opts & CV_SESSION_FOR_USERS) != 0;
 }
 
@@ -495,7 +488,7 @@ static int on_worker_ask(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	cv_put_str(&out, payload);
 	cv_put_str(&out, cv_str_c(w->user));
 	r->payload = cv_arena_str(r->arena, cv_buf_str(&out));
-	if (!cv_buf_ok(&out) || user.len == 0 || cv_str_has_nul(user) || !for_users(w->sp, r->protocol))
+	if (!cv_buf_ok(&out) || user.len == 0 || cv_str_has_nul(user) || !for_users(w->sp, cv_arena_cstr(r->arena, r->protocol)))
 		(void)cv_err_set(&err, CV_ERR_PERM, "a worker may not ask for jobs of protocol %s", cv_log_clean(r->protocol));
 	else if (w->asking > ASKS_MAX)
 		(void)cv_err_set(&err, CV_ERR_UNAVAILABLE, "%zu questions to other users' workers are not answered yet", w->asking - 1);
@@ -1017,15 +1010,10 @@ static const struct cv_ipc_type front_table[] = {
 	{ CV_MSG_JOB, "JOB", CV_IPC_MAX_PAYLOAD, 0, 1, 0, on_job },
 };
 
-static void forget_front(struct cv_node *list, const struct front_peer *front)
+static void forget_front(struct request *r, const void *front)
 {
-	struct cv_node *node, *next;
-
-	cv_list_foreach(list, node, next) {
-		struct request *r = cv_container(node, struct request, node);
-		if (r->front == front)
-			r->front = NULL;
-	}
+	if (r->front == front)
+		r->front = NULL;
 }
 
 /* Its connections before login are lost; deliveries that run go on. */
@@ -1033,13 +1021,11 @@ static void front_free(struct front_peer *front)
 {
 	struct cv_node *node, *next;
 
-	forget_front(&front->sp->waiting, front);
+	each_request(front->sp, forget_front, front);
 	cv_list_foreach(&front->sp->workers, node, next) {
 		struct worker *w = cv_container(node, struct worker, node);
 		struct cv_str key;
 		void *value;
-		forget_front(&w->waiting, front);
-		forget_front(&w->running, front);
 		for (size_t pos = 0; cv_map_next(w->sessions, &pos, &key, &value);) {
 			struct session *s = value;
 			if (s->front == front)
