@@ -500,8 +500,11 @@ class Crashes(unittest.TestCase):
         with Server(sections="[service front]\nprocess_limit = 1\n") as s, s.session("bob") as b:
             spawner = s.pids("spawner")[0]
             soft, hard = resource.prlimit(spawner, resource.RLIMIT_NOFILE)
-            open_fds = {int(fd) for fd in os.listdir(f"/proc/{spawner}/fd")}
-            used = min(set(range(1000)) - open_fds)
+            self.assertEqual(b.cmd("x"), "ECHO x")
+            # Bob's connection has gone on to his worker: a number that the spawner gives back later would let the next one in.
+            open_fds = []
+            wait_until("a quiet spawner", lambda: open_fds.append(os.listdir(f"/proc/{spawner}/fd")) or open_fds[-1:] * 3 == open_fds[-3:])
+            used = min(set(range(1000)) - {int(fd) for fd in open_fds[-1]})
             with s.client() as c:
                 # The connection cannot arrive: the spawner cuts the channel, as it does with whatever breaks the rules.
                 resource.prlimit(spawner, resource.RLIMIT_NOFILE, (used, hard))

@@ -256,9 +256,9 @@ class Remote(unittest.TestCase):
         script = "ip link set lo up && ip addr add 192.0.2.1/32 dev lo && ip addr add 192.0.2.2/32 dev lo && exec " + \
             f"{sys.executable} -W ignore {os.path.abspath(__file__)} FromAfar"
         try:
-            subprocess.run(["unshare", "-n", "true"], check=True, capture_output=True)
+            subprocess.run(["unshare", "-n", "ip", "link"], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
-            self.skipTest("no network namespaces here")
+            self.skipTest("no network namespaces here, or no ip (iproute2)")
         r = subprocess.run(["unshare", "-n", "sh", "-c", script], env=dict(os.environ, CULVER_TEST_NET="1"), capture_output=True, text=True, timeout=120)
         self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
         self.assertIn("OK", r.stderr)
