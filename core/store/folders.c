@@ -194,32 +194,26 @@ int cv_user_adopt_folders(struct cv_user *user, bool fresh, struct cv_err *err)
 
 /* ---- while it is open: storage that others change ------------------------------------------------------------------ */
 
+static int on_tree_work(void *ctx, const struct cv_record_head *head, struct cv_str entries)
+{
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
+	bool *left = ctx;
+
+	(void)head;
+	*left = *left || entries.ptr == NULL;
+	while (cv_entry_next(&reader, &entry) > 0)
+		*left = *left || cv_entry_is_tree(entry.kind);
+	return 1;
+}
+
 /* Is a folder still to be moved or removed for a record of ours? Then what is there says nothing. */
 static bool tree_work_is_left(struct cv_user *user)
 {
-	struct cv_buf buf;
+	struct cv_err err = { 0 };
 	bool left = false;
 
-	if (user->work_done >= user->work.count)
-		return false;
-	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
-	for (size_t i = user->work_done; !left && i < user->work.count; i++) {
-		struct cv_record_head head;
-		struct cv_err err = { 0 };
-		struct cv_reader reader;
-		struct cv_entry entry;
-		struct cv_str entries;
-
-		if (cv_journal_read(&user->journal, user->work.data[i].pos, &buf, &head, &entries, &err) < 0) {
-			left = true;
-			break;
-		}
-		reader = cv_reader_init(entries);
-		while (cv_entry_next(&reader, &entry) > 0)
-			left = left || cv_entry_is_tree(entry.kind);
-	}
-	cv_buf_deinit(&buf);
-	return left;
+	return cv_work_each(user, true, on_tree_work, &left, &err) < 0 || left;
 }
 
 static bool has_children(const struct cv_user *user, struct cv_str name)

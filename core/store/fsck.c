@@ -540,7 +540,7 @@ static int check_folders(struct cv_fsck *f, struct cv_err *err)
 		return 1;
 	}
 	cv_work_run(user, true);
-	if (cv_work_first(user) != UINT64_MAX)
+	if (cv_work_is_due(user))
 		return 1; /* folders are still to be moved or removed: what is there says nothing */
 	f->compare = false;
 	if (user->storage->mailbox_list(user->st, note_folder, f, err) < 0)

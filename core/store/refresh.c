@@ -102,41 +102,27 @@ static void note_unmirrored(struct refresh *r, const struct cv_entry *entry)
 	}
 }
 
+static int note_record(void *ctx, const struct cv_record_head *head, struct cv_str entries)
+{
+	struct refresh *r = ctx;
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
+
+	(void)head;
+	while (cv_entry_next(&reader, &entry) > 0) {
+		if (memcmp(&entry.mailbox, &r->mailbox->guid, sizeof(entry.mailbox)) != 0)
+			continue;
+		if (entry.kind == CV_ENTRY_EXPUNGE)
+			note_going(r, &entry);
+		else if (entry.kind == CV_ENTRY_FLAGS && r->mailbox->user->external)
+			note_unmirrored(r, &entry);
+	}
+	return 1;
+}
+
 static int note_work(struct refresh *r, struct cv_err *err)
 {
-	struct cv_user *user = r->mailbox->user;
-	struct cv_buf buf;
-	int ret = 1;
-
-	if (user->work_done >= user->work.count)
-		return 1;
-	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
-	for (size_t i = user->work_done; ret > 0 && i < user->work.count; i++) {
-		struct cv_err read_err = { 0 };
-		struct cv_record_head head;
-		struct cv_reader reader;
-		struct cv_entry entry;
-		struct cv_str entries;
-
-		if (cv_journal_read(&user->journal, user->work.data[i].pos, &buf, &head, &entries, &read_err) < 0) {
-			if (read_err.code == CV_ERR_NOTFOUND || read_err.code == CV_ERR_CORRUPT)
-				continue;
-			*err = read_err;
-			ret = -1;
-			break;
-		}
-		reader = cv_reader_init(entries);
-		while (cv_entry_next(&reader, &entry) > 0) {
-			if (memcmp(&entry.mailbox, &r->mailbox->guid, sizeof(entry.mailbox)) != 0)
-				continue;
-			if (entry.kind == CV_ENTRY_EXPUNGE)
-				note_going(r, &entry);
-			else if (entry.kind == CV_ENTRY_FLAGS && user->external)
-				note_unmirrored(r, &entry);
-		}
-	}
-	cv_buf_deinit(&buf);
-	return ret;
+	return cv_work_each(r->mailbox->user, false, note_record, r, err);
 }
 
 /* Keywords that the format has no place for stay as they are. */

@@ -27,14 +27,28 @@ enum { BOX_NEEDS_SCAN = 1, BOX_REWRITE = 2, BOX_TAKE_OVER = 4 };
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
+static void put_record(struct cv_buf *out, const struct cv_behind *record)
+{
+	cv_put_u64(out, record->seq);
+	cv_put_u32(out, record->pos.segment);
+	cv_put_u64(out, record->pos.offset);
+	cv_put_u32(out, record->len);
+}
+
 static void put_records(struct cv_buf *out, const struct cv_behind *records, size_t count)
 {
 	cv_put_u32(out, (uint32_t)count);
-	for (size_t i = 0; i < count; i++) {
-		cv_put_u64(out, records[i].seq);
-		cv_put_u32(out, records[i].pos.segment);
-		cv_put_u64(out, records[i].pos.offset);
-		cv_put_u32(out, records[i].len);
+	for (size_t i = 0; i < count; i++)
+		put_record(out, &records[i]);
+}
+
+static void put_work(struct cv_buf *out, const struct cv_user *user)
+{
+	cv_put_u32(out, (uint32_t)user->work.count);
+	for (size_t i = 0; i < user->work.count; i++) {
+		const struct cv_behind record = { .seq = user->work.data[i].seq, .pos = user->work.data[i].pos };
+
+		put_record(out, &record);
 	}
 }
 
@@ -65,10 +79,7 @@ static void put_mailbox(struct cv_buf *out, const struct cv_mailbox *m)
 static void put_state(struct cv_buf *out, struct cv_user *user)
 {
 	struct cv_journal_pos end = cv_journal_end_pos(&user->journal);
-	size_t left;
 
-	cv_assert(user->work_done <= user->work.count);
-	left = user->work.count - user->work_done;
 	cv_put_u64(out, user->published_seq);
 	cv_put_u64(out, user->journal.seq);
 	cv_put_u64(out, user->journal.hlc);
@@ -77,7 +88,7 @@ static void put_state(struct cv_buf *out, struct cv_user *user)
 	cv_put_u32(out, end.segment);
 	cv_put_u64(out, end.offset);
 	cv_put_u64(out, user->work_seq);
-	put_records(out, left > 0 ? &user->work.data[user->work_done] : NULL, left);
+	put_work(out, user);
 	cv_put_u32(out, (uint32_t)user->names.count);
 	for (size_t i = 0; i < user->names.count; i++) {
 		const struct cv_name *name = user->names.data[i];
@@ -210,6 +221,18 @@ static bool take_records(struct cv_reader *r, struct cv_behind **data, size_t *c
 	return true;
 }
 
+static bool take_work(struct cv_reader *r, struct cv_user *user)
+{
+	struct cv_behind *records = NULL;
+	size_t count = 0, cap = 0;
+	bool ok = take_records(r, &records, &count, &cap);
+
+	for (size_t i = 0; ok && i < count; i++)
+		cv_work_add(user, records[i].seq, records[i].pos);
+	cv_free(records);
+	return ok;
+}
+
 static bool take_mailbox(struct cv_reader *r, struct cv_user *user, struct cv_name *name)
 {
 	struct cv_mailbox *m;
@@ -287,7 +310,7 @@ static bool take_state(struct cv_reader *r, uint32_t version, struct cv_user *us
 	if (!cv_take_u64(r, &user->state_seq) || !cv_take_u64(r, &given) || !cv_take_u64(r, &hlc) || !cv_take_u64(r, &epoch) ||
 		!cv_take_u32(r, &user->last_uidvalidity) || !cv_take_u32(r, &info->end.segment) || !cv_take_u64(r, &info->end.offset) ||
 		info->end.offset < CV_SEGMENT_HEAD || user->state_seq > INT64_MAX || given > INT64_MAX || given < user->state_seq ||
-		!cv_take_u64(r, &user->work_seq) || !take_records(r, &user->work.data, &user->work.count, &user->work.cap))
+		!cv_take_u64(r, &user->work_seq) || !take_work(r, user))
 		return false;
 	user->journal.seq = given;
 	user->journal.hlc = CV_MAX(user->journal.hlc, hlc);
@@ -304,7 +327,7 @@ void cv_state_forget(struct cv_user *user)
 	user->names_by_text = cv_map_new();
 	user->mailboxes = cv_map_new();
 	user->list_valid = false;
-	user->work.count = user->work_done = 0;
+	user->work.count = user->work_due = 0;
 	user->work_seq = user->state_seq = 0;
 	user->last_uidvalidity = 0;
 	user->journal.seq = 0;

@@ -143,6 +143,14 @@ struct cv_behind {
 	uint32_t len;            /* octets; 0 while it is being made */
 };
 
+/* A record that asks something of the storage module. */
+struct cv_work {
+	uint64_t seq;
+	struct cv_journal_pos pos;
+	int64_t not_before_ms;   /* since 1970: its octets wait for the undelete time; 0: for nothing that is known */
+	bool done;               /* it was done, and a power cut may undo it */
+};
+
 /* UIDs that were expunged by one record. */
 struct cv_vanished {
 	uint64_t modseq;
@@ -371,9 +379,9 @@ struct cv_user {
 	bool indexes_known;
 	struct cv_last_source *last_source; /* a transformed message that was read last, for who reads on in it; NULL: none */
 
-	/* Records whose storage work (removing octets, mirroring flags, folders) is still to be done, oldest first. */
-	CV_VEC(struct cv_behind) work;
-	size_t work_done;
+	/* Records whose storage work (making, copying and removing octets, mirroring flags, folders) is still to be done or may not be on disk yet, oldest first. */
+	CV_VEC(struct cv_work) work;
+	size_t work_due;                /* of them not done at all */
 	bool work_running;
 	bool work_failed;               /* the last try; it is tried again later */
 	uint64_t work_seq;              /* all records up to here are done */
@@ -722,9 +730,16 @@ CV_MUST_CHECK int cv_user_write_anew(struct cv_user *user, struct cv_err *err);
 void cv_work_init(struct cv_user *user);
 void cv_work_deinit(struct cv_user *user);
 void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos);
-/* The first record that still has work, or UINT64_MAX. */
+/* The first record whose work is not done or not on disk, or UINT64_MAX. */
 uint64_t cv_work_first(const struct cv_user *user);
-/* Do what is due; a slice when there is a loop (and go on in later rounds), all of it when not or when all is set. */
+/* Is there anything that was not done yet? */
+bool cv_work_is_due(const struct cv_user *user);
+/* Each record with work that was not done yet, as it is in the journal: 1, -1 when fn says so or one can't be read for a reason that may go away. One that is
+   lost is passed over, or told with no entries when lost is set. */
+typedef int cv_work_fn(void *ctx, const struct cv_record_head *head, struct cv_str entries);
+CV_MUST_CHECK int cv_work_each(struct cv_user *user, bool lost, cv_work_fn *fn, void *ctx, struct cv_err *err);
+/* Do what is due; a slice when there is a loop (and go on in later rounds), all of it when not or when all is set. Work that has to wait does not hold up what
+   comes after it; a folder that can't be moved or removed does. */
 void cv_work_run(struct cv_user *user, bool all);
 /* At opening: all that a crash left undone. */
 void cv_work_begin(struct cv_user *user);

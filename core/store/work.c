@@ -11,12 +11,60 @@
 
 void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos)
 {
-	*cv_vec_push(&user->work) = (struct cv_behind){ .seq = seq, .pos = pos };
+	*cv_vec_push(&user->work) = (struct cv_work){ .seq = seq, .pos = pos };
+	user->work_due++;
 }
 
 uint64_t cv_work_first(const struct cv_user *user)
 {
-	return user->work_done < user->work.count ? user->work.data[user->work_done].seq : UINT64_MAX;
+	return user->work.count > 0 ? user->work.data[0].seq : UINT64_MAX;
+}
+
+bool cv_work_is_due(const struct cv_user *user)
+{
+	return user->work_due > 0;
+}
+
+int cv_work_each(struct cv_user *user, bool lost, cv_work_fn *fn, void *ctx, struct cv_err *err)
+{
+	struct cv_buf buf;
+	int ret = 1;
+
+	if (user->work_due == 0)
+		return 1;
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
+	for (size_t i = 0; ret > 0 && i < user->work.count; i++) {
+		struct cv_record_head head = { .seq = user->work.data[i].seq };
+		struct cv_err read_err = { 0 };
+		struct cv_str entries = { 0 };
+
+		if (user->work.data[i].done)
+			continue;
+		if (cv_journal_read(&user->journal, user->work.data[i].pos, &buf, &head, &entries, &read_err) > 0) {
+			ret = fn(ctx, &head, entries);
+		} else if (read_err.code != CV_ERR_NOTFOUND && read_err.code != CV_ERR_CORRUPT) {
+			*err = read_err;
+			ret = -1;
+		} else if (lost) {
+			ret = fn(ctx, &head, (struct cv_str){ 0 });
+		}
+	}
+	cv_buf_deinit(&buf);
+	return ret;
+}
+
+/* Nothing of these is to be done again. */
+static void forget_done(struct cv_user *user)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < user->work.count; i++) {
+		if (!user->work.data[i].done)
+			user->work.data[kept++] = user->work.data[i];
+	}
+	user->state_dirty = user->state_dirty || kept < user->work.count;
+	user->work.count = kept;
+	user->work_seq = kept > 0 ? CV_MAX(user->work_seq, user->work.data[0].seq - 1) : user->published_seq;
 }
 
 static bool folder_is_free(const struct cv_user *user, struct cv_str name)
@@ -168,11 +216,17 @@ static int do_entry(struct cv_user *user, const struct cv_entry *entry, struct c
 	return 1;
 }
 
-static bool undelete_time_over(const struct cv_user *user, const struct cv_record_head *head)
+/* When the octets of what the record expunged may go; 0: at once. */
+static int64_t undelete_until_ms(const struct cv_user *user, const struct cv_record_head *head)
 {
 	uint64_t keep = user->external ? 0 : user->set->mail_undelete_time; /* others see what lies there */
 
-	return keep == 0 || cv_hlc_ms(head->hlc) + (int64_t)keep <= cv_time_now_us() / 1000;
+	return keep == 0 ? 0 : cv_hlc_ms(head->hlc) + (int64_t)keep;
+}
+
+static bool is_early(const struct cv_work *work)
+{
+	return work->not_before_ms > 0 && work->not_before_ms > cv_time_now_us() / 1000;
 }
 
 /* Only octets wait for the undelete time; a record with nothing else waits as a whole. */
@@ -188,7 +242,8 @@ static bool has_expunge(struct cv_str entries)
 	return false;
 }
 
-static int do_record(struct cv_user *user, struct cv_buf *buf, struct cv_journal_pos pos, struct cv_err *err)
+/* 1 done, 0 not yet, -1; *tree_r: it was a folder that failed. */
+static int do_record(struct cv_user *user, struct cv_buf *buf, struct cv_work *work, bool *tree_r, struct cv_err *err)
 {
 	struct cv_record_head head;
 	struct cv_reader reader;
@@ -196,13 +251,16 @@ static int do_record(struct cv_user *user, struct cv_buf *buf, struct cv_journal
 	struct cv_str entries;
 	int ret = 1;
 
-	if (cv_journal_read(&user->journal, pos, buf, &head, &entries, err) < 0)
+	if (cv_journal_read(&user->journal, work->pos, buf, &head, &entries, err) < 0)
 		return err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_CORRUPT ? 1 : -1; /* what it named is left to a scan */
-	if (has_expunge(entries) && !undelete_time_over(user, &head))
+	work->not_before_ms = has_expunge(entries) ? undelete_until_ms(user, &head) : 0;
+	if (is_early(work))
 		return 0;
 	reader = cv_reader_init(entries);
-	while (ret > 0 && cv_entry_next(&reader, &entry) > 0)
+	while (ret > 0 && cv_entry_next(&reader, &entry) > 0) {
 		ret = do_entry(user, &entry, err);
+		*tree_r = ret < 0 && is_tree_work(entry.kind);
+	}
 	return ret;
 }
 
@@ -216,82 +274,116 @@ static int records_are_durable(struct cv_user *user, bool all, struct cv_err *er
 
 /* Messages are looked for where their mailbox is by now: after a crash the folders go there first, or nothing before the rename would ever be
    done. */
-static int move_folders(struct cv_user *user, struct cv_buf *buf, struct cv_err *err)
+struct moving {
+	struct cv_user *user;
+	struct cv_err *err;
+};
+
+static int move_folder(void *ctx, const struct cv_record_head *head, struct cv_str entries)
 {
+	struct moving *moving = ctx;
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
 	int ret = 1;
 
-	for (size_t i = user->work_done; ret > 0 && i < user->work.count; i++) {
-		struct cv_err read_err = { 0 };
-		struct cv_record_head head;
-		struct cv_reader reader;
-		struct cv_entry entry;
-		struct cv_str entries;
-
-		if (cv_journal_read(&user->journal, user->work.data[i].pos, buf, &head, &entries, &read_err) < 0)
-			continue; /* do_record tells */
-		reader = cv_reader_init(entries);
-		while (ret > 0 && cv_entry_next(&reader, &entry) > 0) {
-			if (is_tree_work(entry.kind))
-				ret = do_entry(user, &entry, err);
-		}
+	(void)head;
+	while (ret > 0 && cv_entry_next(&reader, &entry) > 0) {
+		if (is_tree_work(entry.kind))
+			ret = do_entry(moving->user, &entry, moving->err);
 	}
 	return ret;
+}
+
+static int move_folders(struct cv_user *user, struct cv_err *err)
+{
+	struct moving moving = { user, err };
+
+	return cv_work_each(user, false, move_folder, &moving, err);
 }
 
 void cv_work_begin(struct cv_user *user)
 {
 	struct cv_err err = { 0 };
+
+	if (user->work.count > 0 && (records_are_durable(user, true, &err) < 0 || move_folders(user, &err) < 0))
+		cv_error(&user->log_ctx, "%s; trying again later", err.text);
+	cv_work_run(user, true);
+}
+
+/* What was done since the last time is on disk, and needs no record any more. */
+static int settle(struct cv_user *user, struct cv_err *err)
+{
+	if (user->external && user->storage->settle != NULL && user->storage_args.fsync != CV_FSYNC_NEVER &&
+		user->storage->settle(user->st, err) < 0) {
+		for (size_t i = 0; i < user->work.count; i++) { /* again */
+			user->work_due += user->work.data[i].done;
+			user->work.data[i].done = false;
+		}
+		return -1;
+	}
+	forget_done(user);
+	return 1;
+}
+
+/* Those that are due, oldest first. 1 all are done, 0 some have to wait, 2 time is over, -1 some failed. */
+static int run(struct cv_user *user, bool all, bool *any_r, struct cv_err *err)
+{
+	uint64_t start = cv_time_mono_ms();
 	struct cv_buf buf;
+	int result = 1;
 
 	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
-	if (user->work.count > 0 && (records_are_durable(user, true, &err) < 0 || move_folders(user, &buf, &err) < 0))
-		cv_error(&user->log_ctx, "%s; trying again later", err.text);
+	for (size_t i = 0; i < user->work.count; i++) { /* more may come meanwhile */
+		struct cv_work work = user->work.data[i];
+		struct cv_err work_err = { 0 };
+		bool tree = false;
+		int ret;
+
+		if (work.done)
+			continue;
+		if (!all && user->loop != NULL && cv_time_mono_ms() - start > 20) {
+			result = result < 0 ? result : 2;
+			break;
+		}
+		ret = is_early(&work) ? 0 : do_record(user, &buf, &work, &tree, &work_err);
+		user->work.data[i].not_before_ms = work.not_before_ms;
+		if (ret > 0) {
+			user->work.data[i].done = *any_r = true;
+			user->work_due--;
+		} else if (ret == 0) {
+			result = result < 0 ? result : 0;
+		} else {
+			if (result >= 0)
+				*err = work_err;
+			result = -1;
+			if (tree)
+				break;
+		}
+	}
 	cv_buf_deinit(&buf);
-	cv_work_run(user, true);
+	return result;
 }
 
 void cv_work_run(struct cv_user *user, bool all)
 {
 	struct cv_err err = { 0 };
-	struct cv_buf buf;
-	uint64_t start;
-	size_t done = user->work_done;
-	int ret = 1;
+	bool any = false;
+	int ret;
 
-	if (user->work_running || user->work.count == 0 || user->lost)
+	if (user->work_running || user->work_due == 0 || user->lost)
 		return;
-	start = cv_time_mono_ms();
 	user->work_running = true;
 	ret = records_are_durable(user, all, &err);
-	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
-	while (ret > 0 && user->work_done < user->work.count) {
-		const struct cv_behind work = user->work.data[user->work_done]; /* more may come meanwhile */
-
-		if (!all && user->loop != NULL && cv_time_mono_ms() - start > 20)
-			break;
-		ret = do_record(user, &buf, work.pos, &err);
-		if (ret > 0)
-			user->work_done++;
-	}
-	cv_buf_deinit(&buf);
-	if (user->work_done > done && user->external && user->storage->settle != NULL && user->storage_args.fsync != CV_FSYNC_NEVER &&
-		user->storage->settle(user->st, &err) < 0) {
-		user->work_done = done; /* again */
+	if (ret > 0)
+		ret = run(user, all, &any, &err);
+	if (any && settle(user, &err) < 0)
 		ret = -1;
-	} else if (user->work_done > done) {
-		user->work_seq = user->work.data[user->work_done - 1].seq;
-		user->state_dirty = true;
-	}
 	user->work_running = false;
 	user->work_failed = ret < 0;
 	if (ret < 0)
 		cv_error(&user->log_ctx, "%s; trying again later", err.text);
-	if (user->work_done == user->work.count) {
-		user->work.count = user->work_done = 0;
-		user->work_seq = user->published_seq;
-	} else if (user->loop != NULL) {
+	if (user->work_due > 0 && user->loop != NULL)
 		cv_timer_set(user->work_timer, ret < 0 ? 60000 : ret == 0 ? 1000 : 0);
-	}
 }
 
 bool cv_work_retry(struct cv_user *user)
