@@ -64,7 +64,10 @@ def default_prefix():
 def storages(prefix=None):
     """The storage modules that are installed, of those that users would choose first."""
     modules = os.path.join(os.path.abspath(prefix or default_prefix()), "lib", "culver", "modules")
-    return [n for n in ("sdbox", "maildir") if os.path.exists(os.path.join(modules, n + ".so"))]
+    found = [n for n in ("sdbox", "maildir") if os.path.exists(os.path.join(modules, n + ".so"))]
+    if not found:
+        raise RuntimeError(f"nothing is installed in {modules}: set CULVER_PREFIX")
+    return found
 
 
 class Server:
