@@ -2,6 +2,7 @@
    What a journal record does to memory: the one code for a change that is made and for one that is replayed. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/store-private.h"
 
 #include <string.h>
@@ -186,6 +187,7 @@ static int row_group(struct cv_mailbox *mailbox, const struct cv_record_head *he
 			if (kind == CV_ENTRY_EXPUNGE) {
 				*flags |= CV_ROW_EXPUNGED;
 				columns->dead++;
+				cv_notes_put(columns, *cv_col_uid(columns, row), (struct cv_str){ 0 });
 				continue;
 			}
 			*flags = (uint16_t)((*flags & CV_ROW_VERIFIED) | (group.flags_after & CV_FLAG_ALL));
@@ -198,6 +200,36 @@ static int row_group(struct cv_mailbox *mailbox, const struct cv_record_head *he
 	return more;
 }
 
+/* Of a message that is not there too: while a mailbox is put together again, its row may come later. */
+static int note_group(struct cv_mailbox *mailbox, const struct cv_record_head *head, struct cv_group group)
+{
+	struct cv_columns *columns = mailbox->columns;
+	struct cv_range range = { 0 };
+	uint32_t absent = 0;
+	int more;
+
+	while ((more = cv_range_next(&group, &range)) > 0) {
+		uint32_t row = cv_columns_from(columns, range.first), uid = range.first;
+
+		for (; uid <= range.last && uid < mailbox->uidnext; uid++) {
+			bool has_row = row < columns->count && *cv_col_uid(columns, row) == uid;
+
+			if (!has_row || cv_row_live(columns, row))
+				cv_notes_apply(columns, uid, has_row, group.changes);
+			if (has_row && cv_row_live(columns, row))
+				*cv_col_modseq(columns, row) = head->seq;
+			if (!has_row && ++absent >= CV_NOTES_ROWLESS_MAX) {
+				/* No more of these: on to the next row. */
+				if (row >= columns->count)
+					break;
+				uid = *cv_col_uid(columns, row) - 1;
+			}
+			row += has_row;
+		}
+	}
+	return more;
+}
+
 static int row_groups(struct cv_mailbox *mailbox, const struct cv_record_head *head, const struct cv_entry *entry)
 {
 	struct cv_reader reader = cv_reader_init(entry->groups);
@@ -205,7 +237,7 @@ static int row_groups(struct cv_mailbox *mailbox, const struct cv_record_head *h
 	int more;
 
 	while ((more = cv_group_next(&reader, entry->kind, &group)) > 0) {
-		if (row_group(mailbox, head, entry->kind, group) < 0)
+		if ((entry->kind == CV_ENTRY_NOTE ? note_group(mailbox, head, group) : row_group(mailbox, head, entry->kind, group)) < 0)
 			return -1;
 	}
 	return more;
@@ -223,6 +255,7 @@ static int rows(struct cv_mailbox *mailbox, const struct cv_record_head *head, s
 		return 1;
 	case CV_ENTRY_FLAGS:
 	case CV_ENTRY_EXPUNGE:
+	case CV_ENTRY_NOTE:
 		return row_groups(mailbox, head, entry);
 	case CV_ENTRY_REF:
 		if (cv_columns_find(mailbox->columns, entry->uid, UINT32_MAX, &row))
@@ -358,6 +391,10 @@ static int tree_or_counts(struct cv_user *user, const struct cv_record_head *hea
 			mailbox->highest_modseq = head->seq;
 			mailbox->vanished_from = head->seq;
 		}
+		return 1;
+	case CV_ENTRY_NOTE:
+		if (mailbox != NULL)
+			mailbox->highest_modseq = head->seq;
 		return 1;
 	case CV_ENTRY_REF:
 	case CV_ENTRY_UIDL:

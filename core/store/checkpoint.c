@@ -7,6 +7,7 @@
    replaces stays beside it. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/store-private.h"
 
 #define SLICE_MS 10
@@ -69,6 +70,8 @@ static bool worth_at_close(const struct cv_mailbox *mailbox)
 {
 	uint64_t size = (uint64_t)mailbox->counts.messages * ROW_OCTETS;
 
+	if (mailbox->columns != NULL && mailbox->columns->notes != NULL)
+		size += mailbox->columns->notes->octets;
 	if (mailbox->rewrite)
 		return true;
 	if (mailbox->behind.count == 0 && mailbox->dirty == 0)

@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "core/store/columns.h"
+#include "core/store/note.h"
 #include "core/store/snapshot.h"
 #include <culver/reader.h>
 
@@ -27,6 +28,7 @@ void cv_columns_free(struct cv_columns **columns_p)
 	*columns_p = NULL;
 	if (columns == NULL)
 		return;
+	cv_notes_free(&columns->notes);
 	cv_snapshot_free(&columns->base);
 #define X(name, type) cv_free(columns->tail.name);
 	CV_COLUMN_LIST(X)

@@ -158,6 +158,54 @@ static void emit_groups(struct build *build, struct cv_mailbox *mailbox, enum cv
 	cv_buf_deinit(&keywords);
 }
 
+static void emit_notes(struct build *build, struct cv_mailbox *mailbox, struct cv_str changes, const struct cv_ranges *uids)
+{
+	struct cv_entry entry = { .kind = CV_ENTRY_NOTE, .mailbox = mailbox->guid };
+	struct cv_buf groups;
+
+	cv_buf_init(&groups, PART_MAX);
+	cv_group_put_notes(&groups, changes, uids);
+	entry.groups = cv_buf_str(&groups);
+	if (cv_buf_ok(&groups))
+		emit(build, &entry);
+	else
+		build->out->failed = true;
+	cv_buf_deinit(&groups);
+}
+
+/* Of one message that is new in the same record. */
+static void emit_new_notes(struct build *build, struct cv_mailbox *mailbox, struct cv_str changes, uint32_t uid)
+{
+	struct cv_range range = { uid, uid };
+	const struct cv_ranges uids = { &range, 1, 1 };
+
+	if (changes.len > 0)
+		emit_notes(build, mailbox, changes, &uids);
+}
+
+static void build_notes(struct build *build, struct cv_op *op)
+{
+	struct cv_txn *txn = build->txn;
+	struct cv_ranges uids = { 0 };
+	struct cv_str names;
+	size_t events = txn->events.count;
+
+	cv_notes_changed(op, &uids);
+	if (uids.count > 0) {
+		emit_notes(build, op->mailbox, op->notes, &uids);
+		add_event(txn, op->mailbox, CV_EVENT_NOTES, &uids, build->head.seq);
+	}
+	if (txn->events.count > events) {
+		struct cv_store_event *event = &txn->events.data[events].event;
+
+		names = cv_notes_names(txn->arena, op->notes);
+		event->names = cv_malloc(names.len + 1);
+		event->names_len = names.len;
+		memcpy(event->names, names.ptr, names.len);
+	}
+	cv_ranges_free(&uids);
+}
+
 static uint16_t changed_flags(const struct cv_op *op, uint16_t flags)
 {
 	switch (op->flags_op) {
@@ -245,11 +293,12 @@ static void build_copy(struct build *build, struct cv_op *op)
 {
 	struct cv_columns *columns = op->from->columns;
 	struct cv_ranges moved = { 0 };
-	struct cv_buf keywords, parse;
+	struct cv_buf keywords, parse, notes;
 	int64_t now = cv_time_now_sec();
 
 	cv_buf_init(&keywords, PART_MAX);
 	cv_buf_init(&parse, CV_PARSE_RECORD_MAX);
+	cv_buf_init(&notes, PART_MAX);
 	for (size_t i = 0; i < op->copied.count; i++) {
 		const struct cv_copied *copied = &op->copied.data[i];
 		struct cv_entry entry = { .kind = CV_ENTRY_COPY, .mailbox = op->mailbox->guid, .from = op->from->guid,
@@ -285,6 +334,11 @@ static void build_copy(struct build *build, struct cv_op *op)
 			build->parse_octets += parse.len;
 		}
 		emit(build, &entry);
+		if (columns->notes != NULL) {
+			cv_buf_clear(&notes);
+			cv_notes_copied(op, copied->from_uid, &notes);
+			emit_new_notes(build, op->mailbox, cv_buf_str(&notes), copied->to_uid);
+		}
 		if (op->move)
 			cv_ranges_add(&moved, copied->from_uid, copied->from_uid);
 	}
@@ -293,6 +347,7 @@ static void build_copy(struct build *build, struct cv_op *op)
 	cv_ranges_free(&moved);
 	cv_buf_deinit(&keywords);
 	cv_buf_deinit(&parse);
+	cv_buf_deinit(&notes);
 }
 
 static void build_save(struct build *build, struct cv_op *op)
@@ -302,6 +357,7 @@ static void build_save(struct build *build, struct cv_op *op)
 	entry.message.keywords = cv_buf_str(&op->save->keywords_encoded);
 	entry.message.parse = cv_buf_str(&op->save->record);
 	emit(build, &entry);
+	emit_new_notes(build, op->mailbox, op->save->notes, op->save->message.uid);
 }
 
 /* ---- checking -------------------------------------------------------------------------------------------- */
@@ -355,12 +411,14 @@ static int check_op(struct cv_op *op, struct cv_err *err)
 	switch (op->kind) {
 	case CV_OP_TXN_FLAGS:
 		return check_flags(op, err);
+	case CV_OP_TXN_NOTES:
+		return check_flags(op, err) < 0 ? -1 : cv_notes_check(op, err);
 	case CV_OP_TXN_COPY:
-		return check_copy(op, err);
+		return check_copy(op, err) < 0 ? -1 : cv_notes_check(op, err);
 	case CV_OP_TXN_SAVE:
 		if (!op->save->finished || op->save->failed)
 			return cv_err_set(err, CV_ERR_INTERNAL, "a message of the transaction was not saved completely");
-		return op->save->message.uid < op->mailbox->uidnext ? overtaken(err) : 1;
+		return op->save->message.uid < op->mailbox->uidnext ? overtaken(err) : cv_notes_check(op, err);
 	case CV_OP_TXN_EXPUNGE:
 	case CV_OP_TXN_ENTRY:
 		return 1;
@@ -489,6 +547,9 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 		switch (op->kind) {
 		case CV_OP_TXN_FLAGS:
 			build_flags(&build, op);
+			break;
+		case CV_OP_TXN_NOTES:
+			build_notes(&build, op);
 			break;
 		case CV_OP_TXN_EXPUNGE:
 			build_expunge(&build, op->mailbox, &op->uids);

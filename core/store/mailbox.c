@@ -33,8 +33,10 @@ struct cv_mailbox *cv_mailbox_new(struct cv_user *user, const struct cv_guid *gu
 
 static void free_events(struct cv_event_log *log)
 {
-	for (size_t i = 0; i < log->events.count; i++)
+	for (size_t i = 0; i < log->events.count; i++) {
 		cv_ranges_free(&log->events.data[i].uids);
+		cv_free(log->events.data[i].names);
+	}
 	cv_vec_free(&log->events);
 }
 

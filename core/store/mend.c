@@ -2,6 +2,7 @@
    Columns from a snapshot and the journal, and what to do when some of that is missing or does not check. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/store-private.h"
 
 #include <stdio.h>
@@ -432,6 +433,7 @@ void cv_mailbox_mend(struct cv_mailbox *mailbox)
 	struct bad bad = { 0 };
 	char name[CV_BOX_NAME_MAX];
 	uint32_t lost = 0;
+	size_t lost_notes;
 
 	cv_error(&mailbox->log_ctx, "snapshot is damaged, it is set aside and mended from the older one and the journal");
 	find_bad(mailbox->columns->base, &bad);
@@ -439,10 +441,13 @@ void cv_mailbox_mend(struct cv_mailbox *mailbox)
 	second = second_columns(mailbox);
 	for (uint32_t row = 0; row < mailbox->columns->base_count; row++)
 		lost += !mend_row(mailbox, row, second, &bad);
+	lost_notes = cv_notes_mend(mailbox->columns, second);
 	cv_columns_free(&second);
 	for (unsigned i = 0; i < CV_COLUMNS; i++)
 		cv_free(bad.chunks[i]);
 	cv_free(bad.blocks);
+	if (lost_notes > 0)
+		cv_error(&mailbox->log_ctx, "annotations of %zu messages of the damaged snapshot are known from nowhere else: they are lost", lost_notes);
 	if (lost > 0) {
 		mailbox->vanished_from = CV_MAX(mailbox->vanished_from, mailbox->highest_modseq);
 		left_to_scan(mailbox, "some messages of the damaged snapshot are known from nowhere else");

@@ -2,6 +2,7 @@
    Journal entries to octets and back. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/record.h"
 
 #include <string.h>
@@ -87,6 +88,12 @@ void cv_group_put_expunge(struct cv_buf *out, uint16_t before, uint64_t size, co
 	cv_ranges_put(out, uids);
 }
 
+void cv_group_put_notes(struct cv_buf *out, struct cv_str changes, const struct cv_ranges *uids)
+{
+	cv_put_str(out, changes);
+	cv_ranges_put(out, uids);
+}
+
 /* The ranges are stepped over to find the end; group keeps a reader at their start. */
 static bool take_ranges(struct cv_reader *reader, struct cv_group *group_r)
 {
@@ -112,6 +119,11 @@ int cv_group_next(struct cv_reader *reader, enum cv_entry_kind kind, struct cv_g
 	*group_r = (struct cv_group){ 0 };
 	if (cv_reader_left(reader) == 0)
 		return 0;
+	if (kind == CV_ENTRY_NOTE) {
+		if (!cv_take_str(reader, SIZE_MAX, &group_r->changes) || !cv_note_items_ok(group_r->changes, true))
+			return -1;
+		return take_ranges(reader, group_r) ? 1 : -1;
+	}
 	if (!cv_take_u16(reader, &group_r->flags_before))
 		return -1;
 	if (kind == CV_ENTRY_FLAGS) {
@@ -215,6 +227,7 @@ static void put_body(struct cv_buf *out, const struct cv_entry *e)
 		break;
 	case CV_ENTRY_FLAGS:
 	case CV_ENTRY_EXPUNGE:
+	case CV_ENTRY_NOTE:
 		put_guid(out, &e->mailbox);
 		cv_buf_append(out, e->groups);
 		break;
@@ -289,6 +302,7 @@ static bool take_body(struct cv_reader *r, struct cv_entry *e)
 		break;
 	case CV_ENTRY_FLAGS:
 	case CV_ENTRY_EXPUNGE:
+	case CV_ENTRY_NOTE:
 		ok = take_guid(r, &e->mailbox) && cv_take_len(r, cv_reader_left(r), &e->groups);
 		break;
 	case CV_ENTRY_COPY:
@@ -319,7 +333,7 @@ int cv_entry_next(struct cv_reader *reader, struct cv_entry *entry_r)
 	*entry_r = (struct cv_entry){ 0 };
 	if (cv_reader_left(reader) == 0)
 		return 0;
-	if (!cv_take_u8(reader, &kind) || kind < CV_ENTRY_CREATE || kind > CV_ENTRY_UIDL || !cv_take_str(reader, SIZE_MAX, &body))
+	if (!cv_take_u8(reader, &kind) || kind < CV_ENTRY_CREATE || kind > CV_ENTRY_NOTE || !cv_take_str(reader, SIZE_MAX, &body))
 		return -1;
 	entry_r->kind = (enum cv_entry_kind)kind;
 	body_reader = cv_reader_init(body);

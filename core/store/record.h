@@ -19,7 +19,8 @@
    change), so that a record can be applied where it was not made. */
 #define CV_RECORD_MAGIC 0x31725643u /* "CVr1" */
 #define CV_RECORD_HEAD 56
-#define CV_RECORD_VERSION 3 /* 2: ANNOTATE; 3: messages have a checksum of their octets; a record has the lowest that tells what is in it */
+/* 2: ANNOTATE; 3: messages have a checksum of their octets; 4: NOTE. A record has the lowest that tells what is in it. */
+#define CV_RECORD_VERSION 4
 #define CV_RECORD_MAX (1u << 30)
 
 struct cv_record_head {
@@ -42,6 +43,7 @@ enum cv_entry_kind {
 	CV_ENTRY_UIDNEXT,    /* guid, u32 uidnext, u64 lowest sequence number for what follows: after damage */
 	CV_ENTRY_REF,        /* guid, u32 UID, str8 reference: the octets lie elsewhere now */
 	CV_ENTRY_UIDL,       /* guid, u32 UID, str POP3 unique-id: what the message is called there from now on */
+	CV_ENTRY_NOTE,       /* guid, groups: str changes of annotations (note.h), UID ranges */
 };
 
 /* A message as an append or copy tells it. Views are borrowed. */
@@ -71,7 +73,7 @@ struct cv_entry {
 	struct cv_str ref;
 };
 
-/* One group of FLAGS or EXPUNGE. */
+/* One group of FLAGS, EXPUNGE or NOTE. */
 struct cv_group {
 	uint16_t flags_before, flags_after;
 	uint64_t size;
@@ -80,6 +82,7 @@ struct cv_group {
 	uint32_t range_count;
 	uint32_t last;           /* UID that the range before ended at */
 	struct cv_reader refs;   /* EXPUNGE: for cv_take_ref */
+	struct cv_str changes;   /* NOTE */
 };
 
 /* Does it change names rather than messages? */
@@ -91,7 +94,7 @@ static inline bool cv_entry_is_tree(enum cv_entry_kind kind)
 /* Format version of a record that holds such an entry. */
 static inline uint16_t cv_entry_version(enum cv_entry_kind kind)
 {
-	return kind == CV_ENTRY_APPEND || kind == CV_ENTRY_COPY ? 3 : kind == CV_ENTRY_ANNOTATE ? 2 : 1;
+	return kind == CV_ENTRY_NOTE ? 4 : kind == CV_ENTRY_APPEND || kind == CV_ENTRY_COPY ? 3 : kind == CV_ENTRY_ANNOTATE ? 2 : 1;
 }
 
 /* Write. */
@@ -101,6 +104,7 @@ void cv_ranges_put(struct cv_buf *out, const struct cv_ranges *ranges);
 void cv_ref_put(struct cv_buf *out, struct cv_str ref);
 void cv_group_put_flags(struct cv_buf *out, uint16_t before, uint16_t after, struct cv_str keywords, const struct cv_ranges *uids);
 void cv_group_put_expunge(struct cv_buf *out, uint16_t before, uint64_t size, const struct cv_ranges *uids, struct cv_str refs);
+void cv_group_put_notes(struct cv_buf *out, struct cv_str changes, const struct cv_ranges *uids);
 
 /* Read. 1 with the next one, 0 at the end, -1 when the octets make no sense. */
 CV_MUST_CHECK int cv_entry_next(struct cv_reader *reader, struct cv_entry *entry_r);

@@ -54,6 +54,7 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	struct cv_err own_err = { 0 };
 	struct cv_arena *arena;
 	struct cv_save *save;
+	struct cv_str notes = { 0 };
 	void *st_save;
 	unsigned rights;
 	int ret;
@@ -64,6 +65,8 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	if (mailbox->gone)
 		return cv_err_set_public(err, CV_ERR_NOTFOUND, "Mailbox was deleted");
 	if (cv_txn_may(txn, mailbox, config->delivery ? CV_RIGHT_POST : CV_RIGHT_INSERT, &rights, err) < 0)
+		return -1;
+	if (config->note_count > 0 && cv_notes_ask(txn, mailbox, config->notes, config->note_count, &notes, err) < 0)
 		return -1;
 	if (cv_user_owned(user, err) < 0)
 		return -1;
@@ -83,6 +86,7 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	cv_mailbox_ref(mailbox);
 	save->st_save = st_save;
 	save->delivery = config->delivery;
+	save->notes = notes;
 	save->parser = cv_mime_parser_new(arena, NULL);
 	cv_buf_init(&save->record, CV_PARSE_RECORD_MAX);
 	cv_buf_init(&save->keywords_encoded, KEYWORDS_MAX);

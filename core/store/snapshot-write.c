@@ -43,6 +43,10 @@ struct cv_snapshot_writer {
 	struct cv_column_arrays chunk;
 	struct checks column_checks[CV_COLUMNS], pool_checks;
 	struct cv_buf pool;          /* not written yet */
+	struct cv_note_writer *notes; /* NULL: not begun, or no message has any */
+	uint32_t notes_crc;
+	uint64_t notes_end;          /* 0: there are none */
+	bool noted;
 	struct cv_buf record;
 };
 
@@ -334,7 +338,7 @@ static void put_head(const struct cv_snapshot_writer *w, uint32_t words_crc, uin
 	uint32_t order = CV_SNAPSHOT_ORDER;
 
 	cv_put_u64(out, CV_SNAPSHOT_MAGIC);
-	cv_put_u32(out, CV_SNAPSHOT_VERSION);
+	cv_put_u32(out, w->notes_end > 0 ? CV_SNAPSHOT_VERSION : CV_SNAPSHOT_VERSION_NO_NOTES);
 	cv_buf_append_mem(out, &order, sizeof(order));
 	cv_put_u64(out, head->file_len);
 	cv_buf_append_mem(out, head->guid.b, sizeof(head->guid.b));
@@ -367,16 +371,40 @@ static void put_head(const struct cv_snapshot_writer *w, uint32_t words_crc, uin
 	cv_put_u64(out, head->checks_offset);
 	cv_put_u64(out, head->checks_len);
 	cv_put_u32(out, checks_crc);
+	if (w->notes_end > 0) {
+		cv_put_u64(out, head->notes_offset);
+		cv_put_u64(out, head->notes_len);
+		cv_put_u32(out, head->notes_count);
+		cv_put_u32(out, w->notes_crc);
+	}
 	while (out->len < CV_SNAPSHOT_HEAD - 4)
 		cv_put_u8(out, 0);
 	cv_put_u32(out, cv_crc32c(0, out->data, CV_SNAPSHOT_HEAD - 4));
+}
+
+/* What is left of the pool, then the annotations of messages behind it. 1 done, 0 time is over. */
+static int write_notes(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_err *err)
+{
+	int ret;
+
+	if (w->notes == NULL) {
+		if (write_pool(w, true, err) < 0)
+			return -1;
+		if (w->mailbox->columns->notes == NULL)
+			return 1;
+		w->notes = cv_note_writer_new(w->mailbox, w->fd, w->head.pool_offset + w->head.pool_len, w->uid_end);
+	}
+	ret = cv_note_writer_step(w->notes, deadline_ms, err);
+	if (ret > 0)
+		w->notes_end = cv_note_writer_end(w->notes, &w->head, &w->notes_crc);
+	return ret;
 }
 
 /* Words, checksums, and the head last. */
 static int write_rest(struct cv_snapshot_writer *w, struct cv_err *err)
 {
 	struct cv_buf words, checks, head;
-	int ret = write_pool(w, true, err);
+	int ret = 1;
 
 	cv_buf_init(&words, WORDS_MAX);
 	cv_buf_init(&checks, WORDS_MAX);
@@ -385,7 +413,7 @@ static int write_rest(struct cv_snapshot_writer *w, struct cv_err *err)
 	put_checks(w, &checks);
 	if (ret > 0 && (!cv_buf_ok(&words) || !cv_buf_ok(&checks)))
 		ret = cv_err_set(err, CV_ERR_LIMIT, "too many keywords");
-	w->head.words_offset = w->head.pool_offset + w->head.pool_len;
+	w->head.words_offset = w->notes_end > 0 ? w->notes_end : w->head.pool_offset + w->head.pool_len;
 	w->head.words_len = words.len;
 	w->head.checks_offset = w->head.words_offset + words.len;
 	w->head.checks_len = checks.len;
@@ -429,6 +457,12 @@ int cv_snapshot_step(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct 
 		w->gathered = ret > 0;
 		if (cv_time_mono_ms() >= deadline_ms)
 			return 0;
+	}
+	while (!w->noted) {
+		ret = write_notes(w, deadline_ms, err);
+		if (ret <= 0)
+			return ret;
+		w->noted = true;
 	}
 	if (!w->done && write_rest(w, err) < 0)
 		return -1;
@@ -505,6 +539,7 @@ void cv_snapshot_end(struct cv_snapshot_writer **writer_p)
 	for (unsigned i = 0; i < CV_COLUMNS; i++)
 		cv_vec_free(&w->column_checks[i].crcs);
 	cv_vec_free(&w->pool_checks.crcs);
+	cv_note_writer_free(&w->notes);
 	cv_buf_deinit(&w->pool);
 	cv_buf_deinit(&w->record);
 	cv_mailbox_unref(&w->mailbox);

@@ -2,6 +2,7 @@
    Snapshots: reading and checking them. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/snapshot.h"
 #include "core/store/store-private.h"
 
@@ -28,6 +29,7 @@ void cv_snapshot_free(struct cv_snapshot **snapshot_p)
 		cv_free(snapshot->absent[i]);
 	}
 	cv_free(snapshot->pool_checked);
+	cv_free(snapshot->notes_read);
 	cv_file_close(&snapshot->fd);
 	cv_free(snapshot->octets);
 	cv_free(snapshot);
@@ -101,6 +103,12 @@ bool cv_snapshot_all_ok(const struct cv_snapshot *snapshot)
 		if (!cv_snapshot_block_ok(snapshot, block))
 			return false;
 	}
+	for (uint32_t i = 0; i < snapshot->head.notes_count; i++) {
+		struct cv_str packed;
+
+		if (!cv_snapshot_note(snapshot, i, &packed))
+			return false;
+	}
 	return true;
 }
 
@@ -109,6 +117,121 @@ void cv_snapshot_trust(struct cv_snapshot *snapshot)
 	for (unsigned i = 0; i < CV_COLUMNS; i++)
 		memset(snapshot->checked[i], CHECKED, cv_snapshot_chunks(snapshot));
 	memset(snapshot->pool_checked, CHECKED, cv_snapshot_pool_blocks(snapshot));
+	snapshot->trusted = true;
+}
+
+/* ---- annotations of messages --------------------------------------------------------------------------------- */
+
+struct note_row {
+	uint32_t uid, len, crc;
+	uint64_t offset;
+};
+
+static uint64_t notes_table(const struct cv_snapshot_head *head)
+{
+	return (head->notes_offset + head->notes_len + 7) / 8 * 8;
+}
+
+/* Rows were checked when the snapshot was opened. */
+static struct note_row note_row(const struct cv_snapshot *snapshot, uint32_t at)
+{
+	struct cv_reader reader =
+		cv_reader_init(octets_at(snapshot, notes_table(&snapshot->head) + (uint64_t)at * CV_SNAPSHOT_NOTE, CV_SNAPSHOT_NOTE));
+	struct note_row row = { 0 };
+
+	if (!cv_take_u32(&reader, &row.uid) || !cv_take_u32(&reader, &row.len) || !cv_take_u64(&reader, &row.offset) || !cv_take_u32(&reader, &row.crc))
+		row = (struct note_row){ 0 };
+	return row;
+}
+
+uint32_t cv_snapshot_note_uid(const struct cv_snapshot *snapshot, uint32_t at)
+{
+	return note_row(snapshot, at).uid;
+}
+
+uint32_t cv_snapshot_note_len(const struct cv_snapshot *snapshot, uint32_t at)
+{
+	return note_row(snapshot, at).len;
+}
+
+bool cv_snapshot_note_find(const struct cv_snapshot *snapshot, uint32_t uid, uint32_t *at_r)
+{
+	uint32_t low = 0, high = snapshot->head.notes_count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (cv_snapshot_note_uid(snapshot, mid) < uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	*at_r = low;
+	return low < snapshot->head.notes_count && cv_snapshot_note_uid(snapshot, low) == uid;
+}
+
+/* The blocks that the octets lie in are read once. */
+static bool fetch_note(const struct cv_snapshot *snapshot, const struct note_row *row)
+{
+	const struct cv_snapshot_head *head = &snapshot->head;
+	uint64_t first = row->offset / CV_POOL_BLOCK, last = (row->offset + row->len - 1) / CV_POOL_BLOCK;
+
+	for (uint64_t block = first; block <= last; block++) {
+		uint64_t start = block * CV_POOL_BLOCK;
+
+		if (snapshot->notes_read[block] != 0)
+			continue;
+		if (!fetch(snapshot, head->notes_offset + start, CV_MIN((uint64_t)CV_POOL_BLOCK, head->notes_len - start)))
+			return false;
+		snapshot->notes_read[block] = 1;
+	}
+	return true;
+}
+
+bool cv_snapshot_note(const struct cv_snapshot *snapshot, uint32_t at, struct cv_str *packed_r)
+{
+	struct note_row row = note_row(snapshot, at);
+
+	*packed_r = (struct cv_str){ 0 };
+	if (!fetch_note(snapshot, &row))
+		return false;
+	*packed_r = octets_at(snapshot, snapshot->head.notes_offset + row.offset, row.len);
+	if (cv_crc32c(0, packed_r->ptr, packed_r->len) == row.crc)
+		return true;
+	*packed_r = (struct cv_str){ 0 };
+	return false;
+}
+
+/* The table says where in the octets everything is. */
+static bool notes_make_sense(const struct cv_snapshot *snapshot)
+{
+	uint32_t before = 0;
+
+	for (uint32_t i = 0; i < snapshot->head.notes_count; i++) {
+		struct note_row row = note_row(snapshot, i);
+
+		if (row.uid <= before || row.len == 0 || row.offset > snapshot->head.notes_len || row.len > snapshot->head.notes_len - row.offset)
+			return false;
+		before = row.uid;
+	}
+	return true;
+}
+
+static bool read_notes(struct cv_snapshot *snapshot, uint32_t crc)
+{
+	const struct cv_snapshot_head *head = &snapshot->head;
+	uint64_t len = (uint64_t)head->notes_count * CV_SNAPSHOT_NOTE;
+	struct cv_str table;
+
+	if (head->notes_count == 0)
+		return true;
+	if (!fetch(snapshot, notes_table(head), len))
+		return false;
+	table = octets_at(snapshot, notes_table(head), len);
+	if (cv_crc32c(0, table.ptr, table.len) != crc || !notes_make_sense(snapshot))
+		return false;
+	snapshot->notes_read = cv_calloc((size_t)(head->notes_len / CV_POOL_BLOCK) + 1, 1);
+	return true;
 }
 
 void cv_columns_check(const struct cv_columns *columns, enum cv_column column, uint32_t chunk)
@@ -170,8 +293,17 @@ static bool take_numbers(struct cv_reader *reader, struct cv_snapshot_head *head
 	return head->seq <= INT64_MAX && head->highest_modseq <= INT64_MAX && head->uidnext > 0;
 }
 
+static bool take_notes_place(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *crc)
+{
+	if (head->version < 4)
+		return true;
+	return cv_take_u64(reader, &head->notes_offset) && cv_take_u64(reader, &head->notes_len) && cv_take_u32(reader, &head->notes_count) &&
+		cv_take_u32(reader, crc) && inside(head, head->notes_offset, head->notes_len) &&
+		inside(head, notes_table(head), (uint64_t)head->notes_count * CV_SNAPSHOT_NOTE);
+}
+
 /* Where everything is; the CRC says that it is what was written, this says that it can be used. */
-static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *words_crc, uint32_t *checks_crc)
+static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *words_crc, uint32_t *checks_crc, uint32_t *notes_crc)
 {
 	uint64_t chunks = (uint64_t)head->rows / CV_CHUNK_ROWS + (head->rows % CV_CHUNK_ROWS != 0), blocks;
 	uint32_t width;
@@ -189,6 +321,8 @@ static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head,
 		!inside(head, head->words_offset, head->words_len) || !cv_take_u64(reader, &head->checks_offset) ||
 		!cv_take_u64(reader, &head->checks_len) || !cv_take_u32(reader, checks_crc) ||
 		!inside(head, head->checks_offset, head->checks_len))
+		return false;
+	if (!take_notes_place(reader, head, notes_crc))
 		return false;
 	blocks = head->pool_len / CV_POOL_BLOCK + (head->pool_len % CV_POOL_BLOCK != 0);
 	return head->checks_len == 4 * (head->columns * chunks + blocks);
@@ -240,7 +374,7 @@ static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_e
 	struct cv_snapshot_head *head = &snapshot->head;
 	struct cv_str octets = octets_at(snapshot, 0, CV_SNAPSHOT_HEAD), words, checks;
 	struct cv_reader reader = cv_reader_init(octets), last = cv_reader_init(cv_str_sub(octets, CV_SNAPSHOT_HEAD - 4, 4));
-	uint32_t order, crc, words_crc, checks_crc;
+	uint32_t order, crc, words_crc, checks_crc, notes_crc = 0;
 	uint64_t magic, len;
 
 	if (!cv_take_u64(&reader, &magic) || magic != CV_SNAPSHOT_MAGIC || !cv_take_u32(&last, &crc) ||
@@ -254,7 +388,7 @@ static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_e
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "%s was written by a machine of another byte order", name);
 	reader.pos += sizeof(order);
 	if (!cv_take_u64(&reader, &len) || len != head->file_len || !take_numbers(&reader, head) ||
-		!take_places(&reader, head, &words_crc, &checks_crc))
+		!take_places(&reader, head, &words_crc, &checks_crc, &notes_crc))
 		return does_not_check(err, name, "head makes no sense");
 	if (!fetch(snapshot, head->words_offset, head->words_len) || !fetch(snapshot, head->checks_offset, head->checks_len))
 		return does_not_check(err, name, "words or checksums can't be read");
@@ -262,6 +396,8 @@ static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_e
 	checks = octets_at(snapshot, head->checks_offset, head->checks_len);
 	if (cv_crc32c(0, words.ptr, words.len) != words_crc || cv_crc32c(0, checks.ptr, checks.len) != checks_crc)
 		return does_not_check(err, name, "words or checksums do not check");
+	if (!read_notes(snapshot, notes_crc))
+		return does_not_check(err, name, "table of annotations does not check");
 	return take_words(words, head->version, head) ? 1 : does_not_check(err, name, "words make no sense");
 }
 
@@ -386,5 +522,6 @@ struct cv_columns *cv_columns_on(struct cv_snapshot *snapshot)
 #undef X
 	columns->base_pool = snapshot->octets + head->pool_offset;
 	columns->base_pool_len = head->pool_len;
+	cv_notes_on(columns);
 	return columns;
 }

@@ -9,15 +9,20 @@
        u64 size of all messages, highest MODSEQ, MODSEQ above which the list of expunged UIDs is complete  u8 subscribed
        u32 number of columns, then for each u32 octets of a value, u64 offset
        u64 offset and u64 length of the pool (references and UIDLs), then of the words, each of the latter with u32 CRC-32C,
-       u64 offset, u64 length, u32 CRC-32C of the checksums; zeros; u32 CRC-32C of all of the head before it
+       u64 offset, u64 length, u32 CRC-32C of the checksums; from version 4 on: u64 offset and u64 length of the annotations of messages, u32 count,
+       u32 CRC-32C of their table; zeros; u32 CRC-32C of all of the head before it
      columns, in the order of CV_COLUMN_LIST, values as they lie in memory (in the machine's byte order), aligned to 64
      pool: u8 length, reference, u16 length, UIDL
      words: str name of the mailbox, u32 count and that many str keywords, u32 count and that many sets (u32 count, u32 number of a
        keyword each; set 0, the empty one, is not written), u32 count and that many expunges (u64 modseq, u32 first, u32 last); from version 2
        on: u32 count and that many annotations (str name, str value). Below version 3 there is no column of checksums
+     annotations of messages: those of each message that has some, packed (note.h); then, aligned to 8, the table: u32 UID, u32 length, u64 offset in them,
+       u32 CRC-32C of the octets, u32 0, in the order of UIDs
      checksums: u32 CRC-32C of each chunk of each column (the last one shorter), then of each CV_POOL_BLOCK octets of the pool.
 
-   Opening reads head, words, checksums and the UIDs. All else is read and checked when it is touched first, so the time to open does not depend on
+   A snapshot has the lowest version that tells what is in it: 4 only where messages have annotations.
+
+   Opening reads head, words, checksums, the table of annotations and the UIDs. All else is read and checked when it is touched first, so the time to open does not depend on
    what else there is. It is read rather than mapped: a mapping changes when somebody writes to the file, and ends the process when somebody cuts it. */
 #ifndef CV_STORE_SNAPSHOT_H
 #define CV_STORE_SNAPSHOT_H
@@ -27,13 +32,16 @@
 #include <culver/map.h>
 
 #define CV_SNAPSHOT_HEAD 4096
-#define CV_SNAPSHOT_VERSION 3
+#define CV_SNAPSHOT_VERSION 4
+#define CV_SNAPSHOT_VERSION_NO_NOTES 3
+#define CV_SNAPSHOT_NOTE 24 /* octets of a row of the table */
 #define CV_SNAPSHOT_COLUMNS_OLD 12 /* columns below version 3: all but the last one, which is all zero then */
 #define CV_SNAPSHOT_MAGIC 0x3150414e53565643ULL /* "CVVSNAP1" */
 #define CV_SNAPSHOT_ORDER 0x01020304u
 #define CV_POOL_BLOCK ((size_t)64 << 10)
 
 struct cv_mailbox;
+struct cv_note_writer;
 
 /* What stands in the head and among the words. Views point into the map. */
 struct cv_snapshot_head {
@@ -46,6 +54,8 @@ struct cv_snapshot_head {
 	bool subscribed;
 	uint64_t column_offset[CV_COLUMNS];
 	uint64_t pool_offset, pool_len, words_offset, words_len, checks_offset, checks_len;
+	uint64_t notes_offset, notes_len;
+	uint32_t notes_count; /* messages */
 	struct cv_str name;
 	uint32_t keyword_count, set_count, vanished_count;
 	struct cv_str keywords, sets, vanished, annotations; /* as they are in the words, checked; annotations absent: it has none */
@@ -57,6 +67,8 @@ struct cv_snapshot {
 	int fd;                   /* -1: all was read */
 	struct cv_mailbox *owner; /* whose columns lie on it; NULL while it is read by itself */
 	uint8_t *checked[CV_COLUMNS], *pool_checked; /* owned, one for each chunk or block */
+	uint8_t *notes_read;      /* owned, one for each CV_POOL_BLOCK octets of the annotations; NULL: there are none */
+	bool trusted;             /* all counts as checked: what does not check is not mended */
 	void *absent[CV_COLUMNS]; /* owned; values of columns that the file does not have: zeros */
 };
 
@@ -69,7 +81,12 @@ uint32_t cv_snapshot_chunks(const struct cv_snapshot *snapshot);
 bool cv_snapshot_chunk_ok(const struct cv_snapshot *snapshot, enum cv_column column, uint32_t chunk);
 uint32_t cv_snapshot_pool_blocks(const struct cv_snapshot *snapshot);
 bool cv_snapshot_block_ok(const struct cv_snapshot *snapshot, uint32_t block);
-/* Every chunk and block. */
+/* Annotations of messages: the table's row of a UID, its UID and octets, and the packed notes: false when they do not check. */
+bool cv_snapshot_note_find(const struct cv_snapshot *snapshot, uint32_t uid, uint32_t *at_r);
+uint32_t cv_snapshot_note_uid(const struct cv_snapshot *snapshot, uint32_t at);
+uint32_t cv_snapshot_note_len(const struct cv_snapshot *snapshot, uint32_t at);
+CV_MUST_CHECK bool cv_snapshot_note(const struct cv_snapshot *snapshot, uint32_t at, struct cv_str *packed_r);
+/* Every chunk, block and annotation. */
 bool cv_snapshot_all_ok(const struct cv_snapshot *snapshot);
 /* Everything counts as checked from now on. */
 void cv_snapshot_trust(struct cv_snapshot *snapshot);
@@ -89,5 +106,13 @@ CV_MUST_CHECK int cv_snapshot_step(struct cv_snapshot_writer *writer, uint64_t d
 CV_MUST_CHECK int cv_snapshot_finish(struct cv_snapshot_writer *writer, struct cv_err *err);
 /* In any case; the temporary file goes when it was not finished. */
 void cv_snapshot_end(struct cv_snapshot_writer **writer);
+
+/* The part with the annotations of messages (note-snapshot.c): those with UIDs below uid_end, to fd from offset on. Not needed when no message has any. */
+struct cv_note_writer *cv_note_writer_new(struct cv_mailbox *mailbox, int fd, uint64_t offset, uint32_t uid_end);
+/* 1 all is written, 0 there is more to do. */
+CV_MUST_CHECK int cv_note_writer_step(struct cv_note_writer *writer, uint64_t deadline_ms, struct cv_err *err);
+/* Fields of the head, the CRC of the table; where the part ends. */
+uint64_t cv_note_writer_end(const struct cv_note_writer *writer, struct cv_snapshot_head *head, uint32_t *crc_r);
+void cv_note_writer_free(struct cv_note_writer **writer);
 
 #endif

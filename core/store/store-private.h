@@ -32,6 +32,7 @@
 #include <culver/log.h>
 #include <culver/mailbox.h>
 #include <culver/map.h>
+#include <culver/note.h>
 #include <culver/searchindex.h>
 #include <culver/time.h>
 #include <culver/transform.h>
@@ -118,8 +119,10 @@ struct cv_name {
 
 /* Something that views have to be told. */
 struct cv_store_event {
-	enum cv_view_event_kind kind; /* EXPUNGE, FLAGS */
+	enum cv_view_event_kind kind; /* EXPUNGE, FLAGS, NOTES */
 	struct cv_ranges uids;        /* exactly those concerned */
+	char *names;                  /* NOTES: names of entries, a str each; owned */
+	size_t names_len;
 	uint64_t modseq, txn;
 };
 
@@ -238,7 +241,7 @@ struct cv_view {
 
 /* ---- Transactions ------------------------------------------------------------------------------------- */
 
-enum cv_op_kind { CV_OP_TXN_FLAGS = 1, CV_OP_TXN_EXPUNGE, CV_OP_TXN_COPY, CV_OP_TXN_SAVE, CV_OP_TXN_ENTRY };
+enum cv_op_kind { CV_OP_TXN_FLAGS = 1, CV_OP_TXN_EXPUNGE, CV_OP_TXN_COPY, CV_OP_TXN_SAVE, CV_OP_TXN_ENTRY, CV_OP_TXN_NOTES };
 
 struct cv_copied {
 	uint32_t from_uid, to_uid;
@@ -253,7 +256,7 @@ struct cv_op {
 	enum cv_op_kind kind;
 	struct cv_mailbox *mailbox; /* counted; target of COPY */
 	struct cv_mailbox *from;    /* COPY: counted */
-	struct cv_ranges uids;      /* FLAGS, EXPUNGE */
+	struct cv_ranges uids;      /* FLAGS, EXPUNGE, NOTES */
 	enum cv_flags_op flags_op;
 	uint16_t flags;
 	struct cv_str *keywords;
@@ -261,8 +264,10 @@ struct cv_op {
 	bool unchanged_since_set;
 	uint64_t unchanged_since;
 	struct cv_flags_change change; /* FLAGS: the whole, for hooks */
+	struct cv_str notes;        /* NOTES: changes as in an entry, in the transaction's arena */
+	struct cv_notes_change notes_change; /* NOTES: the whole, for hooks */
 	bool move;
-	unsigned rights;            /* COPY: which flags go along */
+	unsigned rights;            /* COPY: which flags and annotations go along */
 	CV_VEC(struct cv_copied) copied;
 	struct cv_save *save;
 	struct cv_entry entry;      /* ENTRY: as it is; strings in the transaction's arena */
@@ -485,6 +490,12 @@ struct cv_op *cv_txn_add(struct cv_txn *txn, enum cv_op_kind kind, struct cv_mai
 /* An entry as it is; its strings must be in txn->arena. */
 void cv_txn_add_entry(struct cv_txn *txn, const struct cv_entry *entry);
 void cv_txn_free(struct cv_txn *txn);
+/* Can the mailbox be changed? Its columns are there then. */
+CV_MUST_CHECK int cv_txn_usable(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_err *err);
+/* The transaction can't be committed any more; -1. */
+int cv_txn_fail(struct cv_txn *txn, const struct cv_err *err);
+/* Of these UIDs, those that are there and pass the operation's test of UNCHANGEDSINCE go into it; failed and gone may be NULL. */
+void cv_txn_take_uids(struct cv_op *op, const struct cv_ranges *uids, struct cv_ranges *failed, struct cv_ranges *gone);
 /* Make everything committed durable and show it. Errors go to the transactions. Nothing to do: fine. */
 void cv_user_flush(struct cv_user *user);
 /* Is there something committed that is not published yet? */
@@ -498,9 +509,23 @@ CV_MUST_CHECK int cv_user_usable(struct cv_user *user, struct cv_err *err);
 void cv_commit_init(struct cv_user *user);
 void cv_commit_deinit(struct cv_user *user);
 
+/* ---- Annotations of messages (note-change.c; note.h has their form) ---------------------------------------------- */
+
+/* May who acts make these changes, can they be? In the form of an entry, in the transaction's arena. */
+CV_MUST_CHECK int cv_notes_ask(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_note *notes, size_t count, struct cv_str *changes_r,
+	struct cv_err *err);
+/* Can the operation be done as far as limits go? LIMIT when not. Columns must be loaded. */
+CV_MUST_CHECK int cv_notes_check(const struct cv_op *op, struct cv_err *err);
+/* NOTES: the messages that it changes. */
+void cv_notes_changed(const struct cv_op *op, struct cv_ranges *uids_r);
+/* COPY: what goes along with a message, appended to changes. */
+void cv_notes_copied(const struct cv_op *op, uint32_t uid, struct cv_buf *changes);
+/* The entries that changes name, a str each. */
+struct cv_str cv_notes_names(struct cv_arena *arena, struct cv_str changes);
+
 /* ---- Views (view.c) ------------------------------------------------------------------------------------- */
 
-/* A published change: goes to the mailbox's log (the ranges are taken over), views that can be told are marked. */
+/* A published change: goes to the mailbox's log (ranges and names are taken over), views that can be told are marked. */
 void cv_view_publish(struct cv_mailbox *mailbox, struct cv_store_event *event);
 /* The mailbox has published rows, or is gone: its views are marked. */
 void cv_view_mark(struct cv_mailbox *mailbox);
@@ -539,6 +564,7 @@ struct cv_save {
 	struct cv_entry_message message;
 	CV_VEC(struct cv_str) keywords; /* in arena */
 	struct cv_buf keywords_encoded;
+	struct cv_str notes;         /* changes as in an entry, in the transaction's arena */
 	char ref[CV_STORAGE_REF_MAX];
 	bool delivery, finished, failed;
 	/* COPY and MOVE: only as long as the hooks run. */

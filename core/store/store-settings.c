@@ -34,6 +34,9 @@ static const struct cv_store_settings defaults = {
 	.mail_max_metadata_entries = 100,
 	.mail_max_metadata_value = 64u << 10,
 	.mail_max_metadata_size = 4u << 20,
+	.mail_max_annotations = 100,
+	.mail_max_annotation_value = 64u << 10,
+	.mail_max_annotations_size = 64u << 20,
 	.mail_node_id = 1,
 };
 

@@ -25,6 +25,8 @@ struct cv_store_settings {
 	uint64_t mail_max_mailbox_name_length;
 	uint64_t mail_max_metadata_entries;
 	uint64_t mail_max_metadata_value, mail_max_metadata_size; /* octets */
+	uint64_t mail_max_annotations;
+	uint64_t mail_max_annotation_value, mail_max_annotations_size; /* octets */
 	const char *const *mail_mount_points;
 	uint64_t mail_node_id;
 	bool lda_mailbox_autocreate, lda_mailbox_autosubscribe;

@@ -2,6 +2,7 @@
    What a record changed, as modules see it; the committed hook. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/store-private.h"
 
 #include <culver/hooks.h>
@@ -69,6 +70,8 @@ static enum cv_change_kind kind_of(enum cv_entry_kind kind)
 		return CV_CHANGE_EXPUNGE;
 	case CV_ENTRY_COPY:
 		return CV_CHANGE_COPY;
+	case CV_ENTRY_NOTE:
+		return CV_CHANGE_NOTE;
 	case CV_ENTRY_RECENT:
 	case CV_ENTRY_UIDNEXT:
 	case CV_ENTRY_REF:
@@ -78,7 +81,27 @@ static enum cv_change_kind kind_of(enum cv_entry_kind kind)
 	return (enum cv_change_kind)0;
 }
 
-/* FLAGS and EXPUNGE: one change for each message. */
+/* One change for each message and annotation. */
+static void tell_notes(struct telling *t, const struct cv_entry *entry, const struct cv_group *group, uint32_t uid, struct cv_str name, uint64_t modseq)
+{
+	struct cv_reader reader = cv_reader_init(group->changes);
+	struct cv_note_item item;
+
+	while (t->result > 0 && cv_note_item_next(&reader, &item)) {
+		struct cv_change *change = next_change(t);
+
+		change->kind = CV_CHANGE_NOTE;
+		change->modseq = modseq;
+		memcpy(change->mailbox_guid, entry->mailbox.b, sizeof(change->mailbox_guid));
+		change->name = name;
+		change->uid = uid;
+		change->note = item.entry;
+		change->note_value = item.value;
+		change->note_private = item.owner.ptr != NULL;
+	}
+}
+
+/* FLAGS, EXPUNGE and NOTE: one change for each message. */
 static int tell_groups(struct telling *t, const struct cv_entry *entry, uint64_t modseq)
 {
 	struct cv_reader groups = cv_reader_init(entry->groups);
@@ -90,8 +113,13 @@ static int tell_groups(struct telling *t, const struct cv_entry *entry, uint64_t
 	while ((more = cv_group_next(&groups, entry->kind, &group)) > 0) {
 		while ((more = cv_range_next(&group, &range)) > 0) {
 			for (uint64_t uid = range.first; uid <= range.last && t->result > 0; uid++) {
-				struct cv_change *change = next_change(t);
+				struct cv_change *change;
 
+				if (entry->kind == CV_ENTRY_NOTE) {
+					tell_notes(t, entry, &group, (uint32_t)uid, name, modseq);
+					continue;
+				}
+				change = next_change(t);
 				change->kind = kind_of(entry->kind);
 				change->modseq = modseq;
 				memcpy(change->mailbox_guid, entry->mailbox.b, sizeof(change->mailbox_guid));
@@ -111,7 +139,7 @@ static int tell_entry(struct telling *t, const struct cv_entry *entry, uint64_t 
 {
 	struct cv_change *change;
 
-	if (entry->kind == CV_ENTRY_FLAGS || entry->kind == CV_ENTRY_EXPUNGE)
+	if (entry->kind == CV_ENTRY_FLAGS || entry->kind == CV_ENTRY_EXPUNGE || entry->kind == CV_ENTRY_NOTE)
 		return tell_groups(t, entry, modseq);
 	if (kind_of(entry->kind) == 0)
 		return 0;

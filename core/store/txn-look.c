@@ -38,6 +38,14 @@ static const struct cv_flags_change *same_change(const struct cv_txn *txn, const
 	return kept;
 }
 
+static const struct cv_notes_change *same_notes(const struct cv_txn *txn, const struct cv_op *op)
+{
+	struct cv_notes_change *kept = cv_new(txn->arena, struct cv_notes_change, 1);
+
+	*kept = op->notes_change;
+	return kept;
+}
+
 bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r)
 {
 	while (*pos < txn->ops.count) {
@@ -49,6 +57,11 @@ bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r)
 			op_r->kind = CV_TXN_FLAGS;
 			op_r->uids = same_uids(txn, op);
 			op_r->change = same_change(txn, op);
+			return true;
+		case CV_OP_TXN_NOTES:
+			op_r->kind = CV_TXN_NOTES;
+			op_r->uids = same_uids(txn, op);
+			op_r->notes = same_notes(txn, op);
 			return true;
 		case CV_OP_TXN_EXPUNGE:
 			op_r->kind = CV_TXN_EXPUNGE;

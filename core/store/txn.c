@@ -63,6 +63,7 @@ void cv_txn_free(struct cv_txn *txn)
 	for (size_t i = 0; i < txn->events.count; i++) {
 		cv_mailbox_unref(&txn->events.data[i].mailbox);
 		cv_ranges_free(&txn->events.data[i].event.uids);
+		cv_free(txn->events.data[i].event.names);
 	}
 	cv_vec_free(&txn->events);
 	for (size_t i = 0; i < txn->touched.count; i++)
@@ -107,7 +108,7 @@ void cv_txn_rollback(struct cv_txn **txn_p)
 	cv_txn_free(txn);
 }
 
-static int fail(struct cv_txn *txn, const struct cv_err *err)
+int cv_txn_fail(struct cv_txn *txn, const struct cv_err *err)
 {
 	if (!txn->failed && err != NULL)
 		txn->failure = *err;
@@ -115,7 +116,7 @@ static int fail(struct cv_txn *txn, const struct cv_err *err)
 	return -1;
 }
 
-static int usable(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_err *err)
+int cv_txn_usable(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv_err *err)
 {
 	cv_assert(mailbox->user == txn->user);
 	if (mailbox->gone)
@@ -164,30 +165,10 @@ static int allow_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, struct cv
 	return cv_err_set_public(err, CV_ERR_PERM, "Permission denied");
 }
 
-int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids, const struct cv_flags_change *change,
-	struct cv_ranges *failed, struct cv_ranges *gone, struct cv_err *err)
+void cv_txn_take_uids(struct cv_op *op, const struct cv_ranges *uids, struct cv_ranges *failed, struct cv_ranges *gone)
 {
-	struct cv_flags_change allowed = *change;
-	struct cv_columns *columns;
-	struct cv_op *op;
+	struct cv_columns *columns = op->mailbox->columns;
 
-	if (usable(txn, mailbox, err) < 0 || allow_flags(txn, mailbox, &allowed, err) < 0)
-		return fail(txn, err);
-	change = &allowed;
-	if (check_keywords(mailbox, change->keywords, change->keyword_count, change->op != CV_FLAGS_REMOVE, err) < 0)
-		return fail(txn, err);
-	columns = mailbox->columns;
-	op = cv_txn_add(txn, CV_OP_TXN_FLAGS, mailbox);
-	op->flags_op = change->op;
-	op->flags = change->flags & CV_FLAG_ALL;
-	op->keywords = cv_new(txn->arena, struct cv_str, change->keyword_count + 1);
-	op->keyword_count = change->keyword_count;
-	for (size_t i = 0; i < change->keyword_count; i++)
-		op->keywords[i] = cv_arena_str(txn->arena, change->keywords[i]);
-	op->change = *change;
-	op->change.keywords = op->keywords;
-	op->unchanged_since_set = change->unchanged_since_set;
-	op->unchanged_since = change->unchanged_since;
 	for (size_t i = 0; i < uids->count; i++) {
 		uint32_t row = cv_columns_from(columns, uids->data[i].first), next = uids->data[i].first;
 
@@ -199,7 +180,7 @@ int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv
 			if (gone != NULL && uid > next)
 				cv_ranges_add(gone, next, uid - 1);
 			next = uid + 1;
-			if (change->unchanged_since_set && *cv_col_modseq(columns, row) > change->unchanged_since) {
+			if (op->unchanged_since_set && *cv_col_modseq(columns, row) > op->unchanged_since) {
 				if (failed != NULL)
 					cv_ranges_add(failed, uid, uid);
 				continue;
@@ -209,6 +190,31 @@ int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv
 		if (gone != NULL && next <= uids->data[i].last && next != 0)
 			cv_ranges_add(gone, next, uids->data[i].last);
 	}
+}
+
+int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids, const struct cv_flags_change *change,
+	struct cv_ranges *failed, struct cv_ranges *gone, struct cv_err *err)
+{
+	struct cv_flags_change allowed = *change;
+	struct cv_op *op;
+
+	if (cv_txn_usable(txn, mailbox, err) < 0 || allow_flags(txn, mailbox, &allowed, err) < 0)
+		return cv_txn_fail(txn, err);
+	change = &allowed;
+	if (check_keywords(mailbox, change->keywords, change->keyword_count, change->op != CV_FLAGS_REMOVE, err) < 0)
+		return cv_txn_fail(txn, err);
+	op = cv_txn_add(txn, CV_OP_TXN_FLAGS, mailbox);
+	op->flags_op = change->op;
+	op->flags = change->flags & CV_FLAG_ALL;
+	op->keywords = cv_new(txn->arena, struct cv_str, change->keyword_count + 1);
+	op->keyword_count = change->keyword_count;
+	for (size_t i = 0; i < change->keyword_count; i++)
+		op->keywords[i] = cv_arena_str(txn->arena, change->keywords[i]);
+	op->change = *change;
+	op->change.keywords = op->keywords;
+	op->unchanged_since_set = change->unchanged_since_set;
+	op->unchanged_since = change->unchanged_since;
+	cv_txn_take_uids(op, uids, failed, gone);
 	return 1;
 }
 
@@ -217,8 +223,8 @@ int cv_txn_expunge(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct 
 	struct cv_op *op;
 	unsigned rights;
 
-	if (usable(txn, mailbox, err) < 0 || cv_txn_may(txn, mailbox, CV_RIGHT_EXPUNGE, &rights, err) < 0)
-		return fail(txn, err);
+	if (cv_txn_usable(txn, mailbox, err) < 0 || cv_txn_may(txn, mailbox, CV_RIGHT_EXPUNGE, &rights, err) < 0)
+		return cv_txn_fail(txn, err);
 	op = cv_txn_add(txn, CV_OP_TXN_EXPUNGE, mailbox);
 	for (size_t i = 0; i < uids->count; i++)
 		cv_ranges_add(&op->uids, uids->data[i].first, uids->data[i].last);
@@ -230,8 +236,8 @@ int cv_txn_set_pop3_uidl(struct cv_txn *txn, struct cv_mailbox *mailbox, uint32_
 	struct cv_entry entry = { .kind = CV_ENTRY_UIDL, .mailbox = mailbox->guid, .uid = uid };
 	uint32_t row;
 
-	if (usable(txn, mailbox, err) < 0)
-		return fail(txn, err);
+	if (cv_txn_usable(txn, mailbox, err) < 0)
+		return cv_txn_fail(txn, err);
 	cv_assert(uidl.len > 0 && uidl.len <= 1000);
 	if (!cv_columns_find(mailbox->columns, uid, UINT32_MAX, &row) || !cv_row_live(mailbox->columns, row))
 		return 1;
@@ -384,10 +390,10 @@ int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ran
 	unsigned rights;
 
 	/* RFC 6851 section 4.2: for MOVE "the union of the ACL rights required for UID STORE, UID COPY, and UID EXPUNGE". */
-	if (usable(txn, from, err) < 0 || usable(txn, to, err) < 0 ||
+	if (cv_txn_usable(txn, from, err) < 0 || cv_txn_usable(txn, to, err) < 0 ||
 		(move && cv_txn_may(txn, from, CV_RIGHT_DELETED | CV_RIGHT_EXPUNGE, &rights, err) < 0) ||
 		cv_txn_may(txn, to, CV_RIGHT_INSERT, &rights, err) < 0)
-		return fail(txn, err);
+		return cv_txn_fail(txn, err);
 	op = cv_txn_add(txn, CV_OP_TXN_COPY, to);
 	op->rights = rights;
 	op->from = from;
@@ -395,7 +401,7 @@ int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ran
 	op->move = move;
 	for (size_t i = 0; i < uids->count; i++) {
 		if (copy_range(txn, op, uids->data[i], old_uids_r, new_uids_r, err) < 0)
-			return fail(txn, err);
+			return cv_txn_fail(txn, err);
 	}
 	return 1;
 }

@@ -32,8 +32,10 @@ static void trim_log(struct cv_mailbox *mailbox)
 	/* In batches, so that many small events do not move the rest each time. */
 	if (n == 0 || (n < log->events.count && n < log->events.count / 2))
 		return;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		cv_ranges_free(&log->events.data[i].uids);
+		cv_free(log->events.data[i].names);
+	}
 	log->events.count -= n;
 	if (log->events.count > 0)
 		memmove(log->events.data, log->events.data + n, log->events.count * sizeof(*log->events.data));
@@ -60,6 +62,7 @@ void cv_view_publish(struct cv_mailbox *mailbox, struct cv_store_event *event)
 		return;
 	*cv_vec_push(&mailbox->log.events) = *event;
 	event->uids = (struct cv_ranges){ 0 };
+	event->names = NULL;
 }
 
 /* The functions may open and close views and change mailboxes: after each one the search starts anew. */
@@ -379,8 +382,14 @@ static void give(struct sync *sync, enum cv_view_event_kind kind, uint32_t seq, 
 		sync->fn(sync->ctx, &event);
 }
 
-/* What the log has for this view: expunges are kept until they may be given; *changed_r gets messages with new flags. */
-static void take_events(struct cv_view *view, uint64_t own, struct cv_ranges *changed_r)
+/* Numbers of events in the log. */
+struct event_list {
+	CV_VEC(uint64_t) numbers;
+};
+
+/* What the log has for this view: expunges are kept until they may be given; *changed_r gets messages with new flags. *notes_r gets the events that tell of
+   annotations; NULL: their messages go to *changed_r. */
+static void take_events(struct cv_view *view, uint64_t own, struct cv_ranges *changed_r, struct event_list *notes_r)
 {
 	const struct cv_event_log *log = &view->mailbox->log;
 
@@ -388,8 +397,12 @@ static void take_events(struct cv_view *view, uint64_t own, struct cv_ranges *ch
 		const struct cv_store_event *event = &log->events.data[view->cursor - log->first];
 		struct cv_ranges *set = event->kind == CV_EVENT_EXPUNGE ? &view->pending_expunges : changed_r;
 
-		if (event->kind == CV_EVENT_FLAGS && event->txn == own && own != 0)
+		if (event->kind != CV_EVENT_EXPUNGE && event->txn == own && own != 0)
 			continue;
+		if (event->kind == CV_EVENT_NOTES && notes_r != NULL) {
+			*cv_vec_push(&notes_r->numbers) = view->cursor;
+			continue;
+		}
 		if (event->kind == CV_EVENT_EXPUNGE && view->pending_expunges.count == 0)
 			view->pending_modseq = event->modseq;
 		for (size_t i = 0; i < event->uids.count; i++) {
@@ -441,6 +454,32 @@ static void give_flags(struct sync *sync, const struct cv_ranges *changed)
 	}
 }
 
+static void give_notes(struct sync *sync, const struct event_list *notes)
+{
+	struct cv_view *view = sync->view;
+	struct cv_columns *columns = view->mailbox->columns;
+	const struct cv_event_log *log = &view->mailbox->log;
+	uint32_t row;
+
+	for (size_t i = 0; i < notes->numbers.count; i++) {
+		const struct cv_store_event *event = &log->events.data[notes->numbers.data[i] - log->first];
+		struct cv_view_event told = { .kind = CV_EVENT_NOTES, .names = cv_str_mem(event->names, event->names_len) };
+
+		for (size_t j = 0; j < event->uids.count; j++) {
+			uint32_t at = cv_view_seq_from(view, event->uids.data[j].first) - 1;
+
+			for (; at < view->count && view->uids[at] <= event->uids.data[j].last; at++) {
+				if (!cv_columns_find(columns, view->uids[at], at, &row) || !cv_row_live(columns, row) || sync->fn == NULL)
+					continue;
+				told.seq = at + 1;
+				told.uid = view->uids[at];
+				told.modseq = *cv_col_modseq(columns, row);
+				sync->fn(sync->ctx, &told);
+			}
+		}
+	}
+}
+
 static void give_new(struct sync *sync)
 {
 	struct cv_view *view = sync->view;
@@ -462,7 +501,7 @@ bool cv_view_hold(struct cv_view *view, struct cv_ranges *flagged)
 		return false;
 	if (view->mailbox->columns == NULL)
 		return true; /* it is as it was known */
-	take_events(view, 0, flagged);
+	take_events(view, 0, flagged, NULL);
 	trim_log(view->mailbox);
 	return true;
 }
@@ -472,6 +511,7 @@ void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, void (*fn)(
 	struct cv_mailbox *mailbox = view->mailbox;
 	struct sync sync = { view, fn, ctx };
 	struct cv_ranges changed = { 0 };
+	struct event_list notes = { 0 };
 
 	view->notified = view->notify_due = false;
 	if (mailbox->gone) {
@@ -482,7 +522,7 @@ void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, void (*fn)(
 	}
 	if (mailbox->columns == NULL)
 		return; /* could not be read anew after a failure: the mailbox stays as it was known */
-	take_events(view, own, &changed);
+	take_events(view, own, &changed, &notes);
 	if (expunges && view->pending_expunges.count > 0)
 		give_expunges(&sync);
 	give_new(&sync);
@@ -491,7 +531,9 @@ void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, void (*fn)(
 		give(&sync, CV_EVENT_KEYWORDS, 0, 0, 0);
 	}
 	give_flags(&sync, &changed);
+	give_notes(&sync, &notes);
 	view->highest_modseq = mailbox->published_modseq;
 	cv_ranges_free(&changed);
+	cv_vec_free(&notes.numbers);
 	trim_log(mailbox);
 }

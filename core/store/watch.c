@@ -60,6 +60,8 @@ unsigned cv_mail_watch_kind(enum cv_entry_kind kind)
 		return CV_MAIL_FLAGS;
 	case CV_ENTRY_EXPUNGE:
 		return CV_MAIL_EXPUNGED;
+	case CV_ENTRY_NOTE:
+		return CV_MAIL_NOTES;
 	case CV_ENTRY_ANNOTATE:
 	case CV_ENTRY_RECENT:
 	case CV_ENTRY_UIDNEXT:

@@ -211,6 +211,7 @@ static int do_entry(struct cv_user *user, const struct cv_entry *entry, struct c
 	case CV_ENTRY_UIDNEXT:
 	case CV_ENTRY_REF:
 	case CV_ENTRY_UIDL:
+	case CV_ENTRY_NOTE:
 		return 1;
 	}
 	return 1;

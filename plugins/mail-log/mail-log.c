@@ -282,6 +282,7 @@ static unsigned event_of(const struct cv_change *change)
 	case CV_CHANGE_DELETE:
 	case CV_CHANGE_SUBSCRIBE:
 	case CV_CHANGE_ANNOTATE:
+	case CV_CHANGE_NOTE:
 		break;
 	}
 	return 0;

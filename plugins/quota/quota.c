@@ -265,6 +265,7 @@ static int add_op(struct quota_user *quota, struct cv_quota_change *change, cons
 		break;
 	case CV_TXN_FLAGS:
 	case CV_TXN_ANNOTATE:
+	case CV_TXN_NOTES:
 		break;
 	}
 	return 0;

@@ -165,6 +165,8 @@ void store_set_sizes(struct store *s, uint64_t segment, uint64_t snapshot_min)
 static void dump_message(struct cv_buf *out, struct cv_view *view, struct cv_mailbox *mailbox, uint32_t seq, unsigned opts)
 {
 	const struct cv_str *names;
+	struct cv_note_list notes;
+	struct cv_note note;
 	struct cv_mail *mail;
 	struct cv_str octets;
 	struct cv_err err = { 0 };
@@ -188,6 +190,9 @@ static void dump_message(struct cv_buf *out, struct cv_view *view, struct cv_mai
 		assert_ok(cv_mail_record(mail, &octets, &err));
 		cv_mail_close(&mail);
 	}
+	assert_true(cv_notes_get(mailbox, row.uid, &notes, &err) >= 0);
+	while (cv_note_next(&notes, &note))
+		cv_buf_printf(out, " %.*s%s=%.*s", CV_STR_ARG(note.entry), note.priv ? " priv" : "", CV_STR_ARG(note.value));
 	cv_buf_append_char(out, '\n');
 }
 

@@ -243,6 +243,7 @@ void store_octets(struct store *s, const char *name, uint32_t uid, const char *w
 
 static void on_event(void *ctx, const struct cv_view_event *event)
 {
+	struct cv_str name;
 	struct cv_buf *out = ctx;
 
 	if (out->len > 0)
@@ -256,6 +257,11 @@ static void on_event(void *ctx, const struct cv_view_event *event)
 		break;
 	case CV_EVENT_FLAGS:
 		cv_buf_printf(out, "flags %u uid %u", event->seq, event->uid);
+		break;
+	case CV_EVENT_NOTES:
+		cv_buf_printf(out, "notes %u uid %u", event->seq, event->uid);
+		for (struct cv_reader names = cv_reader_init(event->names); cv_take_str(&names, SIZE_MAX, &name);)
+			cv_buf_printf(out, " %.*s", CV_STR_ARG(name));
 		break;
 	case CV_EVENT_KEYWORDS:
 		cv_buf_append_c(out, "keywords");
@@ -287,4 +293,41 @@ void store_annotate(struct store *s, const char *name, const char *entry, const 
 	assert_ok(cv_txn_annotate(txn, mailbox, cv_str_c(entry), cv_str_c(value), &err));
 	assert_ok(cv_txn_commit_wait(&txn, &err));
 	cv_mailbox_unref(&mailbox);
+}
+
+void store_note(struct store *s, const char *name, uint32_t first, uint32_t last, const char *entry, const char *value)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	const char *suffix = strchr(entry, ' ');
+	const struct cv_note note = { cv_str_mem(entry, suffix != NULL ? (size_t)(suffix - entry) : strlen(entry)), suffix != NULL, cv_str_c(value) };
+	const struct cv_notes_change change = { .notes = &note, .count = 1 };
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+
+	cv_ranges_add(&uids, first, last);
+	assert_ok(cv_txn_notes(txn, mailbox, &uids, &change, NULL, NULL, &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&mailbox);
+}
+
+const char *store_notes(struct store *s, const char *name, uint32_t uid)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_note_list list;
+	struct cv_err err = { 0 };
+	struct cv_note note;
+	struct cv_buf out;
+	const char *text;
+
+	cv_buf_init(&out, 1 << 24);
+	if (cv_notes_get(mailbox, uid, &list, &err) < 0)
+		fail_msg("%s", err.text);
+	while (cv_note_next(&list, &note))
+		cv_buf_printf(&out, "%s%.*s%s=%.*s", out.len > 0 ? "|" : "", CV_STR_ARG(note.entry), note.priv ? " priv" : "", CV_STR_ARG(note.value));
+	text = cv_arena_str(*s->state, cv_buf_str(&out)).ptr;
+	cv_buf_deinit(&out);
+	cv_mailbox_unref(&mailbox);
+	return text != NULL ? text : "";
 }

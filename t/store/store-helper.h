@@ -6,6 +6,7 @@
 #include "t/lib/test.h"
 
 #include <culver/mailbox.h>
+#include <culver/note.h>
 
 struct store {
 	void **state;
@@ -40,6 +41,10 @@ void store_flags(struct store *s, const char *mailbox, uint32_t first, uint32_t 
 void store_expunge(struct store *s, const char *mailbox, uint32_t first, uint32_t last);
 /* Set an annotation of a mailbox, or of the user when mailbox is NULL; value NULL: remove it. */
 void store_annotate(struct store *s, const char *mailbox, const char *name, const char *value);
+/* Set an annotation of messages: "/entry" or "/entry priv"; value NULL: remove it. */
+void store_note(struct store *s, const char *mailbox, uint32_t first, uint32_t last, const char *entry, const char *value);
+/* Those of one message, "/a priv=value|/a=value", in the test's arena. */
+const char *store_notes(struct store *s, const char *mailbox, uint32_t uid);
 /* "1 S kw|3 -" : uid, flag letters (SAFDT for Seen Answered Flagged Deleted Draft), keywords of all messages; compared with want. */
 void store_expect(struct store *s, const char *mailbox, const char *want);
 /* The same as text in the test's arena. */

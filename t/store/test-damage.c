@@ -34,6 +34,18 @@ static void annotate(struct store *s, uint64_t *seed, const char *name)
 		next_random(seed, 4) == 0 ? NULL : value);
 }
 
+static void annotate_messages(struct store *s, uint64_t *seed, const char *name, uint32_t first)
+{
+	static const char *const entries[] = { "/comment", "/comment priv", "/1/flags/seen priv", "/vendor/x/y" };
+	char value[3000];
+	size_t len = next_random(seed, 8) == 0 ? sizeof(value) - 1 : next_random(seed, 30);
+
+	memset(value, 'a' + (char)next_random(seed, 26), len);
+	value[len] = '\0';
+	store_note(s, name, first, first + next_random(seed, 3), entries[next_random(seed, CV_COUNT_OF(entries))],
+		next_random(seed, 4) == 0 ? NULL : value);
+}
+
 static void changes(struct store *s, uint64_t *seed, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
@@ -43,7 +55,7 @@ static void changes(struct store *s, uint64_t *seed, unsigned count)
 		char mail[200];
 
 		cv_mailbox_unref(&mailbox);
-		switch (next_random(seed, 6)) {
+		switch (next_random(seed, 7)) {
 		case 0:
 		case 1:
 			(void)snprintf(mail, sizeof(mail), MAIL "%u\r\n", next_random(seed, 1000000));
@@ -54,6 +66,9 @@ static void changes(struct store *s, uint64_t *seed, unsigned count)
 			break;
 		case 3:
 			annotate(s, seed, name);
+			break;
+		case 4:
+			annotate_messages(s, seed, name, first);
 			break;
 		default:
 			store_flags(s, name, first, first + next_random(seed, 3), (enum cv_flags_op)next_random(seed, 3),

@@ -48,6 +48,18 @@ static void annotate(struct store *s, uint64_t *seed, const char *name)
 		next_random(seed, 4) == 0 ? NULL : value);
 }
 
+static void annotate_messages(struct store *s, uint64_t *seed, const char *name, uint32_t first)
+{
+	static const char *const entries[] = { "/comment", "/comment priv", "/1/flags/seen priv", "/vendor/x/y" };
+	char value[3000];
+	size_t len = next_random(seed, 8) == 0 ? sizeof(value) - 1 : next_random(seed, 30);
+
+	memset(value, 'a' + (char)next_random(seed, 26), len);
+	value[len] = '\0';
+	store_note(s, name, first, first + next_random(seed, 3), entries[next_random(seed, CV_COUNT_OF(entries))],
+		next_random(seed, 4) == 0 ? NULL : value);
+}
+
 static void one_change(struct store *s, uint64_t *seed)
 {
 	const char *name = boxes[next_random(seed, CV_COUNT_OF(boxes))], *other = boxes[next_random(seed, CV_COUNT_OF(boxes))];
@@ -56,7 +68,7 @@ static void one_change(struct store *s, uint64_t *seed)
 	struct cv_err err = { 0 };
 	char mail[200];
 
-	switch (next_random(seed, 9)) {
+	switch (next_random(seed, 10)) {
 	case 0:
 	case 1:
 	case 2:
@@ -74,6 +86,9 @@ static void one_change(struct store *s, uint64_t *seed)
 		break;
 	case 6:
 		annotate(s, seed, name);
+		break;
+	case 7:
+		annotate_messages(s, seed, name, first);
 		break;
 	default:
 		store_flags(s, name, first, last, (enum cv_flags_op)next_random(seed, 3), (uint16_t)next_random(seed, 32), word);

@@ -15,6 +15,8 @@ struct cv_view;
 struct cv_mail;
 struct cv_txn;
 struct cv_save;
+struct cv_note;
+struct cv_notes_change;
 
 /* System flags (RFC 3501 section 2.3.2) as bits. \Recent is a property of a view, not stored here. */
 enum cv_flag {
@@ -113,7 +115,7 @@ struct cv_mailbox_status {
 	uint64_t highest_modseq, size; /* size: RFC822.SIZE summed */
 };
 
-/* Rights (RFC 4314 section 2.1) as bits. All are there unless the hook mailbox_access takes some away. */
+/* Rights (RFC 4314 section 2.1, RFC 5257) as bits. All are there unless the hook mailbox_access takes some away. */
 enum cv_right {
 	CV_RIGHT_LOOKUP = 1,      /* l: it can be seen at all */
 	CV_RIGHT_READ = 2,        /* r: open it, count what is in it */
@@ -126,7 +128,8 @@ enum cv_right {
 	CV_RIGHT_DELETED = 256,   /* t: change \Deleted */
 	CV_RIGHT_EXPUNGE = 512,   /* e */
 	CV_RIGHT_ADMIN = 1024,    /* a: change rights */
-	CV_RIGHT_ALL = 2047
+	CV_RIGHT_NOTE = 2048,     /* n: change shared annotations of messages (RFC 5257 section 3.4) */
+	CV_RIGHT_ALL = 4095
 };
 
 CV_EXPORT char cv_user_separator(const struct cv_user *user); /* hierarchy delimiter shown to clients: '/' unless set */
@@ -245,10 +248,12 @@ struct cv_view_event {
 		CV_EVENT_EXISTS,      /* seq: new count; comes once, after the expunges */
 		CV_EVENT_FLAGS,       /* seq, uid, modseq of a message whose flags or keywords changed */
 		CV_EVENT_KEYWORDS,    /* the mailbox got new keywords: FLAGS response due */
-		CV_EVENT_GONE         /* the mailbox was deleted; the view is dead */
+		CV_EVENT_GONE,        /* the mailbox was deleted; the view is dead */
+		CV_EVENT_NOTES        /* as FLAGS, of a message whose annotations changed: names of entries, once for each change */
 	} kind;
 	uint32_t seq, uid;
 	uint64_t modseq;
+	struct cv_str names;      /* NOTES: for cv_take_str (reader.h), one after the other; borrowed for the call */
 };
 
 CV_EXPORT CV_MUST_CHECK int cv_view_open(struct cv_mailbox *mailbox, unsigned opts, struct cv_view **view_r, struct cv_err *err);
@@ -271,7 +276,7 @@ CV_EXPORT bool cv_view_expunges_pending(const struct cv_view *view);
 CV_EXPORT void cv_view_set_notify(struct cv_view *view, void (*fn)(void *ctx), void *ctx);
 CV_EXPORT bool cv_view_pending(const struct cv_view *view);
 /* Bring the view up to date. expunges false: messages that are gone keep their sequence number (FETCH, STORE, SEARCH in progress: RFC 3501 7.4.1) and
-   stay pending. own: the transaction id (cv_txn_id) whose FLAGS events are left out (.SILENT), 0: none. fn gets each event. */
+   stay pending. own: the transaction id (cv_txn_id) whose FLAGS and NOTES events are left out (.SILENT), 0: none. fn gets each event. */
 CV_EXPORT void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, void (*fn)(void *ctx, const struct cv_view_event *event),
 	void *ctx);
 /* RFC 7162 3.2.10: UIDs up to uidnext that were expunged after modseq, as far as the journal's memory goes (false: then all UIDs that are not
@@ -279,7 +284,7 @@ CV_EXPORT void cv_view_sync(struct cv_view *view, bool expunges, uint64_t own, v
 CV_EXPORT bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, struct cv_ranges *uids_r);
 
 /* Take what happened without telling it, so that nothing has to be kept for a view that is not brought up to date: it stays pending that messages are gone,
-   messages with new flags go into *flagged, new messages come with the next sync. False: the mailbox was deleted, which only sync tells. */
+   messages with new flags or annotations go into *flagged, new messages come with the next sync. False: the mailbox was deleted, which only sync tells. */
 CV_EXPORT bool cv_view_hold(struct cv_view *view, struct cv_ranges *flagged);
 
 /* The storage's reference of a message (a UID in sdbox, the file's name in a maildir); absent when the message is not known any more. Valid until the
@@ -330,7 +335,8 @@ enum cv_mail_event_kind {
 	CV_MAIL_CREATED = 8,
 	CV_MAIL_DELETED = 16,
 	CV_MAIL_RENAMED = 32,     /* and all below it with it */
-	CV_MAIL_SUBSCRIPTION = 64
+	CV_MAIL_SUBSCRIPTION = 64,
+	CV_MAIL_NOTES = 128       /* messages have other annotations */
 };
 /* What one transaction did to one mailbox or name. Borrowed. */
 struct cv_mail_event {
@@ -372,14 +378,15 @@ CV_EXPORT void cv_txn_rollback(struct cv_txn **txn);
 
 /* What a transaction is about to do with messages, for commit hooks: false at the end. *pos starts at 0. All is borrowed for the call of the hook. */
 struct cv_txn_op {
-	enum cv_txn_op_kind { CV_TXN_SAVE = 1, CV_TXN_COPY, CV_TXN_FLAGS, CV_TXN_EXPUNGE, CV_TXN_ANNOTATE } kind;
+	enum cv_txn_op_kind { CV_TXN_SAVE = 1, CV_TXN_COPY, CV_TXN_FLAGS, CV_TXN_EXPUNGE, CV_TXN_ANNOTATE, CV_TXN_NOTES } kind;
 	struct cv_mailbox *mailbox;   /* where it happens; COPY: the target; ANNOTATE: NULL when it is the user's */
 	struct cv_mailbox *from;      /* COPY: the source; else NULL */
 	bool move;                    /* COPY: the messages leave from */
-	const struct cv_ranges *uids; /* FLAGS, EXPUNGE: as asked for, some may be gone; COPY: in from; SAVE: NULL */
+	const struct cv_ranges *uids; /* FLAGS, EXPUNGE, NOTES: as asked for, some may be gone; COPY: in from; SAVE: NULL */
 	const struct cv_flags_change *change; /* FLAGS; else NULL */
 	struct cv_save *save;         /* SAVE; else NULL */
 	struct cv_str name, value;    /* ANNOTATE; value absent: it is removed */
+	const struct cv_notes_change *notes; /* NOTES (note.h); else NULL */
 };
 CV_EXPORT bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r);
 /* A message of a mailbox by its UID, without a view: 1 with *row_r, 0 when it is not there. recent is not told. */
@@ -402,7 +409,7 @@ CV_EXPORT CV_MUST_CHECK int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *
 	const struct cv_flags_change *change, struct cv_ranges *failed, struct cv_ranges *gone, struct cv_err *err);
 CV_EXPORT CV_MUST_CHECK int cv_txn_expunge(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids,
 	struct cv_err *err);
-/* Copy or move in UID order; flags, keywords and internal date go along. new_uids_r: UIDs in the target, same order, known now, valid only when the
+/* Copy or move in UID order; flags, keywords and internal date go along, and annotations. new_uids_r: UIDs in the target, same order, known now, valid only when the
    commit succeeds (COPYUID). Those that are gone fail the whole (EXPUNGED) for copy, are passed over for move. */
 CV_EXPORT CV_MUST_CHECK int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ranges *uids, struct cv_mailbox *to,
 	bool move, struct cv_ranges *old_uids_r, struct cv_ranges *new_uids_r, struct cv_err *err);
@@ -429,6 +436,8 @@ struct cv_save_config {
 	uint64_t size_hint;     /* octets, 0 unknown */
 	bool delivery;          /* by LMTP and the like: hooks are told */
 	struct cv_str pop3_uidl;
+	const struct cv_note *notes; /* note.h: its annotations; rights, names and values as for cv_txn_notes */
+	size_t note_count;
 };
 CV_EXPORT CV_MUST_CHECK int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_save_config *config,
 	struct cv_save **save_r, struct cv_err *err);
@@ -491,17 +500,20 @@ CV_EXPORT CV_MUST_CHECK int cv_deliver(struct cv_user *user, struct cv_delivery 
 struct cv_change {
 	enum cv_change_kind {
 		CV_CHANGE_CREATE = 1, CV_CHANGE_RENAME, CV_CHANGE_DELETE, CV_CHANGE_SUBSCRIBE, CV_CHANGE_ANNOTATE,
-		CV_CHANGE_APPEND, CV_CHANGE_FLAGS, CV_CHANGE_EXPUNGE, CV_CHANGE_COPY
+		CV_CHANGE_APPEND, CV_CHANGE_FLAGS, CV_CHANGE_EXPUNGE, CV_CHANGE_COPY,
+		CV_CHANGE_NOTE        /* an annotation of a message; those that a message has from APPEND or COPY on follow that */
 	} kind;
 	uint64_t modseq;
 	uint8_t mailbox_guid[16];
 	struct cv_str name, new_name; /* mailbox name; RENAME: both; SUBSCRIBE: new_name "1" or "0"; ANNOTATE: name of the entry and value,
 	                                 absent: removed; mailbox_guid of zeros: of the user */
-	uint32_t uid;                 /* APPEND, FLAGS, EXPUNGE, COPY (new uid) */
+	uint32_t uid;                 /* APPEND, FLAGS, EXPUNGE, COPY (new uid), NOTE */
 	uint16_t flags;               /* after the change */
 	uint64_t size;
 	uint8_t guid[16];             /* of the message */
 	uint16_t old_flags;           /* FLAGS, EXPUNGE: before the change */
+	struct cv_str note, note_value; /* NOTE: entry, and value, absent: removed */
+	bool note_private;
 };
 /* Gets every record in order, at least once, from its own durable cursor: after a crash it goes on where it was, and may get the last records again.
    It is never behind what a client was told, but may be later: a slice is told each time the loop comes round, and only what can't be taken back by a

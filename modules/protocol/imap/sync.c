@@ -27,6 +27,8 @@ static void queue_event(void *ctx, const struct cv_view_event *event)
 {
 	struct imap_session *s = ctx;
 
+	if (event->kind == CV_EVENT_NOTES)
+		return;
 	if (event->kind == CV_EVENT_EXISTS)
 		note_new(s, event);
 	if (event->kind == CV_EVENT_FLAGS && s->notify != NULL && !s->notify->flags)
@@ -247,6 +249,7 @@ static void write_event(struct imap_session *s, struct cv_buf *out, const struct
 		imap_write_new_keywords(s, out);
 		break;
 	case CV_EVENT_GONE:
+	case CV_EVENT_NOTES:
 		break;
 	}
 }
