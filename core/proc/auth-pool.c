@@ -150,6 +150,12 @@ static void helper_lost(struct helper *helper, const char *why)
 	run_waiting(kind);
 }
 
+/* Its channel and its starter both tell, in either order. */
+static void helper_ended(struct helper *helper)
+{
+	helper_lost(helper, helper->job != NULL ? "the helper process ended while it worked" : "the helper process ended");
+}
+
 static void on_idle(void *ctx)
 {
 	struct helper *helper = ctx;
@@ -287,7 +293,7 @@ static void on_helper_closed(void *ctx, struct cv_ipc *ipc)
 	struct helper *helper = ctx;
 
 	(void)ipc;
-	helper_lost(helper, helper->job != NULL ? "the helper process ended while it worked" : "the helper process ended");
+	helper_ended(helper);
 }
 
 static void start_helper(struct kind *kind)
@@ -513,7 +519,7 @@ static int on_exited(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		cv_error(&log_ctx, "helper %u ended with status %d", pid, WEXITSTATUS((int)status));
 	helper = find_helper(pool, 0, pid);
 	if (helper != NULL)
-		helper_lost(helper, "the helper process ended");
+		helper_ended(helper);
 	return 0;
 }
 
