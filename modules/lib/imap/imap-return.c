@@ -35,7 +35,7 @@ bool cv_imap_partial_parse(struct cv_str s, struct cv_imap_partial *partial_r)
 
 	if (!take_place(&in, minus, &first) || !cv_take_char(&in, ':') || !take_place(&in, minus, &last) || !cv_reader_end(&in))
 		return false;
-	*partial_r = (struct cv_imap_partial){ .first = CV_MIN(first, last), .last = CV_MAX(first, last), .from_end = minus, .text = s };
+	*partial_r = (struct cv_imap_partial){ .first = CV_MIN(first, last), .last = CV_MAX(first, last), .from_end = minus };
 	return true;
 }
 

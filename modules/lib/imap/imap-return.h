@@ -20,9 +20,8 @@ enum cv_imap_return_opt {
 struct cv_imap_partial {
 	uint32_t first, last;
 	bool from_end;
-	struct cv_str text; /* as the client wrote it */
 };
-/* False when s is none. text is a view of s. */
+/* False when s is none. first is at most last, whichever stood first. */
 CV_MUST_CHECK bool cv_imap_partial_parse(struct cv_str s, struct cv_imap_partial *partial_r);
 /* The places, from 1 to count, that are in the range: false when there are none. */
 CV_MUST_CHECK bool cv_imap_partial_places(const struct cv_imap_partial *partial, uint32_t count, uint32_t *first_r, uint32_t *last_r);

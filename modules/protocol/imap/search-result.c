@@ -142,12 +142,21 @@ static uint64_t result_modseq(const struct imap_result_writer *writer, unsigned 
 	return modseq;
 }
 
+/* "A range 500:400 is the same as 400:500": the latter is written, whichever was asked for. */
+static void append_range(struct cv_buf *out, const struct cv_imap_partial *partial)
+{
+	const char *sign = partial->from_end ? "-" : "";
+
+	cv_buf_printf(out, "%s%u:%s%u", sign, partial->first, sign, partial->last);
+}
+
 void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_view *view,
 	const struct imap_result_source *source, const struct cv_imap_return *ret, const struct imap_result *result, bool with_modseq,
 	struct cv_ranges *saved_r)
 {
 	struct cv_buf *out = imap_out(cmd);
 	size_t count = imap_result_count(result);
+	uint64_t modseq;
 
 	*writer = (struct imap_result_writer){ .view = view, .uid = cmd->uid || source != NULL, .wanted = *result, .set = true, .end = "" };
 	if ((ret->opts & CV_IMAP_RETURN_PARTIAL) != 0)
@@ -174,22 +183,20 @@ void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap
 		cv_buf_printf(out, " MAX %u", number(writer, last_seq(result)));
 	if ((ret->opts & CV_IMAP_RETURN_COUNT) != 0)
 		cv_buf_printf(out, " COUNT %zu", count);
-	if (with_modseq && count > 0) {
-		uint64_t modseq = result_modseq(writer, ret->opts, result);
-
-		if (modseq > 0)
-			cv_buf_printf(out, " MODSEQ %llu", (unsigned long long)modseq);
-	}
 	imap_cmd_session(cmd)->in_line = true;
+	modseq = with_modseq && count > 0 ? result_modseq(writer, ret->opts, result) : 0;
 	if ((ret->opts & CV_IMAP_RETURN_PARTIAL) != 0) {
 		cv_buf_append_c(out, " PARTIAL (");
-		cv_buf_append(out, ret->partial.text);
+		append_range(out, &ret->partial);
 		writer->end = imap_result_count(&writer->wanted) > 0 ? ")" : " NIL)";
 	} else if ((ret->opts & CV_IMAP_RETURN_ALL) != 0 && count > 0) {
 		cv_buf_append_c(out, " ALL");
 	} else {
 		writer->wanted = (struct imap_result){ .ranges = &writer->partial };
 	}
+	/* Behind all else, as in RFC 7162's examples: there are clients and tests that take the items in that order. */
+	if (modseq > 0)
+		writer->end = imap_code_printf(cmd, "%s MODSEQ %llu", writer->end, (unsigned long long)modseq);
 }
 
 static void end_run(struct imap_result_writer *writer, struct cv_buf *out)
