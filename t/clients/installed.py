@@ -197,21 +197,6 @@ def sample_settings():
                     fail(f"{sample or 'culver.ini'}{' without comment signs' if uncomment else ''}:\n{r.stdout}{r.stderr}")
 
 
-def pop3_texts():
-    """Every reply of POP3 has its row in the table of translations (RFC 6856 section 3.2: "all subsequent +OK and -ERR responses")."""
-    top = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "modules")
-    with open(os.path.join(top, "lib", "pop3", "pop3-text.c"), encoding="utf-8") as f:
-        rows = set(re.findall(r'^\t\{ "((?:[^"\\]|\\.)*)"', f.read(), re.M))
-    if len(rows) < 50:
-        fail(f"pop3-text.c was not read: {len(rows)} rows")
-    for path in glob.glob(os.path.join(top, "protocol", "pop3*", "*.c")):
-        with open(path, encoding="utf-8") as f:
-            calls = re.findall(r"cv_pop3(?:_login)?_(?:reply|bad)\(&?client,([^;]*);", f.read())
-        for text in re.findall(r'"((?:[^"\\]|\\.)*)"', "".join(calls)):
-            if re.search("[a-z]{3}", re.sub("%ll|%[a-z]", "", text)) and text not in rows:
-                fail(f"{os.path.basename(path)}: {text!r} has no translation in pop3-text.c")
-
-
 need("nm")
 with tempfile.TemporaryDirectory() as work:
     empty = os.path.join(work, "culver.ini")
@@ -220,5 +205,4 @@ with tempfile.TemporaryDirectory() as work:
     headers()
     symbols()
     from_dovecot(empty)
-    pop3_texts()
     sample_settings()

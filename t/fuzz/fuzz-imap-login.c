@@ -2,6 +2,7 @@
    IMAP before login: any octets give well-formed replies, the same ones however they are cut, and each login goes to the worker with its tag. */
 #include <config.h>
 
+#include "modules/lib/imap/imap-text.h"
 #include "t/fuzz/fuzz.h"
 #include "t/lib/fake-login.h"
 
@@ -31,9 +32,10 @@ static void check_resume(struct cv_str resume)
 {
 	struct cv_reader r = cv_reader_init(resume);
 	struct cv_str tag;
-	uint8_t version;
+	uint8_t version, language;
 
-	fuzz_check(cv_take_u8(&r, &version) && version == 1 && cv_take_str(&r, 4096, &tag) && cv_reader_end(&r));
+	fuzz_check(cv_take_u8(&r, &version) && version == 2 && cv_take_str(&r, 4096, &tag) && cv_take_u8(&r, &language) &&
+		language < CV_IMAP_LANGUAGES && cv_reader_end(&r));
 	fuzz_check(tag.len > 0);
 	for (size_t i = 0; i < tag.len; i++)
 		fuzz_check((unsigned char)tag.ptr[i] > ' ' && tag.ptr[i] != 0x7f && tag.ptr[i] != '+' && tag.ptr[i] != '"' && tag.ptr[i] != '{');

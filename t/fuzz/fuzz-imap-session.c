@@ -3,6 +3,7 @@
    after a restart there is as much mail as before. */
 #include <config.h>
 
+#include "modules/lib/imap/imap-text.h"
 #include "t/fuzz/fuzz.h"
 #include "t/lib/fake-session.h"
 
@@ -29,8 +30,9 @@ static struct cv_session *log_in(struct fake_worker *worker)
 	struct cv_buf resume;
 
 	cv_buf_init(&resume, 100);
-	cv_put_u8(&resume, 1);
+	cv_put_u8(&resume, 2);
 	cv_put_str(&resume, CV_STR("L"));
+	cv_put_u8(&resume, CV_IMAP_I_DEFAULT);
 	session = fake_session_start(worker, cv_buf_str(&resume));
 	cv_buf_deinit(&resume);
 	fuzz_check(session->state != NULL);

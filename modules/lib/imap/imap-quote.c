@@ -117,11 +117,3 @@ void cv_imap_append_astring_utf8(struct cv_buf *out, struct cv_str s)
 	append_escaped(out, s);
 	cv_buf_append_char(out, '"');
 }
-
-void cv_imap_append_text(struct cv_buf *out, const char *text)
-{
-	if (*text == '\0')
-		text = "-";
-	for (; *text != '\0'; text++)
-		cv_buf_append_char(out, (unsigned char)*text < 0x20 || (unsigned char)*text >= 0x7f ? '?' : *text);
-}

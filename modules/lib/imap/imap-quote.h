@@ -15,7 +15,5 @@ void cv_imap_append_astring(struct cv_buf *out, struct cv_str s);
 void cv_imap_append_astring_utf8(struct cv_buf *out, struct cv_str s);
 /* Octets of a literal's content with NUL as 0x80. */
 void cv_imap_append_octets(struct cv_buf *out, struct cv_str s);
-/* resp-text: human-readable text with everything that is not printable ASCII as "?"; never empty. */
-void cv_imap_append_text(struct cv_buf *out, const char *text);
 
 #endif

@@ -4,12 +4,8 @@
 
 #include "modules/lib/pop3/pop3-text.h"
 
-static const struct {
-	const char *tag, *name;
-} languages[CV_POP3_LANGUAGES] = { { "en", "English" }, { "de", "Deutsch" }, { "fr", "Français" } };
-
 /* Formats are whole, with status; what replies hold as "%s" stands for itself. Sorted by use: before login, after it, errors from elsewhere. */
-static const char *const rows[][CV_POP3_LANGUAGES] = {
+static const cv_text_row rows[] = {
 	{ "+OK Begin TLS negotiation now.", "+OK TLS kann jetzt ausgehandelt werden.", "+OK La négociation TLS peut commencer." },
 	{ "+OK Bye.", "+OK Auf Wiedersehen.", "+OK Au revoir." },
 	{ "+OK Capability list follows.", "+OK Es folgt, was der Server kann.", "+OK Voici ce que le serveur sait faire." },
@@ -83,61 +79,25 @@ static const char *const rows[][CV_POP3_LANGUAGES] = {
 	{ "Unsupported authentication mechanism", "Dieses Verfahren der Anmeldung gibt es nicht", "Mécanisme d'authentification inconnu" },
 };
 
-const char *cv_pop3_language_tag(unsigned language)
-{
-	cv_assert(language < CV_POP3_LANGUAGES);
-	return languages[language].tag;
-}
-
-bool cv_pop3_language_find(struct cv_str tag, unsigned *language_r)
-{
-	for (unsigned i = 0; i < CV_POP3_LANGUAGES; i++) {
-		if (cv_str_caseeq_c(tag, languages[i].tag)) {
-			*language_r = i;
-			return true;
-		}
-	}
-	return false;
-}
-
-bool cv_pop3_language_match(struct cv_str range, unsigned *language_r)
-{
-	while (!cv_pop3_language_find(range, language_r)) {
-		size_t dash = cv_str_rfind(range, '-');
-
-		if (dash == SIZE_MAX)
-			return false;
-		range.len = dash;
-		/* RFC 4647 section 3.4: a subtag of one character goes with what is behind it. */
-		if (range.len >= 2 && range.ptr[range.len - 2] == '-')
-			range.len -= 2;
-	}
-	return true;
-}
-
 void cv_pop3_language_list(struct cv_buf *out)
 {
-	for (size_t i = 0; i < CV_POP3_LANGUAGES; i++)
-		cv_buf_printf(out, "%s %s\r\n", languages[i].tag, languages[i].name);
+	for (unsigned i = 0; i < CV_LANGUAGES; i++)
+		cv_buf_printf(out, "%s %s\r\n", cv_language_tag(i), cv_language_name(i));
 	cv_buf_append_c(out, ".\r\n");
 }
 
 const char *cv_pop3_text(unsigned language, const char *text)
 {
-	if (language == CV_POP3_ENGLISH)
-		return text;
-	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
-		if (strcmp(rows[i][CV_POP3_ENGLISH], text) == 0)
-			return rows[i][language];
-	}
-	return text;
+	const char *translated = language == CV_ENGLISH ? text : cv_text_find(rows, CV_COUNT_OF(rows), language, text);
+
+	return translated != NULL ? translated : text;
 }
 
-bool cv_pop3_text_row(size_t row, const char *texts_r[CV_POP3_LANGUAGES])
+bool cv_pop3_text_row(size_t row, const char *texts_r[CV_LANGUAGES])
 {
 	if (row >= CV_COUNT_OF(rows))
 		return false;
-	for (size_t i = 0; i < CV_POP3_LANGUAGES; i++)
+	for (size_t i = 0; i < CV_LANGUAGES; i++)
 		texts_r[i] = rows[row][i];
 	return true;
 }

@@ -68,7 +68,7 @@ void cv_pop3_append_line(struct cv_buf *out, unsigned language, const char *fmt,
 			end--;
 		cv_buf_truncate(out, end);
 	}
-	utf8 = language != CV_POP3_ENGLISH && cv_str_is_utf8(cv_str_sub(cv_buf_str(out), start, SIZE_MAX));
+	utf8 = language != CV_ENGLISH && cv_str_is_utf8(cv_str_sub(cv_buf_str(out), start, SIZE_MAX));
 	for (size_t i = start; i < out->len; i++) {
 		uint8_t c = (uint8_t)out->data[i];
 
@@ -151,8 +151,8 @@ bool cv_pop3_resume_take(struct cv_str data, struct cv_pop3_resume *resume_r)
 			!is_printable(resume.lines[resume.count]))
 			return false;
 	}
-	if (!cv_take_u8(&r, &utf8) || utf8 > 1 || !cv_take_u8(&r, &language) || language >= CV_POP3_LANGUAGES || !cv_take_u8(&r, &star) ||
-		star >= CV_POP3_LANGUAGES || !cv_take_u32(&r, &resume.login_delay) || !cv_reader_end(&r))
+	if (!cv_take_u8(&r, &utf8) || utf8 > 1 || !cv_take_u8(&r, &language) || language >= CV_LANGUAGES || !cv_take_u8(&r, &star) ||
+		star >= CV_LANGUAGES || !cv_take_u32(&r, &resume.login_delay) || !cv_reader_end(&r))
 		return false;
 	resume.utf8 = utf8 == 1;
 	resume.language = language;

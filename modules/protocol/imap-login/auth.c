@@ -194,14 +194,15 @@ static void failed(struct cv_imap_login *client, const struct cv_login_auth_repl
 	cv_stream_want_input(client->stream);
 }
 
-/* The worker answers the command: its tag goes along (u8 version, str tag). */
+/* The worker answers the command: its tag goes along (u8 version, str tag, u8 language). */
 static void finish(struct cv_imap_login *client)
 {
 	struct cv_buf resume;
 
 	cv_buf_init(&resume, 4096);
-	cv_put_u8(&resume, 1);
+	cv_put_u8(&resume, 2);
 	cv_put_str(&resume, cv_buf_str(&client->tag));
+	cv_put_u8(&resume, (uint8_t)client->language);
 	cv_imap_login_set_state(client, CV_IMAP_LOGIN_FINISHING);
 	cv_login_finish(client->login, cv_buf_str(&resume));
 	cv_buf_deinit(&resume);

@@ -4,17 +4,22 @@
 
 #include "modules/protocol/imap-login/imap-login.h"
 
-#include "modules/lib/imap/imap-quote.h"
-
 /* Has the same rows as the imap module's table: the same setting before and after login. */
 static const struct cv_setting rows[] = {
 	CV_SETTING_STR(cv_imap_login_settings, imap_id_log, "",
 		"Fields of the client's ID command that are logged; * for all; empty: none"),
 	CV_SETTING_STR(cv_imap_login_settings, imap_id_send, "name *",
 		"Pairs of key and value for the reply to ID; the value * stands for the server's own (name, version, os)"),
+	CV_SETTING_STR(cv_imap_login_settings, imap_language, "en",
+		"Language of texts that LANGUAGE \"default\" chooses (RFC 5255): en, de, fr or i-default, which is English in ASCII"),
 };
 
-const struct cv_settings_table cv_imap_login_settings = CV_SETTINGS_TABLE(NULL, "IMAP before login", cv_imap_login_settings, rows, NULL);
+static int check(const void *set, struct cv_err *err)
+{
+	return cv_imap_language_check(((const struct cv_imap_login_settings *)set)->imap_language, err);
+}
+
+const struct cv_settings_table cv_imap_login_settings = CV_SETTINGS_TABLE(NULL, "IMAP before login", cv_imap_login_settings, rows, check);
 
 static const char *state_name(enum cv_imap_login_state state)
 {
@@ -49,7 +54,7 @@ void cv_imap_login_reply(struct cv_imap_login *client, struct cv_str tag, const 
 	cv_buf_printf(out, " %s ", status);
 	if (code != NULL)
 		cv_buf_printf(out, "[%s] ", code);
-	cv_imap_append_text(out, text);
+	cv_imap_append_text(out, client->language, text);
 	cv_buf_append_c(out, "\r\n");
 }
 
@@ -97,6 +102,7 @@ static void *back(struct cv_login *login)
 	client->stream = cv_login_stream(login);
 	client->set = cv_login_conf(login, &cv_imap_login_settings);
 	client->state = CV_IMAP_LOGIN_COMMAND;
+	client->language = CV_IMAP_I_DEFAULT; /* also behind UNAUTHENTICATE (RFC 8437 section 4.1) */
 	cv_buf_init(&client->tag, CV_IMAP_LOGIN_LINE_MAX);
 	new_parser(client);
 	return client;
@@ -111,7 +117,7 @@ static void *start(struct cv_login *login)
 	cv_buf_append_c(out, "* OK [CAPABILITY ");
 	cv_imap_login_capabilities(client, out);
 	cv_buf_append_c(out, "] ");
-	cv_imap_append_text(out, common->login_greeting);
+	cv_imap_append_text(out, client->language, common->login_greeting);
 	cv_buf_append_c(out, "\r\n");
 	return client;
 }
@@ -205,6 +211,7 @@ static void secured(void *state)
 	/* Nothing that came in plain text counts any more (RFC 3501 section 6.2.1). */
 	new_parser(client);
 	client->bad_commands = 0;
+	client->language = CV_IMAP_I_DEFAULT;
 	cv_imap_login_set_state(client, CV_IMAP_LOGIN_COMMAND);
 	cv_stream_want_input(client->stream);
 }

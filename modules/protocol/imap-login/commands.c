@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   IMAP before login: the command table (RFC 3501 sections 6.1 and 6.2, RFC 2971). */
+   IMAP before login: the command table (RFC 3501 sections 6.1 and 6.2, RFC 2971, RFC 5255). */
 #include <config.h>
 
 #include "modules/protocol/imap-login/imap-login.h"
@@ -32,7 +32,7 @@ static void run_noop(struct cv_imap_login *client, struct cv_str tag, const stru
 static void run_logout(struct cv_imap_login *client, struct cv_str tag, const struct cv_imap_arg *args)
 {
 	(void)args;
-	cv_buf_append_c(cv_stream_out(client->stream), "* BYE Logging out\r\n");
+	cv_imap_login_reply(client, (struct cv_str){ NULL, 0 }, "BYE", NULL, "Logging out");
 	cv_imap_login_reply(client, tag, "OK", NULL, "Logout completed");
 	cv_imap_login_close(client, "logged out before login");
 }
@@ -95,6 +95,30 @@ static void run_authenticate(struct cv_imap_login *client, struct cv_str tag, co
 	cv_imap_login_authenticate(client, tag, mech, initial);
 }
 
+static void run_language(struct cv_imap_login *client, struct cv_str tag, const struct cv_imap_arg *args)
+{
+	struct cv_buf *out = cv_stream_out(client->stream);
+	unsigned language;
+
+	switch (cv_imap_language_wish(args, client->set->imap_language, &language)) {
+	case CV_IMAP_LANGUAGE_LIST:
+		cv_imap_append_languages(out);
+		cv_imap_login_reply(client, tag, "OK", NULL, "Languages are listed");
+		return;
+	case CV_IMAP_LANGUAGE_CHOSEN:
+		cv_imap_append_language(out, language);
+		client->language = language;
+		cv_imap_login_reply(client, tag, "OK", NULL, "The language was changed");
+		return;
+	case CV_IMAP_LANGUAGE_NONE:
+		cv_imap_login_reply(client, tag, "NO", NULL, "No language matches");
+		return;
+	case CV_IMAP_LANGUAGE_BAD:
+		break;
+	}
+	cv_imap_login_bad(client, tag, "LANGUAGE takes language ranges");
+}
+
 /* login = "LOGIN" SP userid SP password */
 static void run_login(struct cv_imap_login *client, struct cv_str tag, const struct cv_imap_arg *args)
 {
@@ -111,6 +135,7 @@ static const struct command commands[] = {
 	{ "AUTHENTICATE", run_authenticate, false },
 	{ "CAPABILITY", run_capability, true },
 	{ "ID", run_id, false },
+	{ "LANGUAGE", run_language, false },
 	{ "LOGIN", run_login, false },
 	{ "LOGOUT", run_logout, true },
 	{ "NOOP", run_noop, true },
@@ -152,7 +177,7 @@ void cv_imap_login_capabilities(const struct cv_imap_login *client, struct cv_bu
 	const char *name;
 	size_t pos = 0;
 
-	cv_buf_append_c(out, "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE LOGIN-REFERRALS");
+	cv_buf_append_c(out, "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE LANGUAGE LOGIN-REFERRALS");
 	if (cv_login_tls_available(client->login))
 		cv_buf_append_c(out, " STARTTLS");
 	if (!cv_imap_login_allowed(client))

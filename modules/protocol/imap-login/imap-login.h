@@ -3,7 +3,7 @@
 #ifndef CV_IMAP_LOGIN_H
 #define CV_IMAP_LOGIN_H
 
-#include "modules/lib/imap/imap-parser.h"
+#include "modules/lib/imap/imap-text.h"
 
 #include <culver/protocol.h>
 
@@ -19,6 +19,7 @@
 struct cv_imap_login_settings {
 	const char *imap_id_log;
 	const char *imap_id_send;
+	const char *imap_language;
 };
 extern const struct cv_settings_table cv_imap_login_settings;
 
@@ -39,10 +40,11 @@ struct cv_imap_login {
 	struct cv_imap_parser *parser;
 	struct cv_buf tag;     /* of the login command in progress */
 	unsigned bad_commands; /* since the last valid one */
+	unsigned language;     /* LANGUAGE (RFC 5255): of texts; see imap-text.h */
 };
 
 void cv_imap_login_set_state(struct cv_imap_login *client, enum cv_imap_login_state state);
-/* "tag OK [code] text"; tag absent: "*". code NULL: none. */
+/* "tag OK [code] text"; tag absent: "*". code NULL: none. text is English, and a row of imap-text.c. */
 void cv_imap_login_reply(struct cv_imap_login *client, struct cv_str tag, const char *status, const char *code, const char *text);
 /* BAD; closes the connection when there were too many. */
 void cv_imap_login_bad(struct cv_imap_login *client, struct cv_str tag, const char *text);

@@ -653,7 +653,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		return imap_ok(cmd, code, "Append completed");
 	/* RFC 8508 section 4.3: "advised to send the APPENDUID response code in an untagged OK before sending the EXPUNGE". */
 	if (code != NULL)
-		cv_buf_printf(imap_out(cmd), "* OK [%s] Replacement message is there\r\n", code);
+		imap_tell(s, "OK", code, "Replacement message is there");
 	s->stats.expunged++;
 	imap_sync_expunged(s);
 	imap_cmd(cmd)->synced = true;

@@ -100,7 +100,7 @@ static enum cv_imap_result moved(struct cv_imap_cmd *cmd, const struct copy *cop
 
 	/* RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses. */
 	if (code != NULL)
-		cv_buf_printf(imap_out(cmd), "* OK [%s] Moved\r\n", code);
+		imap_tell(s, "OK", code, "Moved");
 	imap_sync_expunged(s);
 	imap_cmd(cmd)->synced = true;
 	s->stats.expunged += cv_ranges_numbers(copy->old_uids);

@@ -4,38 +4,35 @@
 
 #include "metadata.h"
 
-static void enable_qresync(struct imap_session *s, struct cv_buf *out)
+static void enable_qresync(struct imap_session *s)
 {
 	s->qresync = true;
 	/* RFC 7162 section 3.2.3: it is a CONDSTORE enabling command. */
-	imap_enable_condstore(s, out);
+	imap_enable_condstore(s);
 }
 
 /* RFC 9051 section 6.3.1, appendix A. */
-static void enable_rev2(struct imap_session *s, struct cv_buf *out)
+static void enable_rev2(struct imap_session *s)
 {
-	(void)out;
 	s->rev2 = s->utf8_names = true;
 	cv_imap_parser_set_utf8(s->parser);
 }
 
 /* RFC 6855 section 3. */
-static void enable_utf8(struct imap_session *s, struct cv_buf *out)
+static void enable_utf8(struct imap_session *s)
 {
-	(void)out;
 	s->utf8 = s->utf8_names = true;
 	cv_imap_parser_set_utf8(s->parser);
 }
 
-static void enable_uidonly(struct imap_session *s, struct cv_buf *out)
+static void enable_uidonly(struct imap_session *s)
 {
-	(void)out;
 	s->uidonly = true;
 }
 
 static const struct {
 	const char *name;
-	void (*enable)(struct imap_session *s, struct cv_buf *out);
+	void (*enable)(struct imap_session *s);
 } extensions[] = {
 	{ "CONDSTORE", imap_enable_condstore },
 	{ "IMAP4rev2", enable_rev2 },
@@ -70,7 +67,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	cv_buf_append_c(out, "\r\n");
 	for (size_t i = 0; i < CV_COUNT_OF(extensions); i++)
 		if ((wanted & 1u << i) != 0)
-			extensions[i].enable(s, out);
+			extensions[i].enable(s);
 	return imap_ok(cmd, NULL, "Enabled");
 }
 

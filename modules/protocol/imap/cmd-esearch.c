@@ -257,7 +257,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	}
 	if (program.modseq)
-		imap_enable_condstore(s, imap_out(cmd));
+		imap_enable_condstore(s);
 	esearch->program = arg;
 	return CV_IMAP_STEP;
 }

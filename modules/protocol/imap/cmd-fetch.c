@@ -197,7 +197,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	if (cmd->uid && !s->uidonly)
 		fetch->what.items |= CV_IMAP_FETCH_UID;
 	if ((fetch->what.items & CV_IMAP_FETCH_MODSEQ) != 0)
-		imap_enable_condstore(s, imap_out(cmd));
+		imap_enable_condstore(s);
 	if (fetch->what.sets_seen)
 		imap_refresh_rights(s);
 	/* RFC 4314 section 4: a FETCH "that implies setting \Seen flag MUST NOT set it, if the current user doesn't have "s" right". */

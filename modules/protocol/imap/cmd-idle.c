@@ -36,7 +36,7 @@ static void keep_alive(void *ctx)
 		}
 	} else {
 		idle->untaken = 0;
-		cv_buf_append_c(cv_stream_out(s->stream), "* OK Still here\r\n");
+		imap_tell(s, "OK", NULL, "Still here");
 	}
 	cv_timer_set(idle->timer, s->set->imap_idle_notify_interval);
 }
@@ -102,7 +102,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	}
 	if (cmd->view != NULL)
 		cv_view_set_notify(cmd->view, on_change, idle);
-	cv_buf_append_c(imap_out(cmd), "+ idling\r\n");
+	cv_buf_append_c(imap_out(cmd), "+ ");
+	imap_end_line(s, imap_out(cmd), "idling");
 	/* DONE may be there already, behind IDLE in one packet. */
 	cv_stream_want_input(s->stream);
 	return CV_IMAP_STEP;

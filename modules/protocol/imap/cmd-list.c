@@ -651,7 +651,7 @@ static enum cv_imap_result run_list(struct cv_imap_cmd *cmd)
 	if (!list->extended && cv_imap_arg_list_mailbox(arg, &name) && name.len == 0)
 		return show_root(cmd, "LIST");
 	if (list->status.modseq)
-		imap_enable_condstore(imap_cmd_session(cmd), imap_out(cmd));
+		imap_enable_condstore(imap_cmd_session(cmd));
 	collect_list(cmd, list);
 	return step(cmd);
 }

@@ -8,7 +8,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
 	if (!imap_no_args(cmd))
 		return CV_IMAP_DONE;
-	cv_buf_append_c(imap_out(cmd), "* BYE Logging out\r\n");
+	imap_tell(imap_cmd_session(cmd), "BYE", NULL, "Logging out");
 	return imap_ok(cmd, NULL, "Logout completed");
 }
 

@@ -330,7 +330,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	if (set && !parse_set(cmd, c, cmd->args->next))
 		return CV_IMAP_DONE;
 	if ((c->notify->what.items & CV_IMAP_FETCH_MODSEQ) != 0)
-		imap_enable_condstore(s, imap_out(cmd));
+		imap_enable_condstore(s);
 	/* "A successful NOTIFY SET command MUST cause the server to immediately return any accumulated changes to the currently selected mailbox". */
 	if (set)
 		imap_sync_all(s);

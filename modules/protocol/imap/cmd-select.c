@@ -106,7 +106,8 @@ static void write_mailboxid(struct imap_session *s, struct cv_buf *out)
 {
 	cv_buf_append_c(out, "* OK [MAILBOXID (");
 	imap_append_mailboxid(out, cv_mailbox_guid(cv_view_mailbox(s->view)));
-	cv_buf_append_c(out, ")] Mailbox id\r\n");
+	cv_buf_append_c(out, ")] ");
+	imap_end_line(s, out, "Mailbox id");
 }
 
 static void write_mailbox(struct imap_session *s, struct cv_buf *out, const struct cv_mailbox_status *status)
@@ -116,13 +117,12 @@ static void write_mailbox(struct imap_session *s, struct cv_buf *out, const stru
 	imap_write_mailbox_flags(s, out);
 	imap_write_counts(s, out, cv_view_count(s->view));
 	if (unseen != 0 && !s->rev2 && !s->uidonly) /* not in IMAP4rev2 */
-		cv_buf_printf(out, "* OK [UNSEEN %u] First unseen\r\n", unseen);
-	cv_buf_printf(out, "* OK [UIDVALIDITY %u] UIDs valid\r\n* OK [UIDNEXT %u] Predicted next UID\r\n", status->uidvalidity,
-		status->uidnext);
-	cv_buf_printf(out, "* OK [HIGHESTMODSEQ %llu] Highest\r\n",
-		(unsigned long long)CV_MAX(cv_view_highest_modseq(s->view), (uint64_t)1));
+		imap_tell_number(s, "UNSEEN", unseen, "First unseen");
+	imap_tell_number(s, "UIDVALIDITY", status->uidvalidity, "UIDs valid");
+	imap_tell_number(s, "UIDNEXT", status->uidnext, "Predicted next UID");
+	imap_tell_number(s, "HIGHESTMODSEQ", CV_MAX(cv_view_highest_modseq(s->view), (uint64_t)1), "Highest");
 	if (s->set->imap_urlauth)
-		imap_write_urlmech(s, out);
+		imap_write_urlmech(s);
 }
 
 /* RFC 4314 section 5.2: READ-ONLY "if none of the following rights is granted to the current user: "i", "e", and "shared flag rights"". */
@@ -227,7 +227,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool examine)
 	/* "The SELECT command automatically deselects any currently selected mailbox before attempting the new selection." RFC 7162 section 3.2.11:
 	   the CLOSED response code stands between what is told of the one and of the other. */
 	if (s->view != NULL)
-		cv_buf_append_c(imap_out(cmd), "* OK [CLOSED] Previous mailbox closed\r\n");
+		imap_tell(s, "OK", "CLOSED", "Previous mailbox closed");
 	imap_unselect(s);
 	if (select->condstore)
 		s->condstore = true; /* HIGHESTMODSEQ is told in any case */

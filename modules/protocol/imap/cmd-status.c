@@ -187,7 +187,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return imap_fail(cmd, &err);
 	}
 	if (items.modseq)
-		imap_enable_condstore(s, imap_out(cmd));
+		imap_enable_condstore(s);
 	cv_buf_append(imap_out(cmd), cv_buf_str(&line));
 	cv_buf_deinit(&line);
 	return imap_ok(cmd, NULL, "Status completed");

@@ -114,7 +114,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	if (!parse(cmd, store))
 		return CV_IMAP_DONE;
 	if (store->change.unchanged_since_set)
-		imap_enable_condstore(s, imap_out(cmd));
+		imap_enable_condstore(s);
 	if (cv_view_readonly(s->view))
 		return imap_no(cmd, "READ-ONLY", "Mailbox is read-only");
 	store->backwards = imap_limit_cut(store->seqs, imap_message_limit(s));

@@ -19,7 +19,7 @@ static bool packed_end(struct imap_cmd *cmd)
 
 	/* A NO is not permitted; "Servers MAY close the connection with an untagged BYE response". */
 	if (result < 0)
-		imap_bye(cmd->s, NULL, "What follows UNAUTHENTICATE must not be compressed", "Compressed data behind UNAUTHENTICATE");
+		imap_bye(cmd->s, NULL, "What follows UNAUTHENTICATE must not be compressed", "What follows UNAUTHENTICATE must not be compressed");
 	return result > 0;
 }
 

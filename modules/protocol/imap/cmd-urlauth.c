@@ -139,7 +139,7 @@ static enum cv_imap_result generate(struct cv_imap_cmd *cmd)
 		if (++count > URLS_MAX)
 			return imap_no(cmd, "LIMIT", "Too many URLs at once");
 		if (!cv_str_caseeq_c(mechanism, IMAP_URLAUTH_MECHANISM))
-			return imap_bad(cmd, "Only the mechanism " IMAP_URLAUTH_MECHANISM " is known");
+			return imap_bad(cmd, "Only the mechanism INTERNAL is known");
 		if (add_url(cmd, text, &err) < 0)
 			return err.public_text ? imap_bad(cmd, cv_arena_strdup(cmd->arena, err.text)) : imap_fail(cmd, &err);
 	}
@@ -223,7 +223,7 @@ static enum cv_imap_result run_resetkey(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	for (const struct cv_imap_arg *arg = cmd->args != NULL ? cmd->args->next : NULL; arg != NULL; arg = arg->next)
 		if (!cv_imap_arg_is(arg, IMAP_URLAUTH_MECHANISM))
-			return imap_bad(cmd, "Only the mechanism " IMAP_URLAUTH_MECHANISM " is known");
+			return imap_bad(cmd, "Only the mechanism INTERNAL is known");
 	txn = cv_txn_begin(cmd->user);
 	cv_txn_trust(txn); /* the user takes back what it gave, also of mailboxes that it may not look up any more */
 	result = cmd->args != NULL ? reset_one(cmd, txn, name, &err) : remove_all(cmd, txn, &any, &err);

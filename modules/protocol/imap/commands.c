@@ -25,6 +25,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_getmetadata,
 	&imap_cmd_id,
 	&imap_cmd_idle,
+	&imap_cmd_language,
 	&imap_cmd_list,
 	&imap_cmd_logout,
 	&imap_cmd_lsub,
@@ -102,6 +103,7 @@ static const char *const capabilities[] = {
 	"CONTEXT=SORT",
 	"MULTISEARCH",
 	"I18NLEVEL=2",
+	"LANGUAGE",
 	"NOTIFY",
 };
 

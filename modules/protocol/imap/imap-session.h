@@ -3,7 +3,7 @@
 #ifndef CV_IMAP_SESSION_H
 #define CV_IMAP_SESSION_H
 
-#include "modules/lib/imap/imap-parser.h"
+#include "modules/lib/imap/imap-text.h"
 
 #include <culver/imap.h>
 #include <culver/map.h>
@@ -31,6 +31,7 @@ struct imap_settings {
 	const char *imap_urlauth_host;
 	const char *const *imap_urlauth_users; /* application:user */
 	bool imap_utf8_accept, imap_utf8_strict;
+	const char *imap_language;
 };
 extern const struct cv_settings_table imap_settings_table;
 
@@ -85,6 +86,7 @@ struct imap_session {
 	bool rev2;                  /* ENABLE IMAP4rev2: no \Recent, ESEARCH, mailbox names in UTF-8 */
 	bool utf8;                  /* ENABLE UTF8=ACCEPT (RFC 6855): messages with UTF-8 in headers may be appended, searches name no charset */
 	bool utf8_names;            /* either of these two: mailbox names in UTF-8 */
+	unsigned language;          /* LANGUAGE (RFC 5255): of texts; see imap-text.h */
 	bool uidonly;               /* ENABLE UIDONLY: no message numbers, UIDFETCH and VANISHED (RFC 9586) */
 	bool qresync;               /* ENABLE QRESYNC: VANISHED in place of EXPUNGE */
 	bool modseq_held;           /* the client was told a HIGHESTMODSEQ below that of expunges it does not know of yet */
@@ -152,7 +154,7 @@ static inline struct imap_session *imap_cmd_session(struct cv_imap_cmd *cmd)
 	return imap_cmd(cmd)->s;
 }
 
-/* session.c: the tagged reply; see struct cv_imap_api. */
+/* reply.c: the tagged reply; see struct cv_imap_api. text is English, and a row of imap-text.c. */
 enum cv_imap_result imap_ok(struct cv_imap_cmd *cmd, const char *code, const char *text);
 enum cv_imap_result imap_no(struct cv_imap_cmd *cmd, const char *code, const char *text);
 enum cv_imap_result imap_bad(struct cv_imap_cmd *cmd, const char *text);
@@ -162,6 +164,21 @@ enum cv_imap_result imap_fail(struct cv_imap_cmd *cmd, const struct cv_err *err)
 enum cv_imap_result imap_fail_target(struct cv_imap_cmd *cmd, const struct cv_err *err);
 /* BAD for wrong arguments, with err's text. */
 enum cv_imap_result imap_bad_err(struct cv_imap_cmd *cmd, const struct cv_err *err);
+/* "tag OK [code] text"; tag absent: untagged; code NULL: none. */
+void imap_write_reply(struct cv_buf *out, unsigned language, struct cv_str tag, const char *status, const char *code, const char *text);
+void imap_reply(struct imap_session *s, struct cv_str tag, const char *status, const char *code, const char *text);
+/* "* OK [code] text". */
+void imap_tell(struct imap_session *s, const char *status, const char *code, const char *text);
+/* "* OK [code number] text". */
+void imap_tell_number(struct imap_session *s, const char *code, uint64_t number, const char *text);
+/* The text of a line that was begun, and its end. */
+void imap_end_line(const struct imap_session *s, struct cv_buf *out, const char *text);
+/* A long command is at item done of goal: tell the client when imap_progress_interval is over (RFC 9585). Not in a line. */
+void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal);
+/* "* BYE [code] text" unless in a literal, and the end. reason: for the log. */
+void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason);
+
+/* session.c */
 struct cv_buf *imap_out(struct cv_imap_cmd *cmd);
 size_t imap_room(struct cv_imap_cmd *cmd);
 void imap_resume(struct cv_imap_cmd *cmd);
@@ -169,10 +186,6 @@ void imap_resume(struct cv_imap_cmd *cmd);
 enum cv_imap_result imap_commit(struct cv_imap_cmd *cmd, struct cv_txn **txn);
 /* The same without a reply: DONE, with commit_result -1 and commit_err set, when it cannot begin. */
 enum cv_imap_result imap_begin_commit(struct cv_imap_cmd *cmd, struct cv_txn **txn);
-/* A long command is at item done of goal: tell the client when imap_progress_interval is over (RFC 9585). Not in a line. */
-void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal);
-/* "* BYE [code] text" unless in a literal, and the end. reason: for the log. */
-void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason);
 void imap_close(struct imap_session *s, const char *reason);
 /* The end of the session, not of the connection: front goes on with it. */
 void imap_give_back(struct imap_session *s);
@@ -234,13 +247,13 @@ void imap_append_row_flags(const struct imap_session *s, struct cv_buf *out, con
 /* "* n EXISTS" and "* n RECENT". */
 void imap_write_counts(struct imap_session *s, struct cv_buf *out, uint32_t exists);
 /* "* OK [URLMECH …]" (RFC 4467 section 8). */
-void imap_write_urlmech(struct imap_session *s, struct cv_buf *out);
+void imap_write_urlmech(struct imap_session *s);
 /* "* FLAGS …" and "* OK [PERMANENTFLAGS …]", of what rights allow. */
 void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out);
 /* The same if the mailbox has keywords that were not told yet: they must not come in a FETCH response before. */
 void imap_write_new_keywords(struct imap_session *s, struct cv_buf *out);
 /* The session becomes CONDSTORE-aware (RFC 7162 section 3.1). */
-void imap_enable_condstore(struct imap_session *s, struct cv_buf *out);
+void imap_enable_condstore(struct imap_session *s);
 /* Ask for the rights on the mailbox of view again. */
 void imap_refresh_rights(struct imap_session *s);
 void imap_select(struct imap_session *s, struct cv_view *view);
@@ -335,7 +348,7 @@ extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap
 	imap_cmd_logout, imap_cmd_lsub, imap_cmd_move, imap_cmd_namespace, imap_cmd_noop, imap_cmd_notify, imap_cmd_rename, imap_cmd_replace, imap_cmd_resetkey, imap_cmd_search, imap_cmd_select, imap_cmd_setmetadata, imap_cmd_sort,
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe, imap_cmd_urlfetch;
 
-extern const struct cv_imap_command imap_cmd_comparator, imap_cmd_compress, imap_cmd_unauthenticate;
+extern const struct cv_imap_command imap_cmd_comparator, imap_cmd_compress, imap_cmd_language, imap_cmd_unauthenticate;
 
 extern const struct cv_session_protocol imap_session_protocol, imap_urlauth_protocol;
 

@@ -359,9 +359,8 @@ void metadata_watch(struct imap_session *s)
 	s->metadata->watch = cv_annotations_watch(s->user, on_change, s->metadata);
 }
 
-void metadata_enable(struct imap_session *s, struct cv_buf *out)
+void metadata_enable(struct imap_session *s)
 {
-	(void)out;
 	metadata_watch(s);
 	s->metadata->enabled = true;
 }

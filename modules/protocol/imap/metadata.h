@@ -52,7 +52,7 @@ void metadata_end(struct metadata_writer *writer);
 /* Note changes: NOTIFY asks for them (RFC 5465 sections 5.6 and 5.7). */
 void metadata_watch(struct imap_session *s);
 /* ENABLE METADATA. */
-void metadata_enable(struct imap_session *s, struct cv_buf *out);
+void metadata_enable(struct imap_session *s);
 /* Write what changed; false: more room is needed. */
 bool metadata_write_changes(struct imap_session *s);
 void metadata_disable(struct imap_session *s);

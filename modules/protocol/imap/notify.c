@@ -386,7 +386,7 @@ static void give_up(struct imap_session *s)
 {
 	struct imap_notify *n = s->notify;
 
-	cv_buf_append_c(cv_stream_out(s->stream), "* OK [NOTIFICATIONOVERFLOW] Too many changes: notifications end\r\n");
+	imap_tell(s, "OK", "NOTIFICATIONOVERFLOW", "Too many changes: notifications end");
 	free_groups(n);
 	free_notes(n);
 	n->selected = IMAP_NOTIFY_NOTHING;
@@ -485,7 +485,7 @@ static void tell_modseq(struct imap_session *s)
 	if (s->view == NULL || !s->condstore || !cv_view_expunges_pending(s->view))
 		return;
 	s->modseq_held = true;
-	cv_buf_printf(cv_stream_out(s->stream), "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)imap_highest_modseq(s));
+	imap_tell_number(s, "HIGHESTMODSEQ", imap_highest_modseq(s), "Highest");
 }
 
 bool imap_notify_push(struct imap_session *s)

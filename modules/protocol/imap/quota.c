@@ -7,8 +7,6 @@
 
 #include <culver/quota.h>
 
-#include "modules/lib/imap/imap-quote.h"
-
 int imap_quota_fits(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, uint64_t octets, struct cv_err *err)
 {
 	const struct cv_registry *reg = cv_session_registry(cmd->session);
@@ -36,12 +34,9 @@ bool imap_over_quota(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, 
 
 void imap_warn_quota(struct cv_imap_cmd *cmd, const struct cv_mailbox *mailbox, bool before)
 {
-	struct cv_buf *out = imap_out(cmd);
 	const char *text;
 
 	if (before || !imap_over_quota(cmd, mailbox, &text))
 		return;
-	cv_buf_append_c(out, "* NO [OVERQUOTA] ");
-	cv_imap_append_text(out, text);
-	cv_buf_append_c(out, "\r\n");
+	imap_tell(imap_cmd_session(cmd), "NO", "OVERQUOTA", text);
 }

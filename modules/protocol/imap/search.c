@@ -115,7 +115,7 @@ int imap_update_parse(struct cv_imap_cmd *cmd, const struct cv_imap_return *ret,
 	if (cv_imap_fetch_parse(cmd->arena, &atts, &what, err) < 0)
 		return -1;
 	if ((what.items & CV_IMAP_FETCH_MODSEQ) != 0)
-		imap_enable_condstore(imap_cmd_session(cmd), imap_out(cmd));
+		imap_enable_condstore(imap_cmd_session(cmd));
 	return 0;
 }
 
@@ -146,7 +146,7 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 		return false;
 	}
 	if (search->program.modseq)
-		imap_enable_condstore(s, imap_out(cmd));
+		imap_enable_condstore(s);
 	if (cv_mailsearch_new(s->view, search->program.root, &search->evaluation, &err) < 0) {
 		nothing_saved(cmd, search->ret.opts);
 		imap_fail(cmd, &err);
@@ -182,14 +182,16 @@ void imap_context_refused(struct cv_imap_cmd *cmd)
 {
 	cv_buf_append_c(imap_out(cmd), "* NO [NOUPDATE ");
 	cv_imap_append_string(imap_out(cmd), cmd->tag);
-	cv_buf_append_c(imap_out(cmd), "] This search is not kept up to date\r\n");
+	cv_buf_append_c(imap_out(cmd), "] ");
+	imap_end_line(imap_cmd_session(cmd), imap_out(cmd), "This search is not kept up to date");
 }
 
 bool imap_search_left_out(struct cv_imap_cmd *cmd, size_t count, const struct cv_err *err)
 {
 	if (err->code != CV_ERR_CORRUPT)
 		return false;
-	cv_buf_printf(imap_out(cmd), "* NO [CORRUPTION] %zu damaged or missing messages could not be looked at\r\n", count);
+	imap_tell(imap_cmd_session(cmd), "NO", "CORRUPTION",
+		cv_arena_printf(cmd->arena, "%zu damaged or missing messages could not be looked at", count));
 	return true;
 }
 

@@ -71,81 +71,7 @@ void imap_give_back(struct imap_session *s)
 	end(s, "Logged off", cv_session_give_back);
 }
 
-void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason)
-{
-	struct cv_buf *out = cv_stream_out(s->stream);
-
-	if (s->state == IMAP_STATE_LOGOUT)
-		return;
-	if (!s->in_line) {
-		cv_buf_append_c(out, "* BYE ");
-		if (code != NULL)
-			cv_buf_printf(out, "[%s] ", code);
-		cv_imap_append_text(out, text);
-		cv_buf_append_c(out, "\r\n");
-	}
-	imap_close(s, reason);
-}
-
-/* ---- Replies ---------------------------------------------------------------------------------------- */
-
-static enum cv_imap_result set_reply(struct cv_imap_cmd *cmd, enum imap_reply reply, const char *code, const char *text)
-{
-	struct imap_cmd *own = imap_cmd(cmd);
-
-	cv_assert(own->reply == IMAP_NO_REPLY);
-	own->reply = reply;
-	own->code = code != NULL ? cv_arena_strdup(cmd->arena, code) : NULL;
-	own->text = cv_arena_strdup(cmd->arena, text);
-	return CV_IMAP_DONE;
-}
-
-enum cv_imap_result imap_ok(struct cv_imap_cmd *cmd, const char *code, const char *text)
-{
-	return set_reply(cmd, IMAP_OK, code, text);
-}
-
-enum cv_imap_result imap_no(struct cv_imap_cmd *cmd, const char *code, const char *text)
-{
-	return set_reply(cmd, IMAP_NO, code, text);
-}
-
-enum cv_imap_result imap_bad(struct cv_imap_cmd *cmd, const char *text)
-{
-	return set_reply(cmd, IMAP_BAD, NULL, text);
-}
-
-enum cv_imap_result imap_bad_code(struct cv_imap_cmd *cmd, const char *code, const char *text)
-{
-	return set_reply(cmd, IMAP_BAD, code, text);
-}
-
-static void log_err(struct imap_session *s, const struct cv_imap_cmd *cmd, const struct cv_err *err)
-{
-	if (!err->public_text)
-		cv_error(s->log, "%s: %s", cmd->command->verb, err->text);
-}
-
-enum cv_imap_result imap_fail(struct cv_imap_cmd *cmd, const struct cv_err *err)
-{
-	log_err(imap_cmd_session(cmd), cmd, err);
-	return imap_no(cmd, cv_imap_code(err->code), cv_err_public(err));
-}
-
-enum cv_imap_result imap_fail_target(struct cv_imap_cmd *cmd, const struct cv_err *err)
-{
-	if (err->code != CV_ERR_NOTFOUND)
-		return imap_fail(cmd, err);
-	log_err(imap_cmd_session(cmd), cmd, err);
-	return imap_no(cmd, "TRYCREATE", cv_err_public(err));
-}
-
-enum cv_imap_result imap_bad_err(struct cv_imap_cmd *cmd, const struct cv_err *err)
-{
-	if (err->code == CV_ERR_LIMIT)
-		return imap_fail(cmd, err);
-	return imap_bad(cmd, cv_err_public(err));
-}
+/* ---- Output ----------------------------------------------------------------------------------------- */
 
 struct cv_buf *imap_out(struct cv_imap_cmd *cmd)
 {
@@ -163,25 +89,6 @@ bool imap_no_args(struct cv_imap_cmd *cmd)
 		return true;
 	imap_bad(cmd, "Unexpected arguments");
 	return false;
-}
-
-void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal)
-{
-	struct imap_cmd *own = imap_cmd(cmd);
-	uint64_t now = cv_time_mono_us();
-	struct cv_buf *out = imap_out(cmd);
-
-	cv_assert(!own->s->in_line);
-	if (own->s->set->imap_progress_interval == 0 || now - own->progress_us < own->s->set->imap_progress_interval * 1000 || done >= goal)
-		return;
-	own->progress_us = now;
-	/* RFC 9585 section 4: "if it contains the "]" character, it MUST be set to NIL". */
-	cv_buf_append_c(out, "* OK [INPROGRESS (");
-	if (cv_str_find(cmd->tag, ']') == SIZE_MAX)
-		cv_imap_append_string(out, cmd->tag);
-	else
-		cv_buf_append_c(out, "NIL");
-	cv_buf_printf(out, " %u %u)] Still working on it\r\n", done, goal);
 }
 
 /* ---- Waiting ---------------------------------------------------------------------------------------- */
@@ -325,25 +232,6 @@ static void drop_command(struct imap_session *s)
 	free_command(s);
 }
 
-/* "tag OK [code] text"; tag absent: untagged. */
-static void write_reply(struct cv_buf *out, struct cv_str tag, const char *status, const char *code, const char *text)
-{
-	if (tag.ptr != NULL)
-		cv_buf_append(out, tag);
-	else
-		cv_buf_append_char(out, '*');
-	cv_buf_append_char(out, ' ');
-	cv_buf_append_c(out, status);
-	cv_buf_append_char(out, ' ');
-	if (code != NULL) {
-		cv_buf_append_char(out, '[');
-		cv_buf_append_c(out, code);
-		cv_buf_append_c(out, "] ");
-	}
-	cv_imap_append_text(out, text);
-	cv_buf_append_c(out, "\r\n");
-}
-
 static void count_bad(struct imap_session *s)
 {
 	if (++s->bad_in_a_row >= BAD_COMMANDS_MAX)
@@ -353,7 +241,7 @@ static void count_bad(struct imap_session *s)
 /* A command that never became one: BAD under its tag, as far as that is known. */
 static void refuse(struct imap_session *s, const char *code, const char *text)
 {
-	write_reply(cv_stream_out(s->stream), cv_imap_parser_tag(s->parser), "BAD", code, text);
+	imap_reply(s, cv_imap_parser_tag(s->parser), "BAD", code, text);
 	count_bad(s);
 }
 
@@ -376,7 +264,7 @@ static void tell_modseq(struct imap_cmd *cmd)
 	if (cmd->code == NULL && cmd->reply == IMAP_OK)
 		cmd->code = code;
 	else
-		write_reply(cv_stream_out(s->stream), (struct cv_str){ NULL, 0 }, "OK", code, "Highest");
+		imap_tell(s, "OK", code, "Highest");
 }
 
 /* RFC 9738 section 3.1: MESSAGELIMIT is in the OK, unless another response code is: "when the server needs to return both EXPUNGEISSUED and MESSAGELIMIT
@@ -391,7 +279,7 @@ static void tell_limit(struct imap_cmd *cmd)
 	if (cmd->code == NULL)
 		cmd->code = cmd->limit_code;
 	else
-		write_reply(cv_stream_out(cmd->s->stream), (struct cv_str){ NULL, 0 }, "NO", cmd->limit_code, "Not all messages were meant");
+		imap_tell(cmd->s, "NO", cmd->limit_code, "Not all messages were meant");
 	cmd->limit_code = NULL;
 }
 
@@ -418,7 +306,7 @@ static bool finish(struct imap_session *s)
 	if (cmd->reply == IMAP_BAD)
 		refuse(s, cmd->code, cmd->text);
 	else
-		write_reply(cv_stream_out(s->stream), cmd->pub.tag, words[cmd->reply], cmd->code, cmd->text);
+		imap_reply(s, cmd->pub.tag, words[cmd->reply], cmd->code, cmd->text);
 	if (cmd->reply == IMAP_OK && cmd->after != NULL)
 		cmd->after(s);
 	if (cmd->reply != IMAP_BAD)
@@ -566,7 +454,7 @@ static void literal_due(struct imap_session *s)
 	/* RFC 5464 section 4.3: "If the server is unable to set an annotation because the size of its value is too large". */
 	if (command == &imap_cmd_setmetadata && literal.in_list && literal.size > cv_annotation_value_max(s->user)) {
 		snprintf(maxsize, sizeof(maxsize), "METADATA MAXSIZE %zu", cv_annotation_value_max(s->user));
-		write_reply(cv_stream_out(s->stream), cv_imap_parser_tag(s->parser), "NO", maxsize, "Value is too large");
+		imap_reply(s, cv_imap_parser_tag(s->parser), "NO", maxsize, "Value is too large");
 		cv_imap_parser_skip(s->parser);
 		return;
 	}
@@ -698,7 +586,12 @@ static void on_goodbye(void *state, const char *reason)
 {
 	struct imap_session *s = state;
 
-	imap_bye(s, "UNAVAILABLE", strcmp(reason, "shutdown") == 0 ? "Server is shutting down" : reason, reason);
+	if (strcmp(reason, "shutdown") == 0)
+		imap_bye(s, "UNAVAILABLE", "Server is shutting down", reason);
+	else if (strcmp(reason, "kicked") == 0)
+		imap_bye(s, "UNAVAILABLE", "Session was ended by the administrator", reason);
+	else
+		imap_bye(s, "UNAVAILABLE", reason, reason);
 }
 
 static void on_end(void *state)
@@ -717,14 +610,17 @@ static void on_end(void *state)
 	cv_imap_parser_free(&s->parser);
 }
 
-/* What imap-login gives along: u8 version, str tag of the login command. */
-static bool read_resume(struct cv_str resume, struct cv_str *tag_r)
+/* What imap-login gives along: u8 version, str tag of the login command, u8 language. *language_r is set when all is right. */
+static bool read_resume(struct cv_str resume, struct cv_str *tag_r, unsigned *language_r)
 {
 	struct cv_reader in = cv_reader_init(resume);
-	uint8_t version;
+	uint8_t version, language;
 
-	return cv_take_u8(&in, &version) && version == 1 && cv_take_str(&in, 1024, tag_r) && tag_r->len > 0 && cv_reader_end(&in) &&
-		cv_imap_is_word(*tag_r, CV_IMAP_ASTRING_CHAR);
+	if (!cv_take_u8(&in, &version) || version != 2 || !cv_take_str(&in, 1024, tag_r) || tag_r->len == 0 || !cv_take_u8(&in, &language) ||
+		language >= CV_IMAP_LANGUAGES || !cv_reader_end(&in) || !cv_imap_is_word(*tag_r, CV_IMAP_ASTRING_CHAR))
+		return false;
+	*language_r = language;
+	return true;
 }
 
 /* RFC 4467 section 7, RESETKEY: "Any current IMAP session logged in as the user that has the mailbox selected will receive an untagged OK response". */
@@ -747,7 +643,7 @@ static void *on_start(struct cv_session *session, struct cv_str resume, struct c
 	struct cv_buf *out;
 	struct cv_str tag;
 
-	if (!read_resume(resume, &tag)) {
+	if (!read_resume(resume, &tag, &s->language)) {
 		cv_err_set(err, CV_ERR_INTERNAL, "imap-login gave no valid tag along");
 		return NULL;
 	}
@@ -768,7 +664,8 @@ static void *on_start(struct cv_session *session, struct cv_str resume, struct c
 	cv_buf_append(out, tag);
 	cv_buf_append_c(out, " OK [CAPABILITY ");
 	imap_append_capabilities(s, out);
-	cv_buf_append_c(out, "] Logged in\r\n");
+	cv_buf_append_c(out, "] ");
+	imap_end_line(s, out, "Logged in");
 	cv_session_set_timeout(session, IMAP_INACTIVITY_MS);
 	cv_session_set_state(session, "authenticated");
 	return s;
@@ -778,11 +675,12 @@ static void *on_start(struct cv_session *session, struct cv_str resume, struct c
 static void on_refuse(struct cv_session *session, struct cv_str resume, const struct cv_err *err)
 {
 	struct cv_buf *out = cv_stream_out(cv_session_stream(session));
+	unsigned language = CV_IMAP_I_DEFAULT;
 	struct cv_str tag;
 
-	if (read_resume(resume, &tag))
-		write_reply(out, tag, "NO", cv_imap_login_code(err->code), cv_err_public(err));
-	write_reply(out, (struct cv_str){ NULL, 0 }, "BYE", NULL, "Session was refused");
+	if (read_resume(resume, &tag, &language))
+		imap_write_reply(out, language, tag, "NO", cv_imap_login_code(err->code), cv_err_public(err));
+	imap_write_reply(out, language, (struct cv_str){ NULL, 0 }, "BYE", NULL, "Session was refused");
 }
 
 const struct cv_session_protocol imap_session_protocol = {

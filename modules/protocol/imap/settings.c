@@ -63,7 +63,7 @@ static int check(const void *set, struct cv_err *err)
 		return cv_err_set(err, CV_ERR_INVALID, "imap_save_limit: imap_message_limit is set and covers COPY and APPEND too; set one of them");
 	if (imap_workarounds(imap->imap_client_workarounds, &bits, err) < 0)
 		return -1;
-	return imap_urlauth_users_check(imap->imap_urlauth_users, err);
+	return cv_imap_language_check(imap->imap_language, err) < 0 ? -1 : imap_urlauth_users_check(imap->imap_urlauth_users, err);
 }
 
 static const struct cv_setting rows[] = {
@@ -81,6 +81,8 @@ static const struct cv_setting rows[] = {
 		"Pairs of key and value for the reply to ID; the value * stands for the server's own (name, version, os)"),
 	CV_SETTING_TIME(imap_settings, imap_idle_notify_interval, "2m", 0, 86400000,
 		"How often an idling client gets a line that keeps its connection alive; 0: never"),
+	CV_SETTING_STR(imap_settings, imap_language, "en",
+		"Language of texts that LANGUAGE \"default\" chooses (RFC 5255): en, de, fr or i-default, which is English in ASCII"),
 	CV_SETTING_VAR(imap_settings, imap_logout_format,
 		"deleted=%{deleted} expunged=%{expunged} appended=%{appended} hdr_count=%{fetch_hdr_count} "
 		"hdr_bytes=%{fetch_hdr_bytes} body_count=%{fetch_body_count} body_bytes=%{fetch_body_bytes}",

@@ -206,7 +206,8 @@ void imap_write_mailbox_flags(struct imap_session *s, struct cv_buf *out)
 		if (write && !cv_mailbox_keywords_full(mailbox))
 			cv_buf_append_c(out, " \\*");
 	}
-	cv_buf_append_c(out, cv_view_readonly(s->view) ? ")] Read-only mailbox\r\n" : ")] Flags permitted\r\n");
+	cv_buf_append_c(out, ")] ");
+	imap_end_line(s, out, cv_view_readonly(s->view) ? "Read-only mailbox" : "Flags permitted");
 	cv_vec_free(&keywords);
 }
 
@@ -297,10 +298,10 @@ static void write_vanished_events(struct imap_session *s)
 	cv_ranges_free(&uids);
 }
 
-void imap_write_urlmech(struct imap_session *s, struct cv_buf *out)
+void imap_write_urlmech(struct imap_session *s)
 {
 	s->urlauth_changed = false;
-	cv_buf_append_c(out, "* OK [URLMECH " IMAP_URLAUTH_MECHANISM "] Mechanisms\r\n");
+	imap_tell(s, "OK", "URLMECH " IMAP_URLAUTH_MECHANISM, "Mechanisms");
 }
 
 bool imap_write_events(struct imap_session *s)
@@ -330,7 +331,7 @@ bool imap_write_events(struct imap_session *s)
 	if (s->urlauth_changed && s->view != NULL) {
 		if (cv_stream_room(s->stream) == 0)
 			return false;
-		imap_write_urlmech(s, out);
+		imap_write_urlmech(s);
 	}
 	if (s->rights_changed && s->view != NULL) {
 		if (cv_stream_room(s->stream) == 0)
@@ -348,7 +349,7 @@ bool imap_write_events(struct imap_session *s)
 	return true;
 }
 
-void imap_enable_condstore(struct imap_session *s, struct cv_buf *out)
+void imap_enable_condstore(struct imap_session *s)
 {
 	if (s->condstore)
 		return;
@@ -356,8 +357,7 @@ void imap_enable_condstore(struct imap_session *s, struct cv_buf *out)
 	/* RFC 7162 section 3.1: "A first CONDSTORE enabling command executed in the session with a mailbox selected MUST cause the server to return
 	   HIGHESTMODSEQ". */
 	if (s->view != NULL)
-		cv_buf_printf(out, "* OK [HIGHESTMODSEQ %llu] Highest\r\n",
-			(unsigned long long)CV_MAX(cv_view_highest_modseq(s->view), (uint64_t)1));
+		imap_tell_number(s, "HIGHESTMODSEQ", CV_MAX(cv_view_highest_modseq(s->view), (uint64_t)1), "Highest");
 }
 
 void imap_select(struct imap_session *s, struct cv_view *view)

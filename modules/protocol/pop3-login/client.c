@@ -43,7 +43,7 @@ static int check_settings(const void *set, struct cv_err *err)
 		return cv_err_set(err, CV_ERR_INVALID, "pop3_expire: must be never, or a number of days from 1 to 100000");
 	if (s->pop3_login_delay % 1000 != 0)
 		return cv_err_set(err, CV_ERR_INVALID, "pop3_login_delay: must be whole seconds");
-	if (!cv_pop3_language_find(cv_str_c(s->pop3_language), &language))
+	if (!cv_language_find(cv_str_c(s->pop3_language), &language))
 		return cv_err_set(err, CV_ERR_INVALID, "pop3_language: there are no texts in %s (allowed: en de fr)", s->pop3_language);
 	return 0;
 }
@@ -107,9 +107,9 @@ void cv_pop3_login_bad(struct cv_pop3_login *client, const char *text)
 
 unsigned cv_pop3_login_star(const struct cv_pop3_login *client)
 {
-	unsigned language = CV_POP3_ENGLISH;
+	unsigned language = CV_ENGLISH;
 
-	if (!cv_pop3_language_find(cv_str_c(client->set->pop3_language), &language))
+	if (!cv_language_find(cv_str_c(client->set->pop3_language), &language))
 		cv_fatal("pop3_language was checked, and is not valid");
 	return language;
 }
@@ -233,7 +233,7 @@ static void secured(void *state)
 	/* RFC 2595 section 4: what was said before is forgotten. */
 	cv_buf_clear(&client->user);
 	client->utf8 = false;
-	client->language = CV_POP3_ENGLISH;
+	client->language = CV_ENGLISH;
 	cv_pop3_login_set_state(client, CV_POP3_LOGIN_COMMAND);
 	cv_stream_want_input(client->stream);
 }

@@ -196,12 +196,12 @@ static void cmd_lang(struct cv_pop3_login *client, struct cv_str args)
 		cv_pop3_language_list(cv_stream_out(client->stream));
 		return;
 	}
-	if (!cv_str_eq(args, CV_STR("*")) && !cv_pop3_language_match(args, &language)) {
+	if (!cv_str_eq(args, CV_STR("*")) && !cv_language_match(args, &language)) {
 		cv_pop3_login_reply(client, "-ERR There is no language for %.*s.", CV_STR_ARG(args));
 		return;
 	}
 	client->language = language;
-	cv_pop3_login_reply(client, "+OK %s The language was changed.", cv_pop3_language_tag(language));
+	cv_pop3_login_reply(client, "+OK %s The language was changed.", cv_language_tag(language));
 }
 
 static void cmd_quit(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)

@@ -12,7 +12,7 @@
 
 extern const struct cv_module imap_login_LTX_cv_module;
 
-#define CAPABILITIES "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE LOGIN-REFERRALS"
+#define CAPABILITIES "IMAP4rev1 IMAP4rev2 SASL-IR LITERAL+ ID ENABLE IDLE LANGUAGE LOGIN-REFERRALS"
 
 static void expect(struct cv_login *login, struct cv_str octets, struct cv_str want, bool split)
 {
@@ -65,7 +65,7 @@ static void login_command(bool split)
 	struct cv_login *login = connect_();
 	struct cv_reader resume;
 	struct cv_str tag = { 0 };
-	uint8_t version = 0;
+	uint8_t version = 0, language = 99;
 
 	expect(login, CV_STR("a1 LOGIN tim {6+}\r\nse cre\r\nb SELECT INBOX\r\n"), CV_STR(""), split);
 	assert_str(login->auth_mech, "PLAIN");
@@ -73,8 +73,9 @@ static void login_command(bool split)
 	fake_login_auth_answer(login, CV_LOGIN_OK, CV_ERR_NONE, "tim");
 	assert_true(login->finished);
 	resume = cv_reader_init(login->resume);
-	assert_true(cv_take_u8(&resume, &version) && cv_take_str(&resume, 100, &tag) && cv_reader_end(&resume));
-	assert_int_equal(version, 1);
+	assert_true(cv_take_u8(&resume, &version) && cv_take_str(&resume, 100, &tag) && cv_take_u8(&resume, &language) && cv_reader_end(&resume));
+	assert_int_equal(version, 2);
+	assert_int_equal(language, CV_IMAP_I_DEFAULT);
 	assert_str(tag, "a1");
 	assert_str(login->unread, "b SELECT INBOX\r\n");
 	assert_str(fake_login_output(login), "");
@@ -260,6 +261,45 @@ static void a_vanishing_client_aborts_the_exchange(void **state)
 	fake_login_free(&login);
 }
 
+/* RFC 5255 section 3.1: "Clients SHOULD issue LANGUAGE before authentication". */
+static void a_language_goes_along_to_the_worker(void **state)
+{
+	struct cv_login *login = connect_();
+	struct cv_reader resume;
+	struct cv_str tag = { 0 };
+	uint8_t version = 0, language = 99;
+
+	(void)state;
+	expect(login, CV_STR("a LANGUAGE\r\nb LANGUAGE tlh\r\nc LANGUAGE d_e\r\n"),
+		CV_STR("* LANGUAGE (en de fr i-default)\r\na OK Languages are listed\r\nb NO No language matches\r\nc BAD LANGUAGE takes language ranges\r\n"), true);
+	expect(login, CV_STR("d LANGUAGE {4}\r\n"), CV_STR("+ OK\r\n"), true);
+	expect(login, CV_STR("tlh? fr\r\n"), CV_STR("d BAD LANGUAGE takes language ranges\r\n"), true);
+	expect(login, CV_STR("d LANGUAGE tlh fr-CA\r\n"), CV_STR("* LANGUAGE (fr)\r\nd OK La langue a \xc3\xa9t\xc3\xa9 chang\xc3\xa9" "e\r\n"), true);
+	EXPECT(login, "e LOGIN tim secret\r\n", "");
+	/* What auth says is translated where there is a translation. */
+	fake_login_auth_answer(login, CV_LOGIN_FAIL, CV_ERR_PERM, "Your password has expired.");
+	assert_str(fake_login_output(login), "e NO [CONTACTADMIN] Votre mot de passe a expir\xc3\xa9.\r\n");
+	EXPECT(login, "f LOGIN tim secret\r\n", "");
+	fake_login_auth_answer(login, CV_LOGIN_OK, CV_ERR_NONE, "tim");
+	resume = cv_reader_init(login->resume);
+	assert_true(cv_take_u8(&resume, &version) && cv_take_str(&resume, 100, &tag) && cv_take_u8(&resume, &language) && cv_reader_end(&resume));
+	assert_int_equal(language, 1 + CV_FRENCH);
+	fake_login_free(&login);
+}
+
+/* RFC 5255 section 7: "A LANGUAGE command issued prior to activation of a security layer is subject to an active attack". */
+static void starttls_forgets_the_language(void **state)
+{
+	struct cv_login *login = connect_();
+
+	(void)state;
+	login->tls_available = true;
+	EXPECT(login, "a LANGUAGE de\r\nb STARTTLS\r\n", "* LANGUAGE (de)\r\na OK Die Sprache ist gewechselt\r\nb OK TLS kann jetzt ausgehandelt werden\r\n");
+	fake_login_secured(login);
+	EXPECT(login, "c NOOP\r\n", "c OK NOOP completed\r\n");
+	fake_login_free(&login);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -273,6 +313,8 @@ int main(void)
 		cv_test(authenticate_can_be_cancelled_and_broken),
 		cv_test(passwords_are_refused_in_plain_text),
 		cv_test(starttls_begins_with_a_new_parser),
+		cv_test(starttls_forgets_the_language),
+		cv_test(a_language_goes_along_to_the_worker),
 		cv_test(three_invalid_commands_in_a_row_end_it),
 		cv_test(id_is_answered_in_any_state),
 		cv_test(a_worker_that_is_not_there_leaves_the_connection),

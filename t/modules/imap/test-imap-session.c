@@ -47,6 +47,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" CONTEXT=SORT" \
 	" MULTISEARCH" \
 	" I18NLEVEL=2" \
+	" LANGUAGE" \
 	" NOTIFY METADATA LIST-METADATA FILTERS"
 /* clang-format on */
 
@@ -63,8 +64,9 @@ static struct cv_session *log_in(struct fake_worker *w)
 	struct cv_buf resume;
 
 	cv_buf_init(&resume, 100);
-	cv_put_u8(&resume, 1);
+	cv_put_u8(&resume, 2);
 	cv_put_str(&resume, CV_STR("L"));
+	cv_put_u8(&resume, CV_IMAP_I_DEFAULT);
 	session = fake_session_start(w, cv_buf_str(&resume));
 	cv_buf_deinit(&resume);
 	assert_non_null(session->state);
@@ -787,7 +789,7 @@ static void long_searches_tell_their_progress(void **state)
 
 	set.imap_progress_interval = 1;
 	fake_worker_set_conf(w, &imap_settings_table, &set);
-	a = fake_session_start(w, CV_STR("\1\1\0\0\0L"));
+	a = fake_session_start(w, CV_STR("\2\1\0\0\0L\0"));
 	EXPECT(a, "", "~");
 	cv_buf_init(&message, SIZE_MAX);
 	cv_buf_append_c(&message, "Subject: long\r\n\r\n");
@@ -913,7 +915,7 @@ static void settings_are_followed(void **state)
 	struct fake_worker *w = worker(state);
 	struct imap_settings set = settings;
 	struct cv_session *a, *b = log_in(w);
-	struct cv_str resume = CV_STR("\1\1\0\0\0L");
+	struct cv_str resume = CV_STR("\2\1\0\0\0L\0");
 
 	set.imap_client_workarounds = words;
 	set.imap_capability = "+XFOO -MOVE";

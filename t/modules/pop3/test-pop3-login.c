@@ -519,7 +519,7 @@ static void language_and_utf8_go_to_the_session(void **state)
 	assert_true(cv_pop3_resume_take(login->resume, &resume));
 	assert_true(resume.utf8);
 	assert_int_equal(resume.language, 2);
-	assert_int_equal(resume.star, CV_POP3_ENGLISH);
+	assert_int_equal(resume.star, CV_ENGLISH);
 	fake_login_free(&login);
 }
 
@@ -538,7 +538,7 @@ static void conversions(const char *text, char *out)
 
 static void translations_fit(void **state)
 {
-	const char *texts[CV_POP3_LANGUAGES], *other[CV_POP3_LANGUAGES];
+	const char *texts[CV_LANGUAGES], *other[CV_LANGUAGES];
 
 	(void)state;
 	for (size_t row = 0; cv_pop3_text_row(row, texts); row++) {
@@ -549,7 +549,7 @@ static void translations_fit(void **state)
 
 		assert_true(cv_str_is_ascii(cv_str_c(texts[0])));
 		conversions(texts[0], want);
-		for (unsigned i = 1; i < CV_POP3_LANGUAGES; i++) {
+		for (unsigned i = 1; i < CV_LANGUAGES; i++) {
 			assert_non_null(texts[i]);
 			assert_true(cv_str_is_utf8(cv_str_c(texts[i])));
 			assert_true(strncmp(texts[0], texts[i], prefix) == 0);
