@@ -81,7 +81,8 @@ static bool parse_modifiers(struct cv_imap_cmd *cmd, const struct cv_imap_arg *a
 	return true;
 }
 
-/* UIDs of the command's set that were expunged since. False: the reply was made. */
+/* UIDs of the command's set that were expunged since. "*" is no end to them: of "1:*" a client must learn that the last messages are gone (Horde and
+   others ask so). False: the reply was made. */
 static bool find_vanished(struct cv_imap_cmd *cmd, struct fetch *fetch)
 {
 	struct cv_ranges *asked = imap_ranges(cmd), *all = imap_ranges(cmd);
@@ -89,7 +90,7 @@ static bool find_vanished(struct cv_imap_cmd *cmd, struct fetch *fetch)
 
 	if (fetch->vanished == NULL)
 		return true;
-	if (imap_uid_set(cmd, cmd->args, asked, &err) < 0) {
+	if (imap_uid_set(cmd, cmd->args, UINT32_MAX, asked, &err) < 0) {
 		imap_bad_err(cmd, &err);
 		return false;
 	}

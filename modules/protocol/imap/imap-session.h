@@ -308,8 +308,8 @@ void imap_append_mailbox(const struct imap_session *s, struct cv_buf *out, struc
 CV_MUST_CHECK int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err);
 /* The same; false: the reply was made. */
 CV_MUST_CHECK bool imap_sequence_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r);
-/* UIDs that an argument of a UID command names, there or not. */
-CV_MUST_CHECK int imap_uid_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *uids_r, struct cv_err *err);
+/* UIDs that an argument of a UID command names, there or not; star is what "*" means. */
+CV_MUST_CHECK int imap_uid_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, uint32_t star, struct cv_ranges *uids_r, struct cv_err *err);
 /* What is in both. */
 void imap_ranges_common(const struct cv_ranges *a, const struct cv_ranges *b, struct cv_ranges *both);
 /* Ranges that are freed with the command. */

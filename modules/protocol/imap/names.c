@@ -241,10 +241,9 @@ void imap_uids_to_seqs(const struct imap_session *s, const struct cv_ranges *uid
 	}
 }
 
-int imap_uid_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *uids_r, struct cv_err *err)
+int imap_uid_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, uint32_t star, struct cv_ranges *uids_r, struct cv_err *err)
 {
-	struct imap_session *s = imap_cmd_session(cmd);
-	uint32_t count = cv_view_count(s->view);
+	const struct imap_session *s = imap_cmd_session(cmd);
 	struct cv_str set;
 	bool saved;
 
@@ -252,7 +251,7 @@ int imap_uid_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct 
 		return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid UID set");
 	set = arg->str;
 	saved = cv_imap_sequence_cut_saved(&set);
-	if ((set.len > 0 || !saved) && !cv_imap_sequence_parse(set, count > 0 ? cv_view_uid(s->view, count) : UINT32_MAX, uids_r))
+	if ((set.len > 0 || !saved) && !cv_imap_sequence_parse(set, star, uids_r))
 		return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid UID set");
 	for (size_t i = 0; saved && i < s->saved.count; i++)
 		cv_ranges_add(uids_r, s->saved.data[i].first, s->saved.data[i].last);
@@ -283,12 +282,14 @@ static int seq_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struc
 
 int imap_sequence_set(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_ranges *seqs_r, struct cv_err *err)
 {
+	const struct cv_view *view = imap_cmd_session(cmd)->view;
+	uint32_t count = cv_view_count(view);
 	struct cv_ranges uids = { 0 };
 	int result;
 
 	if (!cmd->uid)
 		return seq_set(cmd, arg, seqs_r, err);
-	result = imap_uid_set(cmd, arg, &uids, err);
+	result = imap_uid_set(cmd, arg, count > 0 ? cv_view_uid(view, count) : UINT32_MAX, &uids, err);
 	if (result == 0)
 		imap_uids_to_seqs(imap_cmd_session(cmd), &uids, seqs_r);
 	cv_ranges_free(&uids);
