@@ -8,7 +8,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, healthy, mail, need_root, same  # noqa: E402
+from client import culver, fail, healthy, mail, need_root, same, skip  # noqa: E402
 
 
 def select(s, user):
@@ -21,7 +21,22 @@ def select(s, user):
         return "refused", str(e)
 
 
+def need_mount():
+    """Containers are root and may not mount a file, or have no loop devices."""
+    with tempfile.TemporaryDirectory(prefix="culver-disk.") as d:
+        image, below = os.path.join(d, "image"), os.path.join(d, "below")
+        os.mkdir(below)
+        with open(image, "wb") as f:
+            f.truncate(32 << 20)
+        subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
+        r = subprocess.run(["mount", "-o", "loop", image, below], capture_output=True, text=True)
+        if r.returncode != 0:
+            skip("an image can't be mounted here: " + r.stderr.strip())
+        subprocess.run(["umount", below], check=True)
+
+
 need_root()
+need_mount()
 for storage in culver.storages():
     s = culver.Server(storage=storage)
     disk = tempfile.mkdtemp(prefix="culver-disk.")
