@@ -17,6 +17,7 @@ struct folders {
 	struct cv_map *by_name;    /* all that are there */
 	CV_VEC(struct folder) new; /* those without mailbox */
 	CV_VEC(struct cv_str) subscribed;
+	bool incomplete;           /* something could not be told: the folders must be looked through again */
 };
 
 static const struct cv_guid no_guid;
@@ -75,6 +76,51 @@ static void choose_identity(struct folders *f, size_t i)
 	memcpy(folder->ref.guid, guid.b, sizeof(folder->ref.guid));
 	if (folder->ref.uidvalidity == 0)
 		folder->ref.uidvalidity = cv_user_new_uidvalidity(f->user);
+}
+
+void cv_folder_kept(struct cv_user *user, const struct cv_mailbox_ref *ref)
+{
+	struct cv_err err = { 0 };
+
+	if (user->storage->mailbox_keep != NULL && user->storage->mailbox_keep(user->st, ref, true, &err) < 0)
+		cv_warn(&user->log_ctx, "folder %s still says that it is being made: %s", cv_log_clean(ref->name), err.text);
+}
+
+void cv_folder_refused(struct cv_user *user, const struct cv_mailbox_ref *ref)
+{
+	struct cv_err err = { 0 };
+
+	if (user->storage->mailbox_keep == NULL || user->storage->mailbox_keep(user->st, ref, false, &err) >= 0)
+		return;
+	cv_warn(&user->log_ctx, "folder %s of a mailbox that could not be made is still there: %s; trying again later", cv_log_clean(ref->name),
+		err.text);
+	user->folders_known = false;
+}
+
+/* Without the folders of mailboxes that were refused, and of those that are about to be moved or removed: they are not new. Where there is no journal yet,
+   nothing was refused. */
+static void drop_refused(struct folders *f, bool fresh)
+{
+	struct cv_user *user = f->user;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < f->new.count; i++) {
+		struct folder *folder = &f->new.data[i];
+		struct cv_err err = { 0 };
+		int there = 1;
+
+		if (cv_work_has_folder(user, folder->ref.name))
+			continue;
+		if (!fresh && user->storage->mailbox_keep != NULL)
+			there = user->storage->mailbox_keep(user->st, &folder->ref, false, &err);
+		if (there > 0)
+			f->new.data[kept++] = *folder;
+		else if (there < 0) {
+			cv_warn(&user->log_ctx, "folder %s has no mailbox yet: %s", cv_log_clean(folder->ref.name), err.text);
+			f->incomplete = true;
+		}
+	}
+	f->new.count = kept;
 }
 
 /* Those that can be mailboxes; false when there are none. */
@@ -146,6 +192,7 @@ static int made_new(struct folders *f, bool lossy, struct cv_err *err)
 
 		if (mailbox == NULL)
 			continue;
+		cv_folder_kept(f->user, &f->new.data[i].ref);
 		mailbox->take_over = true;
 		mailbox->needs_scan = mailbox->needs_scan || lossy;
 	}
@@ -165,6 +212,8 @@ int cv_user_adopt_folders(struct cv_user *user, bool fresh, struct cv_err *err)
 	ret = user->storage->mailbox_list(user->st, note_folder, &f, err);
 	if (ret >= 0 && fresh && user->storage->subscriptions != NULL)
 		ret = user->storage->subscriptions(user->st, note_subscription, &f, err);
+	if (ret >= 0)
+		drop_refused(&f, fresh);
 	if (ret >= 0 && (choose(&f) || f.subscribed.count > 0)) {
 		txn = cv_txn_begin(user);
 		txn->internal = true;
@@ -193,28 +242,6 @@ int cv_user_adopt_folders(struct cv_user *user, bool fresh, struct cv_err *err)
 }
 
 /* ---- while it is open: storage that others change ------------------------------------------------------------------ */
-
-static int on_tree_work(void *ctx, const struct cv_record_head *head, struct cv_str entries)
-{
-	struct cv_reader reader = cv_reader_init(entries);
-	struct cv_entry entry;
-	bool *left = ctx;
-
-	(void)head;
-	*left = *left || entries.ptr == NULL;
-	while (cv_entry_next(&reader, &entry) > 0)
-		*left = *left || cv_entry_is_tree(entry.kind);
-	return 1;
-}
-
-/* Is a folder still to be moved or removed for a record of ours? Then what is there says nothing. */
-static bool tree_work_is_left(struct cv_user *user)
-{
-	struct cv_err err = { 0 };
-	bool left = false;
-
-	return cv_work_each(user, true, on_tree_work, &left, &err) < 0 || left;
-}
 
 static bool has_children(const struct cv_user *user, struct cv_str name)
 {
@@ -266,7 +293,7 @@ static void add_gone(struct folders *f, struct cv_txn *txn)
 	}
 }
 
-static int sync_folders(struct cv_user *user, struct cv_err *err)
+static int sync_folders(struct cv_user *user, bool *complete_r, struct cv_err *err)
 {
 	struct folders f;
 	struct cv_txn *txn;
@@ -275,6 +302,8 @@ static int sync_folders(struct cv_user *user, struct cv_err *err)
 	folders_init(&f, user);
 	ret = user->storage->mailbox_list(user->st, note_folder, &f, err);
 	if (ret >= 0) {
+		drop_refused(&f, false);
+		*complete_r = !f.incomplete;
 		txn = cv_txn_begin(user);
 		txn->internal = true;
 		add_gone(&f, txn);
@@ -294,6 +323,7 @@ void cv_user_sync_folders(struct cv_user *user)
 {
 	uint64_t stamp[4] = { 0 };
 	struct cv_err err = { 0 };
+	bool complete = true;
 	int has_stamp = 0;
 
 	if (!user->external || user->syncing_folders || user->work_running || user->broken || user->recovering || user->closing)
@@ -306,14 +336,14 @@ void cv_user_sync_folders(struct cv_user *user)
 	if (cv_user_unpublished(user))
 		cv_user_flush(user);
 	cv_work_run(user, true);
-	if (!tree_work_is_left(user)) {
+	if (!cv_work_has_folder(user, (struct cv_str){ 0 })) { /* what is there says nothing before that is done */
 		if (user->storage->folders_stamp != NULL)
 			has_stamp = user->storage->folders_stamp(user->st, stamp, &err);
-		if (has_stamp < 0 || sync_folders(user, &err) < 0) {
+		if (has_stamp < 0 || sync_folders(user, &complete, &err) < 0) {
 			cv_error(&user->log_ctx, "folders can't be looked through: %s", err.text);
 			user->folders_known = false;
 		} else {
-			user->folders_known = has_stamp > 0;
+			user->folders_known = has_stamp > 0 && complete;
 			memcpy(user->folders_stamp, stamp, sizeof(stamp));
 		}
 	}

@@ -776,10 +776,13 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 	while (head.len < CV_SEGMENT_HEAD)
 		cv_put_u8(&head, 0);
 	segment_name(name, number);
-	if (cv_file_open(journal->dir, name, O_RDWR | O_CREAT | O_EXCL, (unsigned)journal->file_mode, &fd, err) < 0) {
+	/* One that could not be begun before must not be in the way for ever. */
+	if ((journal->leftover != 0 && remove_segment(journal, journal->leftover, err) < 0) ||
+		cv_file_open(journal->dir, name, O_RDWR | O_CREAT | O_EXCL, (unsigned)journal->file_mode, &fd, err) < 0) {
 		cv_buf_deinit(&head);
 		return -1;
 	}
+	journal->leftover = 0;
 	ret = cv_file_pwrite(fd, cv_buf_str(&head), 0, err);
 	forget_tail(journal);
 	if (journal->fsync != CV_FSYNC_NEVER)
@@ -793,7 +796,7 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 		forget_tail(journal);
 		cv_file_close(&fd);
 		if (cv_file_unlink(journal->dir, name, NULL) < 0)
-			cv_warn(NULL, "journal segment %u could not be removed after a failed start", number);
+			journal->leftover = number;
 		return -1;
 	}
 	segment = cv_vec_push(&journal->segments);

@@ -57,6 +57,7 @@ struct cv_journal {
 	uint64_t tail_at;        /* where it begins */
 	bool rewrite;            /* the file may not have the tail: it is written once more before it is synced */
 	bool uncut;              /* the last segment has octets behind its len that were refused */
+	uint32_t leftover;       /* a segment that could neither be begun nor removed; 0: none */
 	uint64_t file_mode;
 	int read_fd;             /* of the segment other than the last one that was read last; -1: none */
 	uint32_t read_number;    /* its number */

@@ -161,6 +161,13 @@ uint32_t cv_user_new_uidvalidity(struct cv_user *user)
 	return next;
 }
 
+/* A mailbox that had this name, and was deleted or renamed, may still have its folder there. */
+static int clear_way(struct cv_user *user, struct cv_str name, struct cv_err *err)
+{
+	cv_work_run(user, true);
+	return cv_work_has_folder(user, name) ? cv_work_folders(user, err) : 1;
+}
+
 /* In storage and journal, without hook. */
 static int create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
 {
@@ -173,10 +180,15 @@ static int create(struct cv_user *user, struct cv_str name, unsigned special_use
 	entry.uidvalidity = cv_user_new_uidvalidity(user);
 	memcpy(ref.guid, entry.mailbox.b, sizeof(ref.guid));
 	ref.uidvalidity = entry.uidvalidity;
-	cv_work_run(user, true); /* a mailbox of this name that was deleted may still have its folder */
-	made = user->storage->mailbox_create(user->st, &ref, err);
-	if (made < 0 || record(user, &entry, err) < 0)
+	if (clear_way(user, name, err) < 0)
 		return -1;
+	made = user->storage->mailbox_create(user->st, &ref, err);
+	if (made < 0 || record(user, &entry, err) < 0) {
+		if (made <= 0)
+			cv_folder_refused(user, &ref);
+		return -1;
+	}
+	cv_folder_kept(user, &ref);
 	mailbox = cv_mailbox_by_guid(user, &entry.mailbox);
 	if (made > 0 && mailbox != NULL)
 		mailbox->take_over = true; /* the folder was there: what lies in it belongs to the mailbox now */
@@ -339,7 +351,7 @@ static int rename_entry(struct cv_user *user, struct cv_str from, struct cv_str 
 	const struct cv_entry back = { .kind = CV_ENTRY_RENAME, .name = to, .new_name = from };
 	struct cv_err back_err = { 0 };
 
-	if (record(user, &entry, err) < 0)
+	if (clear_way(user, to, err) < 0 || record(user, &entry, err) < 0)
 		return -1;
 	/* The folders follow. When they cannot, the record is taken back by another one. */
 	if (cv_work_rename(user, from, to, err) >= 0)

@@ -668,6 +668,9 @@ void cv_refresh_deinit(struct cv_user *user);
 CV_MUST_CHECK int cv_user_adopt_folders(struct cv_user *user, bool fresh, struct cv_err *err);
 /* EXTERNAL storage: names and mailboxes become what folders are there. Cheap when nothing changed; trouble is logged. */
 void cv_user_sync_folders(struct cv_user *user);
+/* Tell the storage what became of a folder that it has made: its mailbox is recorded; or was refused, and the folder is to go. */
+void cv_folder_kept(struct cv_user *user, const struct cv_mailbox_ref *ref);
+void cv_folder_refused(struct cv_user *user, const struct cv_mailbox_ref *ref);
 
 /* ---- Hooks and subscribers (subscriber.c) --------------------------------------------------------------------- */
 
@@ -769,6 +772,10 @@ CV_MUST_CHECK int cv_work_each(struct cv_user *user, bool lost, cv_work_fn *fn, 
 void cv_work_run(struct cv_user *user, bool all);
 /* At opening: all that a crash left undone. */
 void cv_work_begin(struct cv_user *user);
+/* Is a folder of this name (empty: any) still to be moved or removed for a record of ours? Then what is there says nothing. */
+bool cv_work_has_folder(struct cv_user *user, struct cv_str name);
+/* Move and remove folders now, before the other work that is due. Done again in its turn, which is harmless. */
+CV_MUST_CHECK int cv_work_folders(struct cv_user *user, struct cv_err *err);
 /* A folder or message is missing: work that failed may bring it (a rename). True when it was done now. */
 bool cv_work_retry(struct cv_user *user);
 /* Folders of mailboxes at and below `to` (as the tree has it now) move there from `from`. */

@@ -74,6 +74,41 @@ static bool folder_is_free(const struct cv_user *user, struct cv_str name)
 	return there == NULL || there->mailbox == NULL;
 }
 
+static bool is_tree_work(enum cv_entry_kind kind)
+{
+	return kind == CV_ENTRY_RENAME || kind == CV_ENTRY_DELETE;
+}
+
+struct at_name {
+	struct cv_str name;
+	bool found;
+};
+
+static int look_for_name(void *ctx, const struct cv_record_head *head, struct cv_str entries)
+{
+	struct at_name *at = ctx;
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
+
+	(void)head;
+	at->found = at->found || entries.ptr == NULL;
+	while (cv_entry_next(&reader, &entry) > 0) {
+		if (!is_tree_work(entry.kind))
+			continue;
+		at->found = at->found || at->name.len == 0 || cv_str_eq(at->name, entry.name) ||
+			(entry.kind == CV_ENTRY_RENAME && cv_str_starts(at->name, entry.name) && at->name.ptr[entry.name.len] == '/');
+	}
+	return 1;
+}
+
+bool cv_work_has_folder(struct cv_user *user, struct cv_str name)
+{
+	struct at_name at = { .name = name };
+	struct cv_err err = { 0 };
+
+	return cv_work_each(user, true, look_for_name, &at, &err) < 0 || at.found;
+}
+
 /* Move the folders of all mailboxes whose name is `to` or below it from where they were. */
 int cv_work_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err)
 {
@@ -179,11 +214,6 @@ static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const 
 		}
 	}
 	return 1;
-}
-
-static bool is_tree_work(enum cv_entry_kind kind)
-{
-	return kind == CV_ENTRY_RENAME || kind == CV_ENTRY_DELETE;
 }
 
 /* 1 done, 0 not yet (a message is open), -1 to be tried again. */
@@ -302,11 +332,16 @@ static int move_folders(struct cv_user *user, struct cv_err *err)
 	return cv_work_each(user, false, move_folder, &moving, err);
 }
 
+int cv_work_folders(struct cv_user *user, struct cv_err *err)
+{
+	return user->work_due > 0 && (records_are_durable(user, true, err) < 0 || move_folders(user, err) < 0) ? -1 : 1;
+}
+
 void cv_work_begin(struct cv_user *user)
 {
 	struct cv_err err = { 0 };
 
-	if (user->work.count > 0 && (records_are_durable(user, true, &err) < 0 || move_folders(user, &err) < 0))
+	if (cv_work_folders(user, &err) < 0)
 		cv_error(&user->log_ctx, "%s; trying again later", err.text);
 	cv_work_run(user, true);
 }

@@ -111,9 +111,6 @@ static bool same(const struct model *model, const char *text)
 /* After a refused step: the store is as before, or as the step would have made it. False: neither; the program cannot go on. */
 static bool settle(struct program *p, const struct model *before, const char *text)
 {
-	/* A folder that was made, could not be recorded and could not be removed is found and taken, as any other. */
-	if (strcmp(p->what, "create") == 0)
-		program_take_boxes(p);
 	if (same(&p->model, text))
 		return true;
 	if (!same(before, text))
@@ -169,7 +166,7 @@ static void check_end(struct program *p, const struct fault *fault, uint64_t see
 	cv_buf_deinit(&text);
 }
 
-static void run_program(struct program *p, uint64_t seed, struct totals *totals)
+static void run_program(struct program *p, uint64_t seed, bool verbose, struct totals *totals)
 {
 	struct fault fault = { .off = &p->closing };
 	struct model before = { 0 };
@@ -185,6 +182,8 @@ static void run_program(struct program *p, uint64_t seed, struct totals *totals)
 		fault.armed = false;
 		totals->steps++;
 		totals->refused += p->failed;
+		if (verbose)
+			fprintf(stderr, "-- step %d: %s, %s\n", i, p->what, p->failed ? p->err.text : "confirmed");
 		ok = check_step(p, &before, &fault, seed, i, totals);
 	}
 	cv_file_set_fault(NULL, NULL);
@@ -218,7 +217,7 @@ int main(int argc, char **argv)
 
 		program_seed(seed);
 		program_begin(&p, run.driver, run.registry, run.base);
-		run_program(&p, seed, &totals);
+		run_program(&p, seed, run.verbose, &totals);
 		program_end(&p);
 		totals.programs++;
 	}

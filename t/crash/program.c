@@ -582,9 +582,9 @@ static void step_create(struct program *p)
 		return;
 	if (cv_mailbox_create(p->user, cv_str_c(name), 0, &err) < 0)
 		fail(p, &err);
-	if (cv_mailbox_lookup(p->user, cv_str_c(name), &info) == 1 && info.exists)
+	else if (cv_mailbox_lookup(p->user, cv_str_c(name), &info) == 1 && info.exists)
 		(void)add_box(&p->model, name, info.uidvalidity);
-	else if (!p->failed)
+	else
 		program_stop(p, "a mailbox that was made is not there", NULL);
 }
 
@@ -674,17 +674,6 @@ static void step_annotate(struct program *p)
 	else
 		commit(p, txn, true);
 	cv_mailbox_unref(&mailbox);
-}
-
-void program_take_boxes(struct program *p)
-{
-	for (size_t n = 0; n < NAMES; n++) {
-		struct cv_mailbox_info info;
-
-		if (find_box(&p->model, program_names[n]) == NULL && cv_mailbox_lookup(p->user, cv_str_c(program_names[n]), &info) == 1 &&
-			info.exists)
-			(void)add_box(&p->model, program_names[n], info.uidvalidity);
-	}
 }
 
 static void step_restart(struct program *p)

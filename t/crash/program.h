@@ -85,8 +85,6 @@ void model_free(struct model *model);
 void model_text(struct model *model, struct cv_buf *out);
 /* The same of a store; octets of all messages are read. -1 with err when something cannot be read. */
 CV_MUST_CHECK int store_text(struct cv_user *user, struct cv_buf *out, struct cv_err *err);
-/* Mailboxes that the store has and the model does not are in the model then, with no message. */
-void program_take_boxes(struct program *p);
 /* The text of the model and of the open store are the same, or the process ends. */
 void program_check_live(struct program *p);
 CV_NORETURN void program_stop(const struct program *p, const char *what, const struct cv_err *err);

@@ -151,6 +151,11 @@ struct cv_storage {
 	/* fn with the reference of each message that scan would find, without looking into it. NULL: scan is as good. */
 	int (*names)(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, struct cv_str ref, bool unconfirmed), void *ctx,
 		struct cv_err *err);
+
+	/* What became of a folder: it is a mailbox now (keep), or none is to be there (!keep): then one that mailbox_create has made for a mailbox that was
+	   never kept goes again, unless somebody has put messages into it meanwhile, after a crash too. Others stay. 1: the folder is there, 0: it is not.
+	   EXTERNAL: the core asks for every folder that mailbox_list tells and it does not know. May be NULL: folders stay. */
+	int (*mailbox_keep)(void *st, const struct cv_mailbox_ref *mailbox, bool keep, struct cv_err *err);
 };
 
 /* Byte store for the journal of a driver that is not on a plain file system. */

@@ -15,7 +15,7 @@
 #define UNFINISHED_SEC 60
 
 /* What belongs to a mailbox when its directory holds other mailboxes too (LAYOUT=fs). */
-static const char *const own_names[] = { "cur", "new", "tmp", FOLDER_FILE, MAILDIR_UIDLIST, MAILDIR_KEYWORDS };
+static const char *const own_names[] = { "cur", "new", "tmp", FOLDER_FILE, MAILDIR_UIDLIST, MAILDIR_KEYWORDS, MAILDIR_MAKING };
 
 /* path without its last component, or "." */
 static char *parent_of(const char *path)
@@ -40,18 +40,22 @@ static int sync_at(const struct maildir *st, const char *path, struct cv_err *er
 	return ret;
 }
 
-/* Each directory on the way to path. */
+/* Each directory on the way to path. One that is not there has nothing to be synced: the one above it says so. */
 static int sync_parents(const struct maildir *st, const char *path, struct cv_err *err)
 {
 	char *at = cv_strdup(path);
 	int ret = 1;
 
 	while (ret > 0 && strcmp(at, ".") != 0) {
+		struct cv_err sync_err = { 0 };
 		char *up = parent_of(at);
 
 		cv_free(at);
 		at = up;
-		ret = sync_at(st, at, err);
+		if (sync_at(st, at, &sync_err) < 0 && sync_err.code != CV_ERR_NOTFOUND) {
+			*err = sync_err;
+			ret = -1;
+		}
 	}
 	cv_free(at);
 	return ret;
@@ -82,14 +86,13 @@ static int has_mailbox(int root, const char *path, struct cv_err *err)
 	return ret;
 }
 
-static int mark_folder(const struct maildir *st, int dir, struct cv_err *err)
+/* An empty file. */
+static int make_file(const struct maildir *st, int dir, const char *name, struct cv_err *err)
 {
 	struct cv_err open_err = { 0 };
 	int fd;
 
-	if (st->fs)
-		return 1;
-	if (cv_file_open(dir, FOLDER_FILE, O_WRONLY | O_CREAT | O_EXCL, st->args->file_mode, &fd, &open_err) > 0) {
+	if (cv_file_open(dir, name, O_WRONLY | O_CREAT | O_EXCL, st->args->file_mode, &fd, &open_err) > 0) {
 		cv_file_close(&fd);
 		return 1;
 	}
@@ -99,23 +102,19 @@ static int mark_folder(const struct maildir *st, int dir, struct cv_err *err)
 	return -1;
 }
 
-/* A folder that was refused must not be found later and be a mailbox then. Only what is empty goes: others may deliver already, or have folders below it. */
-static void unmake(struct maildir *st, const char *path)
+/* A directory that will be a folder of ours. It says so before it looks like one to others, and until its mailbox is recorded (maildir_mailbox_keep). */
+static int make_folder(struct maildir *st, const char *path, struct cv_err *err)
 {
-	static const char *const files[] = { FOLDER_FILE, MAILDIR_UIDLIST, MAILDIR_UIDLIST ".lock", MAILDIR_KEYWORDS };
-	struct cv_err err = { 0 };
-	int dir, ret = 1;
+	int dir, ret;
 
-	maildir_box_drop(st, path);
-	if (cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &dir, &err) < 0)
-		return;
-	for (size_t i = 0; ret >= 0 && i < 3; i++) /* cur, new, tmp */
-		ret = cv_file_rmdir(dir, own_names[i], &err);
-	for (size_t i = 0; ret >= 0 && i < CV_COUNT_OF(files); i++)
-		ret = cv_file_unlink(dir, files[i], &err);
+	if (cv_file_mkdirs(st->root, path, st->args->dir_mode, err) < 0 ||
+		cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &dir, err) < 0)
+		return -1;
+	ret = make_file(st, dir, MAILDIR_MAKING, err);
+	if (ret > 0 && !st->fs)
+		ret = make_file(st, dir, FOLDER_FILE, err);
 	cv_file_close(&dir);
-	if (ret < 0 || cv_file_rmdir(st->root, path, &err) < 0)
-		cv_warn(NULL, "folder %s, which could not be made whole, stays: %s", cv_log_clean(cv_str_c(path)), err.text);
+	return ret;
 }
 
 int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
@@ -133,19 +132,15 @@ int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	there = has_mailbox(top, path, err);
 	ret = there;
 	if (there == 0 && !inbox)
-		ret = cv_file_mkdirs(st->root, path, st->args->dir_mode, err);
+		ret = make_folder(st, path, err);
 	if (ret >= 0)
 		ret = maildir_box(st, mailbox, &box, err); /* makes new, cur and tmp, and syncs */
-	if (ret > 0 && !inbox && there == 0)
-		ret = mark_folder(st, box->base, err);
-	if (ret > 0) {
-		maildir_uidlist_create(box);
+	if (ret > 0)
+		ret = maildir_uidlist_create(box, err);
+	if (ret > 0)
 		ret = maildir_sync_dir(st, box->base, err);
-	}
 	if (ret > 0 && !inbox && there == 0)
 		ret = sync_parents(st, path, err);
-	if (ret < 0 && there == 0 && !inbox)
-		unmake(st, path);
 	cv_free(path);
 	return ret < 0 ? -1 : there;
 }
@@ -238,25 +233,81 @@ static int move_control(struct maildir *st, const char *from, const char *to, st
 	return ret;
 }
 
-/* UIDVALIDITY and GUID as the UID list has them. */
-static void take_header(struct maildir *st, const char *path, struct cv_mailbox_ref *ref)
+/* A folder whose mailbox was never recorded goes. 1: there are messages in it, by another program, so it stays. */
+static int unmake(struct maildir *st, const char *path, int dir, struct cv_err *err)
 {
-	struct cv_err ignored = { 0 };
+	static const char *const files[] = { FOLDER_FILE, MAILDIR_UIDLIST, MAILDIR_UIDLIST ".lock", MAILDIR_KEYWORDS };
+	int ret = 0;
+
+	maildir_box_drop(st, path);
+	for (size_t i = 0; ret == 0 && i < 3; i++) { /* cur, new, tmp */
+		if (cv_file_rmdir(dir, own_names[i], err) < 0)
+			return -1;
+		ret = is_there(dir, own_names[i], err);
+	}
+	for (size_t i = 0; ret == 0 && i < CV_COUNT_OF(files); i++)
+		ret = cv_file_unlink(dir, files[i], err) < 0 ? -1 : 0;
+	if (ret == 0)
+		ret = move_control(st, path, NULL, err) < 0 ? -1 : 0;
+	/* Last: whatever of it is left after a crash says that it is to go. */
+	if (ret >= 0 && maildir_sync_dir(st, dir, err) < 0)
+		ret = -1;
+	if (ret >= 0 && cv_file_unlink(dir, MAILDIR_MAKING, err) < 0)
+		ret = -1;
+	return ret != 0 ? ret : remove_empty(st, path, err) < 0 ? -1 : 0;
+}
+
+int maildir_mailbox_keep(void *st_p, const struct cv_mailbox_ref *mailbox, bool keep, struct cv_err *err)
+{
+	struct maildir *st = st_p;
+	struct cv_err open_err = { 0 };
+	char *path;
+	int dir, ret;
+
+	if (maildir_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	if (strcmp(path, ".") == 0 || cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &dir, &open_err) < 0) {
+		cv_free(path);
+		if (open_err.code == CV_ERR_NONE)
+			return 1; /* INBOX */
+		*err = open_err;
+		return open_err.code == CV_ERR_NOTFOUND ? 0 : -1;
+	}
+	if (keep)
+		ret = cv_file_unlink(dir, MAILDIR_MAKING, err) < 0 ? -1 : 1;
+	else if ((ret = is_there(dir, MAILDIR_MAKING, err)) > 0)
+		ret = unmake(st, path, dir, err);
+	else if (ret == 0)
+		ret = 1;
+	cv_file_close(&dir);
+	cv_free(path);
+	return ret;
+}
+
+/* UIDVALIDITY and GUID as the UID list has them. A list that makes no sense says nothing; -1: what it says can't be told now. */
+static int take_header(struct maildir *st, const char *path, struct cv_mailbox_ref *ref, struct cv_err *err)
+{
+	struct cv_err read_err = { 0 };
 	struct maildir_uidlist list;
-	int root = -1, dir, top = strcmp(path, ".") == 0 && st->inbox >= 0 ? st->inbox : st->root;
+	int root = -1, dir = -1, ret = 1, top = strcmp(path, ".") == 0 && st->inbox >= 0 ? st->inbox : st->root;
 
 	if (st->own_control) {
-		if (cv_file_root(st->args->control_root, &root, &ignored) < 0)
-			return;
+		ret = cv_file_root(st->args->control_root, &root, &read_err);
 		top = root;
 	}
-	if (cv_file_open(top, path, O_RDONLY | O_DIRECTORY, 0, &dir, &ignored) > 0 && maildir_uidlist_header(dir, &list, &ignored) > 0) {
+	if (ret > 0)
+		ret = cv_file_open(top, path, O_RDONLY | O_DIRECTORY, 0, &dir, &read_err);
+	if (ret > 0 && (ret = maildir_uidlist_header(dir, &list, &read_err)) > 0) {
 		ref->uidvalidity = list.uidvalidity;
 		ref->uidnext = list.next_uid;
 		memcpy(ref->guid, list.guid, sizeof(ref->guid));
 	}
 	cv_file_close(&dir);
 	cv_file_close(&root);
+	if (ret >= 0 || read_err.code == CV_ERR_NOTFOUND || read_err.code == CV_ERR_CORRUPT)
+		return 1;
+	*err = read_err;
+	return -1;
 }
 
 /* The folder is that of this mailbox, not of another one that got the name later or had it before: what is done again after a crash must not touch
@@ -268,10 +319,17 @@ static int is_of(struct maildir *st, const char *path, const struct cv_mailbox_r
 
 	if (memcmp(mailbox->guid, none, sizeof(none)) == 0)
 		return 1;
-	take_header(st, path, &there);
+	if (take_header(st, path, &there, err) < 0)
+		return -1;
 	if (memcmp(there.guid, none, sizeof(none)) == 0 || memcmp(there.guid, mailbox->guid, sizeof(none)) == 0)
 		return 1;
 	return cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is another mailbox's", path);
+}
+
+/* It is not there: what has moved or removed it before is not undone by a power cut. */
+static int is_gone(const struct maildir *st, const char *path, struct cv_err *err)
+{
+	return sync_parents(st, path, err) < 0 ? -1 : cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", path);
 }
 
 static int not_inbox(const char *path, struct cv_err *err)
@@ -290,7 +348,7 @@ int maildir_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		return -1;
 	ret = not_inbox(path, err);
 	if (ret > 0 && (ret = has_mailbox(st->root, path, err)) == 0)
-		ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", path);
+		ret = is_gone(st, path, err);
 	if (ret > 0)
 		ret = is_of(st, path, mailbox, err);
 	cv_buf_init(&trash, MAILDIR_NAME_MAX);
@@ -327,7 +385,7 @@ int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		not_inbox(to, err) > 0)
 		ret = has_mailbox(st->root, from, err);
 	if (ret == 0)
-		ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
+		ret = sync_parents(st, to, err) < 0 ? -1 : is_gone(st, from, err);
 	if (ret > 0)
 		ret = is_of(st, from, mailbox, err);
 	if (ret > 0) {
@@ -431,6 +489,8 @@ static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, cons
 		return -1;
 	top = strcmp(full, ".") == 0 && walk->st->inbox >= 0 ? walk->st->inbox : walk->st->root;
 	ret = has_mailbox(top, full, err);
+	if (ret > 0)
+		ret = take_header(walk->st, full, &ref, err);
 	if (ret < 0 && err->code == CV_ERR_PERM) {
 		cv_warn(NULL, "folder %s is passed over: %s", cv_log_clean(cv_str_c(full)), err->text);
 		*err = (struct cv_err){ 0 };
@@ -439,10 +499,8 @@ static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, cons
 	} else if (ret == 0 && strcmp(full, ".") != 0) {
 		note_unfinished(walk->st, full);
 	}
-	if (ret > 0) {
-		take_header(walk->st, full, &ref);
+	if (ret > 0)
 		ret = fn(ctx, &ref) < 0 ? -1 : 1;
-	}
 	cv_free(full);
 	return ret < 0 ? -1 : 1;
 }

@@ -35,6 +35,7 @@
 #define MAILDIR_STAGED ".culver."       /* before the name of a message that is durable but not recorded */
 #define MAILDIR_TMP "culver."           /* before names in tmp/ */
 #define MAILDIR_TRASH "culver-trash."   /* at the root: a folder on its way out */
+#define MAILDIR_MAKING "culver-making"  /* an empty file in a folder of ours that no mailbox has been recorded for yet */
 #define MAILDIR_UIDLIST "dovecot-uidlist"
 #define MAILDIR_KEYWORDS "dovecot-keywords"
 #define MAILDIR_LETTERS 26
@@ -287,8 +288,9 @@ bool maildir_uidlist_taken(struct maildir_box *box, uint32_t uid);
 void maildir_uidlist_add(struct maildir_box *box, struct cv_str base, const struct maildir_line *line);
 /* Write what is to be written. It is a copy: trouble is logged, and mended later. */
 void maildir_uidlist_flush(struct maildir_box *box);
-/* For a mailbox that has none: a list without lines. */
-void maildir_uidlist_create(struct maildir_box *box);
+/* For a mailbox that has none: a list without lines. One that names another mailbox names this one on return, or -1: by its name alone the folder would
+   be taken for the other one's. */
+CV_MUST_CHECK int maildir_uidlist_create(struct maildir_box *box, struct cv_err *err);
 /* Write the whole file anew at the next flush. */
 void maildir_uidlist_renew(struct maildir_box *box);
 void maildir_todo_free(struct maildir_box *box);
@@ -317,6 +319,7 @@ void maildir_keywords_free(struct maildir_keywords *keywords);
 int maildir_mailbox_create(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
 int maildir_mailbox_delete(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
 int maildir_mailbox_rename(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err);
+int maildir_mailbox_keep(void *st, const struct cv_mailbox_ref *mailbox, bool keep, struct cv_err *err);
 int maildir_mailbox_list(void *st, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err);
 /* maildir-sweep.c */
 int maildir_sweep(void *st, struct cv_err *err);

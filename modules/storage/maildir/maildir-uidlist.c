@@ -684,13 +684,26 @@ void maildir_uidlist_flush(struct maildir_box *box)
 	maildir_todo_free(box);
 }
 
-void maildir_uidlist_create(struct maildir_box *box)
+static bool names_another(const struct maildir_box *box)
 {
-	struct cv_err err = { 0 };
-	int dir;
+	return memcmp(box->list.guid, no_guid, sizeof(no_guid)) != 0 && memcmp(box->guid, no_guid, sizeof(no_guid)) != 0 &&
+		memcmp(box->list.guid, box->guid, sizeof(no_guid)) != 0;
+}
+
+int maildir_uidlist_create(struct maildir_box *box, struct cv_err *err)
+{
+	struct cv_err list_err = { 0 };
+	int dir, there;
 
 	if (box->uidvalidity == 0)
-		return;
-	if (maildir_control(box, true, &dir, &err) < 0 || (peek(box, dir, &err) == 0 && write_anew(box, dir, &err) < 0))
-		cv_warn(NULL, MAILDIR_UIDLIST " in %s can't be written: %s", cv_log_clean(cv_str_c(box->path)), err.text);
+		return 1;
+	there = maildir_control(box, true, &dir, &list_err) < 0 ? -1 : peek(box, dir, &list_err);
+	if (there > 0 && names_another(box)) {
+		if (write_anew(box, dir, err) > 0)
+			return 1;
+		return cv_err_set(err, CV_ERR_TEMP, MAILDIR_UIDLIST " names another mailbox and can't be written: %s", err->text);
+	}
+	if (there < 0 || (there == 0 && write_anew(box, dir, &list_err) < 0))
+		cv_warn(NULL, MAILDIR_UIDLIST " in %s can't be written: %s", cv_log_clean(cv_str_c(box->path)), list_err.text);
+	return 1;
 }

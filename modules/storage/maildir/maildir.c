@@ -162,6 +162,7 @@ static const struct cv_storage maildir_storage = {
 	.folders_stamp = maildir_folders_stamp,
 	.keeps_keyword = maildir_keeps_keyword,
 	.subscriptions = maildir_subscriptions,
+	.mailbox_keep = maildir_mailbox_keep,
 };
 
 static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT
+   Folders of mailboxes that could not be made, could not be removed, or were copied by another program: none of them is a mailbox by mistake. */
+#include <config.h>
+
+#include "t/store/store-helper.h"
+#include <culver/file.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+CV_EXPORT extern const struct cv_module maildir_LTX_cv_module;
+
+#define CALLS_MAX 200
+
+static const char *const layouts[] = { "", ":LAYOUT=fs", ":LAYOUT=fs:DIRNAME=box", ":CONTROL=~/control" };
+
+static const char *path_of(const struct store *s, const char *rest)
+{
+	return cv_arena_printf(*s->state, "%s/mail/%s", s->dir, rest);
+}
+
+static void init(struct store *s, void **state, const char *layout)
+{
+	store_init(s, state);
+	s->module = &maildir_LTX_cv_module;
+	s->driver = "maildir";
+	if (strcmp(layout, layouts[3]) == 0)
+		s->location = cv_arena_printf(*state, "maildir:%s/mail:CONTROL=%s/control", s->dir, s->dir);
+	else
+		s->location = cv_arena_printf(*state, "maildir:%s/mail%s", s->dir, layout);
+}
+
+static bool is_there(struct store *s, const char *name)
+{
+	struct cv_mailbox_info info;
+
+	return cv_mailbox_lookup(s->user, cv_str_c(name), &info) == 1 && info.exists;
+}
+
+/* ---- calls that fail ---------------------------------------------------------------------------------------------- */
+
+struct trouble {
+	unsigned after;   /* calls that still work */
+	unsigned failing; /* and so many that do not */
+	bool renames;     /* only of that kind */
+	bool die;         /* the process ends there */
+	bool fired;
+};
+
+static int fail_call(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct trouble *trouble = ctx;
+
+	(void)name;
+	if ((trouble->renames && op != CV_FILE_RENAME) || op == CV_FILE_READ || op == CV_FILE_STAT || op == CV_FILE_MAP || op == CV_FILE_LIST)
+		return 0;
+	if (trouble->after > 0) {
+		trouble->after--;
+		return 0;
+	}
+	if (trouble->failing == 0)
+		return 0;
+	trouble->failing--;
+	trouble->fired = true;
+	if (trouble->die)
+		_exit(0);
+	if (op == CV_FILE_WRITE)
+		*len = 0;
+	return EIO;
+}
+
+/* CREATE in another process that ends without closing anything. */
+static void create_in_a_process(struct store *s, const char *name, struct trouble trouble)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct cv_err err = { 0 };
+
+		if (store_try_open(s, &err) < 0)
+			_exit(1);
+		cv_file_set_fault(fail_call, &trouble);
+		_exit(cv_mailbox_create(s->user, cv_str_c(name), 0, &err) < 0 ? 0 : trouble.fired ? 2 : 3);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_not_equal(WEXITSTATUS(status), 1);
+}
+
+/* An empty directory may be left when it could neither be used nor removed. */
+static void expect_no_folder(struct store *s, const char *name, bool nothing)
+{
+	static const char *const subs[] = { "", "/cur", "/new", "/tmp", "/box/cur", "/maildirfolder" };
+
+	assert_false(is_there(s, name));
+	for (size_t i = nothing ? 0 : 1; i < CV_COUNT_OF(subs); i++) {
+		assert_int_equal(access(path_of(s, cv_arena_printf(*s->state, "%s%s", name, subs[i])), F_OK), -1);
+		assert_int_equal(access(path_of(s, cv_arena_printf(*s->state, ".%s%s", name, subs[i])), F_OK), -1);
+	}
+}
+
+static void create_and_use(struct store *s, const char *name)
+{
+	struct cv_err err = { 0 };
+
+	if (!is_there(s, name))
+		assert_ok(cv_mailbox_create(s->user, cv_str_c(name), 0, &err));
+	assert_int_equal(store_save(s, name, "Subject: x\r\n\r\nx\r\n", 0), 1);
+	assert_ok(cv_mailbox_delete(s->user, cv_str_c(name), &err));
+	expect_no_folder(s, name, true);
+}
+
+/* One call fails, or all from one on. */
+static void refused_mailbox_leaves_no_folder(void **state)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(layouts); i++) {
+		for (unsigned failing = 1; failing != 0; failing = failing == 1 ? CALLS_MAX : 0) {
+			struct trouble trouble = { .fired = true };
+			struct store s;
+
+			init(&s, state, layouts[i]);
+			store_open(&s);
+			for (unsigned after = 0; trouble.fired && after < CALLS_MAX; after++) {
+				struct cv_err err = { 0 };
+				int ret;
+
+				trouble = (struct trouble){ .after = after, .failing = failing };
+				cv_file_set_fault(fail_call, &trouble);
+				ret = cv_mailbox_create(s.user, CV_STR("Work"), 0, &err);
+				cv_file_set_fault(NULL, NULL);
+				(void)store_save(&s, "INBOX", "Subject: y\r\n\r\ny\r\n", 0); /* what was refused is forgotten */
+				if (ret < 0)
+					expect_no_folder(&s, "Work", failing == 1);
+				else
+					assert_true(is_there(&s, "Work"));
+				store_close(&s);
+				store_open(&s);
+				if (ret < 0)
+					expect_no_folder(&s, "Work", failing == 1);
+				create_and_use(&s, "Work");
+			}
+			assert_false(trouble.fired);
+			store_deinit(&s);
+		}
+	}
+}
+
+/* The process ends in the middle: the folder of a mailbox that was not recorded goes, and one that was is whole. */
+static void unfinished_folder_goes_at_the_next_opening(void **state)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(layouts); i++) {
+		struct store s;
+
+		init(&s, state, layouts[i]);
+		store_open(&s);
+		for (unsigned after = 0; after < 40; after++) {
+			store_close(&s);
+			create_in_a_process(&s, "Work", (struct trouble){ .after = after, .failing = CALLS_MAX, .die = after % 2 == 0 });
+			store_open(&s);
+			if (!is_there(&s, "Work") && i == 0)
+				assert_int_equal(access(path_of(&s, ".Work/cur"), F_OK), -1);
+			create_and_use(&s, "Work");
+		}
+		store_deinit(&s);
+	}
+}
+
+/* Somebody has delivered into it by then. */
+static void unfinished_folder_with_mail_is_a_mailbox(void **state)
+{
+	unsigned found = 0;
+	struct store s;
+
+	init(&s, state, "");
+	store_open(&s);
+	for (unsigned after = 0; after < 40; after++) {
+		struct cv_err err = { 0 };
+		int fd;
+
+		store_close(&s);
+		create_in_a_process(&s, "Work", (struct trouble){ .after = after, .failing = CALLS_MAX });
+		fd = open(path_of(&s, ".Work/new/1.a"), O_WRONLY | O_CREAT, 0600);
+		if (fd >= 0) {
+			assert_int_equal(write(fd, "Subject: a\n\nx\n", 14), 14);
+			(void)close(fd);
+			found++;
+		}
+		store_open(&s);
+		if (fd >= 0) {
+			store_expect(&s, "Work", "1 -");
+			assert_int_equal(access(path_of(&s, ".Work/culver-making"), F_OK), -1);
+			assert_ok(cv_mailbox_delete(s.user, CV_STR("Work"), &err));
+		}
+		if (is_there(&s, "Work")) /* it was whole before calls failed */
+			assert_ok(cv_mailbox_delete(s.user, CV_STR("Work"), &err));
+	}
+	assert_true(found > 5);
+	store_deinit(&s);
+}
+
+/* ---- folders that stay ------------------------------------------------------------------------------------------------ */
+
+/* Its folder can't be removed yet: it is not found again, and a mailbox that gets its name gets none of its mail. */
+static void deleted_mailbox_stays_deleted(void **state)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(layouts); i++) {
+		struct trouble trouble = { .failing = CALLS_MAX, .renames = true };
+		struct cv_err err = { 0 };
+		struct store s;
+
+		init(&s, state, layouts[i]);
+		store_open(&s);
+		assert_ok(cv_mailbox_create(s.user, CV_STR("Work"), 0, &err));
+		assert_int_equal(store_save(&s, "Work", "Subject: x\r\n\r\nx\r\n", 0), 1);
+		cv_file_set_fault(fail_call, &trouble);
+		assert_ok(cv_mailbox_delete(s.user, CV_STR("Work"), &err));
+		assert_true(trouble.fired);
+		assert_false(is_there(&s, "Work"));
+		assert_int_equal(cv_mailbox_create(s.user, CV_STR("Work"), 0, &err), -1);
+		assert_false(is_there(&s, "Work"));
+		cv_file_set_fault(NULL, NULL);
+		if (i % 2 == 0)
+			assert_false(is_there(&s, "Work"));
+		assert_ok(cv_mailbox_create(s.user, CV_STR("Work"), 0, &err));
+		store_expect(&s, "Work", "");
+		store_deinit(&s);
+	}
+}
+
+static void run(const char *const argv[])
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		execvp(argv[0], (char *const *)(uintptr_t)argv);
+		_exit(127);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* The copy has the GUID of the first one in it. */
+static void copied_folder_is_a_mailbox_of_its_own(void **state)
+{
+	struct cv_mailbox_info work, copy;
+	struct cv_err err = { 0 };
+	struct store s;
+
+	init(&s, state, "");
+	store_open(&s);
+	assert_ok(cv_mailbox_create(s.user, CV_STR("Work"), 0, &err));
+	assert_int_equal(store_save(&s, "Work", "Subject: x\r\n\r\nx\r\n", 0), 1);
+	run((const char *const[]){ "cp", "-r", path_of(&s, ".Work"), path_of(&s, ".Copy"), NULL });
+	store_expect(&s, "Copy", "1 -");
+	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("Work"), &work), 1);
+	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("Copy"), &copy), 1);
+	assert_memory_not_equal(work.guid, copy.guid, sizeof(work.guid));
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("Copy"), &err));
+	assert_false(is_there(&s, "Copy"));
+	assert_int_equal(access(path_of(&s, ".Copy"), F_OK), -1);
+	store_expect(&s, "Work", "1 -");
+	store_deinit(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(refused_mailbox_leaves_no_folder),
+		cv_test(unfinished_folder_goes_at_the_next_opening),
+		cv_test(unfinished_folder_with_mail_is_a_mailbox),
+		cv_test(deleted_mailbox_stays_deleted),
+		cv_test(copied_folder_is_a_mailbox_of_its_own),
+	};
+
+	return store_tests_run(tests);
+}
