@@ -760,9 +760,13 @@ static int refresh(struct cv_mailbox *mailbox, struct cv_err *err)
 	int ret;
 
 	if (user->external) {
-		if (user->storage->stamp(user->st, &ref, stamp, &scan_err) < 0)
-			return scan_err.code == CV_ERR_NOTFOUND ? folder_is_gone(mailbox, &scan_err, err) : (*err = scan_err, -1);
-		if (!forced && mailbox->stamp_known && memcmp(stamp, mailbox->stamp, sizeof(stamp)) == 0)
+		int told = user->storage->stamp(user->st, &ref, stamp, &scan_err);
+
+		if (told < 0 && scan_err.code != CV_ERR_NOTFOUND) { /* a folder that is not there may be one that work left over brings */
+			*err = scan_err;
+			return -1;
+		}
+		if (told >= 0 && !forced && mailbox->stamp_known && memcmp(stamp, mailbox->stamp, sizeof(stamp)) == 0)
 			return 1;
 	}
 	if (cv_user_unpublished(user))

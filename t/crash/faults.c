@@ -4,7 +4,8 @@
    one.
 
    usage: faults-DRIVER [-n STEPS] [-s SEED] [-t DIR] [-v]
-   Prints a line for each failure with the program's seed, and the counts. */
+   Prints a line for each failure with the program's seed (-s SEED -n 60 runs it again; how many calls a step makes can depend on the time that it takes),
+   all steps of it with the calls that failed, and the counts. */
 #include <config.h>
 
 #include "t/crash/program.h"
@@ -26,6 +27,7 @@ struct fault {
 	bool partly;    /* a failed write has written something */
 	uint64_t fired; /* in all */
 	enum cv_file_op last;
+	struct cv_buf trace; /* steps and the calls that failed in them */
 };
 
 static bool changes_files(enum cv_file_op op)
@@ -49,11 +51,17 @@ static bool changes_files(enum cv_file_op op)
 	return false;
 }
 
+static const char *kind_name(enum cv_file_op op)
+{
+	static const char *const names[] = { "open", "mkdir", "read", "write", "sync", "truncate", "rename", "link", "unlink", "stat", "map", "list" };
+
+	return op >= CV_FILE_OPEN && op <= CV_FILE_LIST ? names[op - CV_FILE_OPEN] : "?";
+}
+
 static int on_call(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 {
 	struct fault *fault = ctx;
 
-	(void)name;
 	if (!fault->armed || *fault->off || fault->count == 0 || (fault->ops != 0 ? (fault->ops & 1u << op) == 0 : !changes_files(op)))
 		return 0;
 	if (fault->after > 0) {
@@ -63,6 +71,8 @@ static int on_call(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 	fault->count--;
 	fault->fired++;
 	fault->last = op;
+	if (fault->count > UINT32_MAX - 20 || fault->count < 20)
+		cv_buf_printf(&fault->trace, "  %s %s failed\n", kind_name(op), name != NULL ? name : "");
 	if (op == CV_FILE_WRITE)
 		*len = fault->partly ? *len / 2 : 0;
 	return fault->error;
@@ -89,8 +99,10 @@ static void report(struct totals *totals, uint64_t seed, int step, const struct 
 	const char *text)
 {
 	totals->failed++;
-	printf("FAILED program %llu, step %d (%s, %s), %s, last in call of kind %d: %s\n%s\n", (unsigned long long)seed, step, p->what,
-		p->failed ? p->err.text : "confirmed", strerror(fault->error), (int)fault->last, what, totals->failed <= 3 ? text : "");
+	printf("FAILED program %llu, step %d (%s, %s), %s, last in %s: %s\n%s\n", (unsigned long long)seed, step, p->what,
+		p->failed ? p->err.text : "confirmed", strerror(fault->error), kind_name(fault->last), what, totals->failed <= 3 ? text : "");
+	if (totals->failed <= 3)
+		printf("-- steps\n%s\n", fault->trace.data);
 }
 
 static bool same(const struct model *model, const char *text)
@@ -172,6 +184,7 @@ static void run_program(struct program *p, uint64_t seed, bool verbose, struct t
 	struct model before = { 0 };
 	bool ok = true;
 
+	cv_buf_init(&fault.trace, SIZE_MAX);
 	disk_record(NULL, false);
 	cv_file_set_fault(on_call, &fault);
 	for (int i = 0; i < STEPS && ok; i++) {
@@ -182,6 +195,7 @@ static void run_program(struct program *p, uint64_t seed, bool verbose, struct t
 		fault.armed = false;
 		totals->steps++;
 		totals->refused += p->failed;
+		cv_buf_printf(&fault.trace, "%d: %s, %s\n", i, p->what, p->failed ? p->err.text : "confirmed");
 		if (verbose)
 			fprintf(stderr, "-- step %d: %s, %s\n", i, p->what, p->failed ? p->err.text : "confirmed");
 		ok = check_step(p, &before, &fault, seed, i, totals);
@@ -191,6 +205,7 @@ static void run_program(struct program *p, uint64_t seed, bool verbose, struct t
 		check_end(p, &fault, seed, totals);
 	cv_user_close(&p->user);
 	totals->fired += fault.fired;
+	cv_buf_deinit(&fault.trace);
 	model_free(&before);
 }
 

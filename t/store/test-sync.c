@@ -151,6 +151,42 @@ static void flags_outlive_a_change_that_is_refused(void **state)
 	store_deinit(&s);
 }
 
+static int fail_start(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *left = ctx;
+
+	(void)name;
+	(void)len;
+	if (*left == 0 || (op != CV_FILE_SYNC && op != CV_FILE_UNLINK && op != CV_FILE_TRUNCATE))
+		return 0;
+	(*left)--;
+	return EIO;
+}
+
+/* A segment that could not be begun, nor removed then, is not in the way when the disk works again. */
+static void new_segment_outlives_a_failed_start(void **state)
+{
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned failing = 1; failing < 6; failing++) {
+		unsigned left = failing;
+
+		assert_ok(cv_journal_rotate(&s.user->journal, &err));
+		cv_file_set_fault(fail_start, &left);
+		while (left > 0)
+			assert_int_equal(cv_mailbox_create(s.user, CV_STR("Work"), 0, &err), -1);
+		cv_file_set_fault(NULL, NULL);
+		assert_int_equal(store_save(&s, "INBOX", MAIL, 0), failing);
+	}
+	store_close(&s);
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 -|2 -|3 -|4 -|5 -");
+	store_deinit(&s);
+}
+
 /* Another process's sync failed, and it was killed: what this one reads from the system's memory need not be on disk. */
 static void what_was_read_is_written_again(void **state)
 {
@@ -357,6 +393,7 @@ int main(void)
 		cv_test(flags_outlive_a_sync_that_fails_once),
 		cv_test(flags_outlive_a_change_that_is_refused),
 		cv_test(what_was_read_is_written_again),
+		cv_test(new_segment_outlives_a_failed_start),
 		cv_test(renaming_works_without_the_kernels_help),
 		cv_test(the_file_system_is_tried_once),
 		cv_test(the_clock_may_jump),

@@ -102,16 +102,52 @@ static int make_file(const struct maildir *st, int dir, const char *name, struct
 	return -1;
 }
 
+/* Directories that only led to the mailbox go; one that holds something ends it. */
+static int remove_empty(struct maildir *st, const char *path, struct cv_err *err)
+{
+	char *at = cv_strdup(path);
+	int ret = 1;
+
+	while (ret > 0 && strcmp(at, ".") != 0) {
+		char *up;
+
+		ret = cv_file_rmdir(st->root, at, err);
+		up = parent_of(at);
+		cv_free(at);
+		at = up;
+	}
+	cv_free(at);
+	return ret < 0 ? -1 : 1;
+}
+
+/* Directories that were made in vain, as far as they got. They are no folders, wherever they stay. */
+static void remove_vain(struct maildir *st, const char *path)
+{
+	char *at = cv_strdup(path);
+
+	while (strcmp(at, ".") != 0) {
+		struct cv_err ignored = { 0 };
+		char *up = parent_of(at);
+
+		(void)!remove_empty(st, at, &ignored);
+		cv_free(at);
+		at = up;
+	}
+	cv_free(at);
+}
+
 /* A directory that will be a folder of ours. It says so before it looks like one to others, and until its mailbox is recorded (maildir_mailbox_keep). */
 static int make_folder(struct maildir *st, const char *path, struct cv_err *err)
 {
-	int dir, ret;
+	int dir = -1, ret = cv_file_mkdirs(st->root, path, st->args->dir_mode, err);
 
-	if (cv_file_mkdirs(st->root, path, st->args->dir_mode, err) < 0 ||
-		cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &dir, err) < 0)
-		return -1;
-	ret = make_file(st, dir, MAILDIR_MAKING, err);
-	if (ret > 0 && !st->fs)
+	if (ret >= 0)
+		ret = cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &dir, err);
+	if (ret > 0)
+		ret = make_file(st, dir, MAILDIR_MAKING, err);
+	if (ret < 0)
+		remove_vain(st, path);
+	else if (!st->fs)
 		ret = make_file(st, dir, FOLDER_FILE, err);
 	cv_file_close(&dir);
 	return ret;
@@ -143,24 +179,6 @@ int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		ret = sync_parents(st, path, err);
 	cv_free(path);
 	return ret < 0 ? -1 : there;
-}
-
-/* Directories that only led to the mailbox go; one that holds something ends it. */
-static int remove_empty(struct maildir *st, const char *path, struct cv_err *err)
-{
-	char *at = cv_strdup(path);
-	int ret = 1;
-
-	while (ret > 0 && strcmp(at, ".") != 0) {
-		char *up;
-
-		ret = cv_file_rmdir(st->root, at, err);
-		up = parent_of(at);
-		cv_free(at);
-		at = up;
-	}
-	cv_free(at);
-	return ret < 0 ? -1 : 1;
 }
 
 /* Move what belongs to the mailbox from one directory into another. */
