@@ -140,6 +140,9 @@ int maildir_remove(void *st_p, const struct cv_mailbox_ref *mailbox, const struc
 
 	if (maildir_box(st, mailbox, &box, err) < 0)
 		return err->code == CV_ERR_NOTFOUND ? 1 : -1;
+	/* A power cut may have left both names of a file that was on its way from new/ to cur/: looking at them leaves one. */
+	if (!box->dirs[MAILDIR_NEW].listed && maildir_list(box, err) < 0)
+		return -1;
 	for (size_t i = 0; i < count; i++) {
 		if (remove_one(st, box, refs[i], err) < 0)
 			return -1;

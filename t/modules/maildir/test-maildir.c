@@ -720,6 +720,25 @@ static void one_message_with_two_names_is_one_message(void **state)
 	deinit(&b);
 }
 
+/* A power cut left both names, and an expunge that was recorded before it is carried out. */
+static void removed_message_has_no_other_name(void **state)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		struct cv_err err = { 0 };
+		struct cv_str ref;
+		struct box b;
+
+		init_inbox(&b, state);
+		put(&b, "cur/1.a:2,", "x\n");
+		assert_int_equal(link(path_of(&b, "cur/1.a:2,"), path_of(&b, "new/1.a")), 0);
+		open_st(&b);
+		ref = cv_str_c(i == 0 ? "1.a:2," : "1.a");
+		ok(b.storage->remove(b.st, &b.inbox, &ref, 1, &err));
+		assert_int_equal(count_in(&b, "new", true, NULL) + count_in(&b, "cur", true, NULL), 0);
+		deinit(&b);
+	}
+}
+
 static void longest_names_are_kept_whole(void **state)
 {
 	const char *const keywords[] = { "one", "two", NULL };
@@ -1512,6 +1531,7 @@ int main(void)
 		cv_test(message_with_an_unsafe_name_gets_another),
 		cv_test(two_messages_with_one_name_are_two_messages),
 		cv_test(one_message_with_two_names_is_one_message),
+		cv_test(removed_message_has_no_other_name),
 		cv_test(longest_names_are_kept_whole),
 		cv_test(missing_directories_are_made),
 		cv_test(letters_for_flags),
