@@ -85,6 +85,8 @@ void cv_mailbox_detach(struct cv_mailbox *mailbox)
 		name->mailbox = NULL;
 		cv_tree_prune(user, name);
 	}
+	/* Who waits for changes of it hears of this one. */
+	cv_view_mark(mailbox);
 	if (mailbox->refs == 0)
 		cv_mailbox_free(mailbox);
 }

@@ -898,6 +898,11 @@ static void on_change(void *ctx)
 	refresh_and_log(mailbox);
 }
 
+bool cv_mailbox_changes_outside(const struct cv_mailbox *mailbox)
+{
+	return mailbox->user->external;
+}
+
 void cv_watch_start(struct cv_mailbox *mailbox)
 {
 	struct cv_user *user = mailbox->user;

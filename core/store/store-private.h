@@ -233,6 +233,7 @@ struct cv_view {
 	uint64_t highest_modseq;
 	struct cv_ranges pending_expunges;
 	uint64_t pending_modseq; /* the lowest modseq of these */
+	struct cv_ranges changed; /* messages with new flags since the view was saved: told with the next sync (view-save.c) */
 	bool gone_told;
 	void (*notify)(void *ctx);
 	void *notify_ctx;
@@ -655,6 +656,8 @@ CV_MUST_CHECK int cv_mirror_range(struct cv_mailbox *mailbox, struct cv_range ra
 CV_MUST_CHECK int cv_refresh_extra(struct cv_mailbox *mailbox, void (*fn)(void *ctx, struct cv_str ref), void *ctx, struct cv_err *err);
 /* While a view is open. */
 void cv_watch_start(struct cv_mailbox *mailbox);
+/* A view that was made becomes one of its mailbox's; from here on events are for it. */
+void cv_view_attach(struct cv_view *view);
 void cv_watch_stop(struct cv_mailbox *mailbox);
 /* Its folder has another name now. */
 void cv_watch_moved(struct cv_mailbox *mailbox);

@@ -138,6 +138,16 @@ static void add_rows(struct cv_view *view, uint32_t row)
 	view->last_uid = end - 1;
 }
 
+void cv_view_attach(struct cv_view *view)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+
+	view->cursor = log_end(&mailbox->log);
+	cv_list_append(&mailbox->views, &view->node);
+	*cv_vec_push(&mailbox->user->views) = view;
+	cv_watch_start(mailbox);
+}
+
 int cv_view_open(struct cv_mailbox *mailbox, unsigned opts, struct cv_view **view_r, struct cv_err *err)
 {
 	struct cv_user *user = mailbox->user;
@@ -163,12 +173,9 @@ int cv_view_open(struct cv_mailbox *mailbox, unsigned opts, struct cv_view **vie
 	view->opts = opts;
 	add_rows(view, 0);
 	take_recent(view, 1);
-	view->cursor = log_end(&mailbox->log);
 	view->seen_keywords = mailbox->published_keywords;
 	view->highest_modseq = mailbox->published_modseq;
-	cv_list_append(&mailbox->views, &view->node);
-	*cv_vec_push(&user->views) = view;
-	cv_watch_start(mailbox);
+	cv_view_attach(view);
 	*view_r = view;
 	return 1;
 }
@@ -197,6 +204,7 @@ void cv_view_close(struct cv_view **view_p)
 	cv_free(view->uids);
 	cv_ranges_free(&view->recent);
 	cv_ranges_free(&view->pending_expunges);
+	cv_ranges_free(&view->changed);
 	cv_free(view);
 	cv_mailbox_unref(&mailbox);
 }
@@ -263,6 +271,19 @@ bool cv_view_expunges_pending(const struct cv_view *view)
 	return view->pending_expunges.count > 0;
 }
 
+bool cv_view_expunged(const struct cv_view *view)
+{
+	const struct cv_event_log *log = &view->mailbox->log;
+
+	if (view->pending_expunges.count > 0)
+		return true;
+	for (uint64_t at = view->cursor; at < log_end(log); at++) {
+		if (log->events.data[at - log->first].kind == CV_EVENT_EXPUNGE)
+			return true;
+	}
+	return false;
+}
+
 void cv_view_set_notify(struct cv_view *view, void (*fn)(void *ctx), void *ctx)
 {
 	view->notify = fn;
@@ -280,7 +301,7 @@ bool cv_view_pending(const struct cv_view *view)
 {
 	const struct cv_mailbox *mailbox = view->mailbox;
 
-	return view->cursor < log_end(&mailbox->log) || view->pending_expunges.count > 0 ||
+	return view->cursor < log_end(&mailbox->log) || view->pending_expunges.count > 0 || view->changed.count > 0 ||
 		view->last_uid + 1 < mailbox->published_uidnext || view->seen_keywords < mailbox->published_keywords ||
 		(mailbox->gone && !view->gone_told);
 }
@@ -393,6 +414,9 @@ static void take_events(struct cv_view *view, uint64_t own, struct cv_ranges *ch
 {
 	const struct cv_event_log *log = &view->mailbox->log;
 
+	for (size_t i = 0; i < view->changed.count; i++)
+		cv_ranges_add(changed_r, view->changed.data[i].first, view->changed.data[i].last);
+	cv_ranges_free(&view->changed);
 	for (; view->cursor < log_end(log); view->cursor++) {
 		const struct cv_store_event *event = &log->events.data[view->cursor - log->first];
 		struct cv_ranges *set = event->kind == CV_EVENT_EXPUNGE ? &view->pending_expunges : changed_r;

@@ -7,6 +7,7 @@
 #include <culver/map.h>
 #include <culver/message.h>
 #include <culver/module.h>
+#include <culver/reader.h>
 #include <culver/storage.h>
 
 struct cv_user;
@@ -272,6 +273,8 @@ CV_EXPORT uint32_t cv_view_seq_from(const struct cv_view *view, uint32_t uid);
 CV_EXPORT uint64_t cv_view_highest_modseq(const struct cv_view *view);
 /* Messages are gone that the last sync did not tell of. */
 CV_EXPORT bool cv_view_expunges_pending(const struct cv_view *view);
+/* The same, or the next sync would. Of such messages rows can be asked for only as long as this process lives. */
+CV_EXPORT bool cv_view_expunged(const struct cv_view *view);
 /* fn is called from the loop when sync would give events (once until the next sync). NULL: no more. */
 CV_EXPORT void cv_view_set_notify(struct cv_view *view, void (*fn)(void *ctx), void *ctx);
 CV_EXPORT bool cv_view_pending(const struct cv_view *view);
@@ -286,6 +289,16 @@ CV_EXPORT bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, str
 /* Take what happened without telling it, so that nothing has to be kept for a view that is not brought up to date: it stays pending that messages are gone,
    messages with new flags or annotations go into *flagged, new messages come with the next sync. False: the mailbox was deleted, which only sync tells. */
 CV_EXPORT bool cv_view_hold(struct cv_view *view, struct cv_ranges *flagged);
+
+/* Other programs change this mailbox too, and nobody hears of that unless a worker looks. */
+CV_EXPORT bool cv_mailbox_changes_outside(const struct cv_mailbox *mailbox);
+
+/* Append what restore needs: the view as of its last sync, in some octets for each run of UIDs. The format is the store's own and may change with its version. */
+CV_EXPORT void cv_view_save(const struct cv_view *view, struct cv_buf *out);
+/* A view as it was saved, in any process of the same user: the same sequence numbers and \Recent messages, and the next sync tells what happened since then as
+   it would have to the one that was saved. 1; 0: the mailbox is gone, or has another UIDVALIDITY; -1: also when the octets are no such view. They are taken
+   from in. */
+CV_EXPORT CV_MUST_CHECK int cv_view_restore(struct cv_user *user, struct cv_reader *in, struct cv_view **view_r, struct cv_err *err);
 
 /* The storage's reference of a message (a UID in sdbox, the file's name in a maildir); absent when the message is not known any more. Valid until the
    next change of the mailbox. */

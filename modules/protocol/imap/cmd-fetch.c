@@ -307,6 +307,11 @@ static enum next next_message(struct fetch *fetch)
 	}
 	fetch->seen_left -= fetch->set_seen ? 1 : 0;
 	there = cv_view_row(fetch->s->view, fetch->seq, &fetch->row);
+	if (!there && fetch->row.modseq == 0) {
+		/* It was expunged so long ago that nothing is known of it. */
+		fetch->gone = true;
+		return NEXT_SKIPPED;
+	}
 	if (!is_wanted(fetch, &fetch->row))
 		return NEXT_SKIPPED;
 	/* Columns of an expunged message are still known; its octets may be. */
