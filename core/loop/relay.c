@@ -6,6 +6,7 @@
 
 #define CLOSE_MS 10000      /* for what is still to be written when the relay ends */
 #define GIVE_MS 60000       /* for the end of what comes back */
+#define GIVE_MAX ((size_t)1024 * 1024) /* octets of it: all that can be on its way in a pair of sockets, and more */
 #define HALF_IDLE_MS 1800000 /* silence after one direction ended */
 
 /* One direction. */
@@ -170,6 +171,8 @@ void cv_relay_give_back(struct cv_relay *relay, uint64_t octets, cv_relay_back_f
 	/* What a sends from now on stays there; what is on its way to b's user comes back. */
 	cv_stream_pause(relay->a);
 	cv_stream_half_close(relay->b);
+	relay->b->max_in = CV_MAX(relay->b->max_in, GIVE_MAX);
+	relay->b->in.max = CV_MAX(relay->b->in.max, GIVE_MAX);
 	if (relay->idle == NULL)
 		relay->idle = cv_timer_add_stopped(relay->a->loop, on_idle, relay);
 	/* More came than there was: nothing is right then. */

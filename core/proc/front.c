@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT
    Front: takes connections, speaks TLS and the login part of protocols, and hands connections to workers. It has no rights and nothing of a user's. */
 #include "core/proc/auth-settings.h"
-#include "core/proc/login-private.h"
-#include "core/proc/role.h"
-#include "core/proc/tls-conf.h"
+#include "core/proc/front.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,7 +15,6 @@
 
 #define ACCEPT_BURST 32
 #define TLS_MAX (64u * 1024 * 1024)
-#define RELAY_BUFFER (32 * 1024)
 /* Unread input that goes along in SESSION beside all other fields. */
 #define UNREAD_MAX (40 * 1024)
 /* Descriptors kept back for channels, the log, memfds and pairs on their way. */
@@ -25,38 +22,6 @@
 #define FULL_WAIT_MS 250
 #define DRAIN_LOOK_MS 200
 #define NOISE_MS 60000
-
-/* A SASL mechanism that auth offers. */
-struct mech {
-	char name[32];
-	unsigned opts;
-};
-
-struct front {
-	struct cv_role_proc *proc;
-	struct cv_loop *loop;
-	struct cv_ipc *auth, *spawner;
-	struct cv_node listeners;
-	struct cv_node logins;       /* before login, oldest first */
-	struct cv_node peers;        /* of protocols without login (LMTP) */
-	struct cv_node relays;
-	size_t login_count, peer_count, relay_count, pair_count;
-	struct cv_map *pending;      /* message id -> struct pending */
-	struct cv_map *addresses;    /* remote network -> struct address */
-	struct cv_map *relayed;      /* session id -> struct relay */
-	uint64_t next_id;
-	CV_VEC(struct mech) mechs;
-	bool has_mechs;              /* auth has told them: until then no client is answered */
-	CV_VEC(char *) hooks;        /* that have handlers in workers; spawner has told them */
-	struct tls_set *tls;
-	struct cv_login_host host;
-	uint64_t fd_limit, client_limit;
-	struct cv_timer *full;       /* listeners rest until then */
-	struct cv_timer *drain;
-	bool draining, graceful_end;
-	uint64_t said_full_ms, said_address_ms;
-	uint64_t accepted, logged_in, refused; /* since start */
-};
 
 struct listener {
 	struct cv_node node;
@@ -92,16 +57,6 @@ struct pending {
 	uint64_t login_id;   /* the protocol's own number */
 	int pair_fd;         /* SESSION over TLS: our end; -1 */
 	struct cv_timer *limit; /* JOB: no longer than that, or NULL */
-};
-
-struct relay {
-	struct cv_node node;
-	struct front *front;
-	struct cv_relay *relay;
-	/* For a worker that gives it back. */
-	char session[CV_SESSION_ID_LEN + 1]; /* key in front.relayed */
-	const struct cv_login_protocol *protocol;
-	struct cv_login_peer peer;
 };
 
 static struct front_login *of(const struct cv_login *login)
@@ -374,8 +329,6 @@ static bool front_mech_next(const struct cv_login *login, size_t *pos, const cha
 	return false;
 }
 
-static void look_drained(struct front *front);
-
 static void front_ended(struct cv_login *login)
 {
 	struct front_login *fl = of(login);
@@ -399,7 +352,7 @@ static void front_ended(struct cv_login *login)
 	}
 	cv_gen_unref(&fl->gen);
 	cv_free(fl);
-	look_drained(front);
+	front_look_drained(front);
 }
 
 /* ---- Answers of auth ------------------------------------------------------------------------------------------------------------- */
@@ -513,28 +466,37 @@ static const struct cv_ipc_type auth_table[] = {
 
 /* ---- Answers of the spawner ---------------------------------------------------------------------------------------------------- */
 
-static void relay_done(void *ctx)
+void front_relay_done(void *ctx)
 {
 	struct relay *relay = ctx;
 	struct front *front = relay->front;
 
 	cv_list_remove(&relay->node);
-	(void)cv_map_remove(front->relayed, cv_str_c(relay->session));
+	if (cv_map_get(front->relayed, cv_str_c(relay->session)) == relay)
+		(void)cv_map_remove(front->relayed, cv_str_c(relay->session));
 	front->relay_count--;
 	cv_free(relay);
-	look_drained(front);
+	front_look_drained(front);
 }
 
-/* What the login did not know of a session, which had to be asked before it ended. */
-static struct relay *relay_new(struct front *front, const struct cv_login *login)
+struct relay *front_relay_new(struct front *front, const struct cv_login_protocol *protocol, const char *session, const struct cv_login_peer *peer)
 {
 	struct relay *relay = cv_new0(struct relay);
 
 	relay->front = front;
-	relay->protocol = login->protocol;
-	relay->peer = login->peer;
-	memcpy(relay->session, login->session, sizeof(relay->session));
+	relay->protocol = protocol;
+	relay->peer = *peer;
+	(void)snprintf(relay->session, sizeof(relay->session), "%s", session);
+	cv_list_append(&front->relays, &relay->node);
+	(void)cv_map_set(front->relayed, cv_str_c(relay->session), relay);
+	front->relay_count++;
 	return relay;
+}
+
+void front_relay_begin(struct relay *relay, struct cv_stream *client, int pair_fd)
+{
+	cv_stream_resume(client);
+	relay->relay = cv_relay_new(client, cv_stream_new(relay->front->loop, pair_fd, RELAY_BUFFER, RELAY_BUFFER), front_relay_done, relay);
 }
 
 static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
@@ -555,18 +517,15 @@ static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	}
 	forget(front, p);
 	front->logged_in++;
-	struct relay *relay = pair_fd >= 0 ? relay_new(front, login) : NULL;
+	/* What the login knows of it has to be asked before it ends. */
+	struct relay *relay = pair_fd >= 0 ? front_relay_new(front, login->protocol, login->session, &login->peer) : NULL;
 	struct cv_stream *stream = cv_login_on_handed_over(login);
 	if (pair_fd < 0) {
 		/* The worker has the socket itself; what was read ahead went along. */
 		cv_stream_free(&stream);
 		return 0;
 	}
-	cv_list_append(&front->relays, &relay->node);
-	(void)cv_map_set(front->relayed, cv_str_c(relay->session), relay);
-	front->relay_count++;
-	cv_stream_resume(stream);
-	relay->relay = cv_relay_new(stream, cv_stream_new(front->loop, pair_fd, RELAY_BUFFER, RELAY_BUFFER), relay_done, relay);
+	front_relay_begin(relay, stream, pair_fd);
 	return 0;
 }
 
@@ -651,6 +610,10 @@ static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 static const struct cv_ipc_type spawner_table[] = {
 	{ CV_MSG_HOOKS, "HOOKS", 8192, 0, 0, 0, on_hooks },
 	{ CV_MSG_SESSION_BACK, "SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 0, 1, 0, on_session_back },
+	{ CV_MSG_SLEEP, "SLEEP", 2048, 0, 1, 0, front_on_sleep },
+	{ CV_MSG_ROUSE, "ROUSE", 0, 0, 0, 0, front_on_rouse },
+	{ CV_MSG_WOKEN, "WOKEN", 0, 0, 0, 0, front_on_woken },
+	{ CV_MSG_WAKE_FAIL, "WAKE_FAIL", 1024, 0, 0, 0, front_on_wake_fail },
 	{ CV_MSG_SESSION_OK, "SESSION_OK", 0, 0, 0, 0, on_session_ok },
 	{ CV_MSG_SESSION_FAIL, "SESSION_FAIL", 1024, 0, 0, 0, on_session_fail },
 	{ CV_MSG_JOB_REPLY, "JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 0, 0, on_job_reply },
@@ -720,6 +683,8 @@ static void on_peer_closed(void *ctx, struct cv_ipc *ipc)
 		forget_hooks(front);
 	cv_ipc_free(&gone);
 	fail_pending(front, of_auth);
+	if (!of_auth)
+		front_end_sleepers(front, "the spawner ended");
 	cv_role_peer_lost(front->proc, of_auth ? CV_ROLE_AUTH : CV_ROLE_SPAWNER);
 }
 
@@ -740,6 +705,7 @@ static int front_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t ind
 		if (front->spawner != NULL) {
 			cv_ipc_free(&front->spawner);
 			fail_pending(front, false);
+			front_end_sleepers(front, "the spawner ended");
 		}
 		front->spawner = cv_ipc_new(front->loop, fd, "spawner", spawner_table, CV_COUNT_OF(spawner_table), on_peer_closed, front);
 		return 0;
@@ -772,9 +738,9 @@ static void set_peer(const struct sockaddr_storage *sa, char *text, size_t size,
 }
 
 /* Every process has so many descriptors: those of connections, of relays (two each), and of pairs on their way. */
-static bool fds_left(const struct front *front)
+bool front_fds_left(const struct front *front)
 {
-	return front->login_count + front->peer_count + 2 * front->relay_count + 2 * front->pair_count + FDS_RESERVED < front->fd_limit;
+	return front->login_count + front->peer_count + 2 * front->relay_count + 2 * front->pair_count + front->sleeper_count + FDS_RESERVED < front->fd_limit;
 }
 
 static void rest_listeners(struct front *front, bool rest)
@@ -792,7 +758,7 @@ static void on_rested(void *ctx)
 {
 	struct front *front = ctx;
 
-	if (!fds_left(front)) {
+	if (!front_fds_left(front)) {
 		cv_timer_set(front->full, FULL_WAIT_MS);
 		return;
 	}
@@ -814,20 +780,20 @@ static bool drop_oldest(struct front *front)
 	return false;
 }
 
-static void say_full(struct front *front, const char *what)
+void front_say_full(struct front *front, const char *what)
 {
 	uint64_t now = cv_loop_now_ms(front->loop);
 
 	if (front->said_full_ms != 0 && now - front->said_full_ms < NOISE_MS)
 		return;
 	front->said_full_ms = now;
-	cv_warn(NULL, "no room for more connections (%s): %zu before login, %zu of deliverers, %zu relayed, descriptors %llu, client_limit %llu", what,
-		front->login_count, front->peer_count, front->relay_count, (unsigned long long)front->fd_limit, (unsigned long long)front->client_limit);
+	cv_warn(NULL, "no room for more connections (%s): %zu before login, %zu of deliverers, %zu relayed, %zu asleep, descriptors %llu (LimitNOFILE of the "
+		"service, ulimit -n), client_limit %llu", what, front->login_count, front->peer_count, front->relay_count, front->sleeper_count, (unsigned long long)front->fd_limit, (unsigned long long)front->client_limit);
 }
 
 static void overloaded(struct front *front, const char *what)
 {
-	say_full(front, what);
+	front_say_full(front, what);
 	(void)drop_oldest(front);
 	rest_listeners(front, true);
 	cv_timer_set(front->full, FULL_WAIT_MS);
@@ -940,28 +906,37 @@ static void relay_back(void *ctx, struct cv_stream *stream, struct cv_str rest)
 		take_back(front, relay->protocol, stream, &relay->peer, relay->session, rest);
 	else
 		cv_warn(NULL, "session=%s the client logged off, but its connection did not come back whole", relay->session);
-	relay_done(relay);
+	front_relay_done(relay);
+}
+
+bool front_check_peer(int fd, struct cv_str remote, struct cv_login_peer *peer_r)
+{
+	struct sockaddr_storage sa = { 0 };
+	socklen_t len = sizeof(sa);
+
+	*peer_r = (struct cv_login_peer){ 0 };
+	if (getpeername(fd, (struct sockaddr *)(void *)&sa, &len) < 0)
+		return false;
+	peer_r->is_unix = sa.ss_family == AF_UNIX;
+	if (!peer_r->is_unix)
+		find_peer(fd, &sa, peer_r);
+	return cv_str_eq_c(remote, peer_r->remote);
 }
 
 /* A socket of its own that comes from a worker: it must be what it was. */
 static int take_socket_back(struct front *front, int fd, struct cv_str session, struct cv_str protocol, struct cv_str remote, struct cv_str unread)
 {
-	struct sockaddr_storage sa = { 0 };
-	socklen_t len = sizeof(sa);
 	struct cv_login_peer peer = { 0 };
 	char id[65] = "", name[32] = "";
 
 	(void)snprintf(id, sizeof(id), "%.*s", CV_STR_ARG(session));
 	(void)snprintf(name, sizeof(name), "%.*s", CV_STR_ARG(protocol));
 	const struct cv_login_protocol *login = cv_provider_get(front->proc->registry, CV_CAP_LOGIN, name);
-	if (login == NULL || login->back == NULL || getpeername(fd, (struct sockaddr *)(void *)&sa, &len) < 0 || !fds_left(front)) {
+	if (login == NULL || login->back == NULL || !front_fds_left(front)) {
 		(void)close(fd);
 		return 0;
 	}
-	peer.is_unix = sa.ss_family == AF_UNIX;
-	if (!peer.is_unix)
-		find_peer(fd, &sa, &peer);
-	if (!cv_str_eq_c(remote, peer.remote)) {
+	if (!front_check_peer(fd, remote, &peer)) {
 		cv_warn(NULL, "session=%s a worker gave another connection back than its own", cv_log_clean(session));
 		(void)close(fd);
 		return 0;
@@ -1001,7 +976,7 @@ static void on_accept(void *ctx, unsigned events)
 	for (unsigned i = 0; i < ACCEPT_BURST; i++) {
 		struct sockaddr_storage remote = { 0 };
 		socklen_t len = sizeof(remote);
-		if (!fds_left(front)) {
+		if (!front_fds_left(front)) {
 			overloaded(front, "descriptors");
 			return;
 		}
@@ -1020,11 +995,11 @@ static void on_accept(void *ctx, unsigned events)
 		/* Each kind has the bound for itself: neither keeps the other out. Who delivers comes again by himself. */
 		if (l->protocol->opts & CV_LOGIN_NO_AUTH) {
 			if (front->peer_count > front->client_limit) {
-				say_full(front, "client_limit");
+				front_say_full(front, "client_limit");
 				cv_login_goodbye(login, "overloaded");
 			}
 		} else if (front->login_count + front->relay_count > front->client_limit) {
-			say_full(front, "client_limit");
+			front_say_full(front, "client_limit");
 			(void)drop_oldest(front);
 		}
 	}
@@ -1138,6 +1113,8 @@ static int front_init(struct cv_role_proc *proc, struct cv_err *err)
 	cv_list_init(&front->logins);
 	cv_list_init(&front->peers);
 	cv_list_init(&front->relays);
+	cv_list_init(&front->sleepers);
+	front->sleeping = cv_map_new();
 	front->pending = cv_map_new();
 	front->addresses = cv_map_new();
 	front->relayed = cv_map_new();
@@ -1200,7 +1177,7 @@ static int front_reload(struct cv_role_proc *proc, struct cv_gen *old, struct cv
 
 static bool idle(const struct front *front)
 {
-	return front->login_count == 0 && front->peer_count == 0 && front->relay_count == 0;
+	return front->login_count == 0 && front->peer_count == 0 && front->relay_count == 0 && front->sleeper_count == 0;
 }
 
 /* Those that wait for an answer of ours get it first. */
@@ -1225,12 +1202,13 @@ static void on_drain(void *ctx)
 	}
 	say_goodbye(&front->logins);
 	say_goodbye(&front->peers);
+	front_end_sleepers(front, "shutdown");
 	cv_timer_set(front->drain, DRAIN_LOOK_MS);
-	look_drained(front);
+	front_look_drained(front);
 }
 
 /* All connections are over: last words are on their way out for a moment more. */
-static void look_drained(struct front *front)
+void front_look_drained(struct front *front)
 {
 	if (!front->draining || !idle(front) || front->graceful_end)
 		return;
@@ -1263,6 +1241,7 @@ static void front_status(struct cv_role_proc *proc, struct cv_buf *kv)
 	cv_role_figure(kv, "before_login", front->login_count);
 	cv_role_figure(kv, "lmtp_like", front->peer_count);
 	cv_role_figure(kv, "relayed", front->relay_count);
+	cv_role_figure(kv, "sleeping", front->sleeper_count);
 	cv_role_figure(kv, "accepted", front->accepted);
 	cv_role_figure(kv, "logged_in", front->logged_in);
 	cv_role_figure(kv, "refused", front->refused);
@@ -1283,6 +1262,7 @@ static void front_deinit(struct cv_role_proc *proc)
 
 	end_logins(&front->logins);
 	end_logins(&front->peers);
+	front_end_sleepers(front, "server ends");
 	/* Closing happens in the next round. */
 	for (unsigned i = 0; i < 8 && (front->login_count > 0 || front->peer_count > 0); i++)
 		(void)cv_loop_once(front->loop, 0);
@@ -1308,6 +1288,7 @@ static void front_deinit(struct cv_role_proc *proc)
 	cv_map_free(&front->pending);
 	cv_map_free(&front->addresses);
 	cv_map_free(&front->relayed);
+	cv_map_free(&front->sleeping);
 	cv_free(front);
 	proc->state = NULL;
 }

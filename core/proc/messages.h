@@ -15,6 +15,9 @@
    Trust: front may lie. It never names a user to spawner: it presents a ticket that auth made, good for one user, one service ("imap" sessions, "lmtp"
    jobs …), one use for sessions, one minute. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for.
 
+   A sleeping session is the spawner's to keep, with what its worker wrote of it, which the spawner does not read: front knows it by a number, good for the
+   front that got it, and must bring the very socket back that it was given (SO_COOKIE), or a new socketpair for one that it relays.
+
    A worker may have been taken over by its user. It can ask for jobs of those protocols only that say they are for other users (CV_SESSION_FOR_USERS); the
    spawner says whose worker asks, and the job's module decides what that user may have. */
 #ifndef CV_PROC_MESSAGES_H
@@ -67,6 +70,8 @@ enum cv_msg {
 	CV_MSG_SESSION = 128,   /* id; str ticket, str protocol, str session, str remote, u32 rport, str local, u32 lport, str local_name, u8 secured,
 	                           str tls description, str resume, str unread input, kv client id; 1 fd: the connection or socketpair end */
 	CV_MSG_JOB,             /* id; str ticket, str protocol, str session, str remote, str payload; 0 or 1 fd: sealed memfd */
+	CV_MSG_WAKE,            /* id: of the sleeping session; u32 keepalive_in_ms, str unread input; 1 fd: the connection, or the socketpair end */
+	CV_MSG_SLEEPER_GONE,    /* id; str reason: a sleeping session's connection ended. Not when session_end has handlers: then WAKE */
 	/* -- spawner -> front -- */
 	CV_MSG_SESSION_OK = 144,/* id: a worker has it */
 	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, u8 public, str text: the descriptor was closed on spawner's side; front still has its own */
@@ -74,6 +79,11 @@ enum cv_msg {
 	CV_MSG_HOOKS,           /* u16 count, str each: hooks that have handlers in workers; sent first and after reload */
 	CV_MSG_SESSION_BACK,    /* str session, str protocol, str remote, u64 octets, str unread input: a worker gives a connection back. 1 fd: the connection; none:
 	                           front relays it, and so many octets of the worker's are the client's still (cv_relay_give_back) */
+	CV_MSG_SLEEP,           /* id: the spawner's number of it; str session, str protocol, str remote, u64 octets, u8 wake_at_end, then as in WORKER_SLEEP from
+	                           timeout_ms to goodbye; 0 or 1 fd: as SESSION_BACK. Answered by WAKE or SLEEPER_GONE, sooner or later */
+	CV_MSG_ROUSE,           /* id: WAKE, although the client said nothing */
+	CV_MSG_WOKEN,           /* id: a worker has it */
+	CV_MSG_WAKE_FAIL,       /* id; as SESSION_FAIL */
 
 	/* -- spawner -> worker -- */
 	CV_MSG_WORKER_SESSION = 160, /* as SESSION without ticket; 1 fd */
@@ -83,6 +93,7 @@ enum cv_msg {
 	CV_MSG_WORKER_STOP,     /* (empty) say goodbye, finish jobs, exit */
 	CV_MSG_WORKER_REOPEN_LOG, /* as REOPEN_LOG */
 	CV_MSG_WORKER_MAYEXIT,  /* u32 number of messages spawner had sent before: exit if that is what was received */
+	CV_MSG_WORKER_WAKE,     /* as SESSION from protocol to tls description, then str saved, u32 keepalive_in_ms, str unread input; 1 fd */
 	CV_MSG_WORKER_ANSWER,   /* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: to ASK */
 	/* -- worker -> spawner -- */
 	CV_MSG_WORKER_READY = 176, /* (empty) user opened, confined */
@@ -90,6 +101,8 @@ enum cv_msg {
 	CV_MSG_WORKER_SESSION_STATE, /* str session, str protocol, str state, u8 ended: for `culver who` */
 	CV_MSG_WORKER_JOB_REPLY,/* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: sealed memfd, for askers */
 	CV_MSG_WORKER_SESSION_BACK, /* str session, u64 octets, str unread input; 0 or 1 fd: as SESSION_BACK */
+	CV_MSG_WORKER_SLEEP,    /* str session, u32 number of messages received so far, u64 octets, u32 timeout_ms (0: none), u32 keepalive_ms, u32 keepalive_in_ms,
+	                           str keepalive, str goodbye, str saved; 0 or 1 fd: as SESSION_BACK */
 	CV_MSG_WORKER_IDLE,     /* u32 number of messages received so far: nothing to do, may I exit? */
 	CV_MSG_WORKER_ASK       /* id; str user, str protocol, str session, str payload: a job for another user's worker */
 };

@@ -30,6 +30,13 @@ struct cv_session_host {
 		struct cv_err *err);
 	/* A session's connection goes back to front: fd is the callee's; -1: it is relayed, and of what was written to it octets are the client's. */
 	void (*give_back)(struct cv_session_host *host, const struct cv_session *session, int fd, uint64_t octets, struct cv_str unread);
+	/* Sessions may sleep now: no job, no administrator's command. NULL: they never do. */
+	bool (*may_sleep)(struct cv_session_host *host);
+	/* A session goes to sleep; fd and octets as in give_back. False: it could not be told. */
+	bool (*sleep)(struct cv_session_host *host, const struct cv_session *session, int fd, uint64_t octets, const struct cv_session_sleep *sleep,
+		uint64_t timeout_ms);
+	struct cv_timer *sleepy;     /* when all may have waited long enough */
+	uint64_t sleepy_due, sleep_pause_ms;
 	/* A session or job ended: perhaps nothing is left to do. */
 	void (*ended)(struct cv_session_host *host);
 	void *ctx;
@@ -41,6 +48,7 @@ enum cv_session_life {
 	CV_SESSION_OPEN = 1,
 	CV_SESSION_GIVING,  /* the connection goes back to front: its last output is on its way */
 	CV_SESSION_GIVEN,   /* front was told, which relays it: what else the client sent comes, to be given back too */
+	CV_SESSION_SLEPT,   /* front was told that it sleeps and relays it: what else the client sent goes back */
 	CV_SESSION_CLOSING
 };
 
@@ -65,6 +73,11 @@ struct cv_session {
 	struct cv_timer *timeout, *later;
 	const char *reason;
 	bool hooked;              /* session_start passed: session_end is due */
+	uint64_t sleep_ms;        /* cv_session_set_sleep */
+	uint64_t awake_ms, awake_out; /* it was seen to do something then, and had written so much */
+	uint64_t base_in, base_out; /* octets before it slept */
+	struct cv_buf blob;       /* while all are asked whether they can sleep */
+	struct cv_session_sleep asleep; /* the same */
 	struct {
 		const struct cv_settings_table *table;
 		const void *set;
@@ -79,11 +92,25 @@ struct cv_session_config {
 	uint32_t remote_port, local_port;
 	bool secured;
 	struct cv_str resume, unread;
+	/* Of one that wakes: what sleep wrote, and how long until its next keepalive; absent: it is a new one. */
+	struct cv_str saved;
+	uint64_t keepalive_in_ms;
 };
+/* Most octets of what a sleeping session leaves: the host's part and the protocol's. */
+#define CV_SLEEP_SAVED_MAX (CV_SLEEP_BLOB_MAX + 64)
 /* Begin a session: hooks, then the protocol's start. All failures end it by itself. */
 CV_EXPORT void cv_session_begin(struct cv_session_host *host, const struct cv_session_config *config);
 /* Goodbye by the protocol, then close. */
 CV_EXPORT void cv_session_goodbye(struct cv_session *session, const char *reason);
+/* Look whether all sessions can sleep, and send them; in so many milliseconds or earlier (session-sleep.c). */
+void cv_session_look_sleepy(struct cv_session_host *host);
+void cv_session_look_in(struct cv_session_host *host, uint64_t ms);
+/* The octets that front relays and that came after the session fell asleep. */
+void cv_session_slept_rest(struct cv_session *session);
+/* Its time and octets from before; *wake_r gets what is the protocol's. */
+CV_MUST_CHECK bool cv_session_take_saved(struct cv_session *session, struct cv_str saved, struct cv_session_wake *wake_r);
+/* No longer the host's. quiet: it goes on elsewhere, nobody is told of an end. */
+void cv_session_remove(struct cv_session *session, bool quiet);
 CV_EXPORT struct cv_session *cv_session_find(const struct cv_session_host *host, struct cv_str id);
 
 struct cv_job {

@@ -40,6 +40,14 @@ static void on_step(void *ctx)
 		cv_timer_set(host->step_timer, 0);
 }
 
+static void on_sleepy(void *ctx)
+{
+	struct cv_session_host *host = ctx;
+
+	host->sleepy_due = 0;
+	cv_session_look_sleepy(host);
+}
+
 void cv_session_host_init(struct cv_session_host *host)
 {
 	cv_list_init(&host->sessions);
@@ -47,11 +55,13 @@ void cv_session_host_init(struct cv_session_host *host)
 	cv_list_init(&host->stepping);
 	cv_list_init(&host->asks);
 	host->step_timer = cv_timer_add_stopped(host->loop, on_step, host);
+	host->sleepy = cv_timer_add_stopped(host->loop, on_sleepy, host);
 }
 
 void cv_session_host_deinit(struct cv_session_host *host)
 {
 	cv_timer_remove(&host->step_timer);
+	cv_timer_remove(&host->sleepy);
 }
 
 /* ---- Life of a session ---------------------------------------------------------------------------------------------------- */
@@ -97,14 +107,26 @@ static void leave(struct cv_session *session)
 
 static void end_session(struct cv_session *session)
 {
-	struct cv_session_host *host = session->host;
-	uint64_t seconds = (cv_loop_now_ms(host->loop) - session->started_ms) / 1000;
+	uint64_t seconds = (cv_loop_now_ms(session->host->loop) - session->started_ms) / 1000;
 
 	leave(session);
 	cv_info(&session->log, "%s session ended: %s in=%llu out=%llu time=%llus", session->protocol->name,
-		session->reason != NULL ? session->reason : "closed", (unsigned long long)cv_stream_bytes_in(session->stream),
-		(unsigned long long)cv_stream_bytes_out(session->stream), (unsigned long long)seconds);
-	host->state(host, session, "", true);
+		session->reason != NULL ? session->reason : "closed", (unsigned long long)cv_session_bytes_in(session),
+		(unsigned long long)cv_session_bytes_out(session), (unsigned long long)seconds);
+	cv_session_remove(session, false);
+}
+
+void cv_session_remove(struct cv_session *session, bool quiet)
+{
+	struct cv_session_host *host = session->host;
+
+	if (quiet) {
+		session->hooked = false;
+		leave(session);
+	} else {
+		host->state(host, session, "", true);
+	}
+	cv_buf_deinit(&session->blob);
 	cv_list_remove(&session->node);
 	cv_list_remove(&session->step_node);
 	cv_timer_remove(&session->tell);
@@ -115,6 +137,7 @@ static void end_session(struct cv_session *session)
 	cv_free(session->data);
 	cv_free(session);
 	host->session_count--;
+	cv_session_look_in(host, 1);
 	host->ended(host);
 }
 
@@ -214,7 +237,7 @@ void cv_session_close(struct cv_session *session, const char *reason)
 
 void cv_session_goodbye(struct cv_session *session, const char *reason)
 {
-	if (session->life == CV_SESSION_CLOSING)
+	if (session->life == CV_SESSION_CLOSING || session->life == CV_SESSION_SLEPT)
 		return;
 	if (session->state != NULL && session->protocol->goodbye != NULL)
 		session->protocol->goodbye(session->state, reason);
@@ -227,6 +250,10 @@ static void on_input(void *ctx)
 
 	if (session->life == CV_SESSION_GIVEN) {
 		give_rest(session);
+		return;
+	}
+	if (session->life == CV_SESSION_SLEPT) {
+		cv_session_slept_rest(session);
 		return;
 	}
 	if (session->life != CV_SESSION_OPEN)
@@ -247,6 +274,8 @@ static void on_output(void *ctx)
 
 	if (session->life == CV_SESSION_GIVING && session->state == NULL)
 		give_back(session);
+	else if (session->life == CV_SESSION_SLEPT)
+		cv_session_slept_rest(session);
 	else if (session->life == CV_SESSION_OPEN && session->protocol->output != NULL)
 		session->protocol->output(session->state);
 }
@@ -258,6 +287,10 @@ static void on_timeout(void *ctx)
 	struct cv_session *session = ctx;
 	uint64_t now = cv_loop_now_ms(session->host->loop), due = session->input_ms + session->timeout_ms;
 
+	if (session->life == CV_SESSION_SLEPT) {
+		cv_session_remove(session, true);
+		return;
+	}
 	if (session->life == CV_SESSION_GIVING || session->life == CV_SESSION_GIVEN)
 		cv_session_close(session, "the connection could not be given back");
 	if (session->timeout_ms == 0 || session->life != CV_SESSION_OPEN)
@@ -303,6 +336,25 @@ static void start(struct cv_session *session, struct cv_str resume)
 		cv_stream_want_input(session->stream);
 }
 
+/* One that slept: its session_start was at its login. */
+static void wake(struct cv_session *session, const struct cv_session_config *config)
+{
+	struct cv_session_wake wake = { .keepalive_in_ms = config->keepalive_in_ms };
+	struct cv_err err = { 0 };
+
+	session->hooked = true;
+	if (!cv_session_take_saved(session, config->saved, &wake) || session->protocol->wake == NULL)
+		(void)cv_err_set(&err, CV_ERR_INTERNAL, "what was kept of it does not fit");
+	else
+		session->state = session->protocol->wake(session, &wake, &err);
+	if (session->state == NULL) {
+		cv_error(&session->log, "%s session could not go on: %s", session->protocol->name, err.text);
+		cv_session_close(session, "could not go on");
+	} else if (session->life == CV_SESSION_OPEN && cv_stream_input(session->stream).len > 0) {
+		cv_stream_want_input(session->stream);
+	}
+}
+
 void cv_session_begin(struct cv_session_host *host, const struct cv_session_config *config)
 {
 	struct cv_session *session = cv_new0(struct cv_session);
@@ -323,7 +375,8 @@ void cv_session_begin(struct cv_session_host *host, const struct cv_session_conf
 	session->shown = session->told = "";
 	session->log = (struct cv_log_ctx){ .category = config->protocol->name, .session = session->id, .user = cv_str_c(host->user_name),
 		.remote = session->remote };
-	session->started_ms = session->input_ms = cv_loop_now_ms(host->loop);
+	session->started_ms = session->input_ms = session->awake_ms = cv_loop_now_ms(host->loop);
+	cv_buf_init(&session->blob, CV_SLEEP_SAVED_MAX);
 	session->data = cv_calloc((size_t)cv_slot_count(host->registry) + 1, sizeof(void *));
 	session->tell = cv_timer_add_stopped(host->loop, on_tell, session);
 	session->timeout = cv_timer_add_stopped(host->loop, on_timeout, session);
@@ -337,7 +390,10 @@ void cv_session_begin(struct cv_session_host *host, const struct cv_session_conf
 		cv_session_close(session, "too much input before the login was done");
 		return;
 	}
-	start(session, config->resume);
+	if (config->saved.ptr != NULL)
+		wake(session, config);
+	else
+		start(session, config->resume);
 }
 
 struct cv_session *cv_session_find(const struct cv_session_host *host, struct cv_str id)

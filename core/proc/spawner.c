@@ -36,7 +36,7 @@ static void request_close_fd(struct request *r)
 	r->sp->held_fds--;
 }
 
-static void request_free(struct request **request_p)
+void request_free(struct request **request_p)
 {
 	struct request *r = *request_p;
 
@@ -51,7 +51,7 @@ static void request_free(struct request **request_p)
 	cv_free(r);
 }
 
-static struct request *request_new(struct spawner *sp, enum request_kind kind, struct front_peer *front, uint64_t front_id, int fd)
+struct request *request_new(struct spawner *sp, enum request_kind kind, struct front_peer *front, uint64_t front_id, int fd)
 {
 	struct request *r = cv_new0(struct request);
 
@@ -104,6 +104,11 @@ static void request_fail(struct request *r, const struct cv_err *err)
 		put_err(&out, err);
 		send_front(r->front, CV_MSG_SESSION_FAIL, r->front_id, &out);
 		break;
+	case REQUEST_WAKE:
+		cv_warn(NULL, "user=%s session=%s could not wake: %s", cv_log_clean(cv_str_c(r->user)), cv_log_clean(r->session), err->text);
+		put_err(&out, err);
+		send_front(r->front, CV_MSG_WAKE_FAIL, r->front_id, &out);
+		break;
 	case REQUEST_JOB:
 		/* A bound of the server's is no fault of the delivery: it must come again, not bounce. */
 		if (err->code == CV_ERR_LIMIT) {
@@ -134,6 +139,8 @@ static void each_request(struct spawner *sp, void (*fn)(struct request *r, const
 
 	cv_list_foreach(&sp->waiting, node, next)
 		fn(cv_container(node, struct request, node), who);
+	cv_list_foreach(&sp->crowded, node, next)
+		fn(cv_container(node, struct request, node), who);
 	cv_list_foreach(&sp->workers, node, next) {
 		struct worker *w = cv_container(node, struct worker, node);
 		cv_list_foreach(&w->waiting, of_worker, next_of_worker)
@@ -162,7 +169,7 @@ static void worker_free(struct worker *w)
 	(void)cv_map_remove(sp->by_user, cv_str_c(w->user));
 	(void)cv_map_remove(sp->by_pid, cv_str_mem(&w->pid, sizeof(w->pid)));
 	for (size_t pos = 0; cv_map_next(w->sessions, &pos, &key, &value);)
-		cv_free(value);
+		session_free(value);
 	cv_map_free(&w->sessions);
 	cv_map_free(&w->jobs);
 	cv_ipc_free(&w->ipc);
@@ -210,6 +217,23 @@ void spawner_kick(struct worker *w, struct cv_str session, struct cv_str reason)
 	cv_buf_deinit(&out);
 }
 
+char *spawner_copy(struct cv_str s)
+{
+	char *copy = cv_malloc(s.len + 1);
+
+	memcpy(copy, s.ptr, s.len);
+	copy[s.len] = '\0';
+	return copy;
+}
+
+void session_free(struct session *s)
+{
+	if (s == NULL)
+		return;
+	cv_free(s->head);
+	cv_free(s);
+}
+
 static void count_session(struct worker *w, const struct request *r)
 {
 	struct session *s = cv_map_get(w->sessions, r->session);
@@ -221,10 +245,13 @@ static void count_session(struct worker *w, const struct request *r)
 	(void)snprintf(s->protocol, sizeof(s->protocol), "%.*s", CV_STR_ARG(r->protocol));
 	(void)snprintf(s->remote, sizeof(s->remote), "%.*s", CV_STR_ARG(r->remote));
 	(void)snprintf(s->state, sizeof(s->state), "start");
-	s->since_sec = cv_time_now_sec();
+	s->since_sec = r->since_sec != 0 ? r->since_sec : cv_time_now_sec();
 	s->secured = r->secured;
 	s->front = r->front;
 	s->relayed = r->relayed;
+	cv_free(s->head);
+	s->head_len = r->head_len;
+	s->head = spawner_copy(cv_str_sub(r->payload, 0, r->head_len));
 }
 
 /* Give a request to a worker that is ready. */
@@ -235,11 +262,14 @@ static void worker_take(struct worker *w, struct request *r)
 	cv_list_remove(&r->node);
 	switch (r->kind) {
 	case REQUEST_SESSION:
+	case REQUEST_WAKE:
 		count_session(w, r);
-		worker_send(w, CV_MSG_WORKER_SESSION, r->id, r->payload, r->fd);
+		worker_send(w, r->kind == REQUEST_WAKE ? CV_MSG_WORKER_WAKE : CV_MSG_WORKER_SESSION, r->id, r->payload, r->fd);
 		cv_buf_init(&out, 16);
-		send_front(r->front, CV_MSG_SESSION_OK, r->front_id, &out);
+		send_front(r->front, r->kind == REQUEST_WAKE ? CV_MSG_WOKEN : CV_MSG_SESSION_OK, r->front_id, &out);
 		cv_buf_deinit(&out);
+		if (r->kick)
+			spawner_kick(w, r->session, CV_STR("kicked"));
 		request_free(&r);
 		break;
 	case REQUEST_JOB:
@@ -253,33 +283,37 @@ static void worker_take(struct worker *w, struct request *r)
 		request_free(&r);
 		break;
 	}
+	spawner_rouse(w->sp, w->user);
 }
 
-static size_t sessions_from(const struct worker *w, const struct request *r)
+static size_t sessions_from(const struct spawner *sp, const struct worker *w, const struct request *r)
 {
 	struct cv_str key;
 	void *value;
 	struct cv_node *node, *next;
-	size_t count = 0;
+	size_t count = spawner_sleeping(sp, r->user, r->remote, r->protocol);
 
+	if (w == NULL)
+		return count;
 	for (size_t pos = 0; cv_map_next(w->sessions, &pos, &key, &value);) {
 		const struct session *s = value;
 		count += cv_str_eq_c(r->remote, s->remote) && cv_str_eq_c(r->protocol, s->protocol);
 	}
 	cv_list_foreach(&w->waiting, node, next) {
 		const struct request *other = cv_container(node, struct request, node);
-		count += other->kind == REQUEST_SESSION && cv_str_eq(other->remote, r->remote) && cv_str_eq(other->protocol, r->protocol);
+		count += (other->kind == REQUEST_SESSION || other->kind == REQUEST_WAKE) && cv_str_eq(other->remote, r->remote) && cv_str_eq(other->protocol, r->protocol);
 	}
 	return count;
 }
 
-static int check_limits(const struct worker *w, const struct request *r, struct cv_err *err)
+/* w: the user's worker; NULL: there is none. */
+static int check_limits(const struct spawner *sp, const struct worker *w, const struct request *r, struct cv_err *err)
 {
-	const struct cv_gen *gen = w->sp->proc->gen;
-	uint64_t per_address = gen->core->mail_max_userip_connections, per_user = w->sp->session_limit, waiting = 0;
+	const struct cv_gen *gen = sp->proc->gen;
+	uint64_t per_address = gen->core->mail_max_userip_connections, per_user = sp->session_limit, count = 0;
 	struct cv_node *node, *next;
 
-	if (r->kind == REQUEST_JOB) {
+	if (r->kind == REQUEST_JOB && w != NULL) {
 		size_t jobs = cv_map_count(w->jobs);
 		cv_list_foreach(&w->waiting, node, next)
 			jobs += cv_container(node, struct request, node)->kind == REQUEST_JOB;
@@ -293,12 +327,20 @@ static int check_limits(const struct worker *w, const struct request *r, struct 
 	const void *set;
 	if (filter.protocol != NULL && cv_conf_get(gen->conf, &cv_core_settings_table, &filter, r->arena, &set, NULL) == 0)
 		per_address = ((const struct cv_core_settings *)set)->mail_max_userip_connections;
-	if (per_address != 0 && r->remote.len > 0 && sessions_from(w, r) >= per_address)
+	if (per_address != 0 && r->remote.len > 0 && sessions_from(sp, w, r) >= per_address)
 		return cv_err_set_public(err, CV_ERR_LIMIT, "Maximum number of connections from user+IP exceeded (mail_max_userip_connections=%llu)",
 			(unsigned long long)per_address);
-	cv_list_foreach(&w->waiting, node, next)
-		waiting += cv_container(node, struct request, node)->kind == REQUEST_SESSION;
-	if (per_user != 0 && cv_map_count(w->sessions) + waiting >= per_user)
+	if (per_user == 0)
+		return 0;
+	count = spawner_sleeping(sp, r->user, (struct cv_str){ 0 }, (struct cv_str){ 0 });
+	if (w != NULL) {
+		count += cv_map_count(w->sessions);
+		cv_list_foreach(&w->waiting, node, next) {
+			enum request_kind kind = cv_container(node, struct request, node)->kind;
+			count += kind == REQUEST_SESSION || kind == REQUEST_WAKE;
+		}
+	}
+	if (count >= per_user)
 		return cv_err_set_public(err, CV_ERR_LIMIT, "Maximum number of sessions of this user exceeded ([service worker] client_limit=%llu)",
 			(unsigned long long)per_user);
 	return 0;
@@ -368,7 +410,7 @@ static int on_session_state(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *ms
 	if (s == NULL)
 		return 0;
 	if (ended) {
-		cv_free(cv_map_remove(w->sessions, session));
+		session_free(cv_map_remove(w->sessions, session));
 		return 0;
 	}
 	(void)snprintf(s->state, sizeof(s->state), "%.*s", CV_STR_ARG(state));
@@ -507,6 +549,7 @@ static const struct cv_ipc_type worker_table[] = {
 	{ CV_MSG_WORKER_FAILED, "WORKER_FAILED", 1024, 0, 0, 0, on_worker_failed },
 	{ CV_MSG_WORKER_SESSION_STATE, "WORKER_SESSION_STATE", 1024, 0, 0, 0, on_session_state },
 	{ CV_MSG_WORKER_SESSION_BACK, "WORKER_SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 0, 1, 0, on_session_back },
+	{ CV_MSG_WORKER_SLEEP, "WORKER_SLEEP", CV_IPC_MAX_PAYLOAD, 0, 1, 0, spawner_on_sleep },
 	{ CV_MSG_WORKER_JOB_REPLY, "WORKER_JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_worker_job_reply },
 	{ CV_MSG_WORKER_IDLE, "WORKER_IDLE", 4, 0, 0, 0, on_worker_idle },
 	{ CV_MSG_WORKER_ASK, "WORKER_ASK", CV_IPC_MAX_PAYLOAD, 0, 0, 0, on_worker_ask },
@@ -525,8 +568,6 @@ static void on_worker_closed(void *ctx, struct cv_ipc *ipc)
 }
 
 /* ---- Starting one ---------------------------------------------------------------------------------------------------------------- */
-
-static void place(struct spawner *sp, struct request *r);
 
 /* In the child: nothing of the spawner's may be reached from here on. */
 CV_NORETURN static void become_worker(struct worker *w, int fd, int args_fd)
@@ -631,7 +672,7 @@ static int worker_start(struct spawner *sp, struct request *r, struct cv_err *er
 }
 
 /* r's user is known: to the user's worker, or a new one. r is placed or failed. */
-static void place(struct spawner *sp, struct request *r)
+void spawner_place(struct spawner *sp, struct request *r)
 {
 	struct cv_err err = { 0 };
 	struct worker *w = cv_map_get(sp->by_user, cv_str_c(r->user));
@@ -641,14 +682,19 @@ static void place(struct spawner *sp, struct request *r)
 		request_fail(r, &err);
 		return;
 	}
-	if (w == NULL) {
-		if (worker_start(sp, r, &err) < 0) {
-			cv_error(NULL, "user %s: %s", cv_log_clean(cv_str_c(r->user)), err.text);
-			request_fail(r, &err);
-		}
+	if (check_limits(sp, w, r, &err) < 0) {
+		request_fail(r, &err);
 		return;
 	}
-	if (check_limits(w, r, &err) < 0) {
+	if (w == NULL) {
+		if (worker_start(sp, r, &err) >= 0)
+			return;
+		/* A session that was there already does not end for want of room: it gets the next. */
+		if (r->kind == REQUEST_WAKE && err.code == CV_ERR_LIMIT) {
+			cv_list_append(&sp->crowded, &r->node);
+			return;
+		}
+		cv_error(NULL, "user %s: %s", cv_log_clean(cv_str_c(r->user)), err.text);
 		request_fail(r, &err);
 		return;
 	}
@@ -700,8 +746,13 @@ static void worker_ended(struct worker *w, int status)
 		while (!cv_list_empty(&waiting)) {
 			struct request *r = cv_container(waiting.next, struct request, node);
 			cv_list_remove(&r->node);
-			place(sp, r);
+			spawner_place(sp, r);
 		}
+	}
+	if (!cv_list_empty(&sp->crowded)) {
+		struct request *r = cv_container(sp->crowded.next, struct request, node);
+		cv_list_remove(&r->node);
+		spawner_place(sp, r);
 	}
 	if (sp->stopping && sp->worker_count == 0)
 		cv_loop_stop(sp->loop);
@@ -833,7 +884,7 @@ static int on_user_record(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	if (err.code != CV_ERR_NONE)
 		request_fail(r, &err);
 	else
-		place(sp, r);
+		spawner_place(sp, r);
 	return 0;
 }
 
@@ -880,6 +931,14 @@ static void say_full(struct spawner *sp)
 		sp->held_fds, (unsigned long long)sp->fd_limit);
 }
 
+bool spawner_fds_left(struct spawner *sp)
+{
+	if (fds_left(sp))
+		return true;
+	say_full(sp);
+	return false;
+}
+
 static void ask_auth(struct spawner *sp, struct request *r, uint16_t type, struct cv_str what, struct cv_str service)
 {
 	struct cv_err err = { 0 };
@@ -914,7 +973,7 @@ static void ask_auth(struct spawner *sp, struct request *r, uint16_t type, struc
 
 /* ---- From fronts: they may lie, but only about what they were told by clients anyway ------------------------------------------------------ */
 
-static int take_fd(struct cv_ipc_msg *msg)
+int spawner_take_fd(struct cv_ipc_msg *msg)
 {
 	int fd = -1;
 
@@ -950,8 +1009,10 @@ static bool take_session(struct cv_reader *reader, struct request *r)
 	struct cv_reader own = cv_reader_init(r->payload);
 	if (!cv_take_str(&own, 63, &r->protocol) || !cv_take_str(&own, 64, &r->session) || !cv_take_str(&own, 45, &r->remote) ||
 		!cv_take_u32(&own, &remote_port) || !cv_take_str(&own, 45, &local) || !cv_take_u32(&own, &local_port) ||
-		!cv_take_str(&own, 255, &name) || !cv_take_u8(&own, &secured) || !cv_take_str(&own, 255, &tls) ||
-		!cv_take_str(&own, CV_LOGIN_RESUME_MAX, &resume) || !cv_take_str(&own, CV_IPC_MAX_PAYLOAD, &unread) || !skip_kv(&own))
+		!cv_take_str(&own, 255, &name) || !cv_take_u8(&own, &secured) || !cv_take_str(&own, 255, &tls))
+		return false;
+	r->head_len = own.pos;
+	if (!cv_take_str(&own, CV_LOGIN_RESUME_MAX, &resume) || !cv_take_str(&own, CV_IPC_MAX_PAYLOAD, &unread) || !skip_kv(&own))
 		return false;
 	r->secured = secured != 0;
 	r->relayed = tls.len > 0;
@@ -961,7 +1022,7 @@ static bool take_session(struct cv_reader *reader, struct request *r)
 static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct front_peer *front = ctx;
-	struct request *r = request_new(front->sp, REQUEST_SESSION, front, msg->id, take_fd(msg));
+	struct request *r = request_new(front->sp, REQUEST_SESSION, front, msg->id, spawner_take_fd(msg));
 	struct cv_str ticket;
 
 	(void)ipc;
@@ -976,7 +1037,7 @@ static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct front_peer *front = ctx;
-	struct request *r = request_new(front->sp, REQUEST_JOB, front, msg->id, take_fd(msg));
+	struct request *r = request_new(front->sp, REQUEST_JOB, front, msg->id, spawner_take_fd(msg));
 	struct cv_str ticket, payload;
 	struct cv_buf out;
 
@@ -1008,6 +1069,8 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static const struct cv_ipc_type front_table[] = {
 	{ CV_MSG_SESSION, "SESSION", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_session },
 	{ CV_MSG_JOB, "JOB", CV_IPC_MAX_PAYLOAD, 0, 1, 0, on_job },
+	{ CV_MSG_WAKE, "WAKE", CV_IPC_MAX_PAYLOAD, 1, 1, 0, spawner_on_wake },
+	{ CV_MSG_SLEEPER_GONE, "SLEEPER_GONE", 512, 0, 0, 0, spawner_on_sleeper_gone },
 };
 
 static void forget_front(struct request *r, const void *front)
@@ -1022,6 +1085,7 @@ static void front_free(struct front_peer *front)
 	struct cv_node *node, *next;
 
 	each_request(front->sp, forget_front, front);
+	spawner_forget_sleepers(front->sp, front);
 	cv_list_foreach(&front->sp->workers, node, next) {
 		struct worker *w = cv_container(node, struct worker, node);
 		struct cv_str key;
@@ -1145,6 +1209,9 @@ static int spawner_init(struct cv_role_proc *proc, struct cv_err *err)
 	cv_list_init(&sp->workers);
 	cv_list_init(&sp->waiting);
 	sp->by_user = cv_map_new();
+	sp->households = cv_map_new();
+	sp->sleepers = cv_map_new();
+	cv_list_init(&sp->crowded);
 	sp->by_pid = cv_map_new();
 	sp->asked = cv_map_new();
 	sp->fd_limit = cv_limit_nofile();
@@ -1203,7 +1270,11 @@ static void spawner_stop(struct cv_role_proc *proc, bool graceful)
 	struct spawner *sp = proc->state;
 	struct cv_node *node, *next;
 
+	struct cv_err err = { 0 };
+
 	sp->stopping = true;
+	(void)cv_err_set_public(&err, CV_ERR_UNAVAILABLE, "The server is shutting down");
+	fail_list(&sp->crowded, &err);
 	cv_list_foreach(&sp->workers, node, next)
 		worker_stop(cv_container(node, struct worker, node), CV_MSG_WORKER_STOP, CV_STR(""));
 	if (!graceful || sp->worker_count == 0)
@@ -1223,6 +1294,7 @@ static void spawner_status(struct cv_role_proc *proc, struct cv_buf *kv)
 	}
 	cv_role_figure(kv, "workers", sp->worker_count);
 	cv_role_figure(kv, "sessions", sessions);
+	cv_role_figure(kv, "sleeping", cv_map_count(sp->sleepers));
 	cv_role_figure(kv, "jobs", jobs);
 	cv_role_figure(kv, "workers_started", sp->started);
 	cv_role_figure(kv, "jobs_done", sp->jobs_done);
@@ -1236,6 +1308,8 @@ static void spawner_deinit(struct cv_role_proc *proc)
 
 	(void)cv_err_set(&err, CV_ERR_UNAVAILABLE, "the spawner ends");
 	fail_list(&sp->waiting, &err);
+	fail_list(&sp->crowded, &err);
+	spawner_forget_sleepers(sp, NULL);
 	for (node = sp->workers.next; node != &sp->workers; node = next) {
 		struct worker *w = cv_container(node, struct worker, node);
 		next = node->next;
@@ -1249,6 +1323,8 @@ static void spawner_deinit(struct cv_role_proc *proc)
 	}
 	cv_ipc_free(&sp->auth);
 	cv_map_free(&sp->by_user);
+	cv_map_free(&sp->households);
+	cv_map_free(&sp->sleepers);
 	cv_map_free(&sp->by_pid);
 	cv_map_free(&sp->asked);
 	cv_vec_free(&sp->groups);

@@ -26,15 +26,18 @@ struct request {
 	struct cv_node node; /* spawner.waiting (asked of auth), worker.waiting, worker.running */
 	struct cv_arena *arena;
 	struct spawner *sp;
-	enum request_kind { REQUEST_SESSION = 1, REQUEST_JOB, REQUEST_ADMIN } kind;
+	enum request_kind { REQUEST_SESSION = 1, REQUEST_JOB, REQUEST_ADMIN, REQUEST_WAKE } kind;
 	struct front_peer *front; /* NULL: it is gone, or it was not front that asked */
 	uint64_t front_id, id;   /* front_id: as who asked counts, asker too */
 	struct worker *asker;    /* another user's worker; NULL: it is gone, or it was not a worker that asked */
 	bool asked_by_worker;
 	int fd;              /* owned; -1: none */
 	struct cv_str payload; /* of the message to the worker */
+	size_t head_len;       /* sessions: so much of it tells of the connection */
 	struct cv_str protocol, session, remote;
 	bool secured, relayed;
+	int64_t since_sec;     /* WAKE: of the login */
+	bool kick;             /* WAKE: for its goodbye only */
 	/* What auth said. */
 	bool no_user;
 	const char *user, *home, *mail;
@@ -52,6 +55,36 @@ struct session {
 	bool secured;
 	struct front_peer *front; /* from which it came; NULL: that is gone */
 	bool relayed;             /* by that front */
+	char *head;               /* owned; what a worker is told of the connection */
+	size_t head_len;
+};
+void session_free(struct session *s);
+/* Octets of which the caller is the owner. */
+char *spawner_copy(struct cv_str s);
+
+/* A user who has sleeping sessions, and what a worker for them needs to know. Is there as long as there are any. */
+struct household {
+	struct spawner *sp;
+	struct cv_arena *arena;
+	const char *user, *home, *mail;
+	const char *const *fields;
+	uint32_t sysuid, sysgid;
+	struct cv_node sleepers;
+	size_t count;
+};
+
+/* A sleeping session: its front has the connection. */
+struct sleeper {
+	struct cv_node node; /* household.sleepers */
+	struct household *of;
+	struct session *session; /* owned; session->front has it */
+	uint64_t id;             /* by which front knows it */
+	uint64_t cookie;         /* of its socket; 0: front relays it */
+	bool roused;             /* front was asked for it */
+	bool kick;               /* to be ended as soon as it is awake */
+	char *saved;             /* owned; what the worker wrote */
+	size_t saved_len;
+	char name[65];           /* the session's id */
 };
 
 /* One user's process: at most one of a user at a time. */
@@ -92,6 +125,9 @@ struct spawner {
 	struct cv_node waiting; /* requests asked of auth */
 	struct cv_map *asked;   /* id -> the same */
 	struct cv_map *by_user, *by_pid;
+	struct cv_map *households; /* user -> struct household */
+	struct cv_map *sleepers;   /* id -> struct sleeper */
+	struct cv_node crowded;    /* sessions that wake and wait for the end of some worker */
 	size_t worker_count;
 	size_t held_fds;        /* of requests */
 	uint64_t fd_limit;
@@ -114,6 +150,28 @@ const struct cv_worker_entry *worker_library(struct cv_err *err);
 CV_MUST_CHECK int worker_exec_pack(const struct worker *w, struct cv_err *err);
 /* In the child of a fork: become the worker. conf_fd: the settings as they came from master. */
 CV_NORETURN void worker_exec(int control_fd, int args_fd, int conf_fd);
+
+/* ---- Sleeping sessions (spawner-sleep.c) --------------------------------------------------------------------- */
+
+/* WORKER_SLEEP, of a worker; WAKE and SLEEPER_GONE, of a front. */
+int spawner_on_sleep(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+int spawner_on_wake(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+int spawner_on_sleeper_gone(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+/* The user's worker has something to do: all that sleep come back to it. */
+void spawner_rouse(struct spawner *sp, const char *user);
+/* Their front is gone, and the connections with it. NULL: all fronts. */
+void spawner_forget_sleepers(struct spawner *sp, const struct front_peer *front);
+/* Sleeping sessions of a user from this address with this protocol; remote absent: from anywhere, with any. */
+size_t spawner_sleeping(const struct spawner *sp, const char *user, struct cv_str remote, struct cv_str protocol);
+/* Wake one for its goodbye, which only its protocol knows. */
+void spawner_kick_sleeper(struct sleeper *sleeper);
+
+/* spawner.c, for these */
+struct request *request_new(struct spawner *sp, enum request_kind kind, struct front_peer *front, uint64_t front_id, int fd);
+void request_free(struct request **request);
+void spawner_place(struct spawner *sp, struct request *r);
+bool spawner_fds_left(struct spawner *sp);
+int spawner_take_fd(struct cv_ipc_msg *msg);
 
 /* End a session, or all of the worker's (session absent). */
 void spawner_kick(struct worker *w, struct cv_str session, struct cv_str reason);

@@ -42,6 +42,7 @@ struct worker_process {
 	uint32_t received;         /* messages from spawner */
 	struct cv_timer *idle, *last_words;
 	bool stopping;
+	bool slept;                /* the last thing to do was to put sessions to sleep */
 	struct cv_log_ctx log;
 };
 
@@ -365,6 +366,43 @@ static void on_give_back(struct cv_session_host *host, const struct cv_session *
 		(void)close(fd);
 }
 
+static uint32_t bounded_ms(uint64_t ms)
+{
+	return (uint32_t)CV_MIN(ms, (uint64_t)UINT32_MAX);
+}
+
+static bool on_may_sleep(struct cv_session_host *host)
+{
+	const struct worker_process *wp = host->ctx;
+
+	return !wp->stopping && wp->spawner != NULL && host->job_count == 0 && wp->admins == 0;
+}
+
+static bool on_sleep(struct cv_session_host *host, const struct cv_session *session, int fd, uint64_t octets, const struct cv_session_sleep *sleep,
+	uint64_t timeout_ms)
+{
+	struct worker_process *wp = host->ctx;
+	struct cv_buf out;
+
+	cv_buf_init_wipe(&out, CV_IPC_MAX_PAYLOAD);
+	cv_put_str(&out, session->id);
+	cv_put_u32(&out, wp->received);
+	cv_put_u64(&out, octets);
+	cv_put_u32(&out, bounded_ms(timeout_ms));
+	cv_put_u32(&out, sleep->keepalive.len > 0 ? bounded_ms(sleep->keepalive_ms) : 0);
+	cv_put_u32(&out, bounded_ms(sleep->keepalive_in_ms));
+	cv_put_str(&out, sleep->keepalive);
+	cv_put_str(&out, sleep->goodbye);
+	cv_put_str(&out, cv_buf_str(sleep->blob));
+	bool sent = wp->spawner != NULL && cv_buf_ok(&out) &&
+		cv_ipc_send(wp->spawner, CV_MSG_WORKER_SLEEP, 0, cv_buf_str(&out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0) >= 0;
+	cv_buf_deinit(&out);
+	if (fd >= 0)
+		(void)close(fd);
+	wp->slept |= sent;
+	return sent;
+}
+
 static int on_ask(struct cv_session_host *host, uint64_t id, struct cv_str user, const char *protocol, struct cv_str session, struct cv_str payload,
 	struct cv_err *err)
 {
@@ -409,7 +447,7 @@ static void look_idle(struct worker_process *wp)
 	if (wp->stopping)
 		cv_timer_set(wp->last_words, LAST_WORDS_MS);
 	else
-		cv_timer_set(wp->idle, wp->args->idle_ms);
+		cv_timer_set(wp->idle, wp->slept ? 0 : wp->args->idle_ms);
 }
 
 static void on_ended(struct cv_session_host *host)
@@ -499,6 +537,32 @@ static const struct cv_session_protocol *find_protocol(const struct worker_proce
 	return cv_provider_get(wp->args->registry, CV_CAP_SESSION, text);
 }
 
+static bool take_session_head(struct cv_reader *r, struct cv_str *protocol, struct cv_session_config *config, uint8_t *secured)
+{
+	return cv_take_str(r, 63, protocol) && cv_take_str(r, 64, &config->id) && cv_take_str(r, 45, &config->remote) &&
+		cv_take_u32(r, &config->remote_port) && cv_take_str(r, 45, &config->local) && cv_take_u32(r, &config->local_port) &&
+		cv_take_str(r, 255, &config->local_name) && cv_take_u8(r, secured) && cv_take_str(r, 255, &config->tls);
+}
+
+static int take_session(struct worker_process *wp, struct cv_ipc_msg *msg, struct cv_str protocol, struct cv_session_config *config, uint8_t secured)
+{
+	config->secured = secured != 0;
+	config->protocol = find_protocol(wp, protocol);
+	if (config->protocol == NULL || config->protocol->start == NULL) {
+		cv_error(&wp->log, "no module runs sessions of protocol %s", cv_log_clean(protocol));
+		struct cv_session ended = { .id = config->id, .protocol = &(const struct cv_session_protocol){ .name = "none" } };
+		on_state(&wp->host, &ended, "", true);
+		return 0;
+	}
+	cv_timer_stop(wp->idle);
+	wp->slept = false;
+	config->fd = msg->fds[0];
+	msg->fds[0] = -1;
+	cv_session_begin(&wp->host, config);
+	set_title(wp);
+	return 0;
+}
+
 static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker_process *wp = ctx;
@@ -509,26 +573,28 @@ static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	(void)ipc;
 	wp->received++;
 	struct cv_reader *r = &msg->payload;
-	if (!cv_take_str(r, 63, &protocol) || !cv_take_str(r, 64, &config.id) || !cv_take_str(r, 45, &config.remote) ||
-		!cv_take_u32(r, &config.remote_port) || !cv_take_str(r, 45, &config.local) || !cv_take_u32(r, &config.local_port) ||
-		!cv_take_str(r, 255, &config.local_name) || !cv_take_u8(r, &secured) || !cv_take_str(r, 255, &config.tls) ||
-		!cv_take_str(r, CV_LOGIN_RESUME_MAX, &config.resume) || !cv_take_str(r, CV_IPC_MAX_PAYLOAD, &config.unread) || !skip_kv(r) ||
-		!cv_reader_end(r))
+	if (!take_session_head(r, &protocol, &config, &secured) || !cv_take_str(r, CV_LOGIN_RESUME_MAX, &config.resume) ||
+		!cv_take_str(r, CV_IPC_MAX_PAYLOAD, &config.unread) || !skip_kv(r) || !cv_reader_end(r))
 		return -1;
-	config.secured = secured != 0;
-	config.protocol = find_protocol(wp, protocol);
-	if (config.protocol == NULL || config.protocol->start == NULL) {
-		cv_error(&wp->log, "no module runs sessions of protocol %s", cv_log_clean(protocol));
-		struct cv_session ended = { .id = config.id, .protocol = &(const struct cv_session_protocol){ .name = "none" } };
-		on_state(&wp->host, &ended, "", true);
-		return 0;
-	}
-	cv_timer_stop(wp->idle);
-	config.fd = msg->fds[0];
-	msg->fds[0] = -1;
-	cv_session_begin(&wp->host, &config);
-	set_title(wp);
-	return 0;
+	return take_session(wp, msg, protocol, &config, secured);
+}
+
+static int on_wake(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+	struct cv_session_config config = { 0 };
+	struct cv_str protocol;
+	uint32_t keepalive_in_ms;
+	uint8_t secured;
+
+	(void)ipc;
+	wp->received++;
+	struct cv_reader *r = &msg->payload;
+	if (!take_session_head(r, &protocol, &config, &secured) || !cv_take_str(r, CV_SLEEP_SAVED_MAX, &config.saved) || config.saved.ptr == NULL ||
+		!cv_take_u32(r, &keepalive_in_ms) || !cv_take_str(r, CV_IPC_MAX_PAYLOAD, &config.unread) || !cv_reader_end(r))
+		return -1;
+	config.keepalive_in_ms = keepalive_in_ms;
+	return take_session(wp, msg, protocol, &config, secured);
 }
 
 static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
@@ -550,6 +616,7 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		return 0;
 	}
 	cv_timer_stop(wp->idle);
+	wp->slept = false;
 	cv_job_begin(&wp->host, msg->id, p, session, remote, payload, asker, msg->nfds > 0 ? msg->fds[0] : -1);
 	return 0;
 }
@@ -604,6 +671,7 @@ static int on_admin(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 			.peer = cv_arena_cstr(arena, peer), .role = CV_ROLE_WORKER, .user = wp->host.user, .process = wp,
 			.finished = admin_finished, .ctx = wp };
 		wp->admins++;
+		wp->slept = false;
 		cv_timer_stop(wp->idle);
 		cv_admin_serve(&config, request.command, request.args, request.arg_count);
 	}
@@ -673,6 +741,7 @@ static int on_mayexit(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 
 static const struct cv_ipc_type table[] = {
 	{ CV_MSG_WORKER_SESSION, "WORKER_SESSION", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_session },
+	{ CV_MSG_WORKER_WAKE, "WORKER_WAKE", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_wake },
 	{ CV_MSG_WORKER_JOB, "WORKER_JOB", CV_IPC_MAX_PAYLOAD, 0, 1, 0, on_job },
 	{ CV_MSG_WORKER_ANSWER, "WORKER_ANSWER", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_answer },
 	{ CV_MSG_WORKER_ADMIN, "WORKER_ADMIN", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_admin },
@@ -742,7 +811,8 @@ static int run(const struct cv_worker_args *args)
 	wp->idle = cv_timer_add_stopped(wp->loop, on_idle, wp);
 	wp->last_words = cv_timer_add_stopped(wp->loop, on_last_words, wp);
 	wp->host = (struct cv_session_host){ .loop = wp->loop, .registry = args->registry, .conf = args->conf, .user_name = args->user,
-		.state = on_state, .job_reply = on_job_reply, .give_back = on_give_back, .ask = on_ask, .ended = on_ended, .ctx = wp };
+		.state = on_state, .job_reply = on_job_reply, .give_back = on_give_back, .ask = on_ask, .may_sleep = on_may_sleep,
+		.sleep = on_sleep, .ended = on_ended, .ctx = wp };
 	cv_session_host_init(&wp->host);
 	cv_buf_init(&nothing, 16);
 	if (begin(wp, &err) < 0) {

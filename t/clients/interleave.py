@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: MIT
 """Several sessions on the same mailboxes at once, beside a model of what is in them; every untagged response is compared.
 
-usage: interleave.py [--seconds N] [--seed N] [--clients N] [--messages N] [--storage sdbox|maildir] [--race SHARE] [--memory]
+usage: interleave.py [--seconds N] [--seed N] [--clients N] [--messages N] [--storage sdbox|maildir] [--race SHARE] [--sleep SHARE] [--memory]
 
 Two kinds of rounds alternate. In an exact round one command is in flight at a time, in sessions that are behind by any amount: the outcome is known
 to the last number, and is compared after each command. In a race several sessions have several commands each under way, so that only what can never
-be is refused at once; then all is settled, and every session must know exactly what a fresh one sees. --messages fills the first mailbox beforehand;
---memory measures the worker at the same quiet points and fails when it grows. Prints its seed; the same seed gives the same commands."""
+be is refused at once; then all is settled, and every session must know exactly what a fresh one sees. With --sleep, sessions sleep as soon as all of them wait, in IDLE and outside of it,
+and so often before a command all have the time for it; nothing that is told may differ by that. Without it both ways are tried. --messages fills the first mailbox beforehand; --memory measures the worker at the same quiet points and fails when it grows. Prints its seed; the same seed gives the same commands."""
 import argparse
 import bisect
 import os
@@ -102,6 +102,7 @@ class World:
         self.boxes = {n: Box(n) for n in BOXES}
         self.serial = 0
         self.exact = True     # one command is in flight at a time
+        self.sleep = 0        # share of commands before which sessions fall asleep
         self.commands = 0
         self.counts = {}
 
@@ -956,10 +957,17 @@ ACTIONS = [(do_notify, 1), (do_store, 9), (do_fetch, 5), (do_append, 3), (do_cop
 
 def action(s):
     if s.box is None:
-        return rnd.choice([do_select, do_select, do_select, do_append, do_status, do_noop] + [do_notify])
+        return rnd.choice([do_select, do_select, do_select, do_append, do_status, do_noop] + ([] if s.world.sleep else [do_notify]))
     # A mailbox stays about as big as it was.
     weights = [w * (3 if f is do_append and len(s.box.live) < s.world.size else 1) for f, w in ACTIONS]
+    if s.world.sleep:
+        weights[0] = 0  # sessions with NOTIFY stay awake, and with them all others
     return rnd.choices([f for f, _ in ACTIONS], weights)[0]
+
+
+def nap(world):
+    if rnd.random() < world.sleep:
+        time.sleep(0.04)
 
 
 # ---- Rounds ------------------------------------------------------------------------------------------------
@@ -968,6 +976,7 @@ def exact_round(world, sessions, steps):
     world.exact = True
     for _ in range(steps):
         s = rnd.choice(sessions)
+        nap(world)
         if s.idle:
             if s.box and rnd.random() < 0.5:
                 push(s)
@@ -990,6 +999,7 @@ def race(world, sessions):
     world.exact = False
     busy = rnd.sample(sessions, rnd.randrange(2, len(sessions) + 1))
     for s in busy:
+        nap(world)
         if s.idle:
             if rnd.random() < 0.5:
                 s.sock.sendall(b"DONE\r\n")
@@ -1153,7 +1163,11 @@ def main(opts, storage):
     Session.count = 0
     world, rounds, sizes = World(), 0, []
     world.size = max(8, min(opts.messages, 1 << 30) if opts.messages else rnd.choice([5, 20, 60]))
-    with culver.Server(storage=storage, settings="mail_max_userip_connections = 200") as server:
+    world.sleep = opts.sleep
+    settings = "mail_max_userip_connections = 200\n"
+    if opts.sleep:
+        settings += "imap_hibernate_timeout = 1ms\nimap_hibernate_silent_timeout = 1ms\n"
+    with culver.Server(storage=storage, settings=settings) as server:
         server.owns = owns(server)
         port = server.ports["imap"]
         sessions = []
@@ -1190,6 +1204,10 @@ def main(opts, storage):
             print("\n".join(server.complaints()[-20:]))
             fail(f"{storage}, seed {opts.seed}, round {rounds}: {e}")
         healthy(server)
+        figures_of = dict(f.split("=") for row in server.culver("status", json=True) if row["process"] == "spawner" for f in row["figures"])
+        if opts.sleep and int(figures_of["workers_started"]) < rounds:
+            fail(f"only {figures_of['workers_started']} workers in {rounds} rounds: sessions did not sleep")
+        world.counts["workers"] = figures_of["workers_started"]
     if opts.memory:
         growth(sizes)
     return rounds, world
@@ -1215,6 +1233,7 @@ def arguments():
     parser.add_argument("--messages", type=int, default=0)
     parser.add_argument("--storage")
     parser.add_argument("--race", type=float, default=0.4)
+    parser.add_argument("--sleep", type=float, default=0)
     parser.add_argument("--memory", action="store_true")
     return parser.parse_args()
 
@@ -1222,6 +1241,7 @@ def arguments():
 if __name__ == "__main__":
     options = arguments()
     print(f"seed {options.seed}", flush=True)
-    for kind in [options.storage] if options.storage else culver.storages():
+    kinds = [options.storage] if options.storage else culver.storages()
+    for kind, options.sleep in [(k, share) for k in kinds for share in ([options.sleep] if options.sleep or options.memory else [0, 0.3])]:
         n, w = main(options, kind)
-        print(f"{kind}: {n} rounds, {w.commands} commands; " + " ".join(f"{k} {v}" for k, v in sorted(w.counts.items())), flush=True)
+        print(f"{kind}{', asleep in between' if options.sleep else ''}: {n} rounds, {w.commands} commands; " + " ".join(f"{k} {v}" for k, v in sorted(w.counts.items())), flush=True)

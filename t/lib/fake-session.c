@@ -330,6 +330,21 @@ void cv_session_set_state(struct cv_session *session, const char *state)
 	session->state_text = state;
 }
 
+void cv_session_set_sleep(struct cv_session *session, uint64_t after_ms)
+{
+	session->sleep_ms = after_ms;
+}
+
+uint64_t cv_session_bytes_in(const struct cv_session *session)
+{
+	return cv_stream_bytes_in(session->stream);
+}
+
+uint64_t cv_session_bytes_out(const struct cv_session *session)
+{
+	return cv_stream_bytes_out(session->stream);
+}
+
 void cv_session_close(struct cv_session *session, const char *reason)
 {
 	if (session->closed)

@@ -21,6 +21,7 @@ struct cv_session {
 	void *state;            /* the protocol's; NULL when start refused */
 	bool want_step;
 	uint64_t timeout_ms;
+	uint64_t sleep_ms;      /* cv_session_set_sleep */
 	const char *state_text; /* cv_session_set_state */
 	bool closed;
 	struct cv_str close_reason;

@@ -143,6 +143,23 @@ struct cv_session; /* a logged-in connection */
 struct cv_job;     /* work without a connection: a delivery */
 struct cv_user;
 
+/* What a session leaves behind that sleeps: its connection goes to a front, which waits for the client; its process may end. Strings are taken before sleep's
+   caller goes on; all but blob are short (CV_SLEEP_TEXT_MAX octets). */
+#define CV_SLEEP_BLOB_MAX ((size_t)48 * 1024)
+#define CV_SLEEP_TEXT_MAX ((size_t)256)
+struct cv_session_sleep {
+	struct cv_buf *blob;      /* append all that wake needs. Begin with a version. Kept where the user and front cannot reach it */
+	struct cv_str keepalive;  /* octets that front writes to the client every keepalive_ms; absent: none */
+	uint64_t keepalive_ms;
+	uint64_t keepalive_in_ms; /* until the first of them */
+	uint64_t wake_in_ms;      /* wake it after that time if nothing else did; 0: never. cv_session_set_timeout does so by itself */
+	struct cv_str goodbye;    /* octets to write when the connection has to be closed while it sleeps */
+};
+struct cv_session_wake {
+	struct cv_str blob;
+	uint64_t keepalive_in_ms; /* until the next keepalive is due */
+};
+
 struct cv_session_protocol {
 	const char *name;
 	size_t max_input, max_output;
@@ -165,6 +182,14 @@ struct cv_session_protocol {
 	void (*refuse)(struct cv_session *session, struct cv_str resume, const struct cv_err *err);
 	unsigned opts;
 #define CV_SESSION_FOR_USERS 1u                 /* other users' sessions may ask for jobs of this protocol (cv_session_ask): job decides what they may have */
+	/* The session waited for its client for the time of cv_session_set_sleep: append its state to sleep->blob. False: it has something to do, or state that
+	   cannot be written; nothing may have been changed by then. After a true, end may be called as the next thing, and wake in another process, or nothing at
+	   all happens and the session goes on. NULL: sessions of this protocol never sleep. */
+	bool (*sleep)(void *state, struct cv_session_sleep *sleep);
+	/* Begin again where sleep left off; to the client nothing may differ from a session that never slept. The client may have spoken, or another session or a
+	   delivery is about to begin in this worker, or the session's time is over. NULL with err set: what the client is to hear (goodbye) was written to the stream,
+	   which is closed then. blob is of this user's workers, but perhaps of another version of the module. */
+	void *(*wake)(struct cv_session *session, const struct cv_session_wake *wake, struct cv_err *err);
 };
 
 CV_EXPORT struct cv_stream *cv_session_stream(struct cv_session *session);
@@ -180,6 +205,12 @@ CV_EXPORT const struct cv_registry *cv_session_registry(const struct cv_session 
 CV_EXPORT void **cv_session_data(struct cv_session *session, unsigned slot);
 CV_EXPORT void cv_session_want_step(struct cv_session *session);
 CV_EXPORT void cv_session_set_timeout(struct cv_session *session, uint64_t ms); /* since the last input; 0: none */
+/* The session may sleep when so many milliseconds passed without an octet of the client's or for it, and all other sessions of the user wait as well; 0 (so it
+   begins): not. Sessions in whose data slots modules keep something never sleep. */
+CV_EXPORT void cv_session_set_sleep(struct cv_session *session, uint64_t after_ms);
+/* Octets of the client's and for it, since the login. */
+CV_EXPORT uint64_t cv_session_bytes_in(const struct cv_session *session);
+CV_EXPORT uint64_t cv_session_bytes_out(const struct cv_session *session);
 /* What is shown by `culver who`: the command in progress or "IDLE". Borrowed literal. */
 CV_EXPORT void cv_session_set_state(struct cv_session *session, const char *state);
 /* Close after the output is written; reason for the session's one log line, stats ("in=… out=…") are added. */

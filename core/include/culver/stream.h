@@ -95,7 +95,7 @@ struct cv_relay;
 CV_EXPORT struct cv_relay *cv_relay_new(struct cv_stream *a, struct cv_stream *b, void (*done)(void *ctx), void *ctx);
 CV_EXPORT void cv_relay_free(struct cv_relay **relay);
 /* The user at the other end of b gives a back: no more input of a goes to b, which is told the end of it. Of what comes from b, octets (counted from the
-   relay's beginning) are a's still; what follows until b's end is input of a that b's user did not take, less than b's max_in. Then back is called instead
+   relay's beginning) are a's still; what follows until b's end is input of a that b's user did not take, less than 1 MiB. Then back is called instead
    of done, from the loop: a is the callee's, paused, its own input behind rest; or NULL, when b's user broke off, a failed, or a minute was over. The relay is
    gone then. */
 typedef void cv_relay_back_fn(void *ctx, struct cv_stream *a, struct cv_str rest);

@@ -95,6 +95,7 @@ static const cv_text_row rows[] = {
 	{ "Disconnected: nothing was heard for too long", "Verbindung beendet: zu lange war nichts zu hören", "Déconnexion : silence trop long" },
 	{ "Selected mailbox was deleted", "Das gewählte Postfach wurde gelöscht", "La boîte choisie a été supprimée" },
 	{ "Server is shutting down", "Der Server wird beendet", "Le serveur s'arrête" },
+	{ "Session cannot go on", "Die Sitzung kann nicht fortgesetzt werden", "La session ne peut pas continuer" },
 	{ "Session was ended by the administrator", "Die Sitzung wurde vom Verwalter beendet", "La session a été fermée par l'administrateur" },
 	{ "Session was refused", "Die Sitzung wurde abgelehnt", "La session a été refusée" },
 	{ "Too many connections, try again later", "Zu viele Verbindungen, bitte später wieder versuchen", "Trop de connexions, réessayez plus tard" },

@@ -13,6 +13,9 @@
 
 struct imap_settings {
 	const char *const *imap_client_workarounds;
+	uint64_t imap_hibernate_timeout;    /* ms in IDLE before the session may sleep; 0: it does not */
+	uint64_t imap_hibernate_silent_timeout; /* the same outside of IDLE */
+	uint64_t mailbox_idle_check_interval; /* ms; of sleeping sessions; 0: never */
 	uint64_t imap_idle_notify_interval; /* ms; 0: never */
 	uint64_t imap_progress_interval;    /* ms; 0: never */
 	uint64_t imap_max_line_length;
@@ -64,6 +67,7 @@ struct imap_metadata;
 struct imap_notify;
 struct imap_push;
 
+/* What is added here has to be in sleep.c as well: written there, or a reason to stay awake. */
 struct imap_session {
 	struct cv_session *session;
 	struct cv_stream *stream;
@@ -108,6 +112,7 @@ struct imap_session {
 	struct cv_ranges own;        /* UIDs that this session put into the selected mailbox */
 	struct cv_ranges fetch_first, fetch_new; /* new messages whose FETCH response is due: before ESEARCH responses, and behind them */
 	struct imap_push *push;      /* the response in progress, or NULL; push.c */
+	struct cv_buf sleep_texts;   /* sleep.c: what front may have to write */
 	struct imap_context *contexts; /* searches of the selected mailbox that are kept up to date (RFC 5267); context.c */
 };
 
@@ -208,6 +213,21 @@ bool imap_append_takes(const struct imap_session *s, const struct cv_imap_comman
 void imap_append_literal(struct imap_cmd *cmd);
 /* Octets of it. */
 void imap_append_take(struct imap_cmd *cmd, struct cv_str octets);
+
+/* cmd-idle.c */
+/* The text that keeps a connection alive. */
+#define IMAP_STILL_HERE "Still here"
+/* IDLE waits and has nothing to tell; it takes that long until the next keep-alive line (0: none, or now). */
+bool imap_idle_waits(struct imap_cmd *cmd, uint64_t *keepalive_in_ms_r);
+/* IDLE of a session that slept. */
+void imap_idle_go_on(struct imap_session *s, struct cv_str tag, uint64_t keepalive_in_ms);
+
+/* session.c: a session before its first reply; NULL with err. */
+struct imap_session *imap_session_new(struct cv_session *session, struct cv_err *err);
+void imap_session_end(void *state);
+/* sleep.c: struct cv_session_protocol. */
+bool imap_sleep(void *state, struct cv_session_sleep *sleep);
+void *imap_wake(struct cv_session *session, const struct cv_session_wake *wake, struct cv_err *err);
 
 /* commands.c */
 /* The command with this verb in its plain or UID form; NULL when there is none. */

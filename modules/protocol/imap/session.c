@@ -33,7 +33,7 @@ static void end(struct imap_session *s, const char *reason, void (*how)(struct c
 	const struct imap_stats *stats = &s->stats;
 	char numbers[9][24];
 	const uint64_t values[9] = { stats->deleted, stats->expunged, stats->appended, stats->header_count, stats->header_size,
-		stats->body_count, stats->body_size, cv_stream_bytes_in(s->stream), cv_stream_bytes_out(s->stream) };
+		stats->body_count, stats->body_size, cv_session_bytes_in(s->session), cv_session_bytes_out(s->session) };
 	static const struct {
 		char letter;
 		const char *name;
@@ -239,10 +239,15 @@ static void count_bad(struct imap_session *s)
 }
 
 /* A command that never became one: BAD under its tag, as far as that is known. */
+static void refuse_tag(struct imap_session *s, struct cv_str tag, const char *code, const char *text)
+{
+	imap_reply(s, tag, "BAD", code, text);
+	count_bad(s);
+}
+
 static void refuse(struct imap_session *s, const char *code, const char *text)
 {
-	imap_reply(s, cv_imap_parser_tag(s->parser), "BAD", code, text);
-	count_bad(s);
+	refuse_tag(s, cv_imap_parser_tag(s->parser), code, text);
 }
 
 /* RFC 7162 section 3.2: "if the server sends MODSEQ FETCH data items while EXPUNGE (or VANISHED) replies with lower mod-sequences being delayed, the
@@ -304,7 +309,7 @@ static bool finish(struct imap_session *s)
 	if (cmd->reply != IMAP_BAD)
 		tell_modseq(cmd);
 	if (cmd->reply == IMAP_BAD)
-		refuse(s, cmd->code, cmd->text);
+		refuse_tag(s, cmd->pub.tag, cmd->code, cmd->text);
 	else
 		imap_reply(s, cmd->pub.tag, words[cmd->reply], cmd->code, cmd->text);
 	if (cmd->reply == IMAP_OK && cmd->after != NULL)
@@ -594,7 +599,7 @@ static void on_goodbye(void *state, const char *reason)
 		imap_bye(s, "UNAVAILABLE", reason, reason);
 }
 
-static void on_end(void *state)
+void imap_session_end(void *state)
 {
 	struct imap_session *s = state;
 
@@ -606,6 +611,7 @@ static void on_end(void *state)
 	imap_notify_free(&s->notify);
 	imap_push_free(s);
 	metadata_disable(s);
+	cv_buf_deinit(&s->sleep_texts);
 	cv_vec_free(&s->events);
 	cv_imap_parser_free(&s->parser);
 }
@@ -636,17 +642,11 @@ static void on_annotation(void *ctx, const struct cv_annotation_change *change)
 		s->urlauth_changed = true;
 }
 
-static void *on_start(struct cv_session *session, struct cv_str resume, struct cv_err *err)
+struct imap_session *imap_session_new(struct cv_session *session, struct cv_err *err)
 {
 	struct imap_session *s = cv_new(cv_session_arena(session), struct imap_session, 1);
 	struct cv_imap_limits limits = { 0 };
-	struct cv_buf *out;
-	struct cv_str tag;
 
-	if (!read_resume(resume, &tag, &s->language)) {
-		cv_err_set(err, CV_ERR_INTERNAL, "imap-login gave no valid tag along");
-		return NULL;
-	}
 	s->session = session;
 	s->stream = cv_session_stream(session);
 	s->user = cv_session_user(session);
@@ -658,16 +658,36 @@ static void *on_start(struct cv_session *session, struct cv_str resume, struct c
 	if (s->set->imap_urlauth)
 		s->urlauth_watch = cv_annotations_watch(s->user, on_annotation, s);
 	s->state = IMAP_STATE_AUTHENTICATED;
+	cv_buf_init(&s->sleep_texts, 2 * CV_SLEEP_TEXT_MAX);
 	limits.line = limits.literal = (size_t)s->set->imap_max_line_length;
 	s->parser = cv_imap_parser_new(&limits);
+	cv_session_set_timeout(session, IMAP_INACTIVITY_MS);
+	cv_session_set_sleep(session, s->set->imap_hibernate_silent_timeout);
+	cv_session_set_state(session, "authenticated");
+	return s;
+}
+
+static void *on_start(struct cv_session *session, struct cv_str resume, struct cv_err *err)
+{
+	unsigned language = CV_IMAP_I_DEFAULT;
+	struct imap_session *s;
+	struct cv_buf *out;
+	struct cv_str tag;
+
+	if (!read_resume(resume, &tag, &language)) {
+		cv_err_set(err, CV_ERR_INTERNAL, "imap-login gave no valid tag along");
+		return NULL;
+	}
+	s = imap_session_new(session, err);
+	if (s == NULL)
+		return NULL;
+	s->language = language;
 	out = cv_stream_out(s->stream);
 	cv_buf_append(out, tag);
 	cv_buf_append_c(out, " OK [CAPABILITY ");
 	imap_append_capabilities(s, out);
 	cv_buf_append_c(out, "] ");
 	imap_end_line(s, out, "Logged in");
-	cv_session_set_timeout(session, IMAP_INACTIVITY_MS);
-	cv_session_set_state(session, "authenticated");
 	return s;
 }
 
@@ -693,6 +713,8 @@ const struct cv_session_protocol imap_session_protocol = {
 	.step = on_step,
 	.timeout = on_timeout,
 	.goodbye = on_goodbye,
-	.end = on_end,
+	.end = imap_session_end,
 	.refuse = on_refuse,
+	.sleep = imap_sleep,
+	.wake = imap_wake,
 };

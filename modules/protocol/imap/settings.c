@@ -75,6 +75,11 @@ static const struct cv_setting rows[] = {
 		"How well output is compressed behind COMPRESS DEFLATE: 1 is fastest, 9 shortest, 0 not at all"),
 	CV_SETTING_UINT(imap_settings, imap_compress_deflate_window, "14", 9, 15,
 		"How far back compressed output refers, as the power of two of its octets; a compressed session takes 2^(this + 3) octets of memory for it"),
+	CV_SETTING_TIME(imap_settings, imap_hibernate_timeout, "1s", 0, 86400000,
+		"How long a session stays in memory in IDLE when nothing happens; then its connection waits without a process of its own, until the client speaks or "
+		"something of the user's changes; 0: always"),
+	CV_SETTING_TIME(imap_settings, imap_hibernate_silent_timeout, "30s", 0, 86400000,
+		"The same for a client that is silent outside of IDLE"),
 	CV_SETTING_STR(imap_settings, imap_id_log, "",
 		"Fields of the client's ID command that are logged; * for all; empty: none"),
 	CV_SETTING_STR(imap_settings, imap_id_send, "name *",
@@ -91,6 +96,9 @@ static const struct cv_setting rows[] = {
 		"Longest command line, literals not counted"),
 	CV_SETTING_BOOL(imap_settings, imap_metadata, "yes",
 		"Annotations of mailboxes and of the server (METADATA, LIST-METADATA), and filters (FILTERS)"),
+	CV_SETTING_TIME(imap_settings, mailbox_idle_check_interval, "5m", 0, 86400000,
+		"How often a session that sleeps in IDLE (imap_hibernate_timeout) wakes to look for what other programs brought into its Maildir, which nobody watches "
+		"meanwhile; 0: not before something else wakes it"),
 	CV_SETTING_STR(imap_settings, mail_server_admin, "",
 		"How to reach the administrator, a URI: the server's entry /shared/admin"),
 	CV_SETTING_STR(imap_settings, mail_server_comment, "",

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+   Inside front: its connections and what it knows of others. Private to front*.c. */
+#ifndef CV_PROC_FRONT_H
+#define CV_PROC_FRONT_H
+
+#include "core/proc/login-private.h"
+#include "core/proc/role.h"
+#include "core/proc/tls-conf.h"
+
+#define RELAY_BUFFER (32 * 1024)
+
+/* A SASL mechanism that auth offers. */
+struct mech {
+	char name[32];
+	unsigned opts;
+};
+
+struct front {
+	struct cv_role_proc *proc;
+	struct cv_loop *loop;
+	struct cv_ipc *auth, *spawner;
+	struct cv_node listeners;
+	struct cv_node logins;       /* before login, oldest first */
+	struct cv_node peers;        /* of protocols without login (LMTP) */
+	struct cv_node relays;
+	struct cv_node sleepers;     /* front-sleep.c */
+	size_t login_count, peer_count, relay_count, pair_count, sleeper_count;
+	struct cv_map *pending;      /* message id -> struct pending */
+	struct cv_map *addresses;    /* remote network -> struct address */
+	struct cv_map *relayed;      /* session id -> struct relay */
+	struct cv_map *sleeping;     /* the spawner's number -> struct sleeper */
+	uint64_t next_id;
+	CV_VEC(struct mech) mechs;
+	bool has_mechs;              /* auth has told them: until then no client is answered */
+	CV_VEC(char *) hooks;        /* that have handlers in workers; spawner has told them */
+	struct tls_set *tls;
+	struct cv_login_host host;
+	uint64_t fd_limit, client_limit;
+	struct cv_timer *full;       /* listeners rest until then */
+	struct cv_timer *drain;
+	bool draining, graceful_end;
+	uint64_t said_full_ms, said_address_ms;
+	uint64_t accepted, logged_in, refused; /* since start */
+};
+
+struct relay {
+	struct cv_node node;
+	struct front *front;
+	struct cv_relay *relay;
+	/* For a worker that gives it back. */
+	char session[CV_SESSION_ID_LEN + 1]; /* key in front.relayed */
+	const struct cv_login_protocol *protocol;
+	struct cv_login_peer peer;
+};
+
+/* ---- front.c, for the rest ------------------------------------------------------------------------------------- */
+
+bool front_fds_left(const struct front *front);
+void front_say_full(struct front *front, const char *what);
+/* A relay without its streams: session and peer; it is counted and can be given back from now on. */
+struct relay *front_relay_new(struct front *front, const struct cv_login_protocol *protocol, const char *session, const struct cv_login_peer *peer);
+/* Begin to move octets. */
+void front_relay_begin(struct relay *relay, struct cv_stream *client, int pair_fd);
+void front_relay_done(void *ctx);
+/* Where fd's connection comes from; false: it is not from remote, or no socket. */
+CV_MUST_CHECK bool front_check_peer(int fd, struct cv_str remote, struct cv_login_peer *peer_r);
+void front_look_drained(struct front *front);
+
+/* ---- Sleeping sessions (front-sleep.c) ----------------------------------------------------------------------------- */
+
+/* SLEEP, ROUSE, WOKEN, WAKE_FAIL of the spawner. */
+int front_on_sleep(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+int front_on_rouse(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+int front_on_woken(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+int front_on_wake_fail(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+/* Goodbye to all: nobody is there who could wake them, or the server ends. */
+void front_end_sleepers(struct front *front, const char *why);
+
+#endif

@@ -1,0 +1,250 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Sessions that sleep: they cost no process, hear of everything as if they had stayed awake, and end as others do."""
+import os
+import re
+import select
+import signal
+import socket
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from client import culver, fail, healthy, mail, same  # noqa: E402
+
+SETTINGS = """imap_hibernate_timeout = 50ms
+imap_hibernate_silent_timeout = 50ms
+imap_idle_notify_interval = 2m
+default_idle_kill = 200ms
+mail_max_userip_connections = 20
+"""
+
+
+class Client:
+    def __init__(self, s, user="ann", tls=False):
+        self.sock = socket.create_connection(("127.0.0.1", s.ports["imaps" if tls else "imap"]), 30)
+        if tls:
+            self.sock = s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
+        self.sock.settimeout(30)
+        self.buf, self.n = b"", 0
+        self.line()
+        self.cmd(f"LOGIN {user} {culver.PASSWORD}")
+
+    def line(self):
+        while b"\n" not in self.buf:
+            data = self.sock.recv(65536)
+            if not data:
+                raise EOFError(self.buf)
+            self.buf += data
+        line, self.buf = self.buf.split(b"\n", 1)
+        return line.decode().rstrip("\r")
+
+    def send(self, text):
+        self.sock.sendall(text.encode())
+
+    def reply(self, tag, status="OK"):
+        lines = []
+        while True:
+            lines.append(self.line())
+            if lines[-1].startswith(tag + " "):
+                if not lines[-1].startswith(f"{tag} {status}"):
+                    fail(lines[-1])
+                return lines
+
+    def cmd(self, text, status="OK"):
+        self.n += 1
+        self.send(f"t{self.n} {text}\r\n")
+        return self.reply(f"t{self.n}", status)
+
+    def idle(self):
+        self.n += 1
+        self.send(f"t{self.n} IDLE\r\n")
+        same(self.line()[:1], "+")
+
+    def done(self, status="OK"):
+        self.send("DONE\r\n")
+        return self.reply(f"t{self.n}", status)
+
+    def silent(self, seconds=0.3):
+        """Nothing comes for so long."""
+        if self.buf or select.select([self.sock], [], [], seconds)[0]:
+            fail(f"something was told: {self.buf!r} {self.sock.recv(4096)!r}")
+
+    def ended(self):
+        """All that still comes until the connection is closed."""
+        lines = []
+        try:
+            while True:
+                lines.append(self.line())
+        except (EOFError, ConnectionResetError):
+            return lines
+
+
+def who(s, user=None):
+    rows = s.culver("who", json=True)
+    rows = rows if isinstance(rows, list) else rows["sessions"]
+    return [r for r in rows if user in (None, r["user"])]
+
+
+def asleep(s, count, user=None, seconds=20):
+    """So many sessions sleep, none is awake, and no worker is there."""
+    deadline = time.monotonic() + seconds
+    while True:
+        rows = who(s, user)
+        if len(rows) == count and all(r["state"] == "asleep" and r["pid"] == 0 for r in rows):
+            break
+        if time.monotonic() > deadline:
+            fail(f"not asleep: {rows}")
+        time.sleep(0.05)
+    while workers(s, user):
+        if time.monotonic() > deadline:
+            fail(f"workers are left: {workers(s, user)}")
+        time.sleep(0.05)
+
+
+def workers(s, user=None):
+    out = []
+    for pid in os.listdir("/proc"):
+        try:
+            title = open(f"/proc/{pid}/cmdline").read()
+            parent = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+        except (OSError, ValueError, IndexError):
+            continue
+        m = re.search(r" worker: ([^\s\0]+)", title)
+        if m and user in (None, m.group(1)) and parent in descendants(s.proc.pid):
+            out.append(int(pid))
+    return out
+
+
+def descendants(root):
+    parents = {}
+    for pid in os.listdir("/proc"):
+        if pid.isdigit():
+            try:
+                parents[int(pid)] = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                pass
+    found = {root}
+    while True:
+        more = {p for p, q in parents.items() if q in found} - found
+        if not more:
+            return found
+        found |= more
+
+
+def role(s, name):
+    return [p for p in descendants(s.proc.pid) if re.search(rf" {name}\0*$", open(f"/proc/{p}/cmdline").read())]
+
+
+def new_mail(s, tls):
+    """A delivery, another session's changes, and the client itself wake it; each thing is told once."""
+    c = Client(s, tls=tls)
+    c.cmd("SELECT INBOX")
+    before = int(re.search(r"(\d+) EXISTS", "\n".join(c.cmd("EXAMINE INBOX"))).group(1))
+    c.cmd("SELECT INBOX")
+    c.idle()
+    asleep(s, 1)
+    same(s.deliver("ann", mail("first"))[0], 250)
+    same([c.line(), c.line()], [f"* {before + 1} EXISTS", "* 1 RECENT"])
+    c.silent()
+    asleep(s, 1)
+    same(c.done(), [f"t{c.n} OK Idle completed"])
+    asleep(s, 1)
+    other, word = Client(s, tls=not tls), f"sleepy{int(tls)}"
+    other.cmd("SELECT INBOX")
+    other.cmd(f"STORE {before + 1} +FLAGS (\\Seen {word})")
+    asleep(s, 2)
+    text = c.cmd("NOOP")
+    same([x for x in text if "FETCH" in x], [f"* {before + 1} FETCH (FLAGS (\\Seen \\Recent {word}))"])
+    same(any("PERMANENTFLAGS" in x and word in x for x in text), True, "keyword told before")
+    same(c.cmd("NOOP"), [f"t{c.n} OK NOOP completed"])
+    c.idle()
+    asleep(s, 2)
+    other.cmd(f"STORE {before + 1} +FLAGS.SILENT (\\Deleted)")
+    other.cmd("EXPUNGE")
+    seen = []
+    while not seen or "EXPUNGE" not in seen[-1]:
+        seen.append(c.line())
+    same(seen[-1], f"* {before + 1} EXPUNGE")
+    same(c.line(), "* 0 RECENT")
+    c.silent()
+    asleep(s, 2)
+    same(c.done(), [f"t{c.n} OK Idle completed"])
+    same(len(c.cmd("UID SEARCH RETURN (SAVE) ALL")), 1)
+    asleep(s, 2)
+    same(len([x for x in c.cmd("UID FETCH $ FLAGS") if "FETCH" in x]), before)
+    other.cmd("LOGOUT")
+    c.cmd("LOGOUT")
+    asleep(s, 0)
+
+
+def unselected(s, tls):
+    """Before a mailbox is selected; a command in two packets; input that waits when it falls asleep."""
+    c = Client(s, tls=tls)
+    asleep(s, 1)
+    c.send("x NO")
+    time.sleep(0.3)
+    c.send("OP\r\n")
+    same(c.reply("x"), ["x OK NOOP completed"])
+    asleep(s, 1)
+    c.send("".join(f"y{i} NOOP\r\n" for i in range(5000)))
+    for i in range(5000):
+        c.reply(f"y{i}")
+    c.idle()
+    asleep(s, 1)
+    same(c.done()[-1], f"t{c.n} OK Idle completed")
+    c.idle()
+    asleep(s, 1)
+    c.send("nonsense\r\n")
+    c.reply(f"t{c.n}", "BAD")
+    c.cmd("LOGOUT")
+    asleep(s, 0)
+
+
+def ends(s, tls):
+    """A client that leaves, one that is kicked, a mailbox that goes."""
+    c = Client(s, tls=tls)
+    c.cmd("SELECT INBOX")
+    c.idle()
+    asleep(s, 1)
+    c.sock.close()
+    asleep(s, 0)
+    c = Client(s, tls=tls)
+    c.idle()
+    asleep(s, 1)
+    same(len(s.culver("kick", "ann", json=True)), 1)
+    same(c.ended(), ["* BYE [UNAVAILABLE] Session was ended by the administrator"])
+    asleep(s, 0)
+    c, other = Client(s, tls=tls), Client(s)
+    other.cmd("CREATE going")
+    c.cmd("SELECT going")
+    c.idle()
+    asleep(s, 2)
+    other.cmd("DELETE going")
+    same(c.ended(), ["* BYE Selected mailbox was deleted"])
+    other.cmd("CREATE one")
+    c = Client(s, tls=tls)
+    c.cmd("SELECT one")
+    c.idle()
+    asleep(s, 2)
+    other.cmd("RENAME one two")
+    other.cmd("APPEND two {3+}\r\na\r\n")
+    same(c.line(), "* 1 EXISTS")
+    c.done()
+    c.cmd("LOGOUT")
+    other.cmd("DELETE two")
+    other.cmd("LOGOUT")
+
+
+with culver.Server(SETTINGS) as s:
+    for _ in range(3):
+        same(s.deliver("ann", mail("old"))[0], 250)
+    try:
+        for tls in (False, True):
+            new_mail(s, tls)
+            unselected(s, tls)
+            ends(s, tls)
+    except BaseException:
+        print(s.output())
+        raise
+    healthy(s)
