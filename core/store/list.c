@@ -353,7 +353,9 @@ static int rename_entry(struct cv_user *user, struct cv_str from, struct cv_str 
 
 	if (clear_way(user, to, err) < 0 || record(user, &entry, err) < 0)
 		return -1;
-	/* The folders follow. When they cannot, the record is taken back by another one. */
+	if (!cv_work_has_folder(user, from))
+		return 1; /* the folders have followed already */
+	/* They follow now. When they cannot, the record is taken back by another one. */
 	if (cv_work_rename(user, from, to, err) >= 0)
 		return 1;
 	if (record(user, &back, &back_err) < 0 || cv_work_rename(user, to, from, &back_err) < 0)

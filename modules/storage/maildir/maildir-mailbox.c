@@ -425,7 +425,7 @@ int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		ret = move_mailbox(st, from, to, err);
 	if (ret > 0)
 		ret = sync_parents(st, to, err);
-	if (ret > 0)
+	if (ret > 0 && st->fs) /* else it is the same one */
 		ret = sync_parents(st, from, err);
 	if (ret > 0)
 		ret = move_control(st, from, to, err);

@@ -88,7 +88,7 @@ int sdbox_mailbox_dir(void *st_p, const struct cv_mailbox_ref *mailbox, int *dir
 	return ret;
 }
 
-/* Sync each directory on the way to path, so that the path itself is durable. */
+/* Sync each directory on the way to path, so that the path itself is durable; one that is not there has nothing to be synced, the one above it says so. */
 static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 {
 	char *part = cv_strdup(path), *slash;
@@ -96,11 +96,15 @@ static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 
 	if (st->args->fsync != CV_FSYNC_NEVER) {
 		while (ret > 0 && (slash = strrchr(part, '/')) != NULL) {
+			struct cv_err open_err = { 0 };
+
 			*slash = '\0';
-			ret = cv_file_open(st->mailboxes, part, O_RDONLY | O_DIRECTORY, 0, &fd, err);
-			if (ret > 0) {
+			if (cv_file_open(st->mailboxes, part, O_RDONLY | O_DIRECTORY, 0, &fd, &open_err) > 0) {
 				ret = cv_file_sync(fd, true, err);
 				cv_file_close(&fd);
+			} else if (open_err.code != CV_ERR_NOTFOUND) {
+				*err = open_err;
+				ret = -1;
 			}
 		}
 		if (ret > 0)
@@ -282,8 +286,9 @@ int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 	if (sdbox_path(st, mailbox->name, &from, err) > 0 && sdbox_path(st, new_name, &to, err) > 0) {
 		sdbox_dirs_close(st);
 		ret = cv_file_stat(st->mailboxes, from, &stat, err);
-		if (ret == 0)
-			ret = cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
+		if (ret == 0) /* what has moved it before is not undone by a power cut */
+			ret = sync_path(st, to, err) < 0 || sync_path(st, from, err) < 0 ? -1 :
+				cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
 	}
 	if (ret > 0)
 		ret = sdbox_owner_check(st, from, mailbox, err);
