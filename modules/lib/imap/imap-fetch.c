@@ -32,15 +32,18 @@ static const struct {
 	{ "PREVIEW", CV_IMAP_FETCH_PREVIEW },
 };
 
-/* Items that are sections under another name. */
+/* Items that are sections under another name. Those with PEEK are RFC 1730's, "except for the syntax of the resulting untagged FETCH data": Outlook
+   asks for them still. */
 static const struct {
-	const char *name;
+	const char *name, *label;
 	enum cv_imap_section_text text;
 	bool peek;
 } rfc822_items[] = {
-	{ "RFC822", CV_IMAP_SECTION_ALL, false },
-	{ "RFC822.HEADER", CV_IMAP_SECTION_HEADER, true },
-	{ "RFC822.TEXT", CV_IMAP_SECTION_TEXT, false },
+	{ "RFC822", "RFC822", CV_IMAP_SECTION_ALL, false },
+	{ "RFC822.PEEK", "RFC822", CV_IMAP_SECTION_ALL, true },
+	{ "RFC822.HEADER", "RFC822.HEADER", CV_IMAP_SECTION_HEADER, true },
+	{ "RFC822.TEXT", "RFC822.TEXT", CV_IMAP_SECTION_TEXT, false },
+	{ "RFC822.TEXT.PEEK", "RFC822.TEXT", CV_IMAP_SECTION_TEXT, true },
 };
 
 static const char *const text_names[] = {
@@ -295,7 +298,7 @@ static int parse_item(struct parse *parse, const struct cv_imap_arg **arg, bool 
 		struct cv_imap_section section = {
 			.text = rfc822_items[i].text,
 			.peek = rfc822_items[i].peek,
-			.label = cv_str_c(rfc822_items[i].name),
+			.label = cv_str_c(rfc822_items[i].label),
 		};
 
 		if (cv_imap_arg_is(*arg, rfc822_items[i].name)) {

@@ -197,10 +197,11 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 	size_t pos = 0;
 
 	cv_buf_init(&list, 16 * 1024);
-	if (change.len > 0 && change.ptr[0] != '+') {
+	if (change.len > 0 && change.ptr[0] != '+' && change.ptr[0] != '-') {
 		cv_buf_append(&list, change);
 	} else {
-		change = cv_str_sub(change, 1, SIZE_MAX);
+		if (change.len > 0 && change.ptr[0] == '+')
+			change = cv_str_sub(change, 1, SIZE_MAX);
 		for (size_t i = 0; i < CV_COUNT_OF(capabilities); i++)
 			if (!is_off_word(s, capabilities[i]))
 				append_words(&list, cv_str_c(capabilities[i]), change);
