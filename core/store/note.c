@@ -96,6 +96,35 @@ int cv_note_entry_ok(struct cv_str entry, struct cv_err *err)
 	return 1;
 }
 
+bool cv_note_match(struct cv_str pattern, struct cv_str entry)
+{
+	/* Places of the pattern that can be reached: all are followed at once. */
+	bool places[2][CV_NOTE_ENTRY_MAX + 2] = { { true } }, *here = places[0], *next = places[1];
+
+	if (pattern.len > CV_NOTE_ENTRY_MAX)
+		return false;
+	for (size_t n = 0; n < entry.len; n++) {
+		char c = entry.ptr[n];
+		bool *swap = here, any = false;
+
+		memset(next, 0, (pattern.len + 1) * sizeof(*next));
+		for (size_t i = 0; i < pattern.len; i++) {
+			char p = pattern.ptr[i];
+			bool wild = p == '*' || (p == '%' && c != '/');
+
+			if (!here[i] || (!wild && (p != c || p == '%')))
+				continue;
+			next[i] = next[i] || wild;
+			next[i + 1] = any = true;
+		}
+		if (!any)
+			return false;
+		here = next;
+		next = swap;
+	}
+	return here[pattern.len];
+}
+
 /* Place of the first that is not before the item. */
 static size_t place_of(const struct cv_note_item *items, size_t count, const struct cv_note_item *item)
 {
@@ -241,7 +270,7 @@ void cv_notes_put(struct cv_columns *columns, uint32_t uid, struct cv_str packed
 		notes = columns->notes = cv_new0(struct cv_notes);
 		notes->changed = cv_map_new();
 	}
-	notes->octets -= len_of(notes, uid);
+	notes->octets -= CV_MIN(notes->octets, len_of(notes, uid));
 	if (packed.len > 0) {
 		blob = cv_malloc(sizeof(*blob) + packed.len);
 		blob->len = (uint32_t)packed.len;

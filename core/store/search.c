@@ -7,6 +7,7 @@
 
 #include "core/store/store-private.h"
 #include <culver/map.h>
+#include <culver/note.h>
 #include <culver/search.h>
 #include <culver/time.h>
 
@@ -46,6 +47,8 @@ struct cv_mailsearch {
 	struct cv_mailsearch_key **texts;
 	size_t text_count, text_cap;
 	struct cv_search *header_search, *body_search; /* NULL: no such key */
+	CV_VEC(struct cv_buf) note_texts; /* of NOTE keys, as they are compared, by index */
+	struct cv_buf mapped;
 	struct cv_index_answer *known; /* by text key: what an index said; NULL: none was asked */
 	size_t index;                /* the one that is being asked */
 	bool asked;
@@ -96,6 +99,21 @@ static int prepare_text(struct cv_mailsearch *search, struct cv_mailsearch_key *
 	return cv_search_add(*to, where, key->name, key->text, &key->index, err);
 }
 
+static int prepare_note(struct cv_mailsearch *search, struct cv_mailsearch_key *key, struct cv_err *err)
+{
+	struct cv_buf *text;
+
+	if (key->text.len > CV_SEARCH_NEEDLE_MAX)
+		return cv_err_set_public(err, CV_ERR_LIMIT, "Annotation is too large");
+	if (search->note_texts.count == CV_SEARCH_KEYS_MAX)
+		return cv_err_set_public(err, CV_ERR_LIMIT, "Too many annotations at once");
+	key->index = search->note_texts.count;
+	text = cv_vec_push(&search->note_texts);
+	cv_buf_init(text, SIZE_MAX / 2);
+	cv_casemap(text, key->text);
+	return 0;
+}
+
 /* depth is counted, so the caller's input cannot choose it. */
 static int prepare(struct cv_mailsearch *search, struct cv_mailsearch_key *key, unsigned depth, struct cv_err *err)
 {
@@ -117,6 +135,8 @@ static int prepare(struct cv_mailsearch *search, struct cv_mailsearch_key *key, 
 	case CV_MAILSEARCH_BODY:
 	case CV_MAILSEARCH_TEXT:
 		return prepare_text(search, key, err) < 0 ? -1 : 0;
+	case CV_MAILSEARCH_NOTE:
+		return prepare_note(search, key, err);
 	case CV_MAILSEARCH_SEQ:
 	case CV_MAILSEARCH_UID:
 	case CV_MAILSEARCH_FLAGS:
@@ -203,6 +223,7 @@ int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, stru
 	struct cv_mailsearch *search = cv_new0(struct cv_mailsearch);
 
 	cv_buf_init(&search->header, HEADER_MAX);
+	cv_buf_init(&search->mapped, SIZE_MAX / 2);
 	search->view = view;
 	search->root = root;
 	if (prepare(search, root, 0, err) < 0) {
@@ -261,6 +282,10 @@ void cv_mailsearch_free(struct cv_mailsearch **search)
 	cv_search_free(&(*search)->header_search);
 	cv_search_free(&(*search)->body_search);
 	cv_buf_deinit(&(*search)->header);
+	cv_buf_deinit(&(*search)->mapped);
+	for (size_t i = 0; i < (*search)->note_texts.count; i++)
+		cv_buf_deinit(&(*search)->note_texts.data[i]);
+	cv_vec_free(&(*search)->note_texts);
 	for (size_t i = 0; (*search)->known != NULL && i < (*search)->text_count; i++) {
 		cv_ranges_free(&(*search)->known[i].yes);
 		cv_ranges_free(&(*search)->known[i].maybe);
@@ -299,7 +324,28 @@ static bool has_keyword(const struct cv_mailsearch *search, struct cv_str name)
 	return false;
 }
 
-static enum answer answer_from_row(const struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
+/* Values are compared as texts of messages are; what is no text, as its octets. */
+static bool has_note(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
+{
+	struct cv_str wanted = cv_buf_str(&search->note_texts.data[key->index]);
+	struct cv_err err = { 0 };
+	struct cv_note_list list;
+	struct cv_note note;
+
+	if (!cv_notes_any(cv_view_mailbox(search->view)) || cv_notes_get(cv_view_mailbox(search->view), search->row.uid, &list, &err) <= 0)
+		return false;
+	while (cv_note_next(&list, &note)) {
+		if ((key->number & (note.priv ? 1u : 2u)) == 0 || !cv_note_match(key->name, note.entry))
+			continue;
+		cv_buf_clear(&search->mapped);
+		cv_casemap(&search->mapped, note.value);
+		if (key->text.len == 0 || cv_str_find_str(cv_buf_str(&search->mapped), wanted) != SIZE_MAX)
+			return true;
+	}
+	return false;
+}
+
+static enum answer answer_from_row(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
 {
 	const struct cv_row *row = &search->row;
 	int64_t day = day_of(row->internal_date, row->internal_zone);
@@ -339,6 +385,8 @@ static enum answer answer_from_row(const struct cv_mailsearch *search, const str
 		return yes_or_no(row->internal_date >= key->sec);
 	case CV_MAILSEARCH_GUID:
 		return yes_or_no(memcmp(row->guid, key->guid, sizeof(key->guid)) == 0);
+	case CV_MAILSEARCH_NOTE:
+		return yes_or_no(has_note(search, key) != (key->text.ptr == NULL));
 	case CV_MAILSEARCH_AND:
 	case CV_MAILSEARCH_OR:
 	case CV_MAILSEARCH_SENTBEFORE:
@@ -353,7 +401,7 @@ static enum answer answer_from_row(const struct cv_mailsearch *search, const str
 }
 
 /* Three-valued: what is not known stays so unless another key decides. Recursion is as deep as prepare allowed. */
-static enum answer evaluate(const struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
+static enum answer evaluate(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
 {
 	enum answer result;
 
@@ -569,7 +617,7 @@ static bool work(struct cv_mailsearch *search)
 		if (answer != UNKNOWN) {
 			if (answer == YES)
 				note_found(search);
-			return false;
+			return search->note_texts.count > 0;
 		}
 		result = open_message(search, &answer, &err);
 	} else {

@@ -134,7 +134,7 @@ def administrators(s):
         return [(row["mailbox"], row.get("identifier"), row["rights"]) for row in out]
 
     same(rows("get", "Work"), [])
-    same(rows("rights", "INBOX", "Work"), [("INBOX", None, "lrswipkxtea"), ("Work", None, "lrswipkxtea")])
+    same(rows("rights", "INBOX", "Work"), [("INBOX", None, "lrswipkxtean"), ("Work", None, "lrswipkxtean")])
     same(rows("set", "Work", "anyone", "lr"), [("Work", "anyone", "lr")])
     same(rows("set", "Work", "user=jens", ":lookup:read:write-seen"), [("Work", "user=jens", "lrsa")])
     shown = [line for line in m.ok("NOOP") if "PERMANENTFLAGS" in line]

@@ -16,7 +16,7 @@ CHAR = r"'(?:[^'\\\n]|\\.)+'"
 UNSEEN = ["cv_error", "cv_warn", "cv_info", "cv_debug", "cv_log_[a-z_]+", "cv_fatal", "cv_assert", "cv_err_set", "cv_err_sys", "cv_err_context",
           "CV_SETTING_[A-Z]+", "CV_SETTINGS_TABLE", "imap_close", "cv_imap_login_close", "end", "cv_arena_new", "cv_take_lit"]
 # What begins a response code, a capability, what is put into a text.
-CODES = {"REFERRAL imap://", "ACL RIGHTS=texk", "modified UTF-7"}
+CODES = {"REFERRAL imap://", "ACL RIGHTS=texkn", "modified UTF-7"}
 wrong = []
 
 

@@ -4,6 +4,7 @@
 
 #include "t/crash/program.h"
 #include <culver/log.h>
+#include <culver/note.h>
 #include <culver/time.h>
 
 #include <errno.h>
@@ -26,6 +27,10 @@ CV_EXPORT extern const struct cv_module MODULE(CAMPAIGN_DRIVER);
 
 const char *const program_names[NAMES] = { "INBOX", "Archive", "Work", "Work/2026", "Lists", "Lists/culver" };
 static const char *const entries[ENTRIES] = { "/private/comment", "/shared/vendor/a/b", "module" };
+static const struct {
+	const char *entry;
+	bool priv;
+} notes[NOTES] = { { "/comment", false }, { "/comment", true }, { "/1/flags/seen", true } };
 static const char *const keywords[KEYWORDS] = { "$Forwarded", "Label1", "later" };
 
 /* ---- randomness: the same seed, the same program and cuts ------------------------------------------------------- */
@@ -79,9 +84,9 @@ static struct box *add_box(struct model *model, const char *name, uint32_t uidva
 	abort();
 }
 
-static void put_message(struct cv_buf *out, uint32_t uid, uint16_t flags, unsigned words, uint32_t crc)
+static void put_message(struct cv_buf *out, const struct message *m)
 {
-	cv_buf_printf(out, "  %u flags %x keywords %x octets %08x\n", uid, flags, words, crc);
+	cv_buf_printf(out, "  %u flags %x keywords %x octets %08x notes %u %u %u\n", m->uid, m->flags, m->keywords, m->crc, m->notes[0], m->notes[1], m->notes[2]);
 }
 
 static void put_annotations(struct cv_buf *out, const uint32_t values[ENTRIES])
@@ -106,9 +111,7 @@ void model_text(struct model *model, struct cv_buf *out)
 		cv_buf_printf(out, "mailbox %s uidvalidity %u\n", program_names[n], box->uidvalidity);
 		put_annotations(out, box->annotations);
 		for (size_t i = 0; i < box->messages.count; i++) {
-			const struct message *m = &box->messages.data[i];
-
-			put_message(out, m->uid, m->flags, m->keywords, m->crc);
+			put_message(out, &box->messages.data[i]);
 		}
 	}
 }
@@ -176,26 +179,51 @@ static void make_value(uint32_t number, struct cv_buf *out)
 		cv_buf_append_char(out, (char)(number * 31 + i * 7));
 }
 
+/* The number of a value; false when it is none that was ever given. */
+static bool take_value(struct cv_str value, uint32_t *number_r)
+{
+	struct cv_buf want;
+	struct cv_str number, rest;
+	bool same;
+
+	(void)cv_str_split(value, ' ', &number, &rest);
+	cv_buf_init(&want, SIZE_MAX);
+	same = cv_str_to_u32(number, UINT32_MAX, number_r) && *number_r > 0;
+	if (same)
+		make_value(*number_r, &want);
+	same = same && cv_str_eq(cv_buf_str(&want), value);
+	cv_buf_deinit(&want);
+	return same;
+}
+
+static int take_notes(struct cv_mailbox *mailbox, struct message *m, struct cv_err *err)
+{
+	struct cv_note_list list;
+	struct cv_note note;
+
+	if (cv_notes_get(mailbox, m->uid, &list, err) < 0)
+		return -1;
+	while (cv_note_next(&list, &note)) {
+		size_t i = 0;
+
+		while (i < NOTES && (!cv_str_eq_c(note.entry, notes[i].entry) || note.priv != notes[i].priv))
+			i++;
+		if (i == NOTES || !take_value(note.value, &m->notes[i]))
+			return cv_err_set(err, CV_ERR_INTERNAL, "message %u has an annotation that it was never given", m->uid);
+	}
+	return 1;
+}
+
 static int annotations_text(struct cv_user *user, const struct cv_mailbox *mailbox, struct cv_buf *out, struct cv_err *err)
 {
 	uint32_t values[ENTRIES] = { 0 };
 
 	for (size_t i = 0; i < ENTRIES; i++) {
 		struct cv_annotation annotation;
-		struct cv_buf want;
-		struct cv_str number, rest;
-		bool same;
 
 		if (cv_annotation_get(user, mailbox, cv_str_c(entries[i]), &annotation) == 0)
 			continue;
-		cv_buf_init(&want, SIZE_MAX);
-		(void)cv_str_split(annotation.value, ' ', &number, &rest);
-		same = cv_str_to_u32(number, UINT32_MAX, &values[i]) && values[i] > 0;
-		if (same)
-			make_value(values[i], &want);
-		same = same && cv_str_eq(cv_buf_str(&want), annotation.value);
-		cv_buf_deinit(&want);
-		if (!same)
+		if (!take_value(annotation.value, &values[i]))
 			return cv_err_set(err, CV_ERR_INTERNAL, "annotation %s has a value that it was never given", entries[i]);
 	}
 	put_annotations(out, values);
@@ -220,17 +248,22 @@ static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *o
 	for (uint32_t seq = 1; seq <= cv_view_count(view); seq++) {
 		struct cv_mail *mail;
 		struct cv_str octets;
+		struct message m = { 0 };
 		struct cv_row row;
 
 		if (!cv_view_row(view, seq, &row) || cv_mail_open(view, seq, &mail, err) < 0)
 			goto out;
+		m.uid = row.uid;
+		m.flags = row.flags;
+		m.keywords = keyword_bits(mailbox, row.keyword_set);
 		octets_there += row.virtual_size;
 		ret = cv_mail_octets(mail, &octets, err);
 		if (ret >= 0)
-			put_message(out, row.uid, row.flags, keyword_bits(mailbox, row.keyword_set), cv_crc32c(0, octets.ptr, octets.len));
+			m.crc = cv_crc32c(0, octets.ptr, octets.len);
 		cv_mail_close(&mail);
-		if (ret < 0)
+		if (ret < 0 || (ret = take_notes(mailbox, &m, err)) < 0)
 			goto out;
+		put_message(out, &m);
 	}
 	if (status.messages != cv_view_count(view))
 		ret = cv_err_set(err, CV_ERR_INTERNAL, "%s: %u messages counted, %u seen", name, status.messages, cv_view_count(view));
@@ -376,20 +409,27 @@ static int save_one(struct program *p, struct cv_txn *txn, struct cv_mailbox *ma
 	uint16_t flags = (uint16_t)program_below(CV_FLAG_ALL + 1);
 	unsigned word = program_below(KEYWORDS + 1);
 	struct cv_str keyword = word < KEYWORDS ? cv_str_c(keywords[word]) : (struct cv_str){ 0 };
-	const struct cv_save_config config = { .flags = flags, .keywords = &keyword, .keyword_count = word < KEYWORDS };
+	struct cv_note note = { CV_STR("/comment"), true, { 0 } };
+	struct cv_save_config config = { .flags = flags, .keywords = &keyword, .keyword_count = word < KEYWORDS, .notes = &note };
 	struct cv_save *save;
-	struct cv_buf body;
+	struct cv_buf body, value;
+	uint32_t number = program_below(4) == 0 ? ++p->bodies : 0;
 	int ret = -1;
 
 	cv_buf_init(&body, SIZE_MAX);
+	cv_buf_init(&value, SIZE_MAX);
 	make_body(p, &body);
+	make_value(number, &value);
+	note.value = cv_buf_str(&value);
+	config.note_count = number > 0;
 	if (cv_save_begin(txn, mailbox, &config, &save, err) > 0 && cv_save_write(save, cv_buf_str(&body), err) > 0 &&
 		cv_save_finish(save, err) > 0) {
 		*message_r = (struct message){ cv_save_uid(save), flags, word < KEYWORDS ? 1u << word : 0,
-			cv_crc32c(0, body.data, body.len) };
+			cv_crc32c(0, body.data, body.len), { 0, number, 0 } };
 		ret = 1;
 	}
 	cv_buf_deinit(&body);
+	cv_buf_deinit(&value);
 	return ret;
 }
 
@@ -482,6 +522,45 @@ static bool step_flags(struct program *p)
 	cv_ranges_free(&uids);
 	cv_mailbox_unref(&mailbox);
 	return wait || p->always;
+}
+
+/* An annotation of some messages is set, or taken away. */
+static void step_note(struct program *p)
+{
+	struct box *box = any_box(p, true);
+	size_t n = program_below(NOTES);
+	uint32_t number = program_below(4) == 0 ? 0 : ++p->bodies;
+	struct cv_note note = { cv_str_c(notes[n].entry), notes[n].priv, { 0 } };
+	const struct cv_notes_change change = { .notes = &note, .count = 1 };
+	struct cv_mailbox *mailbox;
+	struct cv_txn *txn;
+	struct cv_ranges uids = { 0 };
+	bool chosen[MESSAGES_MAX] = { 0 };
+	struct cv_err err = { 0 };
+	struct cv_buf value;
+
+	p->what = "annotate messages";
+	if (box == NULL || (mailbox = get(p, box)) == NULL)
+		return;
+	cv_buf_init(&value, SIZE_MAX);
+	make_value(number, &value);
+	if (number > 0)
+		note.value = cv_buf_str(&value);
+	txn = cv_txn_begin(p->user);
+	choose(box, &uids, chosen);
+	if (cv_txn_notes(txn, mailbox, &uids, &change, NULL, NULL, &err) < 0) {
+		fail(p, &err);
+		cv_txn_rollback(&txn);
+	} else {
+		for (size_t i = 0; i < box->messages.count; i++) {
+			if (chosen[i])
+				box->messages.data[i].notes[n] = number;
+		}
+		commit(p, txn, true);
+	}
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&mailbox);
+	cv_buf_deinit(&value);
 }
 
 static void remove_chosen(struct box *box, const bool *chosen)
@@ -693,7 +772,7 @@ bool program_step(struct program *p)
 {
 	p->failed = false;
 	p->err = (struct cv_err){ 0 };
-	switch (program_below(22)) {
+	switch (program_below(24)) {
 	case 0:
 	case 1:
 		step_create(p);
@@ -729,6 +808,10 @@ bool program_step(struct program *p)
 	case 15:
 	case 16:
 		step_annotate(p);
+		return true;
+	case 17:
+	case 18:
+		step_note(p);
 		return true;
 	default:
 		step_append(p);

@@ -14,6 +14,7 @@
 #define BOXES_MAX 8
 #define NAMES 6
 #define ENTRIES 3
+#define NOTES 3
 
 /* The names that mailboxes may have. */
 extern const char *const program_names[NAMES];
@@ -23,6 +24,7 @@ struct message {
 	uint16_t flags;
 	unsigned keywords; /* bits */
 	uint32_t crc;      /* of its octets: no two messages have the same, but for copies */
+	uint32_t notes[NOTES]; /* annotations: the number that the value holds; 0: none */
 };
 
 struct box {

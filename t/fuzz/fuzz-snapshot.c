@@ -2,6 +2,7 @@
    Snapshots of mailboxes: any file is refused or can be used without harm. Checksums are made to fit first, so that what they guard is tried too. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/snapshot.h"
 #include "core/store/store-private.h"
 #include "t/fuzz/fuzz.h"
@@ -38,6 +39,23 @@ static void fit_piece(char *octets, size_t len, size_t at)
 		put(octets + at, cv_crc32c(0, octets + offset, (size_t)piece), 4);
 }
 
+/* The table of annotations, whose place is at `at`: where its octets lie, the CRC of each message's is made to fit too. */
+static void fit_notes(char *octets, size_t len, size_t at)
+{
+	uint64_t offset = get(octets + at, 8), size = get(octets + at + 8, 8), count = get(octets + at + 16, 4), table = (offset + size + 7) / 8 * 8;
+
+	if (get(octets + 8, 4) < 4 || offset > len || size > len - offset || table > len || count > (len - table) / CV_SNAPSHOT_NOTE)
+		return;
+	for (uint64_t i = 0; i < count; i++) {
+		char *row = octets + table + i * CV_SNAPSHOT_NOTE;
+		uint64_t from = get(row + 8, 8), note = get(row + 4, 4);
+
+		if (from <= size && note <= size - from)
+			put(row + 16, cv_crc32c(0, octets + offset + from, (size_t)note), 4);
+	}
+	put(octets + at + 20, cv_crc32c(0, octets + table, (size_t)(count * CV_SNAPSHOT_NOTE)), 4);
+}
+
 static void fit(char *octets, size_t len)
 {
 	size_t at;
@@ -48,6 +66,7 @@ static void fit(char *octets, size_t len)
 	at = AT_COLUMNS + 4 + 12 * (size_t)CV_MIN(get(octets + AT_COLUMNS, 4), CV_COLUMNS) + 16;
 	fit_piece(octets, len, at + 16);
 	fit_piece(octets, len, at + 16 + 4 + 16);
+	fit_notes(octets, len, at + 16 + 4 + 16 + 4);
 	put(octets + CV_SNAPSHOT_HEAD - 4, cv_crc32c(0, octets, CV_SNAPSHOT_HEAD - 4), 4);
 }
 
@@ -61,6 +80,33 @@ static void use_annotations(struct cv_str octets)
 		fuzz_check(total <= octets.len && cv_reader_left(&reader) == 0);
 	cv_annotations_clear(&annotations);
 	fuzz_check(total == 0);
+}
+
+/* Whatever stands there can be read, changed and taken away. */
+static void use_notes(struct cv_columns *columns)
+{
+	uint32_t *uids;
+	size_t count = cv_notes_uids(columns, UINT32_MAX, &uids);
+	struct cv_note_item item = { CV_STR("/comment"), CV_STR(""), CV_STR("value") };
+	struct cv_buf change;
+
+	cv_buf_init(&change, 1000);
+	cv_note_item_put(&change, &item);
+	for (size_t i = 0; i < count; i++) {
+		struct cv_reader packed = cv_reader_init(cv_notes_find(columns, uids[i]));
+
+		fuzz_check(i == 0 || uids[i] > uids[i - 1]);
+		while (cv_note_item_next(&packed, &item))
+			fuzz_check(item.entry.len > 0 && item.entry.len <= CV_NOTE_ENTRY_MAX);
+		cv_notes_apply(columns, uids[i], true, cv_buf_str(&change));
+		fuzz_check(cv_notes_find(columns, uids[i]).len > 0);
+		cv_notes_put(columns, uids[i], (struct cv_str){ 0 });
+		fuzz_check(cv_notes_find(columns, uids[i]).len == 0);
+	}
+	cv_free(uids);
+	cv_buf_deinit(&change);
+	fuzz_check(cv_notes_uids(columns, UINT32_MAX, &uids) == 0);
+	cv_free(uids);
 }
 
 static void use(struct cv_snapshot *snapshot)
@@ -88,6 +134,7 @@ static void use(struct cv_snapshot *snapshot)
 		(void)cv_crc32c(cv_crc32c(0, ref.ptr, ref.len), uidl.ptr, uidl.len);
 		(void)cv_keyword_set_change(&keywords, *cv_col_keyword_set(columns, row), CV_FLAGS_ADD, NULL, 0);
 	}
+	use_notes(columns);
 	cv_keywords_deinit(&keywords);
 	cv_columns_free(&columns);
 }

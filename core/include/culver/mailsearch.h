@@ -35,7 +35,9 @@ enum cv_mailsearch_kind {
 	CV_MAILSEARCH_SAVEDSINCE,
 	CV_MAILSEARCH_OLDER,      /* sec: the internal date is this moment or before it */
 	CV_MAILSEARCH_YOUNGER,    /* sec: or after it */
-	CV_MAILSEARCH_GUID        /* guid */
+	CV_MAILSEARCH_GUID,       /* guid */
+	CV_MAILSEARCH_NOTE        /* text is in an annotation of the message (note.h) whose entry matches name; number: 1 private ones, 2 shared ones, 3 both;
+	                             text absent: none of these has a value */
 };
 
 /* One key. Made by the caller, in an arena; the evaluation keeps its own notes in it. */

@@ -26,6 +26,10 @@ CV_EXPORT void cv_note_limits(const struct cv_user *user, struct cv_note_limits 
 /* Can there be such an entry? INVALID with a public text when not. What may stand where is the protocol's to know. */
 CV_EXPORT CV_MUST_CHECK int cv_note_entry_ok(struct cv_str entry, struct cv_err *err);
 
+/* Does an entry match? "*" in the pattern stands for one or more characters, "%" for one or more but "/" (RFC 5257 section 4.3). Time is at most pattern
+   length times entry length; a pattern longer than CV_NOTE_ENTRY_MAX matches nothing. */
+CV_EXPORT bool cv_note_match(struct cv_str pattern, struct cv_str entry);
+
 /* Has any message of the mailbox notes? In constant time; false also while the mailbox is not in memory. */
 CV_EXPORT bool cv_notes_any(const struct cv_mailbox *mailbox);
 /* Those of one message that who acts sees. 1; 0 when there are none, or no such message. Rights are the caller's to ask (CV_RIGHT_READ). */

@@ -58,6 +58,7 @@ static const char *const text_names[] = {
 struct parse {
 	struct cv_arena *arena;
 	CV_VEC(struct cv_imap_section) sections;
+	CV_VEC(struct cv_imap_note_fetch) notes;
 	unsigned items;
 };
 
@@ -281,6 +282,20 @@ static int skip_preview_modifiers(const struct cv_imap_arg **arg, bool alone, st
 	return 0;
 }
 
+/* "ANNOTATION" SP "(" entries SP attribs ")" (RFC 5257 section 5). *arg is at the name. */
+static int parse_annotation(struct parse *parse, const struct cv_imap_arg **arg, struct cv_err *err)
+{
+	struct cv_imap_note_fetch notes;
+
+	if (cv_imap_note_fetch_parse(parse->arena, (*arg)->next, &notes, err) < 0)
+		return -1;
+	if (parse->notes.count == CV_IMAP_NOTE_FETCHES_MAX)
+		return invalid(err, "ANNOTATION comes too often");
+	*cv_vec_push(&parse->notes) = notes;
+	*arg = (*arg)->next->next;
+	return 0;
+}
+
 static int parse_item(struct parse *parse, const struct cv_imap_arg **arg, bool alone, struct cv_err *err)
 {
 	struct cv_reader in;
@@ -294,6 +309,8 @@ static int parse_item(struct parse *parse, const struct cv_imap_arg **arg, bool 
 			return simple_items[i].items == CV_IMAP_FETCH_PREVIEW ? skip_preview_modifiers(arg, alone, err) : 0;
 		}
 	}
+	if (cv_imap_arg_is(*arg, "ANNOTATION"))
+		return parse_annotation(parse, arg, err);
 	for (size_t i = 0; i < CV_COUNT_OF(rfc822_items); i++) {
 		struct cv_imap_section section = {
 			.text = rfc822_items[i].text,
@@ -347,7 +364,12 @@ int cv_imap_fetch_parse(struct cv_arena *arena, const struct cv_imap_arg **arg, 
 			fetch_r->sections[i] = parse.sections.data[i];
 			fetch_r->sets_seen |= !parse.sections.data[i].peek;
 		}
+		fetch_r->note_count = parse.notes.count;
+		fetch_r->notes = cv_new(arena, struct cv_imap_note_fetch, CV_MAX(parse.notes.count, (size_t)1));
+		for (size_t i = 0; i < parse.notes.count; i++)
+			fetch_r->notes[i] = parse.notes.data[i];
 	}
 	cv_vec_free(&parse.sections);
+	cv_vec_free(&parse.notes);
 	return result;
 }

@@ -3,6 +3,8 @@
 #ifndef CV_IMAP_FETCH_H
 #define CV_IMAP_FETCH_H
 
+#include "imap-annotate.h"
+
 #include <culver/imap.h>
 
 enum cv_imap_fetch_item {
@@ -31,6 +33,7 @@ enum cv_imap_section_text {
 
 #define CV_IMAP_SECTION_DEPTH_MAX 100u /* part numbers of a section */
 #define CV_IMAP_SECTIONS_MAX 1000u     /* sections of a command */
+#define CV_IMAP_NOTE_FETCHES_MAX 100u  /* ANNOTATION items of a command */
 
 enum cv_imap_section_kind {
 	CV_IMAP_SECTION_BODY = 0,
@@ -57,6 +60,8 @@ struct cv_imap_fetch {
 	struct cv_imap_section *sections;
 	size_t section_count;
 	bool sets_seen;          /* one of the sections does */
+	struct cv_imap_note_fetch *notes; /* ANNOTATION (RFC 5257) */
+	size_t note_count;
 };
 
 /* fetch-att, a macro, or a list of fetch-att, from *arg on, which goes behind it. Memory in arena; strings point into the arguments. -1 with a public

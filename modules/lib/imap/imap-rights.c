@@ -22,6 +22,7 @@ static const struct {
 	{ 't', CV_RIGHT_DELETED },
 	{ 'e', CV_RIGHT_EXPUNGE },
 	{ 'a', CV_RIGHT_ADMIN },
+	{ 'n', CV_RIGHT_NOTE },
 };
 
 static unsigned right_of(char letter)

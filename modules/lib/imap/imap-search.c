@@ -4,6 +4,7 @@
 
 #include "imap-search.h"
 
+#include "imap-annotate.h"
 #include "imap-date.h"
 #include "imap-flags.h"
 #include "imap-parser.h"
@@ -58,22 +59,28 @@ static int no_argument(struct parse *parse, const struct key_word *word, const s
 }
 
 /* Text in the client's charset as UTF-8. Without CHARSET it should be US-ASCII; what is not is taken for UTF-8, which many clients send. */
-static int take_text(struct parse *parse, const struct cv_imap_arg **arg, struct cv_str *text_r)
+static void convert(struct parse *parse, struct cv_str s, struct cv_str *text_r)
 {
 	struct cv_buf utf8;
-	struct cv_str s;
 
-	if (!cv_imap_arg_astring(*arg, &s))
-		return invalid(parse, "Missing or invalid string in search");
-	*arg = (*arg)->next;
 	if (cv_str_is_ascii(s) && parse->charset.ptr == NULL) {
 		*text_r = s;
-		return 0;
+		return;
 	}
 	cv_buf_init(&utf8, s.len * 4 + 16);
 	cv_charset_to_utf8(parse->charset.ptr != NULL ? parse->charset : CV_STR("US-ASCII"), s, &utf8);
 	*text_r = utf8.len > 0 ? cv_arena_str(parse->arena, cv_buf_str(&utf8)) : CV_STR("");
 	cv_buf_deinit(&utf8);
+}
+
+static int take_text(struct parse *parse, const struct cv_imap_arg **arg, struct cv_str *text_r)
+{
+	struct cv_str s;
+
+	if (!cv_imap_arg_astring(*arg, &s))
+		return invalid(parse, "Missing or invalid string in search");
+	*arg = (*arg)->next;
+	convert(parse, s, text_r);
 	return 0;
 }
 
@@ -143,6 +150,41 @@ static int modseq_arguments(struct parse *parse, const struct key_word *word, co
 		*arg = (*arg)->next;
 	}
 	return number_argument(parse, word, arg, key);
+}
+
+/* "ANNOTATION" SP entry-match SP att-search SP value (RFC 5257 section 4.8); NIL: there is no such value. */
+static int annotation_arguments(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
+	struct cv_mailsearch_key *key)
+{
+	static const char *const attribs[] = { "value.priv", "value.shared", "value" }; /* 1, 2, both */
+	struct cv_str value;
+	bool wild;
+
+	(void)word;
+	if (!parse->context->annotate)
+		return invalid(parse, "Unknown search key");
+	if (!cv_imap_arg_list_mailbox(*arg, &key->name))
+		return invalid(parse, "Missing or invalid entry name in search");
+	if (cv_imap_note_match_ok(key->name, &wild, parse->err) < 0)
+		return -1;
+	*arg = (*arg)->next;
+	for (size_t i = 0; i < CV_COUNT_OF(attribs); i++)
+		if (cv_imap_arg_is(*arg, attribs[i]))
+			key->number = i + 1;
+	if (key->number == 0)
+		return invalid(parse, "Attributes that can be searched are value, value.priv and value.shared");
+	*arg = (*arg)->next;
+	if (*arg != NULL && (*arg)->type == CV_IMAP_ARG_LITERAL8) {
+		key->text = (*arg)->str.ptr != NULL ? (*arg)->str : CV_STR(""); /* as it is */
+	} else if (!cv_imap_arg_nstring(*arg, &value)) {
+		return invalid(parse, "Missing or invalid value in search");
+	} else if (!cv_imap_arg_is(*arg, "NIL")) {
+		convert(parse, value, &key->text);
+		if (key->text.ptr == NULL)
+			key->text = CV_STR("");
+	}
+	*arg = (*arg)->next;
+	return 0;
 }
 
 static struct cv_mailsearch_key *new_key(struct parse *parse, enum cv_mailsearch_kind kind)
@@ -384,6 +426,7 @@ static int filter_argument(struct parse *parse, const struct key_word *word, con
 
 static const struct key_word words[] = {
 	{ "ALL", CV_MAILSEARCH_AND, 0, NULL, no_argument, false },
+	{ "ANNOTATION", CV_MAILSEARCH_NOTE, 0, NULL, annotation_arguments, false },
 	{ "ANSWERED", CV_MAILSEARCH_FLAGS, CV_FLAG_ANSWERED, NULL, no_argument, false },
 	{ "BCC", CV_MAILSEARCH_HEADER, 0, "Bcc", text_argument, false },
 	{ "BEFORE", CV_MAILSEARCH_BEFORE, 0, NULL, date_argument, false },

@@ -23,6 +23,7 @@ struct cv_imap_search_context {
 	/* The program that a filter stands for (RFC 5466), valid until the end of the call; false: there is none. NULL: FILTER is not known. */
 	bool (*filter)(void *ctx, struct cv_str name, struct cv_str *program_r);
 	void *filter_ctx;
+	bool annotate;                 /* ANNOTATION is known (RFC 5257) */
 };
 
 /* ["CHARSET" SP astring SP] search-key *(SP search-key), from arg to the end of the arguments. All in arena.

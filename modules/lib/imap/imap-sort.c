@@ -4,6 +4,7 @@
 
 #include "imap-sort.h"
 
+#include "imap-annotate.h"
 #include "imap-merge.h"
 #include "imap-message.h"
 
@@ -43,6 +44,46 @@ static bool find_key(const struct cv_imap_arg *arg, enum cv_imap_sort_key *key_r
 	return false;
 }
 
+/* "ANNOTATION" SP entry SP att-sort. *arg is at the name, and goes to the attribute. */
+static int add_annotation(struct cv_imap_sort_program *program, const struct cv_imap_arg **arg, bool reverse, struct cv_err *err)
+{
+	struct cv_str entry;
+	bool priv;
+
+	*arg = (*arg)->next;
+	/* "Note that the ANNOTATION sort key must include a fully specified entry -- wild cards are not allowed." */
+	if (!cv_imap_arg_astring(*arg, &entry))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Missing or invalid entry name in sort");
+	if (cv_imap_note_entry_ok(entry, false, err) < 0)
+		return -1;
+	*arg = (*arg)->next;
+	priv = cv_imap_arg_is(*arg, "value.priv");
+	if (!priv && !cv_imap_arg_is(*arg, "value.shared"))
+		return cv_err_set_public(err, CV_ERR_INVALID, "Attributes that can be sorted are value.priv and value.shared");
+	for (size_t i = 0; i < program->count; i++)
+		if (program->criteria[i].key == CV_IMAP_SORT_ANNOTATION && program->criteria[i].priv == priv && cv_str_eq(program->criteria[i].entry, entry))
+			return 0;
+	if (program->annotations == CV_IMAP_SORT_ANNOTATIONS_MAX)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Too many annotations in sort");
+	program->annotations++;
+	program->criteria[program->count].key = CV_IMAP_SORT_ANNOTATION;
+	program->criteria[program->count].reverse = reverse;
+	program->criteria[program->count].entry = entry;
+	program->criteria[program->count].priv = priv;
+	program->count++;
+	return 0;
+}
+
+struct cv_imap_sort_program cv_imap_sort_copy(struct cv_arena *arena, const struct cv_imap_sort_program *program)
+{
+	struct cv_imap_sort_program copy = *program;
+
+	for (size_t i = 0; i < copy.count; i++)
+		if (copy.criteria[i].key == CV_IMAP_SORT_ANNOTATION)
+			copy.criteria[i].entry = cv_arena_str(arena, copy.criteria[i].entry);
+	return copy;
+}
+
 static void add_criterion(struct cv_imap_sort_program *program, enum cv_imap_sort_key key, bool reverse)
 {
 	for (size_t i = 0; i < program->count; i++)
@@ -66,6 +107,11 @@ int cv_imap_sort_parse(const struct cv_imap_arg *arg, struct cv_imap_sort_progra
 
 		if (reverse)
 			arg = arg->next;
+		if (cv_imap_arg_is(arg, "ANNOTATION")) {
+			if (add_annotation(program_r, &arg, reverse, err) < 0)
+				return -1;
+			continue;
+		}
 		if (!find_key(arg, &key))
 			return cv_err_set_public(err, CV_ERR_INVALID, arg == NULL ? "Sort key is missing" : "Unknown sort key");
 		add_criterion(program_r, key, reverse);
@@ -175,7 +221,8 @@ struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_
 		cv_ranges_add(&sorter->seqs, seqs->data[i].first, seqs->data[i].last);
 	sorter->goal = (uint32_t)cv_ranges_numbers(seqs);
 	for (size_t i = 0; i < program->count; i++)
-		if (program->criteria[i].key != CV_IMAP_SORT_ARRIVAL && program->criteria[i].key != CV_IMAP_SORT_SIZE)
+		if (program->criteria[i].key != CV_IMAP_SORT_ARRIVAL && program->criteria[i].key != CV_IMAP_SORT_SIZE &&
+			program->criteria[i].key != CV_IMAP_SORT_ANNOTATION)
 			sorter->reads_messages = true;
 	if (sorter->goal > 0) {
 		sorter->seq = cv_calloc(sorter->goal, sizeof(*sorter->seq));
@@ -209,12 +256,36 @@ void cv_imap_sorter_free(struct cv_imap_sorter **sorter_p)
 	cv_free(sorter);
 }
 
-static int keep_text(struct cv_imap_sorter *sorter, enum cv_imap_sort_key key, struct text *text, struct cv_err *err)
+/* Append a message's annotation as it is compared: as texts of messages are. A message without it comes first. */
+static int note_key(struct cv_imap_sorter *sorter, uint32_t uid, size_t criterion, struct cv_buf *out, struct cv_err *err)
+{
+	struct cv_note_list list;
+	struct cv_note note;
+	int result = cv_notes_get(cv_view_mailbox(sorter->view), uid, &list, err);
+
+	while (result > 0 && cv_note_next(&list, &note)) {
+		if (note.priv == sorter->program.criteria[criterion].priv && cv_str_eq(note.entry, sorter->program.criteria[criterion].entry))
+			cv_text_key(out, note.value);
+	}
+	return result < 0 ? -1 : 0;
+}
+
+/* What a text criterion compares of a message; it is open when any of them needs that. */
+static int any_key(struct cv_imap_sorter *sorter, uint32_t uid, size_t criterion, struct cv_buf *out, struct cv_err *err)
+{
+	enum cv_imap_sort_key key = sorter->program.criteria[criterion].key;
+
+	cv_buf_clear(out);
+	if (key == CV_IMAP_SORT_ANNOTATION)
+		return note_key(sorter, uid, criterion, out, err);
+	return text_key(&sorter->message, key, &sorter->scratch, out, err);
+}
+
+static int keep_text(struct cv_imap_sorter *sorter, uint32_t uid, size_t criterion, struct text *text, struct cv_err *err)
 {
 	struct cv_str kept;
 
-	cv_buf_clear(&sorter->first);
-	if (text_key(&sorter->message, key, &sorter->scratch, &sorter->first, err) < 0)
+	if (any_key(sorter, uid, criterion, &sorter->first, err) < 0)
 		return -1;
 	kept = cv_str_sub(cv_buf_str(&sorter->first), 0, TEXT_KEPT);
 	text->offset = sorter->pool.len;
@@ -232,7 +303,7 @@ static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, const struct c
 		enum cv_imap_sort_key key = sorter->program.criteria[i].key;
 
 		if (is_text(key)) {
-			if (keep_text(sorter, key, &values[i].text, err) < 0)
+			if (keep_text(sorter, row->uid, i, &values[i].text, err) < 0)
 				return -1;
 		} else if (key == CV_IMAP_SORT_SIZE) {
 			values[i].number = (int64_t)row->virtual_size;
@@ -288,14 +359,15 @@ static struct cv_str kept_text(const struct cv_imap_sorter *sorter, const struct
 }
 
 /* All of a text whose kept beginning did not decide. One that can't be read any more is as long as what was kept. */
-static struct cv_str whole_text(struct cv_imap_sorter *sorter, uint32_t row, enum cv_imap_sort_key key, const struct text *text, struct cv_buf *to)
+static struct cv_str whole_text(struct cv_imap_sorter *sorter, uint32_t row, size_t criterion, const struct text *text, struct cv_buf *to)
 {
 	struct cv_err err = { 0 };
+	uint32_t seq = sorter->seq[row];
+	bool opens = sorter->program.criteria[criterion].key != CV_IMAP_SORT_ANNOTATION;
 
 	sorter->slow++;
-	cv_buf_clear(to);
-	if (cv_imap_message_open(&sorter->message, sorter->view, sorter->seq[row], &err) < 0 ||
-		text_key(&sorter->message, key, &sorter->scratch, to, &err) < 0) {
+	if ((opens && cv_imap_message_open(&sorter->message, sorter->view, seq, &err) < 0) ||
+		any_key(sorter, cv_view_uid(sorter->view, seq), criterion, to, &err) < 0) {
 		cv_buf_clear(to);
 		cv_buf_append(to, kept_text(sorter, text));
 	}
@@ -307,12 +379,11 @@ static int compare_texts(struct cv_imap_sorter *sorter, uint32_t a, uint32_t b, 
 {
 	const struct text *x = &sorter->values[(size_t)a * sorter->program.count + criterion].text;
 	const struct text *y = &sorter->values[(size_t)b * sorter->program.count + criterion].text;
-	enum cv_imap_sort_key key = sorter->program.criteria[criterion].key;
 	int result = cv_str_cmp(kept_text(sorter, x), kept_text(sorter, y));
 
 	if (result != 0 || (!x->cut && !y->cut))
 		return result;
-	return cv_str_cmp(whole_text(sorter, a, key, x, &sorter->first), whole_text(sorter, b, key, y, &sorter->second));
+	return cv_str_cmp(whole_text(sorter, a, criterion, x, &sorter->first), whole_text(sorter, b, criterion, y, &sorter->second));
 }
 
 static int compare(void *ctx, uint32_t a, uint32_t b)

@@ -16,21 +16,28 @@ enum cv_imap_sort_key {
 	CV_IMAP_SORT_FROM,
 	CV_IMAP_SORT_SIZE,
 	CV_IMAP_SORT_SUBJECT,
-	CV_IMAP_SORT_TO
+	CV_IMAP_SORT_TO,
+	CV_IMAP_SORT_ANNOTATION /* RFC 5257 section 4.9 */
 };
-#define CV_IMAP_SORT_KEYS 9u
+#define CV_IMAP_SORT_ANNOTATIONS_MAX 16u
+#define CV_IMAP_SORT_KEYS (9u + CV_IMAP_SORT_ANNOTATIONS_MAX)
 
 /* Criteria in order; each key once: a repeated one can't matter. */
 struct cv_imap_sort_program {
 	struct {
 		enum cv_imap_sort_key key;
 		bool reverse;
+		struct cv_str entry; /* ANNOTATION: whose value; in the arguments, or in arena */
+		bool priv;
 	} criteria[CV_IMAP_SORT_KEYS];
 	size_t count;
+	size_t annotations;      /* of these */
 };
 
 /* sort-criteria = "(" sort-criterion *(SP sort-criterion) ")". -1 with a public err (BAD). */
 CV_MUST_CHECK int cv_imap_sort_parse(const struct cv_imap_arg *arg, struct cv_imap_sort_program *program_r, struct cv_err *err);
+/* A copy that lives in arena. */
+struct cv_imap_sort_program cv_imap_sort_copy(struct cv_arena *arena, const struct cv_imap_sort_program *program);
 
 /* Append an address list's sort key: addr-mailbox of its first address, or its display value (RFC 5957 section 3), as cv_header_key and cv_text_key
    make it. */

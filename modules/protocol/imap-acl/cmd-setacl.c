@@ -45,5 +45,5 @@ const struct cv_imap_command acl_cmd_setacl = {
 	.opts = CV_IMAP_LOGGED_IN,
 	.run = run,
 	/* Section 5.1.1: "The set of rights MUST include "t", "e", "x", and "k"." */
-	.capability = "ACL RIGHTS=texk",
+	.capability = "ACL RIGHTS=texkn",
 };

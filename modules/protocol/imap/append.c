@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
-   APPEND and REPLACE (RFC 3501 section 6.3.11, RFC 3502, RFC 3516 section 4.4, RFC 4315 section 3, RFC 4469, RFC 8508): literals go to storage while
+   APPEND and REPLACE (RFC 3501 section 6.3.11, RFC 3502, RFC 3516 section 4.4, RFC 4315 section 3, RFC 4469, RFC 5257 section 4.7, RFC 8508): literals go to storage while
    they come, all that a command brings and takes away is one transaction. The arguments are walked through as far as they are there: whenever a
    literal is announced, and at the command's end. */
 #include <config.h>
 
-#include "imap-session.h"
+#include "annotate.h"
 #include "part.h"
 
 #include "modules/lib/imap/imap-date.h"
@@ -42,6 +42,9 @@ struct append {
 	bool catenate;
 	const struct cv_imap_arg *part; /* CATENATE: the last element of the list that is done with; NULL: none yet */
 	struct imap_part *source;       /* what a URL stands for, being copied; NULL: none */
+	const struct cv_note *notes;
+	size_t note_count;
+	bool annotated;                 /* any of the messages has annotations */
 };
 
 static bool replaces(const struct cv_imap_cmd *cmd)
@@ -109,7 +112,7 @@ bool imap_append_takes(const struct imap_session *s, const struct cv_imap_comman
 	return cv_imap_arg_is(before, "UTF8") || (cv_imap_arg_is(before, "CATENATE") && !is_url(last));
 }
 
-/* append-opts = [SP flag-list] [SP date-time], then UTF8 or CATENATE and a list, or what is due: a literal. False: the reply was made. */
+/* append-opts = [SP flag-list] [SP date-time] [SP att-annotate], then UTF8 or CATENATE and a list, or what is due: a literal. False: the reply was made. */
 static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct cv_save_config *config)
 {
 	struct append *append = cmd->data;
@@ -143,6 +146,15 @@ static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg
 		append->head = arg;
 		arg = arg->next;
 	}
+	if (cv_imap_arg_is(arg, "ANNOTATION") && imap_cmd_session(cmd)->set->imap_annotate) {
+		if (!annotate_take(cmd, arg->next, &config->notes, &config->note_count))
+			return false;
+		append->annotated = true;
+		append->head = arg->next;
+		arg = arg->next->next;
+	}
+	append->notes = config->notes;
+	append->note_count = config->note_count;
 	/* append-data =/ "UTF8" SP "(" literal8 ")" (RFC 6855 section 4); append-data =/ "CATENATE" SP "(" … ")" (RFC 4469 section 5) */
 	if (arg != NULL && (cv_imap_arg_is(arg, "UTF8") || cv_imap_arg_is(arg, "CATENATE")) && cv_imap_arg_list(arg->next, &first)) {
 		append->catenate = cv_imap_arg_is(arg, "CATENATE");
@@ -318,9 +330,31 @@ static bool begin_message(struct cv_imap_cmd *cmd)
 	}
 	if (cv_save_begin(append->txn, append->mailbox, &config, &append->save, &append->err) < 0) {
 		append->save = NULL;
-		return fail(cmd);
+		if (config.note_count == 0)
+			return fail(cmd);
+		annotate_fail(cmd, &append->err);
+		return false;
 	}
 	return true;
+}
+
+/* RFC 5257 section 3.2.1: annotations of body parts that the message has. False: the reply was made. */
+static bool has_parts(struct cv_imap_cmd *cmd)
+{
+	struct append *append = cmd->data;
+	struct cv_str record;
+	int ret;
+
+	if (!annotate_names_parts(append->notes, append->note_count))
+		return true;
+	ret = cv_save_record(append->save, &record, &append->err);
+	if (ret > 0)
+		ret = annotate_parts_in_record(cmd->arena, record, append->notes, append->note_count, &append->err);
+	if (ret < 0)
+		return fail(cmd);
+	if (ret == 0)
+		imap_bad(cmd, "There is no such body part");
+	return ret > 0;
 }
 
 static bool finish_message(struct cv_imap_cmd *cmd, const struct cv_imap_arg *last)
@@ -337,6 +371,10 @@ static bool finish_message(struct cv_imap_cmd *cmd, const struct cv_imap_arg *la
 		return fail(cmd);
 	}
 	cv_ranges_add(append->uids, cv_save_uid(append->save), cv_save_uid(append->save));
+	if (!has_parts(cmd)) {
+		append->save = NULL; /* the transaction's now, which is given up */
+		return false;
+	}
 	append->save = NULL;
 	append->count++;
 	return true;
@@ -550,9 +588,12 @@ static enum cv_imap_result walk(struct cv_imap_cmd *cmd)
 	case WALK_END:
 		append->committing = true;
 		append->over_quota = imap_over_quota(cmd, append->mailbox, &ignored);
-		result = imap_commit(cmd, &append->txn);
-		if (result != CV_IMAP_WAIT)
+		result = append->annotated ? imap_begin_commit(cmd, &append->txn) : imap_commit(cmd, &append->txn);
+		if (result != CV_IMAP_WAIT) {
 			give_up(cmd);
+			if (append->annotated)
+				return annotate_fail(cmd, &imap_cmd(cmd)->commit_err);
+		}
 		return result;
 	case WALK_REPLY:
 		break;
@@ -571,6 +612,7 @@ void imap_append_literal(struct imap_cmd *cmd)
 	const struct cv_imap_arg *before, *last = last_arg(cmd->pub.args, &before);
 	struct append *append = cmd->pub.data;
 	struct cv_err err = { 0 };
+	bool annotation;
 
 	if (append == NULL) {
 		if (!open_target(&cmd->pub)) {
@@ -581,7 +623,17 @@ void imap_append_literal(struct imap_cmd *cmd)
 		}
 		append = cmd->pub.data;
 	}
-	if (literal.in_list && cv_imap_arg_is(before, "CATENATE") && is_url(last)) {
+	annotation = literal.in_list && annotate_takes(s, cmd->pub.command, cmd->pub.args);
+	if (annotation && literal.size > annotate_value_max(s)) {
+		imap_no(&cmd->pub, "ANNOTATE TOOBIG", "Annotation is too large");
+		give_up(&cmd->pub);
+		cv_imap_parser_skip(s->parser);
+		cmd->phase = IMAP_PHASE_REPLY;
+		return;
+	}
+	if (annotation)
+		cv_imap_parser_allow(s->parser, annotate_literals_max(s));
+	if (annotation || (literal.in_list && cv_imap_arg_is(before, "CATENATE") && is_url(last))) {
 		if (cv_imap_parser_keep(s->parser, &err) < 0) {
 			imap_bad_err(&cmd->pub, &err);
 			give_up(&cmd->pub);
@@ -642,7 +694,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		return walk(cmd);
 	if (imap_cmd(cmd)->commit_result < 0) {
 		give_up(cmd);
-		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
+		return append->annotated ? annotate_fail(cmd, &imap_cmd(cmd)->commit_err) : imap_fail(cmd, &imap_cmd(cmd)->commit_err);
 	}
 	s->stats.appended += append->count;
 	imap_warn_quota(cmd, append->mailbox, append->over_quota);

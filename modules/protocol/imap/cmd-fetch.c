@@ -2,6 +2,7 @@
    FETCH (RFC 3501 section 6.4.5, RFC 7162 section 3.1.4, RFC 9394 section 3.3): an iterator over messages, and within one over what was asked of it. */
 #include <config.h>
 
+#include "annotate.h"
 #include "fetch.h"
 
 /* \Seen is set for messages that are sent soon after: the first alone, then more at once, bounded by count and octets. A client that goes away has
@@ -172,6 +173,26 @@ static void free_fetch(void *ctx)
 	cv_arena_free(&fetch->arena);
 }
 
+/* RFC 5257 section 3.4: "If a client attempts to store or fetch an annotation to which they do not have the appropriate rights, the server MUST respond with a NO
+   response." False: the reply was made. */
+static bool may_annotations(struct cv_imap_cmd *cmd, const struct fetch *fetch)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+
+	if (fetch->what.note_count == 0)
+		return true;
+	if (!s->set->imap_annotate) {
+		imap_bad(cmd, "Unknown FETCH item");
+		return false;
+	}
+	imap_refresh_rights(s);
+	if ((s->rights & CV_RIGHT_READ) == 0) {
+		imap_no(cmd, "NOPERM", "Permission denied");
+		return false;
+	}
+	return true;
+}
+
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
@@ -189,8 +210,9 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	arg = cmd->args->next;
 	if (cv_imap_fetch_parse(cmd->arena, &arg, &fetch->what, &err) < 0)
 		return imap_bad_err(cmd, &err);
-	if (!parse_modifiers(cmd, arg, fetch) || !find_vanished(cmd, fetch))
+	if (!parse_modifiers(cmd, arg, fetch) || !find_vanished(cmd, fetch) || !may_annotations(cmd, fetch))
 		return CV_IMAP_DONE;
+	fetch->note_parts = annotate_fetches_parts(fetch->what.notes, fetch->what.note_count);
 	if (fetch->partial_set)
 		take_partial(fetch);
 	if (!apply_limit(cmd, fetch))
@@ -268,6 +290,8 @@ static enum cv_imap_result done(struct fetch *fetch)
 {
 	struct cv_imap_cmd *cmd = fetch->cmd;
 
+	if (fetch->no_part)
+		return imap_bad(cmd, "There is no such body part");
 	if (fetch->unknown_encoding)
 		return imap_no(cmd, "UNKNOWN-CTE", "Content transfer encoding is not known");
 	if (fetch->first_error.code != CV_ERR_NONE)
@@ -298,6 +322,7 @@ static enum next next_message(struct fetch *fetch)
 	struct imap_iter before = fetch->iter;
 	struct cv_err err = { 0 };
 	bool there;
+	int result;
 
 	if (!iterate(fetch, &fetch->iter, &fetch->seq))
 		return NEXT_END;
@@ -315,10 +340,12 @@ static enum next next_message(struct fetch *fetch)
 	if (!is_wanted(fetch, &fetch->row))
 		return NEXT_SKIPPED;
 	/* Columns of an expunged message are still known; its octets may be. */
-	if (fetch_message_open(fetch, there, &err) == 0)
+	result = fetch_message_open(fetch, there, &err);
+	if (result > 0)
 		return NEXT_BEGUN;
 	fetch_message_close(fetch);
-	note_error(fetch, &err);
+	if (result < 0)
+		note_error(fetch, &err);
 	return NEXT_SKIPPED;
 }
 

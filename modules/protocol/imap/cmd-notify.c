@@ -35,7 +35,6 @@ static void free_command(void *ctx)
 
 /* ---- events ------------------------------------------------------------------------------------------ */
 
-/* AnnotationChange becomes due with ANNOTATE. */
 static const struct {
 	const char *name;
 	unsigned bit;
@@ -43,6 +42,7 @@ static const struct {
 	{ "MessageNew", IMAP_NOTIFY_NEW },
 	{ "MessageExpunge", IMAP_NOTIFY_EXPUNGE },
 	{ "FlagChange", IMAP_NOTIFY_FLAGS },
+	{ "AnnotationChange", IMAP_NOTIFY_ANNOTATIONS },
 	{ "MailboxName", IMAP_NOTIFY_NAME },
 	{ "SubscriptionChange", IMAP_NOTIFY_SUBSCRIPTION },
 	{ "MailboxMetadataChange", IMAP_NOTIFY_MAILBOX_METADATA },
@@ -51,7 +51,11 @@ static const struct {
 
 static bool is_on(struct cv_imap_cmd *cmd, unsigned bit)
 {
-	return (bit & IMAP_NOTIFY_METADATA) == 0 || imap_cmd_session(cmd)->set->imap_metadata;
+	const struct imap_settings *set = imap_cmd_session(cmd)->set;
+
+	if (bit == IMAP_NOTIFY_ANNOTATIONS)
+		return set->imap_annotate;
+	return (bit & IMAP_NOTIFY_METADATA) == 0 || set->imap_metadata;
 }
 
 /* "the server MUST refuse the command with a tagged NO response (not a BAD). This response SHOULD contain the BADEVENT response code, which MUST list
@@ -89,6 +93,8 @@ static bool parse_fetch(struct cv_imap_cmd *cmd, struct imap_notify *n, const st
 		imap_bad_err(cmd, &err);
 		return false;
 	}
+	if (n->what.note_count > 0 && !imap_cmd_session(cmd)->set->imap_annotate)
+		return bad(cmd, "Unknown FETCH item");
 	n->fetch = true;
 	return true;
 }
@@ -190,6 +196,7 @@ static bool parse_selected(struct cv_imap_cmd *cmd, struct command *c, const str
 		return false;
 	c->notify->selected = wanted != 0 ? mode : IMAP_NOTIFY_NOTHING;
 	c->notify->flags = (wanted & IMAP_NOTIFY_FLAGS) != 0;
+	c->notify->annotations = (wanted & IMAP_NOTIFY_ANNOTATIONS) != 0;
 	return true;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
    SELECT and EXAMINE (RFC 3501 sections 6.3.1 and 6.3.2, RFC 7162 sections 3.1.8 and 3.2.5, RFC 8474 section 4.2,
-   RFC 9051 sections 6.3.2 and 6.3.3). */
+   RFC 9051 sections 6.3.2 and 6.3.3, RFC 5257 section 4.2). */
 #include <config.h>
 
-#include "imap-session.h"
+#include "annotate.h"
 
 #include "modules/lib/imap/imap-sequence.h"
 
@@ -21,7 +21,7 @@ struct qresync {
 /* Changes since then, on their way. */
 struct select {
 	struct qresync qresync;
-	bool condstore;
+	bool condstore, annotate;
 	bool examine;
 	struct cv_ranges *vanished;
 	size_t vanished_done;
@@ -83,6 +83,8 @@ static bool parse_params(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg,
 	for (; param != NULL; param = param->next) {
 		if (cv_imap_arg_is(param, "CONDSTORE")) {
 			select->condstore = true;
+		} else if (cv_imap_arg_is(param, "ANNOTATE") && imap_cmd_session(cmd)->set->imap_annotate) {
+			select->annotate = true;
 		} else if (cv_imap_arg_is(param, "QRESYNC") && !select->qresync.set) {
 			/* "A server MUST respond with a tagged BAD response if … the client hasn't issued "ENABLE QRESYNC"". */
 			if (!imap_cmd_session(cmd)->qresync) {
@@ -126,7 +128,7 @@ static void write_mailbox(struct imap_session *s, struct cv_buf *out, const stru
 }
 
 /* RFC 4314 section 5.2: READ-ONLY "if none of the following rights is granted to the current user: "i", "e", and "shared flag rights"". */
-#define READ_WRITE (CV_RIGHT_INSERT | CV_RIGHT_EXPUNGE | CV_RIGHT_SEEN | CV_RIGHT_WRITE | CV_RIGHT_DELETED)
+#define READ_WRITE (CV_RIGHT_INSERT | CV_RIGHT_EXPUNGE | CV_RIGHT_SEEN | CV_RIGHT_WRITE | CV_RIGHT_DELETED | CV_RIGHT_NOTE)
 
 static int open_view(struct cv_imap_cmd *cmd, struct cv_str name, bool readonly, struct cv_mailbox_status *status_r, struct cv_err *err)
 {
@@ -233,7 +235,11 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, bool examine)
 		s->condstore = true; /* HIGHESTMODSEQ is told in any case */
 	if (open_view(cmd, name, examine, &status, &err) < 0)
 		return imap_fail(cmd, &err);
+	s->annotate = select->annotate;
+	s->examined = examine;
 	write_mailbox(s, imap_out(cmd), &status);
+	if (s->set->imap_annotate)
+		annotate_write_level(s);
 	write_mailboxid(s, imap_out(cmd));
 	/* RFC 9051 section 6.3.2: "The server MUST return a LIST response with the mailbox name." */
 	if (s->rev2)

@@ -34,6 +34,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 
 	if (cv_imap_return_parse(&arg, IMAP_SEARCH_RETURN, &sort->search.ret, &err) < 0 || cv_imap_sort_parse(arg, &sort->program, &err) < 0)
 		return imap_bad_err(cmd, &err);
+	if (sort->program.annotations > 0 && !imap_cmd_session(cmd)->set->imap_annotate)
+		return imap_bad(cmd, "Unknown sort key");
 	if (!cv_imap_arg_astring(arg->next, &charset))
 		return imap_bad(cmd, "Missing or invalid charset");
 	sort->search.completed = "Sort completed";

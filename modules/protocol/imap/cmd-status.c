@@ -134,7 +134,7 @@ void imap_notify_items(const struct imap_session *s, unsigned events, bool first
 	if ((events & IMAP_NOTIFY_FLAGS) != 0)
 		add_item(items_r, put_unseen);
 	/* Sections 5.1 to 5.3: when CONDSTORE or QRESYNC is enabled; at first whenever it is there, so that flags can be fetched from there on. */
-	if (s->condstore || (first && (events & IMAP_NOTIFY_FLAGS) != 0))
+	if (s->condstore || (first && (events & (IMAP_NOTIFY_FLAGS | IMAP_NOTIFY_ANNOTATIONS)) != 0))
 		add_item(items_r, put_modseq);
 }
 

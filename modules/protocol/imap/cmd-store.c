@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: MIT
-   STORE (RFC 3501 section 6.4.6, RFC 7162 section 3.1.3). */
+   STORE (RFC 3501 section 6.4.6, RFC 7162 section 3.1.3, RFC 5257 section 4.5). */
 #include <config.h>
 
-#include "imap-session.h"
+#include "annotate.h"
 
 #include "modules/lib/imap/imap-flags.h"
+
+#include <culver/time.h>
 
 struct store {
 	bool silent;
 	struct cv_flags_change change;
+	bool annotate;            /* instead: */
+	struct cv_notes_change notes;
+	bool checking;            /* whether messages have the body parts that annotations name */
+	struct imap_iter check;
+	struct cv_arena *arena;   /* of the message that is looked at */
+	struct cv_ranges *uids;
 	struct cv_ranges *seqs;
 	struct cv_ranges *failed; /* UIDs: modseq above UNCHANGEDSINCE */
 	struct cv_ranges *gone;   /* UIDs */
@@ -59,6 +67,22 @@ static bool parse_modifiers(struct cv_imap_cmd *cmd, const struct cv_imap_arg *a
 	return true;
 }
 
+/* att-annotate = "ANNOTATION" SP "(" entry-att *(SP entry-att) ")". False: the reply was made. */
+static bool parse_annotation(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, struct store *store)
+{
+	/* "The ANNOTATION message data item used with the STORE command has an implicit ".SILENT" behavior." */
+	store->annotate = store->silent = true;
+	if (arg != NULL && arg->next != NULL) {
+		imap_bad(cmd, "Unexpected arguments");
+		return false;
+	}
+	if (!annotate_take(cmd, arg, &store->notes.notes, &store->notes.count))
+		return false;
+	store->notes.unchanged_since_set = store->change.unchanged_since_set;
+	store->notes.unchanged_since = store->change.unchanged_since;
+	return true;
+}
+
 /* sequence-set [SP store-modifiers] SP store-att-flags. False: the reply was made. */
 static bool parse(struct cv_imap_cmd *cmd, struct store *store)
 {
@@ -74,6 +98,8 @@ static bool parse(struct cv_imap_cmd *cmd, struct store *store)
 			return false;
 		arg = arg->next;
 	}
+	if (cv_imap_arg_is(arg, "ANNOTATION") && imap_cmd_session(cmd)->set->imap_annotate)
+		return parse_annotation(cmd, arg->next, store);
 	if (!parse_item(arg, store) || arg->next == NULL) {
 		imap_bad(cmd, "STORE needs FLAGS, +FLAGS or -FLAGS and flags");
 		return false;
@@ -97,6 +123,77 @@ static bool parse(struct cv_imap_cmd *cmd, struct store *store)
 	return true;
 }
 
+static void free_arena(void *ctx)
+{
+	struct store *store = ctx;
+
+	cv_arena_free(&store->arena);
+}
+
+/* Does the message have the body parts? 1, 0, -1 with err. */
+static int check_message(struct imap_session *s, struct store *store, uint32_t seq, struct cv_err *err)
+{
+	struct cv_mail *mail = NULL;
+	struct cv_str record;
+	int ret = cv_mail_open(s->view, seq, &mail, err);
+
+	if (ret > 0)
+		ret = cv_mail_record(mail, &record, err);
+	if (ret >= 0)
+		ret = annotate_parts_in_record(store->arena, record, store->notes.notes, store->notes.count, err);
+	cv_mail_close(&mail);
+	cv_arena_reset(store->arena);
+	return ret;
+}
+
+static enum cv_imap_result change_annotations(struct cv_imap_cmd *cmd, struct store *store);
+
+/* RFC 5257 section 3.2.1: "The server MUST return a BAD response if the client uses […] a specifier referring to a non-existent part": before anything is
+   changed. One that is gone is passed over later. */
+static enum cv_imap_result check_parts(struct cv_imap_cmd *cmd, struct store *store)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	uint64_t start = cv_time_mono_us();
+	uint32_t seq;
+
+	while (imap_iter_next(store->seqs, &store->check, &seq)) {
+		struct cv_err err = { 0 };
+		int ret = check_message(s, store, seq, &err);
+
+		if (ret == 0)
+			return imap_bad(cmd, "There is no such body part");
+		if (ret < 0 && err.code != CV_ERR_EXPUNGED)
+			return imap_fail(cmd, &err);
+		if (cv_time_mono_us() - start > IMAP_SLICE_US)
+			return CV_IMAP_STEP;
+	}
+	store->checking = false;
+	return change_annotations(cmd, store);
+}
+
+static enum cv_imap_result change_annotations(struct cv_imap_cmd *cmd, struct store *store)
+{
+	struct imap_session *s = imap_cmd_session(cmd);
+	struct cv_txn *txn = cv_txn_begin(cmd->user);
+	struct cv_err err = { 0 };
+
+	if (cv_txn_notes(txn, cv_view_mailbox(s->view), store->uids, &store->notes, store->failed, store->gone, &err) < 0) {
+		cv_txn_rollback(&txn);
+		return annotate_fail(cmd, &err);
+	}
+	return imap_begin_commit(cmd, &txn) == CV_IMAP_WAIT ? CV_IMAP_WAIT : annotate_fail(cmd, &imap_cmd(cmd)->commit_err);
+}
+
+static enum cv_imap_result run_annotation(struct cv_imap_cmd *cmd, struct store *store)
+{
+	if (!annotate_names_parts(store->notes.notes, store->notes.count))
+		return change_annotations(cmd, store);
+	store->checking = true;
+	store->arena = cv_arena_new("message that gets an annotation", NULL, 0);
+	cv_arena_cleanup(cmd->arena, free_arena, store);
+	return CV_IMAP_STEP;
+}
+
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
@@ -115,7 +212,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return CV_IMAP_DONE;
 	if (store->change.unchanged_since_set)
 		imap_enable_condstore(s);
-	if (cv_view_readonly(s->view))
+	/* RFC 5257 section 3.4: private annotations can be changed in "any mailbox with the "r" ACL right". */
+	if (store->annotate ? s->examined : cv_view_readonly(s->view))
 		return imap_no(cmd, "READ-ONLY", "Mailbox is read-only");
 	store->backwards = imap_limit_cut(store->seqs, imap_message_limit(s));
 	if (store->backwards)
@@ -123,6 +221,9 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	imap_uids_of(s, store->seqs, false, uids);
 	if (uids->count == 0)
 		return imap_ok(cmd, NULL, "Store completed");
+	store->uids = uids;
+	if (store->annotate)
+		return run_annotation(cmd, store);
 	txn = cv_txn_begin(cmd->user);
 	if (cv_txn_flags(txn, cv_view_mailbox(s->view), uids, &store->change, store->failed, store->gone, &err) < 0) {
 		cv_txn_rollback(&txn);
@@ -213,8 +314,10 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	struct store *store = cmd->data;
 	uint32_t seq;
 
+	if (store->checking)
+		return check_parts(cmd, store);
 	if (imap_cmd(cmd)->commit_result < 0)
-		return imap_fail(cmd, &imap_cmd(cmd)->commit_err);
+		return store->annotate ? annotate_fail(cmd, &imap_cmd(cmd)->commit_err) : imap_fail(cmd, &imap_cmd(cmd)->commit_err);
 	if (!store->committed) {
 		choose_answers(s, imap_cmd(cmd), store);
 		store->committed = true;

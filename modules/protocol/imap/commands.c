@@ -105,6 +105,7 @@ static const char *const capabilities[] = {
 	"I18NLEVEL=2",
 	"LANGUAGE",
 	"NOTIFY",
+	"ANNOTATE-EXPERIMENT-1",
 };
 
 /* With imap_metadata. */
@@ -133,7 +134,8 @@ static bool is_off_word(const struct imap_session *s, const char *capability)
 {
 	return (strcmp(capability, "URLAUTH") == 0 && !s->set->imap_urlauth) ||
 		(strcmp(capability, "UNAUTHENTICATE") == 0 && !s->set->imap_unauthenticate) ||
-		(strcmp(capability, "UTF8=ACCEPT") == 0 && !s->set->imap_utf8_accept);
+		(strcmp(capability, "UTF8=ACCEPT") == 0 && !s->set->imap_utf8_accept) ||
+		(strcmp(capability, "ANNOTATE-EXPERIMENT-1") == 0 && !s->set->imap_annotate);
 }
 
 const struct cv_imap_command *imap_find_command(const struct imap_session *s, struct cv_str verb, bool uid)

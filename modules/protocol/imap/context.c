@@ -194,7 +194,7 @@ void imap_context_start_sorted(struct imap_session *s, struct imap_context **con
 
 	*context_p = NULL;
 	context->sorted = true;
-	context->sort = *sort;
+	context->sort = cv_imap_sort_copy(context->arena, sort);
 	for (size_t i = 0; i < count; i++)
 		*cv_vec_push(&context->order) = ascending[i] = cv_view_uid(s->view, seqs[i]);
 	/* Ranges are cheap to add in order only. */
@@ -296,6 +296,11 @@ static void note_changes(struct imap_session *s, struct imap_context *context)
 			note_change(&context->added, &context->removed, uid);
 		else if (was && !is)
 			note_change(&context->removed, &context->added, uid);
+		else if (is && context->sorted && context->sort.annotations > 0 && !cv_ranges_has(&context->added, uid)) {
+			/* It may have another place now. */
+			cv_ranges_add(&context->removed, uid, uid);
+			cv_ranges_add(&context->added, uid, uid);
+		}
 	}
 	replace_members(context, &found);
 	cv_ranges_free(&found);

@@ -2,6 +2,7 @@
    The FETCH response for one message: its items composed at once, its literals streamed. */
 #include <config.h>
 
+#include "annotate.h"
 #include "fetch.h"
 
 #include "modules/lib/imap/imap-date.h"
@@ -16,7 +17,7 @@
 
 static bool needs_tree(const struct fetch *fetch)
 {
-	if ((fetch->what.items & (CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE)) != 0)
+	if ((fetch->what.items & (CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE)) != 0 || fetch->note_parts)
 		return true;
 	for (size_t i = 0; i < fetch->what.section_count; i++)
 		if (fetch->what.sections[i].path_len > 0)
@@ -117,8 +118,30 @@ static void begin_item(struct cv_buf *out, const char *name, bool *first)
 	cv_buf_append_c(out, name);
 }
 
-/* All but the sections. */
-static void compose_items(struct fetch *fetch)
+/* ANNOTATION of each request, of which a message may have nothing. */
+static int compose_notes(struct fetch *fetch, bool *first, struct cv_err *err)
+{
+	struct cv_note_list notes;
+
+	if (fetch->what.note_count == 0)
+		return 0;
+	if (cv_notes_get(cv_view_mailbox(fetch->view), fetch->row.uid, &notes, err) < 0)
+		return -1;
+	for (size_t i = 0; i < fetch->what.note_count; i++) {
+		size_t before = fetch->text.len;
+
+		if (!*first)
+			cv_buf_append_char(&fetch->text, ' ');
+		if (cv_imap_note_append(&fetch->text, &fetch->what.notes[i], &notes))
+			*first = false;
+		else
+			cv_buf_truncate(&fetch->text, before);
+	}
+	return 0;
+}
+
+/* All but the sections. 0: there is nothing. */
+static int compose_items(struct fetch *fetch, struct cv_err *err)
 {
 	unsigned items = fetch->what.items;
 	const struct cv_row *row = &fetch->row;
@@ -186,18 +209,24 @@ static void compose_items(struct fetch *fetch)
 		begin_item(out, "PREVIEW ", &first);
 		cv_imap_append_string(out, fetch->preview);
 	}
+	if (compose_notes(fetch, &first, err) < 0)
+		return -1;
 	if (fetch->what.section_count > 0 && !first)
 		cv_buf_append_char(out, ' ');
+	return fetch->what.section_count > 0 || !first;
 }
 
 int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 {
 	unsigned parsed = CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE | CV_IMAP_FETCH_PREVIEW;
+	int composed;
 
 	cv_buf_clear(&fetch->text);
 	fetch->text_done = 0;
 	fetch->section = 0;
-	if ((fetch->what.items & parsed) != 0 || fetch->what.section_count > 0) {
+	if (fetch->what.note_count > 0 && !there)
+		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message was expunged");
+	if ((fetch->what.items & parsed) != 0 || fetch->what.section_count > 0 || fetch->note_parts) {
 		if (fetch_message_get(fetch, err) < 0) {
 			if (!there)
 				err->code = CV_ERR_EXPUNGED;
@@ -211,11 +240,22 @@ int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 		fetch->unknown_encoding = true;
 		return cv_err_set_public(err, CV_ERR_UNSUPPORTED, "Content transfer encoding is not known");
 	}
-	compose_items(fetch);
+	/* RFC 5257 section 3.2.1: "The server MUST return a BAD response if the client uses an incorrect part specifier". */
+	if (fetch->note_parts && !annotate_fetched_parts_exist(fetch->tree, fetch->what.notes, fetch->what.note_count)) {
+		fetch->no_part = true;
+		return cv_err_set_public(err, CV_ERR_INVALID, "There is no such body part");
+	}
+	composed = compose_items(fetch, err);
+	if (composed < 0)
+		return -1;
 	if (!cv_buf_ok(&fetch->text))
 		return cv_err_set_public(err, CV_ERR_LIMIT, "Message structure is too large");
+	if (composed == 0) {
+		cv_buf_clear(&fetch->text);
+		return 0;
+	}
 	fetch->open = true;
-	return 0;
+	return 1;
 }
 
 void fetch_message_close(struct fetch *fetch)

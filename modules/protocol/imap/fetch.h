@@ -80,10 +80,12 @@ struct fetch {
 	uint64_t wire_left;
 	struct fetch_binary binary;
 	bool unknown_encoding;       /* a section that was asked for cannot be decoded */
+	bool note_parts;             /* annotations of body parts are asked for that a message may lack */
+	bool no_part;                /* one did */
 };
 
-/* Open the message at fetch->seq as far as what is asked needs, and compose what stands before its sections. there: it is not expunged. -1: nothing
-   was written. */
+/* Open the message at fetch->seq as far as what is asked needs, and compose what stands before its sections. there: it is not expunged. 1; 0: it has nothing of
+   what is asked for, so there is no response; -1 with err. */
 CV_MUST_CHECK int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err);
 /* Write as much as there is room for. 1 when the response is complete, 0 to be called again, -1 when the session was ended. */
 CV_MUST_CHECK int fetch_message_write(struct fetch *fetch);

@@ -27,6 +27,7 @@ struct imap_settings {
 	const char *imap_capability;
 	bool imap_unauthenticate;
 	bool imap_metadata;
+	bool imap_annotate;
 	const char *mail_server_comment, *mail_server_admin;
 	uint64_t imap_message_limit;        /* 0: no limit, and MESSAGELIMIT is not announced */
 	uint64_t imap_save_limit;           /* of COPY and APPEND alone; 0: no limit */
@@ -99,6 +100,9 @@ struct imap_session {
 	/* Events of the view that are not written yet. */
 	CV_VEC(struct cv_view_event) events;
 	size_t events_done;
+	bool annotate;              /* the mailbox was selected with ANNOTATE: changes of annotations are told */
+	bool examined;              /* it was, by EXAMINE */
+	CV_VEC(struct cv_str) note_names; /* octets owned: entries that queued events name */
 	struct imap_stats stats;
 	/* UIDs that "$" stands for in the selected mailbox (RFC 5182). Those that are gone stay: a UID is never used again. */
 	struct cv_ranges saved;

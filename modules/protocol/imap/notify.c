@@ -221,6 +221,9 @@ static void note_messages(struct imap_notify *n, const struct cv_mail_event *eve
 	messages |= (event->kinds & CV_MAIL_NEW) != 0 ? wanted & IMAP_NOTIFY_NEW : 0;
 	messages |= (event->kinds & CV_MAIL_EXPUNGED) != 0 ? wanted & IMAP_NOTIFY_EXPUNGE : 0;
 	messages |= (event->kinds & CV_MAIL_FLAGS) != 0 ? wanted & IMAP_NOTIFY_FLAGS : 0;
+	/* Section 5.1: without CONDSTORE there is nothing in a STATUS response that would tell of it. */
+	if (n->s->condstore)
+		messages |= (event->kinds & CV_MAIL_NOTES) != 0 ? wanted & IMAP_NOTIFY_ANNOTATIONS : 0;
 	/* With new messages and without some, the number of unseen ones changes. */
 	if (messages != 0)
 		note_status(n, event->name, messages | (wanted & IMAP_NOTIFY_FLAGS));
@@ -261,14 +264,14 @@ static void on_event(void *ctx, const struct cv_mail_event *event)
 
 	if (n->overflow)
 		return;
-	if ((event->kinds & (CV_MAIL_NEW | CV_MAIL_EXPUNGED | CV_MAIL_FLAGS)) != 0)
+	if ((event->kinds & (CV_MAIL_NEW | CV_MAIL_EXPUNGED | CV_MAIL_FLAGS | CV_MAIL_NOTES)) != 0)
 		note_messages(n, event);
 	if ((event->kinds & CV_MAIL_RENAMED) != 0)
 		note_rename(n, event);
 	if ((event->kinds & (CV_MAIL_CREATED | CV_MAIL_DELETED)) != 0 && !own)
 		note_tree_change(n, event);
 	/* Section 5.1: "the server MUST notify the client about mailbox UIDVALIDITY changes": a mailbox that has this name again has another one. */
-	if ((event->kinds & CV_MAIL_CREATED) != 0 && !own && (imap_notify_events(n, event->name, event->subscribed) & IMAP_NOTIFY_FLAGS) != 0)
+	if ((event->kinds & CV_MAIL_CREATED) != 0 && !own && (imap_notify_events(n, event->name, event->subscribed) & (IMAP_NOTIFY_FLAGS | IMAP_NOTIFY_ANNOTATIONS)) != 0)
 		note_status(n, event->name, IMAP_NOTIFY_MESSAGES);
 	/* Who asks for changes of what is subscribed hears also that something is so no longer. */
 	if ((event->kinds & CV_MAIL_SUBSCRIPTION) != 0 && !own &&

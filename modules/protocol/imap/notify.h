@@ -17,7 +17,8 @@ enum imap_notify_event {
 	IMAP_NOTIFY_MAILBOX_METADATA = 32,
 	IMAP_NOTIFY_SERVER_METADATA = 64,
 	IMAP_NOTIFY_METADATA = 96,
-	IMAP_NOTIFY_MESSAGES = 7 /* message-event */
+	IMAP_NOTIFY_ANNOTATIONS = 128,
+	IMAP_NOTIFY_MESSAGES = 135 /* message-event */
 };
 
 /* One event-group for mailboxes that are not selected. */
@@ -54,7 +55,7 @@ struct imap_notify {
 		IMAP_NOTIFY_AT_ONCE,     /* SELECTED */
 		IMAP_NOTIFY_DELAYED      /* SELECTED-DELAYED: EXPUNGE only where RFC 3501 allows it */
 	} selected;
-	bool flags;
+	bool flags, annotations;
 	bool fetch; /* what of new messages */
 	struct cv_imap_fetch what;
 	/* All others. */

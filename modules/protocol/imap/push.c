@@ -60,6 +60,15 @@ void imap_fetch_merge(struct cv_arena *arena, struct cv_imap_fetch *all, const s
 		if (j == all->section_count)
 			sections[count++] = more->sections[i];
 	}
+	if (more->note_count > 0) {
+		struct cv_imap_note_fetch *notes = cv_new(arena, struct cv_imap_note_fetch, all->note_count + more->note_count);
+
+		if (all->note_count > 0)
+			memcpy(notes, all->notes, all->note_count * sizeof(*notes));
+		memcpy(notes + all->note_count, more->notes, more->note_count * sizeof(*notes));
+		all->notes = notes;
+		all->note_count += more->note_count;
+	}
 	all->items |= more->items;
 	all->sections = sections;
 	all->section_count = count;
@@ -81,15 +90,17 @@ static void gather(struct imap_session *s, struct fetch *fetch, uint32_t uid, bo
 static bool begin(struct imap_session *s, struct fetch *fetch, uint32_t uid, bool notify)
 {
 	struct cv_err err = { 0 };
+	int result;
 
 	gather(s, fetch, uid, notify);
 	fetch->view = s->view;
 	fetch->seq = cv_view_seq(s->view, uid);
-	if ((fetch->what.items == 0 && fetch->what.section_count == 0) || fetch->seq == 0 || !cv_view_row(s->view, fetch->seq, &fetch->row))
+	if ((fetch->what.items == 0 && fetch->what.section_count == 0 && fetch->what.note_count == 0) || fetch->seq == 0 || !cv_view_row(s->view, fetch->seq, &fetch->row))
 		return false;
-	if (fetch_message_open(fetch, true, &err) == 0)
+	result = fetch_message_open(fetch, true, &err);
+	if (result > 0)
 		return true;
-	if (err.code != CV_ERR_EXPUNGED && !err.public_text)
+	if (result < 0 && err.code != CV_ERR_EXPUNGED && !err.public_text)
 		cv_error(s->log, "new message %u: %s", uid, err.text);
 	return false;
 }

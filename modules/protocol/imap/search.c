@@ -92,6 +92,7 @@ int imap_search_parse(struct imap_session *s, const struct cv_view *view, struct
 		.now_sec = cv_time_now_sec(),
 		.filter = s->set->imap_metadata ? find_filter : NULL,
 		.filter_ctx = s,
+		.annotate = s->set->imap_annotate,
 	};
 
 	/* RFC 6855 section 3: "it MUST NOT issue a "SEARCH" command that contains a charset specification"; "SHOULD reject the command with a "BAD" response".
@@ -114,6 +115,8 @@ int imap_update_parse(struct cv_imap_cmd *cmd, const struct cv_imap_return *ret,
 	atts = cv_imap_args_copy(cmd->arena, atts, true);
 	if (cv_imap_fetch_parse(cmd->arena, &atts, &what, err) < 0)
 		return -1;
+	if (what.note_count > 0 && !imap_cmd_session(cmd)->set->imap_annotate)
+		return cv_err_set_public(err, CV_ERR_INVALID, "Unknown FETCH item");
 	if ((what.items & CV_IMAP_FETCH_MODSEQ) != 0)
 		imap_enable_condstore(imap_cmd_session(cmd));
 	return 0;

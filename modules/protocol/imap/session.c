@@ -2,6 +2,7 @@
    The session: input to commands, commands to handlers in slices, one tagged reply for each. */
 #include <config.h>
 
+#include "annotate.h"
 #include "metadata.h"
 #include "notify.h"
 #include "push.h"
@@ -439,7 +440,7 @@ static void literal_due(struct imap_session *s)
 	struct cv_err err = { 0 };
 	const char *code, *why;
 	char maxsize[64];
-	bool uid;
+	bool uid, annotation;
 	const struct cv_imap_command *command;
 
 	if (s->cmd != NULL) {
@@ -456,6 +457,13 @@ static void literal_due(struct imap_session *s)
 		imap_append_literal(imap_cmd_new(s, command, uid));
 		return;
 	}
+	annotation = literal.in_list && annotate_takes(s, command, cv_imap_parser_args(s->parser));
+	/* RFC 5257 section 4.5, the same. */
+	if (annotation && literal.size > annotate_value_max(s)) {
+		imap_reply(s, cv_imap_parser_tag(s->parser), "NO", "ANNOTATE TOOBIG", "Annotation is too large");
+		cv_imap_parser_skip(s->parser);
+		return;
+	}
 	/* RFC 5464 section 4.3: "If the server is unable to set an annotation because the size of its value is too large". */
 	if (command == &imap_cmd_setmetadata && literal.in_list && literal.size > cv_annotation_value_max(s->user)) {
 		snprintf(maxsize, sizeof(maxsize), "METADATA MAXSIZE %zu", cv_annotation_value_max(s->user));
@@ -463,6 +471,8 @@ static void literal_due(struct imap_session *s)
 		cv_imap_parser_skip(s->parser);
 		return;
 	}
+	if (annotation)
+		cv_imap_parser_allow(s->parser, annotate_literals_max(s));
 	/* One value of the largest size that is allowed, and some text beside it. */
 	if (command == &imap_cmd_setmetadata)
 		cv_imap_parser_allow(s->parser, (size_t)s->set->imap_max_line_length + cv_annotation_value_max(s->user));

@@ -67,6 +67,8 @@ static int check(const void *set, struct cv_err *err)
 }
 
 static const struct cv_setting rows[] = {
+	CV_SETTING_BOOL(imap_settings, imap_annotate, "yes",
+		"Annotations of messages (ANNOTATE-EXPERIMENT-1)"),
 	CV_SETTING_STR(imap_settings, imap_capability, "",
 		"Capabilities to announce instead of the server's own; with + or - as first character: words to add, or to leave out with - before them"),
 	CV_SETTING_LIST(imap_settings, imap_client_workarounds, "",

@@ -24,18 +24,19 @@ enum saved_bit {
 	SAVED_MODSEQ_HELD = 128,
 	SAVED_RIGHTS_CHANGED = 256,
 	SAVED_URLAUTH_CHANGED = 512,
-	SAVED_ALL = 1023
+	SAVED_EXAMINED = 1024,
+	SAVED_ALL = 2047
 };
 
 /* ---- Falling asleep --------------------------------------------------------------------------------- */
 
-/* Searches that are kept up to date, NOTIFY and ENABLE METADATA are told of what happens while it happens, and nothing of them is written: they stay awake. So do
+/* Searches that are kept up to date, NOTIFY, ENABLE METADATA and SELECT (ANNOTATE) are told of what happens while it happens, and nothing of them is written: they stay awake. So do
    clients that may still ask for messages which are gone: what is known of those goes with this process. */
 static bool can_sleep(const struct imap_session *s)
 {
 	return (s->state == IMAP_STATE_AUTHENTICATED || s->state == IMAP_STATE_SELECTED) && (s->state == IMAP_STATE_SELECTED) == (s->view != NULL) &&
 		!s->in_line && s->events.count == 0 && s->metadata == NULL && s->notify == NULL && s->untold.count == 0 && s->fetch_first.count == 0 &&
-		s->fetch_new.count == 0 && s->push == NULL && s->contexts == NULL && (s->view == NULL || !cv_view_expunged(s->view));
+		s->fetch_new.count == 0 && s->push == NULL && s->contexts == NULL && !s->annotate && (s->view == NULL || !cv_view_expunged(s->view));
 }
 
 static uint32_t saved_bits(const struct imap_session *s)
@@ -54,6 +55,7 @@ static uint32_t saved_bits(const struct imap_session *s)
 		{ s->modseq_held, SAVED_MODSEQ_HELD },
 		{ s->rights_changed, SAVED_RIGHTS_CHANGED },
 		{ s->urlauth_changed, SAVED_URLAUTH_CHANGED },
+		{ s->examined, SAVED_EXAMINED },
 	};
 	uint32_t all = 0;
 
@@ -208,6 +210,7 @@ static int take_selected(struct imap_session *s, struct cv_reader *in, uint32_t 
 	s->keywords_told = (size_t)keywords;
 	s->rights = rights;
 	s->rights_changed = (bits & SAVED_RIGHTS_CHANGED) != 0;
+	s->examined = (bits & SAVED_EXAMINED) != 0;
 	s->urlauth_changed = (bits & SAVED_URLAUTH_CHANGED) != 0 || (s->set->imap_urlauth && urlauth_sum(s) != sum);
 	cv_session_set_state(s->session, "selected");
 	return 1;

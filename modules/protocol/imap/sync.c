@@ -2,6 +2,7 @@
    The selected mailbox: what changed in it becomes untagged responses, in an order the client can follow. */
 #include <config.h>
 
+#include "annotate.h"
 #include "metadata.h"
 #include "notify.h"
 #include "push.h"
@@ -27,8 +28,10 @@ static void queue_event(void *ctx, const struct cv_view_event *event)
 {
 	struct imap_session *s = ctx;
 
-	if (event->kind == CV_EVENT_NOTES)
+	if (event->kind == CV_EVENT_NOTES) {
+		annotate_queue(s, event);
 		return;
+	}
 	if (event->kind == CV_EVENT_EXISTS)
 		note_new(s, event);
 	if (event->kind == CV_EVENT_FLAGS && s->notify != NULL && !s->notify->flags)
@@ -114,7 +117,8 @@ void imap_sync_all(struct imap_session *s)
 		return;
 	s->notify = NULL;
 	/* What was kept back and what is new, each message once. */
-	(void)cv_view_hold(s->view, &s->untold);
+	if (!s->annotate) /* the names of annotations would be lost */
+		(void)cv_view_hold(s->view, &s->untold);
 	sync_now(s, true, 0);
 	while (imap_iter_next(&s->untold, &iter, &uid)) {
 		struct cv_view_event event = { .kind = CV_EVENT_FLAGS, .seq = cv_view_seq(s->view, uid), .uid = uid };
@@ -249,8 +253,10 @@ static void write_event(struct imap_session *s, struct cv_buf *out, const struct
 	case CV_EVENT_KEYWORDS:
 		imap_write_new_keywords(s, out);
 		break;
-	case CV_EVENT_GONE:
 	case CV_EVENT_NOTES:
+		annotate_write_event(s, out, event);
+		break;
+	case CV_EVENT_GONE:
 		break;
 	}
 }
@@ -345,6 +351,7 @@ bool imap_write_events(struct imap_session *s)
 	if (!imap_contexts_update(s) || !imap_push_fetches(s, &s->fetch_new, true) || !metadata_write_changes(s))
 		return false;
 	cv_vec_free(&s->events);
+	annotate_forget(s);
 	s->events_done = 0;
 	return true;
 }
@@ -393,6 +400,8 @@ void imap_unselect(struct imap_session *s)
 		imap_notify_left(s, cv_mailbox_name(mailbox));
 	cv_mailbox_unref(&mailbox);
 	cv_vec_free(&s->events);
+	annotate_forget(s);
+	s->annotate = s->examined = false;
 	s->events_done = 0;
 	cv_ranges_free(&s->saved);
 	s->modseq_held = false;

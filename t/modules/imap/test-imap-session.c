@@ -48,7 +48,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" MULTISEARCH" \
 	" I18NLEVEL=2" \
 	" LANGUAGE" \
-	" NOTIFY METADATA LIST-METADATA FILTERS"
+	" NOTIFY ANNOTATE-EXPERIMENT-1 METADATA LIST-METADATA FILTERS"
 /* clang-format on */
 
 static struct fake_worker *worker(void **state)
@@ -152,7 +152,7 @@ static void selects_and_closes(void **state)
 		"* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft)\r\n"
 		"* OK [PERMANENTFLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft \\*)] Flags permitted\r\n"
 		"* 0 EXISTS\r\n* 0 RECENT\r\n* OK [UIDVALIDITY ?] UIDs valid\r\n* OK [UIDNEXT 1] Predicted next UID\r\n"
-		"* OK [HIGHESTMODSEQ ?] Highest\r\n* OK [URLMECH INTERNAL] Mechanisms\r\n* OK [MAILBOXID (~)] Mailbox id\r\na1 OK [READ-WRITE] Select completed\r\n");
+		"* OK [HIGHESTMODSEQ ?] Highest\r\n* OK [URLMECH INTERNAL] Mechanisms\r\n* OK [ANNOTATIONS 65536] Annotations of messages\r\n* OK [MAILBOXID (~)] Mailbox id\r\na1 OK [READ-WRITE] Select completed\r\n");
 	EXPECT(a, "a2 FETCH 1 FLAGS\r\n", "a2 BAD There are no messages in the mailbox\r\n");
 	EXPECT(a, "a2 FETCH * FLAGS\r\n", "a2 BAD There are no messages in the mailbox\r\n");
 	EXPECT(a, "a2 UID FETCH 1:* FLAGS\r\n", "a2 OK Fetch completed\r\n");
@@ -691,6 +691,7 @@ static struct imap_settings settings = {
 	.imap_unauthenticate = true,
 	.imap_urlauth = true,
 	.imap_urlauth_host = "*",
+	.imap_annotate = true,
 	.imap_utf8_accept = true,
 };
 

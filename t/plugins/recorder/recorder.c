@@ -74,7 +74,7 @@ static struct cv_str last_level(struct cv_str name)
 /* Rights by letters behind a word in a name: "rights-lrs" has lookup, read and seen, and no others. All without the word. */
 static unsigned rights_by(struct cv_str name, const char *word)
 {
-	static const char letters[] = "lrswipkxtea";
+	static const char letters[] = "lrswipkxtean";
 	size_t at = cv_str_find_str(name, cv_str_c(word));
 	unsigned rights = 0;
 
