@@ -4,6 +4,8 @@
 
 #include "modules/protocol/pop3/pop3-session.h"
 
+#include <string.h>
+
 void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_str octets, unsigned workarounds)
 {
 	*wire = (struct cv_pop3_wire){ .octets = octets, .workarounds = workarounds };
@@ -89,6 +91,37 @@ static void finish(struct cv_pop3_wire *wire, struct cv_buf *out)
 		cv_buf_append_c(out, "\r\n");
 }
 
+/* Of what begins a line: how many octets go out as they are, whole lines that end in CRLF and do not begin with a dot. */
+static size_t plain_lines(struct cv_str text)
+{
+	size_t len = 0;
+
+	while (len < text.len && text.ptr[len] != '.') {
+		const char *end = memchr(text.ptr + len, '\n', text.len - len);
+
+		if (end == NULL || end == text.ptr || end[-1] != '\r')
+			break;
+		len = (size_t)(end - text.ptr) + 1;
+	}
+	return len;
+}
+
+/* The body of most messages needs nothing done to it: many lines at once. */
+static size_t append_plain_lines(struct cv_pop3_wire *wire, struct cv_buf *out, struct cv_str rest)
+{
+	size_t len;
+
+	if (wire->top || !wire->in_body || wire->line_len > 0 || (wire->workarounds & CV_POP3_NO_NULS) != 0)
+		return 0;
+	len = plain_lines(rest);
+	if (len == 0)
+		return 0;
+	cv_buf_append(out, cv_str_sub(rest, 0, len));
+	wire->last = '\n';
+	consume(wire, len);
+	return len;
+}
+
 bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max)
 {
 	size_t begin = out->len;
@@ -101,6 +134,8 @@ bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t m
 			finish(wire, out);
 			break;
 		}
+		if (append_plain_lines(wire, out, rest) > 0)
+			continue;
 		if (wire->line_len == 0 && rest.ptr[0] == '.')
 			cv_buf_append_char(out, '.');
 		if (end == SIZE_MAX) {

@@ -26,6 +26,10 @@ static const struct {
 	{ "a\rb\n", ALL, 0, "a\rb\r\n" },
 	/* "If any line of the multi-line response begins with the termination octet, the line is byte-stuffed". */
 	{ ".\n..\n.a\na.\n\n.", ALL, 0, "..\r\n...\r\n..a\r\na.\r\n\r\n..\r\n" },
+	/* Runs of lines that need nothing, and what ends them. */
+	{ "A: b\r\n\r\nx\r\nyy\r\n.z\r\n\r\n..\r\nu\nv\r\n\nw\r\r\n.\r\nlast\r\n", ALL, 0,
+		"A: b\r\n\r\nx\r\nyy\r\n..z\r\n\r\n...\r\nu\r\nv\r\n\r\nw\r\r\n..\r\nlast\r\n" },
+	{ "A: b\r\n\r\n\r\n.", ALL, 0, "A: b\r\n\r\n\r\n..\r\n" },
 	{ "\r.\n", ALL, 0, "\r.\r\n" },
 	/* TOP: "the headers of the message, the blank line separating the headers from the body, and then the number of lines of the indicated message's body". */
 	{ "A: b\nC: d\n\n1\n2\n3\n", 0, 0, "A: b\r\nC: d\r\n\r\n" },
