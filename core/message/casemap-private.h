@@ -5,7 +5,12 @@
 
 #include <culver/buf.h>
 
-/* As cv_casemap, without the check: utf8 must be well-formed. */
-void cv_casemap_valid(struct cv_buf *out, struct cv_str utf8);
+/* Remembers what characters are mapped to, for who maps much text. */
+struct cv_casemap_cache;
+struct cv_casemap_cache *cv_casemap_cache_new(void);
+void cv_casemap_cache_free(struct cv_casemap_cache **cache);
+
+/* As cv_casemap, without the check: utf8 must be well-formed. cache may be NULL. */
+void cv_casemap_valid(struct cv_buf *out, struct cv_str utf8, struct cv_casemap_cache *cache);
 
 #endif

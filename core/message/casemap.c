@@ -11,6 +11,30 @@
 
 #define DECOMPOSED_MAX 32 /* U+FDFA becomes 18, the most of all */
 
+/* Mappings of characters outside ASCII that came before: a text uses few of them, many times, and the library takes long for each. */
+#define KNOWN 1024 /* a power of two; those with equal low bits take each other's place */
+struct known {
+	uint32_t code_point; /* 0: none yet */
+	uint8_t len;
+	char utf8[11];
+};
+
+struct cv_casemap_cache {
+	struct known known[KNOWN];
+};
+
+struct cv_casemap_cache *cv_casemap_cache_new(void)
+{
+	return cv_new0(struct cv_casemap_cache);
+}
+
+void cv_casemap_cache_free(struct cv_casemap_cache **cache)
+{
+	if (*cache != NULL)
+		cv_free(*cache);
+	*cache = NULL;
+}
+
 static void append_mapped(struct cv_buf *out, utf8proc_int32_t code_point)
 {
 	utf8proc_int32_t mapped[DECOMPOSED_MAX];
@@ -28,20 +52,32 @@ static void append_mapped(struct cv_buf *out, utf8proc_int32_t code_point)
 		cv_buf_append_utf8(out, (uint32_t)mapped[i]);
 }
 
-#define BLOCK 32
-
-/* BLOCK octets in upper case; false when not all are ASCII. Local arrays, of which compilers make vector code. */
-static bool map_block(char *to, const char *from)
+/* A character outside ASCII of well-formed UTF-8; returns its length. UNSAFE: its first octet tells how many follow. */
+static size_t code_point_at(const char *p, uint32_t *code_point_r)
 {
-	uint8_t in[BLOCK], out[BLOCK], any = 0;
+	const uint8_t *u = (const uint8_t *)p;
 
-	memcpy(in, from, BLOCK);
-	for (size_t i = 0; i < BLOCK; i++) {
-		any |= in[i];
-		out[i] = (uint8_t)(in[i] - ((uint8_t)(in[i] - 'a') < 26 ? 32 : 0));
+	if (u[0] < 0xE0) {
+		*code_point_r = (uint32_t)(u[0] & 0x1F) << 6 | (u[1] & 0x3F);
+		return 2;
 	}
-	memcpy(to, out, BLOCK);
-	return (any & 0x80) == 0;
+	if (u[0] < 0xF0) {
+		*code_point_r = (uint32_t)(u[0] & 0x0F) << 12 | (uint32_t)(u[1] & 0x3F) << 6 | (u[2] & 0x3F);
+		return 3;
+	}
+	*code_point_r = (uint32_t)(u[0] & 0x07) << 18 | (uint32_t)(u[1] & 0x3F) << 12 | (uint32_t)(u[2] & 0x3F) << 6 | (u[3] & 0x3F);
+	return 4;
+}
+
+#define WORD sizeof(uint64_t)
+#define EACH 0x0101010101010101ULL /* times an octet: that octet in each place */
+
+/* Upper case for eight octets of ASCII at once: bit 7 of each place says whether it is from 'a' to 'z', no place carries into the next. */
+static uint64_t upper_word(uint64_t word)
+{
+	uint64_t from_a = word + EACH * (0x80 - 'a'), above_z = word + EACH * (0x7F - 'z');
+
+	return word - ((from_a & ~above_z & EACH * 0x80) >> 2);
 }
 
 /* Append the ASCII that s starts with, in upper case; returns its length. */
@@ -55,9 +91,17 @@ static size_t append_ascii(struct cv_buf *out, struct cv_str s)
 
 		if (to == NULL)
 			return s.len;
-		/* UNSAFE: n + BLOCK <= take, which both sides have. */
-		while (take - n >= BLOCK && map_block(to + n, s.ptr + done + n))
-			n += BLOCK;
+		/* UNSAFE: n + WORD <= take, which both sides have. */
+		while (take - n >= WORD) {
+			uint64_t word;
+
+			memcpy(&word, s.ptr + done + n, WORD);
+			if ((word & EACH * 0x80) != 0)
+				break;
+			word = upper_word(word);
+			memcpy(to + n, &word, WORD);
+			n += WORD;
+		}
 		while (n < take && (uint8_t)s.ptr[done + n] < 0x80) {
 			to[n] = cv_upper(s.ptr[done + n]);
 			n++;
@@ -70,22 +114,76 @@ static size_t append_ascii(struct cv_buf *out, struct cv_str s)
 	return done;
 }
 
-void cv_casemap_valid(struct cv_buf *out, struct cv_str utf8)
+/* Map one character by the library, and remember it; what is longer than an entry stays outside. */
+static void append_and_remember(struct cv_buf *out, uint32_t code_point, struct cv_casemap_cache *cache)
+{
+	struct known *known = &cache->known[code_point & (KNOWN - 1)];
+	size_t before = out->len, len;
+
+	append_mapped(out, (utf8proc_int32_t)code_point);
+	len = out->len - before;
+	if (!cv_buf_ok(out) || len > sizeof(known->utf8))
+		return;
+	known->code_point = code_point;
+	known->len = (uint8_t)len;
+	memcpy(known->utf8, out->data + before, len);
+}
+
+#define RUN 64 /* characters for which room is made at once */
+
+/* Append the characters outside ASCII that s starts with, and single ones of ASCII between them; returns the length of what was mapped. */
+static size_t append_others(struct cv_buf *out, struct cv_str s, struct cv_casemap_cache *cache)
+{
+	char *to = cv_buf_reserve(out, RUN * sizeof(cache->known[0].utf8)), *start = to;
+	uint32_t code_point = 0;
+	bool known = true;
+	size_t pos = 0;
+
+	if (to == NULL)
+		return s.len;
+	/* UNSAFE: each round writes the octets of one entry, of which there is room for RUN. */
+	for (unsigned i = 0; i < RUN && pos < s.len && known; i++) {
+		const struct known *entry;
+		size_t len;
+
+		if ((uint8_t)s.ptr[pos] < 0x80) {
+			if (pos + 1 < s.len && (uint8_t)s.ptr[pos + 1] < 0x80)
+				break;
+			*to++ = cv_upper(s.ptr[pos++]);
+			continue;
+		}
+		len = code_point_at(s.ptr + pos, &code_point);
+		cv_assert(len <= s.len - pos); /* the caller gives well-formed UTF-8 */
+		pos += len;
+		entry = &cache->known[code_point & (KNOWN - 1)];
+		known = entry->code_point == code_point;
+		if (known) {
+			memcpy(to, entry->utf8, sizeof(entry->utf8));
+			to += entry->len;
+		}
+	}
+	cv_buf_commit(out, (size_t)(to - start));
+	if (!known)
+		append_and_remember(out, code_point, cache);
+	return pos;
+}
+
+void cv_casemap_valid(struct cv_buf *out, struct cv_str utf8, struct cv_casemap_cache *cache)
 {
 	size_t pos = 0;
 
 	while (pos < utf8.len && cv_buf_ok(out)) {
-		utf8proc_int32_t code_point;
-		utf8proc_ssize_t len;
-
 		pos += append_ascii(out, cv_str_sub(utf8, pos, SIZE_MAX));
+		if (cache != NULL) {
+			if (pos < utf8.len)
+				pos += append_others(out, cv_str_sub(utf8, pos, SIZE_MAX), cache);
+			continue;
+		}
 		while (pos < utf8.len && (uint8_t)utf8.ptr[pos] >= 0x80) {
-			struct cv_str rest = cv_str_sub(utf8, pos, 4);
+			uint32_t code_point;
 
-			len = utf8proc_iterate((const utf8proc_uint8_t *)rest.ptr, (utf8proc_ssize_t)rest.len, &code_point);
-			cv_assert(len > 0); /* the caller gives well-formed UTF-8 */
-			append_mapped(out, code_point);
-			pos += (size_t)len;
+			pos += code_point_at(utf8.ptr + pos, &code_point);
+			append_mapped(out, (utf8proc_int32_t)code_point);
 		}
 	}
 }
@@ -93,7 +191,7 @@ void cv_casemap_valid(struct cv_buf *out, struct cv_str utf8)
 void cv_casemap(struct cv_buf *out, struct cv_str utf8)
 {
 	if (cv_str_is_utf8(utf8))
-		cv_casemap_valid(out, utf8);
+		cv_casemap_valid(out, utf8, NULL);
 	else
 		cv_buf_append(out, utf8);
 }

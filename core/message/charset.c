@@ -241,7 +241,13 @@ static void feed_windows_1252(const uint8_t *p, size_t len, struct cv_buf *out)
 
 		cv_buf_append_mem(out, p + pos, run);
 		pos += run;
-		while (pos < len && p[pos] >= 0x80)
+		while (pos < len && p[pos] >= 0xA0) { /* the most of them, two octets each */
+			const char two[2] = { (char)(0xC0 | p[pos] >> 6), (char)(0x80 | (p[pos] & 63)) };
+
+			cv_buf_append_mem(out, two, 2);
+			pos++;
+		}
+		if (pos < len && p[pos] >= 0x80)
 			append_windows_1252(out, p[pos++]);
 	}
 }

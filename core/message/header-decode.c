@@ -162,6 +162,16 @@ static void encoded(struct decoding *d, const struct encoded_word *word)
 	flush_text(d);
 }
 
+/* Printable ASCII on one line without anything that could be an encoded word: most fields. */
+static bool stands_for_itself(struct cv_str value)
+{
+	bool other = false;
+
+	for (size_t i = 0; i < value.len; i++)
+		other |= (unsigned char)(value.ptr[i] - ' ') > '~' - ' ';
+	return !other && cv_str_find_str(value, CV_STR("=?")) == SIZE_MAX;
+}
+
 /* raw may be NULL. False: a charset is unknown. */
 static bool decode(struct cv_buf *out, struct cv_buf *raw, struct cv_str value)
 {
@@ -171,6 +181,13 @@ static bool decode(struct cv_buf *out, struct cv_buf *raw, struct cv_str value)
 	size_t start = 0, pos = 0, next_end = 0;
 	bool after_word = false;
 
+	s = cv_str_trim(value);
+	if (stands_for_itself(s)) {
+		cv_buf_append(out, s);
+		if (raw != NULL)
+			cv_buf_append(raw, s);
+		return true;
+	}
 	cv_buf_init(&unfolded, SIZE_MAX);
 	cv_header_unfold(&unfolded, value);
 	s = cv_buf_str(&unfolded);

@@ -34,6 +34,7 @@ struct cv_search {
 	CV_VEC(struct key) keys;
 	size_t open;        /* keys not found yet */
 	size_t longest;     /* octets of the longest needle */
+	bool initials[256]; /* small letters with which names of header keys begin */
 	bool needs_body;
 
 	struct cv_message_reader *reader;
@@ -46,6 +47,7 @@ struct cv_search {
 	struct window raw, text;
 	struct cv_buf header, utf8, stripped;
 	struct cv_buf octets; /* of a field whose charset is unknown or does not fit; empty for others */
+	struct cv_casemap_cache *casemap;
 	struct cv_arena *arena;
 	cv_search_tap_fn *tap; /* NULL: keys are looked for */
 	void *tap_ctx;
@@ -62,6 +64,7 @@ struct cv_search *cv_search_new(void)
 	cv_buf_init(&s->utf8, SIZE_MAX);
 	cv_buf_init(&s->stripped, SIZE_MAX);
 	cv_buf_init(&s->octets, SIZE_MAX);
+	s->casemap = cv_casemap_cache_new();
 	s->arena = cv_arena_new("search", NULL, 0);
 	return s;
 }
@@ -102,6 +105,7 @@ void cv_search_free(struct cv_search **search)
 	cv_buf_deinit(&s->utf8);
 	cv_buf_deinit(&s->stripped);
 	cv_buf_deinit(&s->octets);
+	cv_casemap_cache_free(&s->casemap);
 	cv_arena_free(&s->arena);
 	cv_free(s);
 	*search = NULL;
@@ -129,6 +133,8 @@ int cv_search_add(struct cv_search *search, enum cv_search_where where, struct c
 	search->longest = CV_MAX(search->longest, key->needle.len);
 	if (where != CV_SEARCH_HEADER)
 		search->needs_body = true;
+	else if (name.len > 0)
+		search->initials[(uint8_t)cv_lower(name.ptr[0])] = true;
 	*index_r = search->keys.count - 1;
 	return 1;
 }
@@ -219,7 +225,7 @@ static void map_field(struct cv_search *s, const struct cv_header_field *field)
 	if (is_address_field(field->name))
 		append_addresses(s, field->value, &s->utf8);
 	cv_buf_clear(&s->text.mapped);
-	cv_casemap_valid(&s->text.mapped, cv_buf_str(&s->utf8));
+	cv_casemap_valid(&s->text.mapped, cv_buf_str(&s->utf8), s->casemap);
 }
 
 static void tap_field(struct cv_search *s, const struct cv_header_field *field, bool message)
@@ -272,13 +278,35 @@ static void search_field(struct cv_search *s, const struct cv_header_field *fiel
 	}
 }
 
+/* For header keys alone: pass over fields that begin otherwise than all names that are asked for. */
+static void skip_fields(const struct cv_search *s, struct cv_header_iter *iter)
+{
+	struct cv_str header = iter->header;
+
+	while (iter->pos < header.len) {
+		char first = header.ptr[iter->pos];
+
+		if (first == '\r' || first == '\n' || s->initials[(uint8_t)cv_lower(first)])
+			break; /* perhaps the end of the header: the iterator sees */
+		do {
+			size_t end = cv_str_find(cv_str_sub(header, iter->pos, SIZE_MAX), '\n');
+
+			iter->pos = end == SIZE_MAX ? header.len : iter->pos + end + 1;
+		} while (iter->pos < header.len && (header.ptr[iter->pos] == ' ' || header.ptr[iter->pos] == '\t'));
+	}
+}
+
 static void search_fields(struct cv_search *s, struct cv_str header, bool message, bool header_only)
 {
 	struct cv_header_iter iter;
 	struct cv_header_field field;
 
 	cv_header_iter_init(&iter, header);
-	while (s->open > 0 && cv_header_iter_next(&iter, &field)) {
+	while (s->open > 0) {
+		if (header_only && s->tap == NULL)
+			skip_fields(s, &iter);
+		if (!cv_header_iter_next(&iter, &field))
+			break;
 		if (s->tap != NULL)
 			tap_field(s, &field, message);
 		else
@@ -307,7 +335,7 @@ static void search_text(struct cv_search *s, struct window *w, struct cv_str utf
 {
 	if (utf8.len == 0)
 		return;
-	cv_casemap_valid(&w->mapped, utf8);
+	cv_casemap_valid(&w->mapped, utf8, s->casemap);
 	if (s->tap != NULL) {
 		const struct cv_search_piece piece = { .where = CV_SEARCH_BODY, .text = cv_buf_str(&w->mapped), .stream = w == &s->text,
 			.first = !w->begun };

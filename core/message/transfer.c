@@ -51,35 +51,26 @@ void cv_transfer_decoder_init(struct cv_transfer_decoder *decoder, enum cv_trans
 #define B64_PAD 0x41
 #define B64_BAD 0x42
 
-static uint8_t base64_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return (uint8_t)(c - 'A');
-	if (c >= 'a' && c <= 'z')
-		return (uint8_t)(c - 'a' + 26);
-	if (cv_is_digit(c))
-		return (uint8_t)(c - '0' + 52);
-	if (c == '+')
-		return 62;
-	if (c == '/')
-		return 63;
-	return c == '=' ? B64_PAD : cv_is_space(c) ? B64_SKIP : B64_BAD;
-}
-
-static const uint8_t *base64_table(void)
-{
-	static uint8_t table[256];
-
-	if (table['B'] != 1) {
-		for (unsigned i = 0; i < 256; i++)
-			table[i] = base64_value((char)i);
-	}
-	return table;
-}
+#define S B64_SKIP
+#define P B64_PAD
+#define X B64_BAD
+static const uint8_t base64_table[256] = {
+	X, X, X, X, X, X, X, X, X, S, S, X, X, S, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X,
+	S, X, X, X, X, X, X, X, X, X, X, 62, X, X, X, 63, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, X, X, X, P, X, X,
+	X, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, X, X, X, X, X,
+	X, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, X, X, X, X, X,
+	X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X,
+	X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X,
+	X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X,
+	X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X, X,
+};
+#undef S
+#undef P
+#undef X
 
 static void decode_base64(struct cv_transfer_decoder *d, struct cv_str in, struct cv_buf *out)
 {
-	const uint8_t *table = base64_table();
+	const uint8_t *table = base64_table;
 	const uint8_t *p = (const uint8_t *)in.ptr;
 	uint8_t octets[3072];
 	size_t n = 0, i = 0;
@@ -152,15 +143,39 @@ static bool is_qp_plain(char c)
 	return (unsigned char)c > ' ' ? c != '=' : c != ' ' && c != '\t' && c != '\r' && c != '\n';
 }
 
+/* What quoted-printable writes most, whole in the input: "=XX", a soft line break. Returns how much was taken, 0 when it is something else. */
+static size_t qp_escape(struct cv_str in, size_t i, struct cv_buf *out)
+{
+	int high, low;
+
+	if (in.len - i < 3)
+		return 0;
+	if (in.ptr[i + 1] == '\r' && in.ptr[i + 2] == '\n')
+		return 3;
+	high = hex_value(in.ptr[i + 1]);
+	low = hex_value(in.ptr[i + 2]);
+	if (high < 0 || low < 0)
+		return 0;
+	cv_buf_append_char(out, (char)(high * 16 + low));
+	return 3;
+}
+
 /* How many octets from i on stand for themselves, whatever comes behind them: a blank does when a plain octet follows it. */
 static size_t qp_run(struct cv_str in, size_t i)
 {
 	size_t start = i;
 
 	while (i < in.len) {
-		if (!is_qp_plain(in.ptr[i]) && (in.ptr[i] != ' ' || i + 1 == in.len || !is_qp_plain(in.ptr[i + 1])))
+		unsigned char c = (unsigned char)in.ptr[i];
+
+		if (c > ' ' && c != '=')
+			i++;
+		else if (c == ' ' && i + 1 < in.len && is_qp_plain(in.ptr[i + 1]))
+			i += 2;
+		else if (is_qp_plain((char)c))
+			i++;
+		else
 			break;
-		i++;
 	}
 	return i - start;
 }
@@ -181,9 +196,17 @@ static void decode_qp(struct cv_transfer_decoder *d, struct cv_str in, struct cv
 		switch ((enum qp_state)d->state) {
 		case QP_TEXT:
 			if (c == '=') {
-				qp_hold(d, c);
-				d->state = QP_EQUALS;
-				i++;
+				size_t taken = qp_escape(in, i, out);
+
+				i += taken;
+				if (taken == 0) {
+					qp_hold(d, c);
+					d->state = QP_EQUALS;
+					i++;
+				}
+			} else if (c == '\r' && i + 1 < in.len && in.ptr[i + 1] == '\n') {
+				cv_buf_append(out, CV_STR("\r\n"));
+				i += 2;
 			} else if (c == '\n') {
 				cv_buf_append_char(out, c);
 				i++;

@@ -279,6 +279,52 @@ static void matches_lie_across_slices(void **state CV_UNUSED)
 	}
 }
 
+static void keep_text(void *ctx, const struct cv_search_piece *piece)
+{
+	if (piece->where == CV_SEARCH_BODY)
+		cv_buf_append(ctx, piece->text);
+}
+
+/* A search remembers what characters are mapped to, cv_casemap does not: all characters, each one beside others and again when it is known. */
+static void a_search_maps_all_characters_as_casemap_does(void **state)
+{
+	struct cv_buf text, message, mapped, tapped;
+	struct cv_message_reader *reader;
+	struct cv_search *search;
+	struct cv_message *m;
+
+	cv_buf_init(&text, SIZE_MAX / 2);
+	cv_buf_init(&message, SIZE_MAX / 2);
+	cv_buf_init(&mapped, SIZE_MAX / 2);
+	cv_buf_init(&tapped, SIZE_MAX / 2);
+	for (uint32_t c = 1; c < 0x30000; c++) {
+		if (c == '\r' || (c >= 0xD800 && c <= 0xDFFF))
+			continue;
+		cv_buf_append_utf8(&text, c);
+		if (c % 3 == 0)
+			cv_buf_append_utf8(&text, c / 2 == '\r' || (c / 2 >= 0xD800 && c / 2 <= 0xDFFF) ? 'a' : c / 2);
+		cv_buf_append_utf8(&text, c);
+		if (c % 100 == 0)
+			cv_buf_append_c(&text, " aBc xyz{@[`Z Straße\n");
+	}
+	cv_buf_append_c(&message, "Content-Type: text/plain; charset=utf-8\n\n");
+	cv_buf_append(&message, cv_buf_str(&text));
+	cv_casemap(&mapped, cv_buf_str(&text));
+	reader = cv_message_reader_new_mem(cv_buf_str(&message));
+	assert_int_equal(cv_message_parse(*state, NULL, reader, &m, NULL), 1);
+	search = cv_search_new_tap(keep_text, &tapped);
+	cv_search_begin(search, reader, m->root);
+	assert_int_equal(cv_search_step(search, UINT64_MAX, NULL), 1);
+	assert_int_equal(tapped.len, mapped.len);
+	assert_true(cv_str_eq(cv_buf_str(&tapped), cv_buf_str(&mapped)));
+	cv_search_free(&search);
+	cv_message_reader_free(&reader);
+	cv_buf_deinit(&text);
+	cv_buf_deinit(&message);
+	cv_buf_deinit(&mapped);
+	cv_buf_deinit(&tapped);
+}
+
 static void several_keys_are_answered_in_one_pass(void **state)
 {
 	struct cv_str octets = CV_STR("Subject: one two\nTo: a@b\n\nthree four\n");
@@ -368,6 +414,7 @@ int main(void)
 		cv_test(html_is_searched_with_and_without_its_markup),
 		cv_test(parts_and_nested_messages_are_searched),
 		cv_test(matches_lie_across_slices),
+		cv_test(a_search_maps_all_characters_as_casemap_does),
 		cv_test(several_keys_are_answered_in_one_pass),
 		cv_test(bounds_of_keys_are_refused),
 		cv_test(a_message_that_cannot_be_read_is_an_error),
