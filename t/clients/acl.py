@@ -71,7 +71,7 @@ def rules(s):
     same(m.ok("MYRIGHTS Drop"), ["* MYRIGHTS Drop i"])
     m.ok("APPEND Drop (\\Seen)", b"Subject: x\r\n\r\nx\r\n")
     same(m.cmd("SELECT Drop"), "NO [NONEXISTENT] Mailbox doesn't exist")
-    same(m.ok("MYRIGHTS Groups"), ["* MYRIGHTS Groups lrswipkteacd"])
+    same(m.ok("MYRIGHTS Groups"), ["* MYRIGHTS Groups lrswipkteancd"])
     same(m.cmd("DELETE Groups"), "NO [NOPERM] Permission denied")
     same(m.ok("MYRIGHTS Mine"), ["* MYRIGHTS Mine lr"])
     same(m.cmd("GETACL Mine"), "NO [NOPERM] Permission denied")
