@@ -134,10 +134,10 @@ static void free_arena(void *ctx)
 static int check_message(struct imap_session *s, struct store *store, uint32_t seq, struct cv_err *err)
 {
 	struct cv_mail *mail = NULL;
-	struct cv_str record;
+	struct cv_str record = { 0 };
 	int ret = cv_mail_open(s->view, seq, &mail, err);
 
-	if (ret > 0)
+	if (ret >= 0)
 		ret = cv_mail_record(mail, &record, err);
 	if (ret >= 0)
 		ret = annotate_parts_in_record(store->arena, record, store->notes.notes, store->notes.count, err);
