@@ -291,6 +291,68 @@ void cv_stream_end_deflate(struct cv_stream *s)
 	cv_stream_update(s);
 }
 
+/* ---- From one process to the next ---------------------------------------------------------------------- */
+
+#define WINDOW_MAX 32768u
+
+bool cv_stream_save_deflate(const struct cv_stream *s, struct cv_buf *out)
+{
+	struct cv_stream_deflate *d = s->deflate;
+	Bytef *window;
+	uInt len = 0;
+
+	/* Behind a flush nothing is left of the octet in which the last block ended, and the next block begins with a new one. */
+	if (d == NULL || cv_stream_buffered(s) > 0 || packed_left(d) > 0 || d->full || d->ended || d->ending)
+		return false;
+	if (d->unpack.total_in > 0 && (!d->boundary || (d->unpack.data_type & (64 | 7)) != 0))
+		return false;
+	window = cv_malloc(WINDOW_MAX);
+	bool good = inflateGetDictionary(&d->unpack, window, &len) == Z_OK;
+	if (good)
+		cv_put_str(out, cv_str_mem(window, len));
+	cv_wipe(window, WINDOW_MAX);
+	cv_free(window);
+	return good;
+}
+
+void cv_stream_drop_deflate(struct cv_stream *s)
+{
+	cv_stream_free_deflate(s);
+	s->more = false;
+	cv_stream_update(s);
+}
+
+int cv_stream_restore_deflate(struct cv_stream *s, unsigned level, unsigned window, struct cv_reader *in)
+{
+	struct cv_str past;
+
+	if (!cv_take_str(in, WINDOW_MAX, &past) || past.ptr == NULL)
+		return -1;
+	/* What this side packs refers to nothing from before, so that its side begins anew. */
+	cv_stream_start_deflate(s, level, window);
+	return inflateSetDictionary(&s->deflate->unpack, octets(past.ptr), (uInt)past.len) == Z_OK ? 1 : -1;
+}
+
+void cv_deflate_alone(struct cv_buf *out, struct cv_str text)
+{
+	z_stream z = { .zalloc = z_alloc, .zfree = z_free };
+	char chunk[256];
+
+	cv_assert(text.len <= UINT32_MAX);
+	if (deflateInit2(&z, Z_BEST_COMPRESSION, Z_DEFLATED, -9, 1, Z_DEFAULT_STRATEGY) != Z_OK)
+		cv_fatal("zlib cannot begin");
+	z.next_in = octets(text.ptr);
+	z.avail_in = (unsigned)text.len;
+	do {
+		z.next_out = octets(chunk);
+		z.avail_out = sizeof(chunk);
+		int result = deflate(&z, Z_FULL_FLUSH);
+		cv_assert(result == Z_OK || result == Z_BUF_ERROR);
+		cv_buf_append_mem(out, chunk, sizeof(chunk) - z.avail_out);
+	} while (z.avail_out == 0);
+	(void)deflateEnd(&z);
+}
+
 void cv_stream_free_deflate(struct cv_stream *s)
 {
 	struct cv_stream_deflate *d = s->deflate;

@@ -83,8 +83,7 @@ static bool can_sleep(struct cv_session *session)
 	struct cv_session_sleep *sleep = &session->asleep;
 
 	if (session->step_node.next != NULL || cv_stream_unsent(session->stream) > 0 || cv_stream_input(session->stream).len > 0 ||
-		cv_stream_ended(session->stream) || cv_stream_error(session->stream) != NULL || cv_stream_deflated(session->stream) ||
-		has_asks(session) || has_data(session))
+		cv_stream_ended(session->stream) || cv_stream_error(session->stream) != NULL || has_asks(session) || has_data(session))
 		return false;
 	cv_buf_clear(&session->blob);
 	cv_put_u8(&session->blob, SAVED_VERSION);
@@ -93,7 +92,7 @@ static bool can_sleep(struct cv_session *session)
 	cv_put_u64(&session->blob, cv_session_bytes_in(session));
 	cv_put_u64(&session->blob, cv_session_bytes_out(session));
 	*sleep = (struct cv_session_sleep){ .blob = &session->blob };
-	return session->protocol->sleep(session->state, sleep) && cv_buf_ok(&session->blob) && sleep->keepalive.len <= CV_SLEEP_TEXT_MAX &&
+	return session->protocol->sleep(session->state, sleep) && sleep->deflated == cv_stream_deflated(session->stream) && cv_buf_ok(&session->blob) && sleep->keepalive.len <= CV_SLEEP_TEXT_MAX &&
 		sleep->goodbye.len <= CV_SLEEP_TEXT_MAX;
 }
 
@@ -110,6 +109,8 @@ static void fall_asleep(struct cv_session *session)
 		timeout = due > now ? due - now : 1;
 	if (session->asleep.wake_in_ms > 0)
 		timeout = timeout > 0 ? CV_MIN(timeout, session->asleep.wake_in_ms) : session->asleep.wake_in_ms;
+	if (session->asleep.deflated)
+		cv_stream_drop_deflate(session->stream);
 	if (!session->relayed && (fd = cv_stream_detach(session->stream)) < 0) {
 		cv_session_close(session, "the connection cannot be given away");
 		return;

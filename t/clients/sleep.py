@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from client import culver, fail, healthy, mail, same  # noqa: E402
@@ -26,7 +27,7 @@ class Client:
         if tls:
             self.sock = s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
         self.sock.settimeout(30)
-        self.buf, self.n = b"", 0
+        self.buf, self.n, self.packer, self.unpacker = b"", 0, None, None
         self.line()
         self.cmd(f"LOGIN {user} {culver.PASSWORD}")
 
@@ -35,12 +36,17 @@ class Client:
             data = self.sock.recv(65536)
             if not data:
                 raise EOFError(self.buf)
-            self.buf += data
+            self.buf += self.unpacker.decompress(data) if self.unpacker else data
         line, self.buf = self.buf.split(b"\n", 1)
         return line.decode().rstrip("\r")
 
     def send(self, text):
-        self.sock.sendall(text.encode())
+        data = text.encode()
+        self.sock.sendall(self.packer.compress(data) + self.packer.flush(zlib.Z_SYNC_FLUSH) if self.packer else data)
+
+    def compress(self):
+        self.cmd("COMPRESS DEFLATE")
+        self.packer, self.unpacker = zlib.compressobj(9, wbits=-15), zlib.decompressobj(wbits=-15)
 
     def reply(self, tag, status="OK"):
         lines = []
@@ -133,7 +139,14 @@ def descendants(root):
 
 
 def role(s, name):
-    return [p for p in descendants(s.proc.pid) if re.search(rf" {name}\0*$", open(f"/proc/{p}/cmdline").read())]
+    found = []
+    for pid in descendants(s.proc.pid):
+        try:
+            if re.search(rf" {name}\0*$", open(f"/proc/{pid}/cmdline").read()):
+                found.append(pid)
+        except OSError:
+            pass  # it ended meanwhile
+    return found
 
 
 def new_mail(s, tls):
@@ -236,6 +249,136 @@ def ends(s, tls):
     other.cmd("LOGOUT")
 
 
+def compressed(s, tls):
+    """The client's compressed data goes on, and refers to what it said before."""
+    c = Client(s, tls=tls)
+    c.compress()
+    c.cmd("SELECT INBOX")
+    for turn in range(8):
+        asleep(s, 1)
+        text = c.cmd(f"UID FETCH 1 (FLAGS BODY.PEEK[HEADER.FIELDS (X-{'long-name-' * 20}{turn % 3})])")
+        same("".join(text).count("FETCH ("), 1)
+        c.idle()
+        asleep(s, 1)
+        if turn % 2:
+            same(s.deliver("ann", mail(f"turn {turn}"))[0], 250)
+            while "EXISTS" not in c.line():
+                pass
+            same(c.line()[-6:], "RECENT")
+            asleep(s, 1)
+        same(c.done()[-1], f"t{c.n} OK Idle completed")
+    c.cmd("LOGOUT")
+    asleep(s, 0)
+
+
+def kept_alive(s):
+    """Front writes the lines that keep a connection alive; those it wakes in between change nothing about it."""
+    clients = [Client(s, "bob"), Client(s, "bob", tls=True), Client(s, "bob")]
+    clients[2].compress()
+    for c in clients:
+        c.cmd("SELECT INBOX")
+        c.idle()
+    asleep(s, 3, "bob")
+    started = workers_started(s)
+    for _ in range(3):
+        for c in clients:
+            same(c.line(), "* OK Still here")
+    same(workers_started(s), started, "workers for lines that keep connections alive")
+    same(s.deliver("bob", mail("x"))[0], 250)
+    for c in clients:
+        told = [c.line()]
+        while "RECENT" not in told[-1]:
+            told.append(c.line())
+        same([x for x in told if x != "* OK Still here"][0][-6:], "EXISTS", told)
+    for c in clients:
+        while c.buf or select.select([c.sock], [], [], 0)[0]:
+            c.line()
+        c.done()
+        c.cmd("LOGOUT")
+
+
+def workers_started(s):
+    row = [r for r in s.culver("status", json=True) if r["process"] == "spawner"][0]
+    return int(dict(f.split("=") for f in row["figures"])["workers_started"])
+
+
+def counted(s):
+    """Sleeping sessions count for the limit of one address."""
+    clients = [Client(s, "cat") for _ in range(4)]
+    asleep(s, 4, "cat")
+    try:
+        Client(s, "cat")
+        fail("a fifth session")
+    except AssertionError as e:
+        same("mail_max_userip_connections" in str(e), True, str(e))
+    for c in clients:
+        c.cmd("NOOP")
+        c.sock.close()
+    asleep(s, 0, "cat")
+
+
+def crashes(s):
+    """A front takes its connections with it; when the spawner dies, all are told goodbye; what is restarted serves."""
+    clients = [Client(s, "dora", tls=i % 2 == 1) for i in range(4)]
+    for c in clients:
+        c.cmd("SELECT INBOX")
+        c.idle()
+    asleep(s, 4, "dora")
+    s.reload()
+    time.sleep(0.5)
+    same(s.deliver("dora", mail("after the reload"))[0], 250)
+    for c in clients:
+        same(c.line()[-6:], "EXISTS")
+        same(c.line()[-6:], "RECENT")
+    asleep(s, 4, "dora")
+    for pid in workers(s, "dora"):
+        os.kill(pid, signal.SIGKILL)
+    fronts = role(s, "front")
+    os.kill(fronts[0], signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while [p for p in role(s, "front") if p == fronts[0]]:
+        time.sleep(0.02)
+    gone = [c for c in clients if select.select([c.sock], [], [], 0.3)[0]]
+    same(all(c.ended() == [] for c in gone), True, "connections of the front that died")
+    asleep(s, 4 - len(gone), "dora")
+    left = [c for c in clients if c not in gone]
+    for c in left:
+        c.done()
+        c.idle()
+    asleep(s, len(left), "dora")
+    os.kill(role(s, "spawner")[0], signal.SIGKILL)
+    for c in left:
+        same(c.ended(), ["* BYE [UNAVAILABLE] Server is shutting down"])
+    while True:
+        try:
+            c = Client(s, "dora")
+            break
+        except (AssertionError, EOFError, OSError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+    c.cmd("SELECT INBOX")
+    c.idle()
+    asleep(s, 1, "dora")
+    return c
+
+
+def crowded():
+    """No more workers than there may be: a session that wakes waits for the end of another's."""
+    with culver.Server(SETTINGS + "default_process_limit = 1\n") as s:
+        ann = Client(s)
+        asleep(s, 1)
+        bob = Client(s, "bob")
+        bob.send("x NO")
+        time.sleep(0.2)
+        ann.send("a NOOP\r\n")
+        ann.silent(0.3)
+        bob.send("OP\r\n")
+        same(bob.reply("x"), ["x OK NOOP completed"])
+        same(ann.reply("a"), ["a OK NOOP completed"])
+        healthy(s)
+
+
 with culver.Server(SETTINGS) as s:
     for _ in range(3):
         same(s.deliver("ann", mail("old"))[0], 250)
@@ -244,7 +387,17 @@ with culver.Server(SETTINGS) as s:
             new_mail(s, tls)
             unselected(s, tls)
             ends(s, tls)
+            compressed(s, tls)
     except BaseException:
         print(s.output())
         raise
     healthy(s)
+crowded()
+with culver.Server(SETTINGS.replace("interval = 2m", "interval = 1s").replace("= 20", "= 4")) as s:
+    kept_alive(s)
+    counted(s)
+    healthy(s)
+with culver.Server(SETTINGS) as s:
+    last = crashes(s)
+    s.stop()
+    same(last.ended(), ["* BYE [UNAVAILABLE] Server is shutting down"])

@@ -379,6 +379,77 @@ static void waiting_input_is_taken_as_compressed(void **state)
 	cv_loop_free(&loop);
 }
 
+/* Each line refers to the one before, and each goes to another stream over the same connection, some of it as input that was read ahead. */
+static void compression_goes_on_in_another_stream(void **state)
+{
+	struct cv_loop *loop = cv_loop_new(CV_LOOP_EPOLL);
+	struct cv_buf packed, saved, sent, text, alone;
+	struct cv_str rest;
+	struct packer p;
+	struct user u;
+	int fd;
+
+	(void)state;
+	packer_init(&p);
+	cv_buf_init(&packed, SIZE_MAX);
+	cv_buf_init(&saved, SIZE_MAX);
+	cv_buf_init(&sent, SIZE_MAX);
+	cv_buf_init(&text, SIZE_MAX);
+	cv_buf_init(&alone, SIZE_MAX);
+	cv_deflate_alone(&alone, CV_STR("* OK Still here\r\n"));
+	start(loop, &u, &fd);
+	assert_true(cv_stream_save_deflate(u.s, &saved));
+	for (unsigned turn = 0; turn < 6; turn++) {
+		size_t ahead = turn * 3;
+
+		cv_buf_clear(&packed);
+		packer_add(&p, &packed, CV_STR("a1 FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE)\r\n"), Z_SYNC_FLUSH);
+		assert_true(turn == 0 || packed.len < 30);
+		if (turn == 0) {
+			send_all(fd, cv_buf_str(&packed));
+		} else {
+			struct cv_reader in = cv_reader_init(cv_buf_str(&saved));
+			int own;
+
+			cv_stream_drop_deflate(u.s);
+			own = cv_stream_detach(u.s);
+			assert_true(own >= 0);
+			user_end(&u);
+			assert_true(write(own, alone.data, alone.len) == (ssize_t)alone.len);
+			user_init(&u, cv_stream_new(loop, own, MAX_IN, MAX_OUT));
+			assert_int_equal(cv_stream_unread(u.s, cv_str_sub(cv_buf_str(&packed), 0, ahead)), 1);
+			assert_int_equal(cv_stream_restore_deflate(u.s, 6, 14, &in), 1);
+			assert_true(cv_reader_end(&in));
+			send_all(fd, cv_str_sub(cv_buf_str(&packed), ahead, SIZE_MAX));
+		}
+		rounds(loop, 6);
+		assert_str(cv_buf_str(&u.got), "a1 FETCH 1:* (FLAGS ENVELOPE BODYSTRUCTURE)\r\n");
+		cv_stream_write(u.s, CV_STR("a1 OK\r\n"));
+		rounds(loop, 2);
+		cv_buf_clear(&saved);
+		assert_true(cv_stream_save_deflate(u.s, &saved));
+	}
+	/* Half of what was packed: not now. */
+	cv_buf_clear(&packed);
+	packer_add(&p, &packed, CV_STR("a2 NOOP\r\n"), Z_SYNC_FLUSH);
+	send_all(fd, cv_str_sub(cv_buf_str(&packed), 0, packed.len - 2));
+	rounds(loop, 4);
+	assert_false(cv_stream_save_deflate(u.s, &saved));
+	slurp(fd, &sent);
+	(void)unpack_all(cv_buf_str(&sent), &text, &rest);
+	assert_str(cv_str_sub(cv_buf_str(&text), 0, 38), "a1 OK\r\n* OK Still here\r\na1 OK\r\n* OK St");
+	assert_int_equal(text.len, 6 * 7 + 5 * 17);
+	deflateEnd(&p.z);
+	user_end(&u);
+	(void)close(fd);
+	cv_buf_deinit(&packed);
+	cv_buf_deinit(&saved);
+	cv_buf_deinit(&sent);
+	cv_buf_deinit(&text);
+	cv_buf_deinit(&alone);
+	cv_loop_free(&loop);
+}
+
 /* All ways to flush or finish, cut at each octet: what comes behind is text, and so is our own output. */
 static void both_directions_go_back_to_text(void **state)
 {
@@ -482,6 +553,7 @@ int main(void)
 		cv_test(what_is_no_compressed_data_fails_the_stream),
 		cv_test(end_of_compressed_data_is_the_end_of_input),
 		cv_test(waiting_input_is_taken_as_compressed),
+		cv_test(compression_goes_on_in_another_stream),
 		cv_test(both_directions_go_back_to_text),
 		cv_test(what_is_compressed_behind_the_last_command_is_an_error),
 	};

@@ -154,6 +154,7 @@ struct cv_session_sleep {
 	uint64_t keepalive_in_ms; /* until the first of them */
 	uint64_t wake_in_ms;      /* wake it after that time if nothing else did; 0: never. cv_session_set_timeout does so by itself */
 	struct cv_str goodbye;    /* octets to write when the connection has to be closed while it sleeps */
+	bool deflated;            /* the stream is compressed, and blob has what cv_stream_save_deflate wrote: wake restores it. Texts above are compressed then */
 };
 struct cv_session_wake {
 	struct cv_str blob;

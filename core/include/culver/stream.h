@@ -5,6 +5,7 @@
 
 #include <culver/buf.h>
 #include <culver/loop.h>
+#include <culver/reader.h>
 
 struct cv_stream;
 struct cv_tls_ctx;
@@ -82,6 +83,14 @@ CV_EXPORT const struct cv_tls_info *cv_stream_tls(const struct cv_stream *s);
    on the connection. The end of the peer's compressed data is the end of its input. */
 CV_EXPORT void cv_stream_start_deflate(struct cv_stream *s, unsigned level, unsigned window);
 CV_EXPORT bool cv_stream_deflated(const struct cv_stream *s);
+/* Compression that goes on in another process. save: append what restore needs, some 32 KiB at most; false when the peer's compressed data is not between two flushes,
+   or some of it waits: try again later. All output must be written. drop: from here on octets are as they are, nothing is written or read for it. restore: as
+   start, with what the peer's compressed data refers to; input that waits is compressed. -1: these are no such octets. */
+CV_EXPORT CV_MUST_CHECK bool cv_stream_save_deflate(const struct cv_stream *s, struct cv_buf *out);
+CV_EXPORT void cv_stream_drop_deflate(struct cv_stream *s);
+CV_EXPORT CV_MUST_CHECK int cv_stream_restore_deflate(struct cv_stream *s, unsigned level, unsigned window, struct cv_reader *in);
+/* Append text as compressed data that can stand between any two flushes, any number of times. */
+CV_EXPORT void cv_deflate_alone(struct cv_buf *out, struct cv_str text);
 /* Back to octets as they are, in two steps. All input was taken, and the user knows that the peer compresses no more: take in what ends its compressed
    data (an end of it, or a flush). 1 done, 0 that has not come yet: nothing more is unpacked, ops->input is called when there is more; -1 more follows
    that is compressed, or the end of input. Asked again, it says the same. */

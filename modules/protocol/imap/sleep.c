@@ -25,7 +25,8 @@ enum saved_bit {
 	SAVED_RIGHTS_CHANGED = 256,
 	SAVED_URLAUTH_CHANGED = 512,
 	SAVED_EXAMINED = 1024,
-	SAVED_ALL = 2047
+	SAVED_DEFLATED = 2048,
+	SAVED_ALL = 4095
 };
 
 /* ---- Falling asleep --------------------------------------------------------------------------------- */
@@ -56,6 +57,7 @@ static uint32_t saved_bits(const struct imap_session *s)
 		{ s->rights_changed, SAVED_RIGHTS_CHANGED },
 		{ s->urlauth_changed, SAVED_URLAUTH_CHANGED },
 		{ s->examined, SAVED_EXAMINED },
+		{ cv_stream_deflated(s->stream), SAVED_DEFLATED },
 	};
 	uint32_t all = 0;
 
@@ -104,16 +106,28 @@ static void put_selected(struct cv_buf *out, const struct imap_session *s)
 	put_ranges(out, &s->saved);
 }
 
+static void put_text(const struct imap_session *s, struct cv_buf *out, const char *status, const char *code, const char *text)
+{
+	struct cv_buf line;
+
+	cv_buf_init(&line, CV_SLEEP_TEXT_MAX);
+	imap_write_reply(&line, s->language, (struct cv_str){ NULL, 0 }, status, code, text);
+	if (cv_stream_deflated(s->stream))
+		cv_deflate_alone(out, cv_buf_str(&line));
+	else
+		cv_buf_append(out, cv_buf_str(&line));
+	cv_buf_deinit(&line);
+}
+
 static void put_texts(struct imap_session *s, struct cv_session_sleep *sleep)
 {
 	struct cv_buf *texts = &s->sleep_texts;
-	const struct cv_str untagged = { NULL, 0 };
 	size_t len;
 
 	cv_buf_clear(texts);
-	imap_write_reply(texts, s->language, untagged, "OK", NULL, IMAP_STILL_HERE);
+	put_text(s, texts, "OK", NULL, IMAP_STILL_HERE);
 	len = texts->len;
-	imap_write_reply(texts, s->language, untagged, "BYE", "UNAVAILABLE", "Server is shutting down");
+	put_text(s, texts, "BYE", "UNAVAILABLE", "Server is shutting down");
 	if (sleep->keepalive_ms > 0)
 		sleep->keepalive = cv_str_sub(cv_buf_str(texts), 0, len);
 	sleep->goodbye = cv_str_sub(cv_buf_str(texts), len, SIZE_MAX);
@@ -133,6 +147,9 @@ bool imap_sleep(void *state, struct cv_session_sleep *sleep)
 	cv_put_u8(out, (uint8_t)s->language);
 	cv_put_varint(out, s->bad_in_a_row);
 	put_stats(out, &s->stats);
+	sleep->deflated = cv_stream_deflated(s->stream);
+	if (sleep->deflated && !cv_stream_save_deflate(s->stream, out))
+		return false;
 	if (s->cmd != NULL) {
 		cv_put_str(out, s->cmd->pub.tag);
 		sleep->keepalive_ms = s->set->imap_idle_notify_interval;
@@ -226,6 +243,8 @@ static int take_blob(struct imap_session *s, struct cv_str blob, struct cv_str *
 
 	bool good = cv_take_u8(&in, &version) && version == BLOB_VERSION && cv_take_u32(&in, &bits) && (bits & ~(uint32_t)SAVED_ALL) == 0 &&
 		cv_take_u8(&in, &language) && language < CV_IMAP_LANGUAGES && cv_take_varint(&in, &bad) && bad < UINT32_MAX && take_stats(&in, &s->stats);
+	if (good && (bits & SAVED_DEFLATED) != 0)
+		good = cv_stream_restore_deflate(s->stream, (unsigned)s->set->imap_compress_deflate_level, (unsigned)s->set->imap_compress_deflate_window, &in) > 0;
 	if (good && (bits & SAVED_IDLE) != 0)
 		good = cv_take_str(&in, TAG_MAX, tag_r) && cv_imap_is_word(*tag_r, CV_IMAP_ASTRING_CHAR);
 	if (!good || ((bits & SAVED_SELECTED) == 0 && !cv_reader_end(&in)))
