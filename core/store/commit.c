@@ -8,7 +8,7 @@
 
 #define SYNC_DELAY_MS 1000
 #define USABLE_RETRY_MS 1000
-#define EMBED_PARSE_MAX ((size_t)8 << 20) /* parse records within one copying transaction; beyond they are made when asked for */
+#define EMBED_PARSE_MAX ((size_t)256 << 10) /* parse records within one copying transaction; beyond they are copied with the file, or made when asked for */
 #define GROUP_KEY 12
 #define PART_MAX ((size_t)1 << 30)
 
@@ -113,12 +113,12 @@ static void emit(struct build *build, const struct cv_entry *entry)
 	uint64_t parse_at = 0;
 
 	cv_entry_put(build->out, entry);
-	user->journal.record_version = CV_MAX(user->journal.record_version, cv_entry_version(entry->kind));
+	user->journal.record_version = CV_MAX(user->journal.record_version, cv_entry_version(entry));
 	if (!cv_buf_ok(build->out))
 		return; /* cv_journal_end tells; memory is read anew then */
 	build->empty = false;
-	if (entry->message.parse.len > 0) /* the end of the body: u32 CRC, u32 length, octets, u32 checksum of the message */
-		parse_at = cv_journal_offset(&user->journal, build->out->len - 4 - entry->message.parse.len - 8);
+	if (entry->message.parse.len > 0) /* at the end of the body: u32 CRC, u32 length, octets */
+		parse_at = cv_journal_offset(&user->journal, build->out->len - cv_entry_behind_parse(entry) - entry->message.parse.len - 8);
 	if (cv_entry_is_tree(entry->kind))
 		return; /* applied when it is durable: there is no way back from it in memory */
 	if (mailbox != NULL)
@@ -289,12 +289,24 @@ static void build_expunge(struct build *build, struct cv_mailbox *mailbox, const
 	grouping_deinit(&g);
 }
 
-static void build_copy(struct build *build, struct cv_op *op)
+/* What its file is to be made of: the source's, or what that is still to be made of. */
+static void put_origin(struct cv_op *op, uint32_t row, const struct cv_map *owed, struct cv_entry *entry)
+{
+	const struct cv_owed_origin *origin = owed != NULL ? cv_map_get(owed, cv_str_mem(&entry->uid, sizeof(entry->uid))) : NULL;
+
+	entry->origin = origin != NULL ? origin->mailbox : op->from->guid;
+	entry->origin_uid = origin != NULL ? origin->uid : entry->uid;
+	entry->ref = origin != NULL ? origin->ref : cv_columns_ref(op->from->columns, row);
+	cv_owed_note(op->mailbox, entry->message.uid);
+}
+
+static void build_copy(struct build *build, struct cv_op *op, const struct cv_map *owed)
 {
 	struct cv_columns *columns = op->from->columns;
 	struct cv_ranges moved = { 0 };
 	struct cv_buf keywords, parse, notes;
 	int64_t now = cv_time_now_sec();
+	uint32_t next = 0;
 
 	cv_buf_init(&keywords, PART_MAX);
 	cv_buf_init(&parse, CV_PARSE_RECORD_MAX);
@@ -306,8 +318,9 @@ static void build_copy(struct build *build, struct cv_op *op)
 		struct cv_err ignored = { 0 };
 		uint32_t row;
 
-		if (!cv_columns_find(columns, copied->from_uid, UINT32_MAX, &row))
+		if (!cv_columns_find(columns, copied->from_uid, next, &row))
 			continue; /* checked before */
+		next = row + 1;
 		cv_buf_clear(&keywords);
 		cv_keyword_set_encode(&op->from->keywords, *cv_col_keyword_set(columns, row), &keywords);
 		entry.message = (struct cv_entry_message){
@@ -332,6 +345,10 @@ static void build_copy(struct build *build, struct cv_op *op)
 			cv_cache_read(op->from, *cv_col_cache(columns, row), copied->from_uid, &parse, &ignored) > 0) {
 			entry.message.parse = cv_buf_str(&parse);
 			build->parse_octets += parse.len;
+		}
+		if (op->later) {
+			put_origin(op, row, owed, &entry);
+			build->txn->owes = true;
 		}
 		emit(build, &entry);
 		if (columns->notes != NULL) {
@@ -531,13 +548,36 @@ static bool is_flags_only(const struct cv_txn *txn)
 	return true;
 }
 
+/* What is owed of the sources of copies, one map for each operation. */
+static int map_owed(struct cv_txn *txn, struct cv_map **owed, struct cv_err *err)
+{
+	for (size_t i = 0; i < txn->ops.count; i++) {
+		if (txn->ops.data[i].later && cv_owed_map(txn->ops.data[i].from, txn->arena, &owed[i], err) < 0)
+			return -1;
+	}
+	return 1;
+}
+
+static void free_maps(struct cv_map **owed, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (owed[i] != NULL)
+			cv_map_free(&owed[i]);
+	}
+}
+
 static int build_record(struct cv_txn *txn, struct cv_err *err)
 {
 	struct cv_user *user = txn->user;
 	struct build build = { .txn = txn, .empty = true };
 	struct cv_record_head head;
+	struct cv_map **owed = cv_new(txn->arena, struct cv_map *, txn->ops.count + 1);
 	size_t start;
 
+	if (map_owed(txn, owed, err) < 0) {
+		free_maps(owed, txn->ops.count);
+		return -1;
+	}
 	build.out = cv_journal_begin(&user->journal, &build.pos);
 	start = build.out->len;
 	build.head = (struct cv_record_head){ .seq = user->journal.seq + 1, .version = 1 };
@@ -555,7 +595,7 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 			build_expunge(&build, op->mailbox, &op->uids);
 			break;
 		case CV_OP_TXN_COPY:
-			build_copy(&build, op);
+			build_copy(&build, op, owed[i]);
 			break;
 		case CV_OP_TXN_SAVE:
 			build_save(&build, op);
@@ -565,6 +605,7 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 			break;
 		}
 	}
+	free_maps(owed, txn->ops.count);
 	txn->pos = build.pos;
 	if (build.empty && cv_buf_ok(build.out)) { /* nothing changed: no record, but done is called in its turn */
 		cv_journal_cancel(&user->journal);
@@ -605,9 +646,10 @@ int cv_txn_commit(struct cv_txn **txn_p, cv_commit_fn *done, void *ctx, struct c
 	txn->done_ctx = ctx;
 	txn->flags_only = is_flags_only(txn);
 	for (size_t i = 0; i < txn->ops.count; i++) {
-		if (txn->ops.data[i].kind == CV_OP_TXN_SAVE || txn->ops.data[i].kind == CV_OP_TXN_COPY)
+		if (txn->ops.data[i].kind == CV_OP_TXN_SAVE || (txn->ops.data[i].kind == CV_OP_TXN_COPY && !txn->ops.data[i].later))
 			user->queue_needs_storage_sync = true;
 	}
+	user->owed_queued = user->owed_queued || txn->owes;
 	if (!txn->flags_only || user->storage_args.fsync == CV_FSYNC_ALWAYS)
 		user->queue_needs_sync = true;
 	cv_list_append(&user->queue, &txn->node);
@@ -690,6 +732,8 @@ static void publish_memory(struct cv_txn *txn)
 	}
 	if (txn->seq > txn->user->published_seq)
 		txn->user->published_seq = txn->seq;
+	if (txn->owes)
+		cv_owed_add(txn->user, txn->seq, txn->pos, false);
 	if (txn->has_storage_work)
 		cv_work_add(txn->user, txn->seq, txn->pos);
 	cv_mail_watch_published(txn);
@@ -748,7 +792,7 @@ static void tell_storage(struct cv_txn *txn)
 
 		if (op->save != NULL)
 			*cv_vec_push(&refs) = op->save->message.ref;
-		for (size_t j = 0; j < op->copied.count; j++)
+		for (size_t j = 0; !op->later && j < op->copied.count; j++)
 			*cv_vec_push(&refs) = op->copied.data[j].ref;
 		if (refs.count > 0 && !op->mailbox->gone) {
 			mailbox = cv_mailbox_storage_ref(op->mailbox);
@@ -768,7 +812,7 @@ void cv_user_flush(struct cv_user *user)
 	if (cv_list_empty(&user->queue))
 		return;
 	result = make_durable(user, &err);
-	user->queue_needs_sync = user->queue_needs_storage_sync = false;
+	user->queue_needs_sync = user->queue_needs_storage_sync = user->owed_queued = false;
 	move_list(&user->queue, &batch);
 	if (result < 0) {
 		cv_error(&user->log_ctx, "changes could not be made durable and are refused: %s", err.text);
@@ -782,6 +826,8 @@ void cv_user_flush(struct cv_user *user)
 		tell_storage(cv_container(node, struct cv_txn, node));
 	cv_list_foreach(&batch, node, tmp)
 		publish_memory(cv_container(node, struct cv_txn, node));
+	if (user->external && cv_owed_make(user, UINT64_MAX, &err) < 0) /* other programs look there; and what they remove must not take a copy along */
+		cv_warn(&user->log_ctx, "%s; trying again later", err.text);
 	cv_checkpoint_quiet(user);
 	if (user->journal.unsynced && user->loop != NULL && user->storage_args.fsync != CV_FSYNC_NEVER)
 		cv_timer_set(user->sync_timer, SYNC_DELAY_MS);
@@ -793,7 +839,10 @@ void cv_user_flush(struct cv_user *user)
 		tell(txn, 0, NULL);
 	}
 	free_all(&batch);
-	cv_work_run(user, false);
+	if (user->loop == NULL || user->external)
+		cv_work_run(user, false);
+	else
+		cv_work_soon(user);
 	if (user->loop == NULL)
 		cv_view_run_notify(user);
 	else

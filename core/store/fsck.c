@@ -318,7 +318,9 @@ static void check_message(struct cv_fsck *f, uint32_t row)
 
 	check_parse_record(f, row);
 	cv_buf_init(&octets.buf, SIZE_MAX / 2);
-	ret = user->storage->open_ref(user->st, &ref, cv_columns_ref(columns, row), &blob, new_ref, &new_len, &err);
+	ret = cv_owed_open(f->mailbox, *cv_col_uid(columns, row), &blob, &err);
+	if (ret == 0)
+		ret = user->storage->open_ref(user->st, &ref, cv_columns_ref(columns, row), &blob, new_ref, &new_len, &err);
 	if (ret > 0) {
 		if (new_len > 0)
 			cv_columns_set_ref(columns, row, cv_str_mem(new_ref, new_len));

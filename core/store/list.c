@@ -242,7 +242,7 @@ int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *e
 	} else if (cv_access_check(user, name, CV_RIGHT_DELETE, err) > 0 && run_hook(user, CV_OP_DELETE, name, (struct cv_str){ 0 }, err) > 0) {
 		entry.name = name;
 		entry.mailbox = there->mailbox->guid;
-		ret = record(user, &entry, err);
+		ret = cv_owed_all(user, err) < 0 ? -1 : record(user, &entry, err); /* copies may be made of what is in it */
 	}
 	if (ret > 0) {
 		cv_work_run(user, true);
@@ -258,7 +258,7 @@ static void take_back(struct cv_user *user, struct cv_mailbox *mailbox)
 	struct cv_entry entry = { .kind = CV_ENTRY_DELETE, .name = cv_mailbox_name(mailbox), .mailbox = mailbox->guid };
 	struct cv_err err = { 0 };
 
-	if (record(user, &entry, &err) < 0)
+	if (cv_owed_all(user, &err) < 0 || record(user, &entry, &err) < 0)
 		cv_error(&user->log_ctx, "rename failed and its new mailbox could not be taken back: %s", err.text);
 	else
 		cv_work_run(user, true);

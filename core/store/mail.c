@@ -161,8 +161,12 @@ void cv_mail_close(struct cv_mail **mail_p)
 	if (mail == NULL)
 		return;
 	user = mail->mailbox->user;
-	if (--mail->mailbox->open_mails == 0)
-		cv_work_run(user, false);
+	if (--mail->mailbox->open_mails == 0) {
+		if (user->loop == NULL)
+			cv_work_run(user, false);
+		else
+			cv_work_soon(user);
+	}
 	if (mail->octets.transformed)
 		keep_source(user, mail);
 	cv_mailbox_unref(&mail->mailbox);
@@ -230,12 +234,33 @@ static void set_ref(struct cv_mail *mail, struct cv_str ref)
 		cv_columns_set_ref(mail->mailbox->columns, row, ref);
 }
 
+/* One that has no file of its own yet. 0: it has one now, and by what reference is known. */
+static int open_owed(struct cv_mail *mail, struct cv_storage_blob *blob_r, struct cv_err *err)
+{
+	const struct cv_columns *columns;
+	uint32_t row;
+	int ret = cv_owed_open(mail->mailbox, mail->uid, blob_r, err);
+
+	columns = mail->mailbox->columns;
+	if (ret == 0 && columns != NULL && cv_columns_find(columns, mail->uid, mail->row, &row)) {
+		cv_buf_clear(&mail->ref);
+		cv_buf_append(&mail->ref, cv_columns_ref(columns, row));
+	}
+	return ret;
+}
+
 static int open_octets(struct cv_mail *mail, struct cv_storage_blob *blob_r, char new_ref[CV_STORAGE_REF_MAX], size_t *new_len_r,
 	struct cv_err *err)
 {
 	struct cv_user *user = mail->mailbox->user;
 	struct cv_mailbox_ref mailbox = cv_mailbox_storage_ref(mail->mailbox);
-	int ret = user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), blob_r, new_ref, new_len_r, err);
+	int ret = cv_owed_is(mail->mailbox, mail->uid) ? open_owed(mail, blob_r, err) : 0;
+
+	if (ret != 0) {
+		*new_len_r = 0;
+		return ret;
+	}
+	ret = user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), blob_r, new_ref, new_len_r, err);
 
 	if (ret < 0 && (err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_EXPUNGED) && cv_work_retry(user))
 		ret = user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), blob_r, new_ref, new_len_r, err);
@@ -304,6 +329,8 @@ static int known_record(struct cv_mail *mail)
 
 	if (mail->have_record)
 		return 1;
+	if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row) && *cv_col_cache(mailbox->columns, row) == 0)
+		cv_owed_hurry(mailbox, mail->uid); /* it comes with its file */
 	if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row))
 		found = cv_cache_read(mailbox, *cv_col_cache(mailbox->columns, row), mail->uid, &mail->record, &cache_err);
 	if (found < 0)

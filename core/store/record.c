@@ -193,6 +193,42 @@ static bool take_message(struct cv_reader *reader, struct cv_entry_message *m)
 	return true;
 }
 
+static bool is_made_of_source(const struct cv_entry *e)
+{
+	return e->origin_uid == e->uid && memcmp(&e->origin, &e->from, sizeof(e->origin)) == 0;
+}
+
+size_t cv_entry_behind_parse(const struct cv_entry *e)
+{
+	size_t len = sizeof(e->message.sum);
+
+	if (e->kind == CV_ENTRY_COPY && e->ref.len > 0)
+		len += 1 + e->ref.len + (is_made_of_source(e) ? 0 : sizeof(e->origin.b) + sizeof(e->origin_uid));
+	return len;
+}
+
+/* What the file of a copy is still to be made of. */
+static void put_origin(struct cv_buf *out, const struct cv_entry *e)
+{
+	if (e->ref.len == 0)
+		return;
+	cv_ref_put(out, e->ref);
+	if (!is_made_of_source(e)) {
+		put_guid(out, &e->origin);
+		cv_put_u32(out, e->origin_uid);
+	}
+}
+
+static bool take_origin(struct cv_reader *r, struct cv_entry *e)
+{
+	if (cv_reader_left(r) == 0)
+		return true;
+	e->origin = e->from;
+	e->origin_uid = e->uid;
+	return cv_take_ref(r, &e->ref) && e->ref.len > 0 &&
+		(cv_reader_left(r) == 0 || (take_guid(r, &e->origin) && cv_take_u32(r, &e->origin_uid)));
+}
+
 static void put_body(struct cv_buf *out, const struct cv_entry *e)
 {
 	switch (e->kind) {
@@ -237,6 +273,7 @@ static void put_body(struct cv_buf *out, const struct cv_entry *e)
 		cv_put_u32(out, e->uid);
 		cv_put_u8(out, e->on ? 1 : 0);
 		put_message(out, &e->message);
+		put_origin(out, e);
 		break;
 	case CV_ENTRY_RECENT:
 	case CV_ENTRY_UIDNEXT:
@@ -307,7 +344,7 @@ static bool take_body(struct cv_reader *r, struct cv_entry *e)
 		break;
 	case CV_ENTRY_COPY:
 		ok = take_guid(r, &e->mailbox) && take_guid(r, &e->from) && cv_take_u32(r, &e->uid) && cv_take_u8(r, &on) &&
-			take_message(r, &e->message);
+			take_message(r, &e->message) && take_origin(r, e);
 		break;
 	case CV_ENTRY_RECENT:
 	case CV_ENTRY_UIDNEXT:

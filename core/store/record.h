@@ -19,8 +19,8 @@
    change), so that a record can be applied where it was not made. */
 #define CV_RECORD_MAGIC 0x31725643u /* "CVr1" */
 #define CV_RECORD_HEAD 56
-/* 2: ANNOTATE; 3: messages have a checksum of their octets; 4: NOTE. A record has the lowest that tells what is in it. */
-#define CV_RECORD_VERSION 4
+/* 2: ANNOTATE; 3: messages have a checksum of their octets; 4: NOTE; 5: copies whose file is still to be made. A record has the lowest that tells what is in it. */
+#define CV_RECORD_VERSION 5
 #define CV_RECORD_MAX (1u << 30)
 
 struct cv_record_head {
@@ -38,7 +38,8 @@ enum cv_entry_kind {
 	CV_ENTRY_APPEND,     /* guid, message */
 	CV_ENTRY_FLAGS,      /* guid, groups: u16 flags before, u16 flags after, keywords after, UID ranges */
 	CV_ENTRY_EXPUNGE,    /* guid, groups: u16 flags before, u64 sum of sizes, UID ranges, then a str8 reference for each UID */
-	CV_ENTRY_COPY,       /* guid of the target, guid of the source, u32 UID in the source, u8 moved, message */
+	CV_ENTRY_COPY,       /* guid of the target, guid of the source, u32 UID in the source, u8 moved, message; when the message's file is still to be made:
+	                        str8 reference of what it is made of, and where that is not the source's: guid, u32 UID */
 	CV_ENTRY_RECENT,     /* guid, u32 first UID that no session has seen as recent, u64 how many have it or a higher one */
 	CV_ENTRY_UIDNEXT,    /* guid, u32 uidnext, u64 lowest sequence number for what follows: after damage */
 	CV_ENTRY_REF,        /* guid, u32 UID, str8 reference: the octets lie elsewhere now */
@@ -70,7 +71,9 @@ struct cv_entry {
 	struct cv_guid from;
 	struct cv_entry_message message;
 	struct cv_str groups; /* for cv_group_next */
-	struct cv_str ref;
+	struct cv_str ref;    /* REF; COPY: of what its file is made of, absent when it was made before the record */
+	struct cv_guid origin; /* COPY with ref: the mailbox that ref is in, and the UID there */
+	uint32_t origin_uid;
 };
 
 /* One group of FLAGS, EXPUNGE or NOTE. */
@@ -92,10 +95,15 @@ static inline bool cv_entry_is_tree(enum cv_entry_kind kind)
 }
 
 /* Format version of a record that holds such an entry. */
-static inline uint16_t cv_entry_version(enum cv_entry_kind kind)
+static inline uint16_t cv_entry_version(const struct cv_entry *entry)
 {
-	return kind == CV_ENTRY_NOTE ? 4 : kind == CV_ENTRY_APPEND || kind == CV_ENTRY_COPY ? 3 : kind == CV_ENTRY_ANNOTATE ? 2 : 1;
+	if (entry->kind == CV_ENTRY_APPEND || entry->kind == CV_ENTRY_COPY)
+		return entry->kind == CV_ENTRY_COPY && entry->ref.len > 0 ? 5 : 3;
+	return entry->kind == CV_ENTRY_NOTE ? 4 : entry->kind == CV_ENTRY_ANNOTATE ? 2 : 1;
 }
+
+/* Octets of an APPEND or COPY that come behind its parse record. */
+size_t cv_entry_behind_parse(const struct cv_entry *entry);
 
 /* Write. */
 void cv_entry_put(struct cv_buf *out, const struct cv_entry *entry);

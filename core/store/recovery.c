@@ -163,6 +163,8 @@ static int replay_record(void *ctx, const struct cv_record_head *head, struct cv
 	take_known_before(replay, head->seq);
 	if (cv_apply_record(user, head, pos, entries, replay->what, err) < 0)
 		return -1;
+	if ((replay->what & CV_APPLY_TREE) != 0 && cv_record_owes(entries))
+		cv_owed_add(user, head->seq, pos, true);
 	if (head->seq > user->work_seq && (replay->what & CV_APPLY_TREE) != 0 && cv_record_has_work(user, entries))
 		cv_work_add(user, head->seq, pos);
 	return 1;

@@ -338,6 +338,8 @@ static int is_gone(struct refresh *r, uint32_t row, struct cv_err *err)
 	size_t new_len = 0;
 
 	(void)err;
+	if (cv_owed_is(r->mailbox, *cv_col_uid(r->mailbox->columns, row)))
+		return 0; /* it could not be made yet */
 	if (user->external)
 		return 1;
 	if (user->storage->open_ref(user->st, &ref, cv_columns_ref(r->mailbox->columns, row), &blob, new_ref, &new_len, &open_err) < 0)

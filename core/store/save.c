@@ -70,6 +70,7 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 		return -1;
 	if (cv_user_owned(user, err) < 0)
 		return -1;
+	cv_work_make_room(user, config->size_hint);
 	ref = cv_mailbox_storage_ref(mailbox);
 	ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
 	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))

@@ -9,7 +9,8 @@
    unseen UID  u64 size, highest MODSEQ, MODSEQ above which the list of expunged UIDs is complete  u8 bits (1 has to be scanned, 2 its snapshot is
    damaged, 4 its folder is still to be taken over)  u64 sequence number of the snapshot, of the older one, first record that the older one lacks, octets of the snapshot  u32 count and
    that many records behind the snapshot, as above. Version 2, which is written when there are annotations: the user's behind all names, then those of each
-   mailbox in the order of the names: u32 count, and for each str name, str value. */
+   mailbox in the order of the names: u32 count, and for each str name, str value. Version 3, which is written when files of copies are owed: behind these u32
+   count and that many records that owe them (u64 sequence number, u32 segment, u64 offset). */
 #include <config.h>
 
 #include "core/store/store-private.h"
@@ -17,7 +18,7 @@
 #include <fcntl.h>
 
 #define STATE_MAGIC 0x3154415453565643ULL /* "CVVSTAT1" */
-#define STATE_VERSION 2
+#define STATE_VERSION 3
 #define STATE_HEAD 24
 #define STATE_MAX ((size_t)1 << 30)
 #define NAME_MAX_LEN 4096u
@@ -103,7 +104,17 @@ static void put_state(struct cv_buf *out, struct cv_user *user)
 /* The lowest that tells all there is. */
 static uint32_t version_for(const struct cv_user *user)
 {
-	return user->annotation_octets > 0 ? 2 : 1;
+	return user->owed.count > 0 ? 3 : user->annotation_octets > 0 ? 2 : 1;
+}
+
+static void put_owed(struct cv_buf *out, const struct cv_user *user)
+{
+	cv_put_u32(out, (uint32_t)user->owed.count);
+	for (size_t i = 0; i < user->owed.count; i++) {
+		cv_put_u64(out, user->owed.data[i].seq);
+		cv_put_u32(out, user->owed.data[i].pos.segment);
+		cv_put_u64(out, user->owed.data[i].pos.offset);
+	}
 }
 
 static void put_annotations(struct cv_buf *out, const struct cv_user *user)
@@ -155,7 +166,9 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 	put_state(&body, user);
 	if (version >= 2)
 		put_annotations(&body, user);
-	if (user->state_version == 1 && version > 1)
+	if (version >= 3)
+		put_owed(&body, user);
+	if (user->state_version == 1 && version == 2)
 		cv_info(&user->log_ctx, "state is written in format %u from now on, since there are annotations: older servers can't read it", version);
 	cv_put_u64(&file, STATE_MAGIC);
 	cv_put_u32(&file, version);
@@ -303,6 +316,24 @@ static bool take_annotations(struct cv_reader *r, struct cv_user *user)
 	return true;
 }
 
+static bool take_owed(struct cv_reader *r, struct cv_user *user)
+{
+	uint32_t count;
+
+	if (!cv_take_u32(r, &count))
+		return false;
+	for (; count > 0; count--) {
+		struct cv_journal_pos pos;
+		uint64_t seq;
+
+		if (!cv_take_u64(r, &seq) || !cv_take_u32(r, &pos.segment) || !cv_take_u64(r, &pos.offset) || pos.offset < CV_SEGMENT_HEAD ||
+			seq > user->state_seq || (user->owed.count > 0 && user->owed.data[user->owed.count - 1].seq >= seq))
+			return false;
+		cv_owed_add(user, seq, pos, true);
+	}
+	return true;
+}
+
 static bool take_state(struct cv_reader *r, uint32_t version, struct cv_user *user, struct cv_state_info *info)
 {
 	uint64_t given, hlc, epoch;
@@ -315,7 +346,7 @@ static bool take_state(struct cv_reader *r, uint32_t version, struct cv_user *us
 	user->journal.seq = given;
 	user->journal.hlc = CV_MAX(user->journal.hlc, hlc);
 	user->journal.epoch = CV_MAX(user->journal.epoch, epoch);
-	return take_names(r, user) && (version < 2 || take_annotations(r, user)) && cv_reader_end(r);
+	return take_names(r, user) && (version < 2 || take_annotations(r, user)) && (version < 3 || take_owed(r, user)) && cv_reader_end(r);
 }
 
 /* Nothing was read. */
@@ -328,6 +359,7 @@ void cv_state_forget(struct cv_user *user)
 	user->mailboxes = cv_map_new();
 	user->list_valid = false;
 	user->work.count = user->work_due = 0;
+	user->owed.count = user->owed_made = 0;
 	user->work_seq = user->state_seq = 0;
 	user->last_uidvalidity = 0;
 	user->journal.seq = 0;

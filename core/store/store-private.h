@@ -154,6 +154,23 @@ struct cv_work {
 	bool done;               /* it was done, and a power cut may undo it */
 };
 
+/* Where the work of a record goes on. */
+struct cv_work_at {
+	uint64_t seq;            /* 0: none */
+	struct cv_buf buf;       /* the views below point into it */
+	struct cv_reader entries;
+	bool in_entry;
+	struct cv_entry entry;
+	struct cv_reader groups, refs; /* EXPUNGE: of the entry, and of the group */
+};
+
+/* A record with copies whose files are to be made. */
+struct cv_owed {
+	uint64_t seq;
+	struct cv_journal_pos pos;
+	bool again;              /* some of them may have been made before */
+};
+
 /* UIDs that were expunged by one record. */
 struct cv_vanished {
 	uint64_t modseq;
@@ -210,6 +227,7 @@ struct cv_mailbox {
 	uint64_t published_modseq;
 	size_t published_keywords;
 	uint64_t applied_seq;    /* last record applied to memory */
+	uint32_t owed_from;      /* lowest UID whose file may be owed, as long as any is; 0: none */
 	int open_mails;          /* octets of expunged messages stay while this is not 0 */
 
 	struct cv_cache *cache;  /* NULL: not open */
@@ -268,6 +286,7 @@ struct cv_op {
 	struct cv_str notes;        /* NOTES: changes as in an entry, in the transaction's arena */
 	struct cv_notes_change notes_change; /* NOTES: the whole, for hooks */
 	bool move;
+	bool later;                 /* COPY: recorded first, made afterwards */
 	unsigned rights;            /* COPY: which flags and annotations go along */
 	CV_VEC(struct cv_copied) copied;
 	struct cv_save *save;
@@ -300,7 +319,7 @@ struct cv_txn {
 	cv_commit_fn *done;
 	void *done_ctx;
 	bool flags_only;
-	bool has_storage_work;
+	bool has_storage_work, owes;
 	CV_VEC(struct cv_txn_event) events;
 	CV_VEC(struct cv_mailbox *) touched; /* counted */
 	CV_VEC(unsigned) touched_kinds; /* enum cv_mail_event_kind, of each of these */
@@ -385,11 +404,24 @@ struct cv_user {
 	bool indexes_known;
 	struct cv_last_source *last_source; /* a transformed message that was read last, for who reads on in it; NULL: none */
 
+	/* Records with copies whose files are to be made (owed.c), oldest first; owed_made of them are made, and a power cut may undo it. */
+	CV_VEC(struct cv_owed) owed;
+	size_t owed_made;
+	bool owed_open;                 /* the record behind these is in owed_buf, and the reader in its entries */
+	struct cv_buf owed_buf;
+	struct cv_reader owed_reader;
+	bool owed_running;
+	bool owed_queued;               /* a committed transaction that is not published owes some */
+	uint64_t owed_settle_ms;        /* when what was made is synced; 0: nothing was */
+
 	/* Records whose storage work (making, copying and removing octets, mirroring flags, folders) is still to be done or may not be on disk yet, oldest first. */
 	CV_VEC(struct cv_work) work;
 	size_t work_due;                /* of them not done at all */
+	struct cv_work_at work_at;
 	bool work_running;
 	bool work_failed;               /* the last try; it is tried again later */
+	bool work_timed;                /* its timer is set for the next round */
+	bool folders_behind;            /* folders could not be moved yet: messages are not looked for before that */
 	uint64_t work_seq;              /* all records up to here are done */
 
 	struct cv_subscription *subscriptions;
@@ -757,11 +789,53 @@ CV_MUST_CHECK int cv_user_reread(struct cv_user *user, struct cv_err *err);
 /* Index files that were found to be damaged while memory is whole: all is written anew, segments that are marked damaged are set aside. */
 CV_MUST_CHECK int cv_user_write_anew(struct cv_user *user, struct cv_err *err);
 
+/* ---- Copies that are made after they were recorded (owed.c) ------------------------------------------------------- */
+
+struct cv_owed_origin {
+	struct cv_guid mailbox;
+	uint32_t uid;
+	struct cv_str ref;
+};
+bool cv_entry_owes(const struct cv_entry *entry);
+bool cv_record_owes(struct cv_str entries);
+/* The record is durable. again: as in cv_storage_copy. */
+void cv_owed_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos, bool again);
+/* The message with this UID will be owed. */
+void cv_owed_note(struct cv_mailbox *mailbox, uint32_t uid);
+/* When the user is opened: which messages are. */
+void cv_owed_begin(struct cv_user *user);
+void cv_owed_deinit(struct cv_user *user);
+/* Is anything to be made? May the file of this message be? */
+bool cv_owed_any(const struct cv_user *user);
+bool cv_owed_is(const struct cv_mailbox *mailbox, uint32_t uid);
+/* What the messages of the mailbox that are owed are made of, by UID (4 octets): struct cv_owed_origin in the arena. *map_r is the caller's to free; NULL: none are. */
+CV_MUST_CHECK int cv_owed_map(struct cv_mailbox *mailbox, struct cv_arena *arena, struct cv_map **map_r, struct cv_err *err);
+/* Make files until the deadline of the monotonic clock. 1 all are made, 0 there are more, -1 to be tried again. */
+CV_MUST_CHECK int cv_owed_make(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err);
+/* The same, and sync them: now when all is set, or when some time has passed. 0: not all yet; go on in *wait_ms_r. 1: nothing is owed, and all was that is on disk. */
+CV_MUST_CHECK int cv_owed_run(struct cv_user *user, bool all, uint64_t deadline_ms, unsigned *wait_ms_r, struct cv_err *err);
+/* All of it, now. */
+CV_MUST_CHECK int cv_owed_all(struct cv_user *user, struct cv_err *err);
+/* Somebody wants to read this message: if it is owed, some time is spent to make files. */
+void cv_owed_hurry(struct cv_mailbox *mailbox, uint32_t uid);
+/* Open it there where it is until it has a file: 1; 0 it has one (now), -1. */
+CV_MUST_CHECK int cv_owed_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blob *blob_r, struct cv_err *err);
+
+/* By hand, without links. As cv_storage.copy. */
+CV_MUST_CHECK int cv_storage_copy_octets(struct cv_user *user, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
+	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+/* Names of a set, NULL-terminated, in the arena. */
+const char **cv_row_keyword_list(struct cv_arena *arena, const struct cv_mailbox *mailbox, uint32_t set);
+
 /* ---- Storage work (work.c) ------------------------------------------------------------------------------------ */
 
 void cv_work_init(struct cv_user *user);
 void cv_work_deinit(struct cv_user *user);
 void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos);
+/* Octets are about to be written: where there is hardly room for them, what was expunged goes now. */
+void cv_work_make_room(struct cv_user *user, uint64_t octets);
+/* There may be something to do: in the next round of the loop. */
+void cv_work_soon(struct cv_user *user);
 /* The first record whose work is not done or not on disk, or UINT64_MAX. */
 uint64_t cv_work_first(const struct cv_user *user);
 /* Is there anything that was not done yet? */

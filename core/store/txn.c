@@ -84,7 +84,7 @@ static void remove_octets(struct cv_txn *txn)
 		struct cv_mailbox_ref mailbox;
 		struct cv_err err = { 0 };
 
-		for (size_t j = 0; j < op->copied.count; j++)
+		for (size_t j = 0; !op->later && j < op->copied.count; j++)
 			*cv_vec_push(&refs) = op->copied.data[j].ref;
 		if (op->save != NULL)
 			*cv_vec_push(&refs) = op->save->message.ref;
@@ -250,12 +250,7 @@ int cv_txn_set_pop3_uidl(struct cv_txn *txn, struct cv_mailbox *mailbox, uint32_
 static int copy_octets(struct cv_user *user, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
 	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err)
 {
-	struct cv_storage_blob blob = { .fd = -1 };
 	struct cv_err copy_err = { 0 };
-	char moved[CV_STORAGE_REF_MAX], chunk[65536];
-	size_t moved_len = 0, n;
-	uint64_t done = 0;
-	void *save;
 
 	if (user->storage->copy != NULL) {
 		if (user->storage->copy(user->st, from, ref, to, meta, ref_r, ref_len_r, &copy_err) >= 0)
@@ -265,6 +260,18 @@ static int copy_octets(struct cv_user *user, const struct cv_mailbox_ref *from, 
 			return -1;
 		}
 	}
+	return cv_storage_copy_octets(user, from, ref, to, meta, ref_r, ref_len_r, err);
+}
+
+int cv_storage_copy_octets(struct cv_user *user, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
+	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err)
+{
+	struct cv_storage_blob blob = { .fd = -1 };
+	char moved[CV_STORAGE_REF_MAX], chunk[65536];
+	size_t moved_len = 0, n;
+	uint64_t done = 0;
+	void *save;
+
 	if (user->storage->open_ref(user->st, from, ref, &blob, moved, &moved_len, err) < 0)
 		return -1;
 	if (user->storage->save_begin(user->st, to, blob.len, &save, err) < 0) {
@@ -297,7 +304,7 @@ static int copy_octets(struct cv_user *user, const struct cv_mailbox_ref *from, 
 	return 1;
 }
 
-static const char **keyword_names(struct cv_arena *arena, const struct cv_mailbox *mailbox, uint32_t set)
+const char **cv_row_keyword_list(struct cv_arena *arena, const struct cv_mailbox *mailbox, uint32_t set)
 {
 	size_t count;
 	const struct cv_str *names = cv_row_keywords(mailbox, set, &count);
@@ -323,7 +330,7 @@ static int copy_one(struct cv_txn *txn, struct cv_op *op, uint32_t row, struct c
 		.size = *cv_col_physical_size(columns, row),
 		.virtual_size = *cv_col_virtual_size(columns, row),
 		.flags = *cv_col_flags(columns, row) & CV_FLAG_ALL,
-		.keywords = keyword_names(txn->arena, from, *cv_col_keyword_set(columns, row)),
+		.keywords = cv_row_keyword_list(txn->arena, from, *cv_col_keyword_set(columns, row)),
 		.pop3_uidl = cv_arena_str(txn->arena, cv_columns_uidl(columns, row)),
 		.orig_mailbox = cv_arena_str(txn->arena, cv_mailbox_name(from)),
 	};
@@ -342,7 +349,8 @@ static int copy_one(struct cv_txn *txn, struct cv_op *op, uint32_t row, struct c
 	do {
 		if (cv_mailbox_take_uid(to, &meta.uid, err) < 0)
 			return -1;
-		ret = copy_octets(txn->user, &from_ref, cv_columns_ref(columns, row), &to_ref, &meta, ref, &ref_len, err);
+		ret = op->later ? txn->user->storage->copy_ref(txn->user->st, &to_ref, &meta, ref, &ref_len, err) :
+			copy_octets(txn->user, &from_ref, cv_columns_ref(columns, row), &to_ref, &meta, ref, &ref_len, err);
 	} while (ret < 0 && err->code == CV_ERR_EXISTS);
 	if (ret < 0)
 		return -1;
@@ -383,6 +391,23 @@ static int copy_range(struct cv_txn *txn, struct cv_op *op, struct cv_range rang
 	return op->move || next > range.last ? 1 : gone_error(err);
 }
 
+/* Can the copies be made after they were recorded? What they are made of has files then, when not. */
+static int choose_way(struct cv_op *op, struct cv_err *err)
+{
+	struct cv_user *user = op->from->user;
+	struct cv_mailbox_ref from = cv_mailbox_storage_ref(op->from), to = cv_mailbox_storage_ref(op->mailbox);
+	struct cv_err why = { 0 };
+
+	if (user->storage->copy_later != NULL) {
+		op->later = user->storage->copy_later(user->st, &from, &to, &why) > 0;
+		if (!op->later && why.code != CV_ERR_UNSUPPORTED) {
+			*err = why;
+			return -1;
+		}
+	}
+	return op->later ? 1 : cv_owed_all(user, err);
+}
+
 int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ranges *uids, struct cv_mailbox *to, bool move,
 	struct cv_ranges *old_uids_r, struct cv_ranges *new_uids_r, struct cv_err *err)
 {
@@ -399,6 +424,8 @@ int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ran
 	op->from = from;
 	cv_mailbox_ref(from);
 	op->move = move;
+	if (choose_way(op, err) < 0)
+		return cv_txn_fail(txn, err);
 	for (size_t i = 0; i < uids->count; i++) {
 		if (copy_range(txn, op, uids->data[i], old_uids_r, new_uids_r, err) < 0)
 			return cv_txn_fail(txn, err);

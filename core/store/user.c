@@ -279,6 +279,7 @@ static void free_user(struct cv_user *user)
 	cv_file_close(&user->lock_fd);
 	cv_vec_free(&user->views);
 	cv_vec_free(&user->work);
+	cv_owed_deinit(user);
 	cv_vec_free(&user->list);
 	for (size_t i = 0; user->fields[i] != NULL; i++)
 		cv_free(user->fields[i]);

@@ -6,8 +6,11 @@
 #include "core/store/store-private.h"
 
 #include <string.h>
+#include <sys/statvfs.h>
 
-#define SLICE 200 /* messages at a time when others wait */
+#define BATCH 64 /* messages whose octets the storage removes at once */
+#define SLICE_MS 5
+#define ROOM_MIN ((uint64_t)64 << 20) /* less on the file system is hardly any */
 
 void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos)
 {
@@ -17,12 +20,14 @@ void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos)
 
 uint64_t cv_work_first(const struct cv_user *user)
 {
-	return user->work.count > 0 ? user->work.data[0].seq : UINT64_MAX;
+	uint64_t owed = user->owed.count > 0 ? user->owed.data[0].seq : UINT64_MAX;
+
+	return CV_MIN(owed, user->work.count > 0 ? user->work.data[0].seq : UINT64_MAX);
 }
 
 bool cv_work_is_due(const struct cv_user *user)
 {
-	return user->work_due > 0;
+	return user->work_due > 0 || user->owed.count > 0;
 }
 
 int cv_work_each(struct cv_user *user, bool lost, cv_work_fn *fn, void *ctx, struct cv_err *err)
@@ -146,6 +151,7 @@ int cv_work_rename(struct cv_user *user, struct cv_str from, struct cv_str to, s
 		cv_buf_deinit(&old);
 	}
 	cv_vec_free(&moved);
+	user->folders_behind = user->folders_behind || ret < 0;
 	return ret;
 }
 
@@ -166,29 +172,32 @@ static int delete_folder(struct cv_user *user, const struct cv_entry *entry, str
 	return cv_err_context(err, "removing the folder of a deleted mailbox");
 }
 
-/* Octets of expunged messages. */
-static int remove_octets(struct cv_user *user, struct cv_mailbox *mailbox, const struct cv_entry *entry, struct cv_err *err)
+/* Octets of expunged messages: 1 all of the entry, 2 time is over, -1. */
+static int remove_octets(struct cv_user *user, struct cv_mailbox *mailbox, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(mailbox);
-	struct cv_reader reader = cv_reader_init(entry->groups);
-	CV_VEC(struct cv_str) refs = { 0 };
-	struct cv_group group;
-	struct cv_str one;
-	int ret = 1;
+	struct cv_work_at *at = &user->work_at;
+	struct cv_str refs[BATCH];
+	size_t count;
 
-	while (ret > 0 && cv_group_next(&reader, entry->kind, &group) > 0) {
-		while (ret > 0 && cv_take_ref(&group.refs, &one)) {
-			*cv_vec_push(&refs) = one;
-			if (refs.count == SLICE) {
-				ret = user->storage->remove(user->st, &ref, refs.data, refs.count, err);
-				refs.count = 0;
+	do {
+		for (count = 0; count < BATCH;) {
+			if (cv_take_ref(&at->refs, &refs[count])) {
+				count++;
+			} else {
+				struct cv_group group;
+
+				if (cv_group_next(&at->groups, at->entry.kind, &group) <= 0)
+					break;
+				at->refs = group.refs;
 			}
 		}
-	}
-	if (ret >= 0 && refs.count > 0)
-		ret = user->storage->remove(user->st, &ref, refs.data, refs.count, err);
-	cv_vec_free(&refs);
-	return ret < 0 ? cv_err_context(err, "removing octets of expunged messages") : 1;
+		if (count > 0 && user->storage->remove(user->st, &ref, refs, count, err) < 0)
+			return cv_err_context(err, "removing octets of expunged messages");
+		if (count == BATCH && cv_time_mono_ms() >= deadline_ms)
+			return 2;
+	} while (count == BATCH);
+	return 1;
 }
 
 static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const struct cv_entry *entry, struct cv_err *err)
@@ -216,8 +225,8 @@ static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const 
 	return 1;
 }
 
-/* 1 done, 0 not yet (a message is open), -1 to be tried again. */
-static int do_entry(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err)
+/* 1 done, 2 there is more of it, 0 not yet (a message is open), -1 to be tried again. An EXPUNGE is that of user->work_at. */
+static int do_entry(struct cv_user *user, const struct cv_entry *entry, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &entry->mailbox);
 
@@ -229,7 +238,7 @@ static int do_entry(struct cv_user *user, const struct cv_entry *entry, struct c
 	case CV_ENTRY_EXPUNGE:
 		if (mailbox == NULL)
 			return 1; /* the folder goes or went as a whole */
-		return mailbox->open_mails > 0 ? 0 : remove_octets(user, mailbox, entry, err);
+		return mailbox->open_mails > 0 ? 0 : remove_octets(user, mailbox, deadline_ms, err);
 	case CV_ENTRY_FLAGS:
 		return user->external && mailbox != NULL ? mirror_flags(user, mailbox, entry, err) : 1;
 	case CV_ENTRY_CREATE:
@@ -273,25 +282,53 @@ static bool has_expunge(struct cv_str entries)
 	return false;
 }
 
-/* 1 done, 0 not yet, -1; *tree_r: it was a folder that failed. */
-static int do_record(struct cv_user *user, struct cv_buf *buf, struct cv_work *work, bool *tree_r, struct cv_err *err)
+static void close_record(struct cv_user *user)
 {
-	struct cv_record_head head;
-	struct cv_reader reader;
-	struct cv_entry entry;
-	struct cv_str entries;
-	int ret = 1;
+	if (user->work_at.seq != 0)
+		cv_buf_deinit(&user->work_at.buf);
+	user->work_at = (struct cv_work_at){ 0 };
+}
 
-	if (cv_journal_read(&user->journal, work->pos, buf, &head, &entries, err) < 0)
-		return err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_CORRUPT ? 1 : -1; /* what it named is left to a scan */
+/* The record goes on where it was left: 1, 0 not yet, -1. One that is lost has no entries: what it named is left to a scan. */
+static int open_record(struct cv_user *user, struct cv_work *work, struct cv_err *err)
+{
+	struct cv_work_at *at = &user->work_at;
+	struct cv_record_head head;
+	struct cv_str entries = { 0 };
+
+	if (at->seq == work->seq)
+		return 1;
+	close_record(user);
+	at->seq = work->seq;
+	cv_buf_init(&at->buf, CV_JOURNAL_READ_MAX);
+	if (cv_journal_read(&user->journal, work->pos, &at->buf, &head, &entries, err) < 0)
+		return err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_CORRUPT ? 1 : -1;
 	work->not_before_ms = has_expunge(entries) ? undelete_until_ms(user, &head) : 0;
-	if (is_early(work))
-		return 0;
-	reader = cv_reader_init(entries);
-	while (ret > 0 && cv_entry_next(&reader, &entry) > 0) {
-		ret = do_entry(user, &entry, err);
-		*tree_r = ret < 0 && is_tree_work(entry.kind);
+	at->entries = cv_reader_init(entries);
+	return !is_early(work);
+}
+
+/* 1 done, 2 there is more of it, 0 not yet, -1; *tree_r: it was a folder that failed. */
+static int do_record(struct cv_user *user, struct cv_work *work, uint64_t deadline_ms, bool *tree_r, struct cv_err *err)
+{
+	struct cv_work_at *at = &user->work_at;
+	int ret = open_record(user, work, err);
+
+	while (ret == 1) {
+		if (!at->in_entry) {
+			if (cv_entry_next(&at->entries, &at->entry) <= 0)
+				break;
+			at->in_entry = true;
+			at->groups = cv_reader_init(at->entry.groups);
+			at->refs = cv_reader_init((struct cv_str){ 0 });
+		}
+		ret = do_entry(user, &at->entry, deadline_ms, err);
+		*tree_r = ret < 0 && is_tree_work(at->entry.kind);
+		if (ret == 1)
+			at->in_entry = false;
 	}
+	if (ret != 2)
+		close_record(user);
 	return ret;
 }
 
@@ -320,7 +357,7 @@ static int move_folder(void *ctx, const struct cv_record_head *head, struct cv_s
 	(void)head;
 	while (ret > 0 && cv_entry_next(&reader, &entry) > 0) {
 		if (is_tree_work(entry.kind))
-			ret = do_entry(moving->user, &entry, moving->err);
+			ret = do_entry(moving->user, &entry, UINT64_MAX, moving->err);
 	}
 	return ret;
 }
@@ -341,7 +378,9 @@ void cv_work_begin(struct cv_user *user)
 {
 	struct cv_err err = { 0 };
 
-	if (cv_work_folders(user, &err) < 0)
+	cv_owed_begin(user);
+	user->folders_behind = cv_work_folders(user, &err) < 0;
+	if (user->folders_behind)
 		cv_error(&user->log_ctx, "%s; trying again later", err.text);
 	cv_work_run(user, true);
 }
@@ -362,13 +401,10 @@ static int settle(struct cv_user *user, struct cv_err *err)
 }
 
 /* Those that are due, oldest first. 1 all are done, 0 some have to wait, 2 time is over, -1 some failed. */
-static int run(struct cv_user *user, bool all, bool *any_r, struct cv_err *err)
+static int run(struct cv_user *user, uint64_t deadline_ms, bool *any_r, struct cv_err *err)
 {
-	uint64_t start = cv_time_mono_ms();
-	struct cv_buf buf;
 	int result = 1;
 
-	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	for (size_t i = 0; i < user->work.count; i++) { /* more may come meanwhile */
 		struct cv_work work = user->work.data[i];
 		struct cv_err work_err = { 0 };
@@ -377,15 +413,18 @@ static int run(struct cv_user *user, bool all, bool *any_r, struct cv_err *err)
 
 		if (work.done)
 			continue;
-		if (!all && user->loop != NULL && cv_time_mono_ms() - start > 20) {
+		if (cv_time_mono_ms() >= deadline_ms) {
 			result = result < 0 ? result : 2;
 			break;
 		}
-		ret = is_early(&work) ? 0 : do_record(user, &buf, &work, &tree, &work_err);
+		ret = is_early(&work) ? 0 : do_record(user, &work, deadline_ms, &tree, &work_err);
 		user->work.data[i].not_before_ms = work.not_before_ms;
-		if (ret > 0) {
+		if (ret == 1) {
 			user->work.data[i].done = *any_r = true;
 			user->work_due--;
+		} else if (ret == 2) {
+			result = result < 0 ? result : 2;
+			break;
 		} else if (ret == 0) {
 			result = result < 0 ? result : 0;
 		} else {
@@ -396,30 +435,65 @@ static int run(struct cv_user *user, bool all, bool *any_r, struct cv_err *err)
 				break;
 		}
 	}
-	cv_buf_deinit(&buf);
 	return result;
 }
 
 void cv_work_run(struct cv_user *user, bool all)
 {
 	struct cv_err err = { 0 };
+	uint64_t deadline = all || user->loop == NULL ? UINT64_MAX : cv_time_mono_ms() + SLICE_MS;
+	unsigned wait_ms = 1000;
 	bool any = false;
 	int ret;
 
-	if (user->work_running || user->work_due == 0 || user->lost)
+	if (user->work_running || !cv_work_is_due(user) || user->lost)
 		return;
 	user->work_running = true;
 	ret = records_are_durable(user, all, &err);
+	if (ret > 0 && user->folders_behind) {
+		ret = cv_work_folders(user, &err);
+		user->folders_behind = ret < 0;
+	}
+	/* What is expunged goes after all that is made of it. */
 	if (ret > 0)
-		ret = run(user, all, &any, &err);
+		ret = cv_owed_run(user, all, deadline, &wait_ms, &err);
+	if (ret > 0 && user->owed_queued)
+		ret = 2;
+	else if (ret > 0)
+		ret = run(user, deadline, &any, &err);
+	else if (ret == 0 && wait_ms == 0)
+		ret = 2;
 	if (any && settle(user, &err) < 0)
 		ret = -1;
 	user->work_running = false;
 	user->work_failed = ret < 0;
 	if (ret < 0)
 		cv_error(&user->log_ctx, "%s; trying again later", err.text);
-	if (user->work_due > 0 && user->loop != NULL)
-		cv_timer_set(user->work_timer, ret < 0 ? 60000 : ret == 0 ? 1000 : 0);
+	if (user->loop == NULL || !cv_work_is_due(user))
+		return;
+	if (ret > 0)
+		cv_work_soon(user);
+	else
+		cv_timer_set(user->work_timer, ret < 0 ? 60000 : wait_ms);
+}
+
+void cv_work_soon(struct cv_user *user)
+{
+	if (user->loop == NULL || user->work_timed || !cv_work_is_due(user))
+		return;
+	/* Set again in each round, it would never strike. */
+	cv_timer_set(user->work_timer, 0);
+	user->work_timed = true;
+}
+
+void cv_work_make_room(struct cv_user *user, uint64_t octets)
+{
+	struct statvfs fs;
+
+	if (user->loop == NULL || !cv_work_is_due(user) || fstatvfs(user->index_dir, &fs) < 0)
+		return;
+	if ((uint64_t)fs.f_bavail * fs.f_frsize < octets + ROOM_MIN)
+		cv_work_run(user, true);
 }
 
 bool cv_work_retry(struct cv_user *user)
@@ -432,6 +506,7 @@ bool cv_work_retry(struct cv_user *user)
 
 static void on_work(void *ctx)
 {
+	((struct cv_user *)ctx)->work_timed = false;
 	cv_work_run(ctx, false);
 }
 
@@ -444,5 +519,6 @@ void cv_work_init(struct cv_user *user)
 
 void cv_work_deinit(struct cv_user *user)
 {
+	close_record(user);
 	cv_timer_remove(&user->work_timer);
 }

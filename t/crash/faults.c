@@ -231,7 +231,7 @@ int main(int argc, char **argv)
 		struct program p;
 
 		program_seed(seed);
-		program_begin(&p, run.driver, run.registry, run.base);
+		program_begin(&p, run.driver, run.registry, run.base, false);
 		run_program(&p, seed, run.verbose, &totals);
 		program_end(&p);
 		totals.programs++;

@@ -150,7 +150,8 @@ void program_stop(const struct program *p, const char *what, const struct cv_err
 int program_open(const struct program *p, const char *dir, struct cv_user **user_r, struct cv_err *err)
 {
 	char location[PATH_MAX + 32];
-	struct cv_user_config config = { .name = "alice", .mail_location = location, .registry = p->registry, .conf = p->conf };
+	struct cv_user_config config = { .name = "alice", .mail_location = location, .registry = p->registry, .conf = p->conf,
+		.loop = dir == p->dir ? p->loop : NULL };
 
 	(void)snprintf(location, sizeof(location), "%s:%s/home/mail", p->driver, dir);
 	return cv_user_open(&config, user_r, err);
@@ -375,6 +376,8 @@ static void commit(struct program *p, struct cv_txn *txn, bool wait)
 
 	if ((wait ? cv_txn_commit_wait(&txn, &err) : cv_txn_commit(&txn, committed, p, &err)) < 0)
 		fail(p, &err);
+	if (!wait && p->loop != NULL)
+		(void)cv_loop_once(p->loop, 0);
 }
 
 static struct box *any_box(struct program *p, bool with_messages)
@@ -767,6 +770,14 @@ static void step_restart(struct program *p)
 		fail(p, &err);
 }
 
+void program_rest(struct program *p)
+{
+	for (uint32_t rounds = program_below(4); p->loop != NULL && rounds > 0; rounds--) {
+		cv_loop_fake_advance(p->loop, program_below(150));
+		(void)cv_loop_once(p->loop, 0);
+	}
+}
+
 /* True when what it did is durable now, and with it all before. */
 bool program_step(struct program *p)
 {
@@ -876,7 +887,7 @@ static void choose_settings(struct program *p, const char *base)
 	(void)unlink(path);
 }
 
-void program_begin(struct program *p, const char *driver, struct cv_registry *registry, const char *base)
+void program_begin(struct program *p, const char *driver, struct cv_registry *registry, const char *base, bool on_loop)
 {
 	struct cv_mailbox_info info;
 	struct cv_err err = { 0 };
@@ -884,6 +895,8 @@ void program_begin(struct program *p, const char *driver, struct cv_registry *re
 
 	*p = (struct program){ .driver = driver, .registry = registry };
 	choose_settings(p, base);
+	if (on_loop && program_below(2) == 0)
+		p->loop = cv_loop_new(CV_LOOP_FAKE);
 	make_dir(p->dir, base);
 	p->disk = disk_new(p->dir);
 	p->given = cv_map_new();
@@ -909,6 +922,8 @@ void program_end(struct program *p)
 	disk_record(NULL, false);
 	for (size_t i = 0; i < p->states.count; i++)
 		cv_free(p->states.data[i].text);
+	if (p->loop != NULL)
+		cv_loop_free(&p->loop);
 	model_free(&p->model);
 	cv_vec_free(&p->states);
 	cv_map_free(&p->given);

@@ -5,6 +5,7 @@
 
 #include "t/crash/disk.h"
 #include <culver/buf.h>
+#include <culver/loop.h>
 #include <culver/mailbox.h>
 #include <culver/map.h>
 #include <culver/settings.h>
@@ -56,6 +57,7 @@ struct program {
 	struct cv_conf *conf;
 	char dir[PATH_MAX];
 	struct cv_registry *registry;
+	struct cv_loop *loop; /* what is done after the reply waits for program_rest; NULL: it is done at once */
 	struct cv_user *user; /* NULL: could not be opened */
 	struct disk *disk;
 	struct model model;
@@ -74,10 +76,12 @@ uint64_t program_random(void);
 uint32_t program_below(uint32_t n);
 
 /* Open a user for the first time, in a new directory below base, with settings of the program's own. Ends the process when that fails. */
-void program_begin(struct program *p, const char *driver, struct cv_registry *registry, const char *base);
+void program_begin(struct program *p, const char *driver, struct cv_registry *registry, const char *base, bool on_loop);
 void program_end(struct program *p);
 /* One step; false when it makes nothing durable by itself. p->failed is set when it was refused. */
 bool program_step(struct program *p);
+/* Between two steps, on a loop: some rounds of it, or none. */
+void program_rest(struct program *p);
 /* The model as it is now becomes a state. */
 void program_remember(struct program *p, bool durable);
 CV_MUST_CHECK int program_open(const struct program *p, const char *dir, struct cv_user **user_r, struct cv_err *err);

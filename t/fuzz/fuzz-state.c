@@ -82,6 +82,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	cv_map_free(&user->mailboxes);
 	cv_journal_deinit(&user->journal);
 	cv_vec_free(&user->work);
+	cv_vec_free(&user->owed);
 	cv_free(user);
 	cv_free(octets);
 	return 0;

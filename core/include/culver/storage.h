@@ -61,6 +61,14 @@ struct cv_storage_blob {
 	uint64_t len;
 };
 
+/* A copy that was recorded and is to be made. */
+struct cv_storage_copy {
+	struct cv_str source;         /* reference in the mailbox that it is made of */
+	struct cv_str ref;            /* its own */
+	struct cv_storage_meta meta;  /* without flags and keywords */
+	bool again;                   /* it may have been made before, and renamed since */
+};
+
 struct cv_storage {
 	const char *name; /* driver name in mail_location */
 	unsigned opts;
@@ -135,8 +143,8 @@ struct cv_storage {
 	/* fn for each mailbox name (as in cv_mailbox_ref) that the format's own list has as subscribed; asked once, when there is no journal yet. NULL: there
 	   is no such list. */
 	int (*subscriptions)(void *st, int (*fn)(void *ctx, struct cv_str name), void *ctx, struct cv_err *err);
-	/* EXTERNAL: what remove and set_flags did since the last call is durable on return. Until then it may be undone by a power cut, and the core will
-	   ask for it again. NULL: it need not be. */
+	/* What copy_make did, and (EXTERNAL) remove and set_flags, since the last call is durable on return. Until then it may be undone by a power cut, and the
+	   core will ask for it again. NULL: it need not be. */
 	int (*settle)(void *st, struct cv_err *err);
 	/* What was written to a save so far, for hooks that look at a message before it is kept. blob_r->fd is the caller's to close. NULL: it can't be read. */
 	int (*save_read)(void *save, struct cv_storage_blob *blob_r, struct cv_err *err);
@@ -156,6 +164,16 @@ struct cv_storage {
 	   never kept goes again, unless somebody has put messages into it meanwhile, after a crash too. Others stay. 1: the folder is there, 0: it is not.
 	   EXTERNAL: the core asks for every folder that mailbox_list tells and it does not know. May be NULL: folders stay. */
 	int (*mailbox_keep)(void *st, const struct cv_mailbox_ref *mailbox, bool keep, struct cv_err *err);
+
+	/* Copies that are recorded first and made afterwards; all three or none. What they are made of stays until they are made and settle was called.
+	   copy_later: 1 when copies between these mailboxes can be made so; UNSUPPORTED: copy is called; others: they can't be made at all.
+	   copy_ref: the reference that a copy gets; nothing is written. EXISTS as in save_finish.
+	   copy_make: make them, in their order; *done_r of them were made, or are there already, when one fails. EXPUNGED: there is nothing (any more) that it
+	   could be made of; EXISTS: another program has a message with its reference; UNSUPPORTED: the caller copies octets. */
+	int (*copy_later)(void *st, const struct cv_mailbox_ref *from, const struct cv_mailbox_ref *to, struct cv_err *err);
+	int (*copy_ref)(void *st, const struct cv_mailbox_ref *to, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+	int (*copy_make)(void *st, const struct cv_mailbox_ref *from, const struct cv_mailbox_ref *to, const struct cv_storage_copy *copies, size_t count,
+		size_t *done_r, struct cv_err *err);
 };
 
 /* Byte store for the journal of a driver that is not on a plain file system. */

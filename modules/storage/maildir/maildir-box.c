@@ -47,6 +47,10 @@ int maildir_settle(void *st_p, struct cv_err *err)
 {
 	struct maildir *st = st_p;
 
+	if (st->settle_failed) {
+		st->settle_failed = false; /* all of it is asked for once more */
+		return cv_err_set(err, CV_ERR_TEMP, "a directory could not be synced to disk");
+	}
 	for (size_t i = 0; i < CV_COUNT_OF(st->boxes); i++) {
 		if (st->boxes[i] != NULL && maildir_box_settle(st->boxes[i], err) < 0)
 			return -1;
@@ -59,7 +63,7 @@ static void free_box(struct maildir_box *box)
 	struct cv_err err = { 0 };
 
 	if (maildir_box_settle(box, &err) < 0)
-		cv_warn(NULL, "changes in %s may be undone by a power cut: %s", cv_log_clean(cv_str_c(box->path)), err.text);
+		box->st->settle_failed = true;
 	maildir_uidlist_flush(box);
 	maildir_todo_free(box);
 	cv_vec_free(&box->todo);

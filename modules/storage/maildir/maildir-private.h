@@ -140,7 +140,8 @@ struct maildir_box {
 	struct maildir_keywords keywords;
 	uint64_t used;
 	bool list_warned;
-	bool unsettled[2];   /* by enum maildir_where: removed or renamed in, and not synced since */
+	bool unsettled[2];   /* by enum maildir_where: copied to, removed or renamed in, and not synced since */
+	bool looked_for_copies; /* it was listed since copies may have been made in a process before */
 };
 
 /* A message that was finished and is not recorded yet. */
@@ -185,6 +186,7 @@ struct maildir {
 	struct cv_timer *watch_timer, *flush_timer;
 	bool polling;        /* inotify does not work: the timer looks */
 	bool watch_timer_set, watch_running;
+	bool settle_failed;  /* of a mailbox that is not in use any more */
 	int64_t unfinished_until; /* seconds since 1970: a folder that is no mailbox yet may become one */
 };
 
@@ -338,6 +340,17 @@ void maildir_save_abort(void *save);
 int maildir_save_read(void *save, struct cv_storage_blob *blob_r, struct cv_err *err);
 int maildir_copy(void *st, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
 	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+/* maildir-copy.c */
+int maildir_copy_later(void *st, const struct cv_mailbox_ref *from, const struct cv_mailbox_ref *to, struct cv_err *err);
+int maildir_copy_ref(void *st, const struct cv_mailbox_ref *to, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+int maildir_copy_make(void *st, const struct cv_mailbox_ref *from, const struct cv_mailbox_ref *to, const struct cv_storage_copy *copies, size_t count,
+	size_t *done_r, struct cv_err *err);
+/* maildir-save.c */
+/* The name that a message gets: sizes in it, flags behind it; bare (for new/) when it has none. */
+CV_MUST_CHECK int maildir_message_name(struct maildir_box *box, const struct cv_storage_meta *meta, struct cv_buf *name, struct cv_err *err);
+/* EXISTS when another program gave the UID to a message. */
+CV_MUST_CHECK int maildir_uid_free(struct maildir_box *box, const struct cv_storage_meta *meta, struct cv_err *err);
+enum maildir_where maildir_place_of(struct cv_str name);
 int maildir_sync(void *st, struct cv_err *err);
 int maildir_recorded(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 void maildir_pending_free(struct maildir *st, struct maildir_pending *pending);

@@ -146,8 +146,7 @@ static void add_pending(struct maildir *st, const struct maildir_box *box, struc
 	st->unsynced_count++;
 }
 
-/* The name that a message gets: sizes in it, flags behind it; bare (for new/) when it has none. */
-static int make_name(struct maildir_box *box, const struct cv_storage_meta *meta, struct cv_buf *name, struct cv_err *err)
+int maildir_message_name(struct maildir_box *box, const struct cv_storage_meta *meta, struct cv_buf *name, struct cv_err *err)
 {
 	struct maildir_info info = { .flags = meta->flags };
 	struct cv_buf base;
@@ -162,9 +161,14 @@ static int make_name(struct maildir_box *box, const struct cv_storage_meta *meta
 	return 1;
 }
 
+enum maildir_where maildir_place_of(struct cv_str name)
+{
+	return cv_str_find(name, ':') != SIZE_MAX ? MAILDIR_CUR : MAILDIR_NEW;
+}
+
 static enum maildir_where place_of(const char *name)
 {
-	return strchr(name, ':') != NULL ? MAILDIR_CUR : MAILDIR_NEW;
+	return maildir_place_of(cv_str_c(name));
 }
 
 static void staged_name(struct cv_buf *out, const char *name)
@@ -186,7 +190,7 @@ static int set_date(int fd, int64_t date, struct cv_err *err)
 	return futimens(fd, times) == 0 ? 1 : cv_err_sys(err, errno, "time of a message file can't be set");
 }
 
-static int is_taken(struct maildir_box *box, const struct cv_storage_meta *meta, struct cv_err *err)
+int maildir_uid_free(struct maildir_box *box, const struct cv_storage_meta *meta, struct cv_err *err)
 {
 	if (!maildir_uidlist_taken(box, meta->uid))
 		return 1;
@@ -201,13 +205,13 @@ int maildir_save_finish(void *save_p, const struct cv_storage_meta *meta, char *
 	struct cv_buf name;
 	int ret = maildir_box_at(st, save->path, &box, err);
 
-	if (ret > 0 && is_taken(box, meta, err) < 0)
+	if (ret > 0 && maildir_uid_free(box, meta, err) < 0)
 		return -1;
 	cv_buf_init(&name, MAILDIR_NAME_MAX * 2);
 	if (ret > 0)
 		ret = flush(save, err);
 	if (ret > 0)
-		ret = make_name(box, meta, &name, err);
+		ret = maildir_message_name(box, meta, &name, err);
 	if (ret > 0)
 		ret = set_date(save->fd, meta->internal_date, err);
 	if (ret > 0 && st->unsynced_count >= PENDING_FILES_MAX && st->args->fsync != CV_FSYNC_NEVER)
@@ -276,11 +280,11 @@ int maildir_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str re
 		to_box = from_box;
 	else if (maildir_box(st, to, &to_box, err) < 0)
 		return -1;
-	if (is_taken(to_box, meta, err) < 0)
+	if (maildir_uid_free(to_box, meta, err) < 0)
 		return -1;
 	cv_buf_init(&name, MAILDIR_NAME_MAX * 2);
 	cv_buf_init(&staged, MAILDIR_NAME_MAX * 2);
-	ret = make_name(to_box, meta, &name, err);
+	ret = maildir_message_name(to_box, meta, &name, err);
 	if (ret > 0) {
 		staged_name(&staged, name.data);
 		target = (struct link_to){ to_box->dirs[place_of(name.data)].fd, staged.data };

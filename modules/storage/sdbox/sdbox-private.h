@@ -16,6 +16,8 @@
 #include <culver/map.h>
 #include <culver/storage.h>
 
+#include <sys/types.h>
+
 #define SDBOX_FILE_HEAD_MAX 512
 #define SDBOX_NAME_MAX 32
 #define SDBOX_TRAILER_MAX 65536
@@ -24,6 +26,12 @@
 struct sdbox_pending {
 	int fd;                 /* to be synced; -1: only the name (a link) */
 	char *mailbox;          /* directory of the mailbox, owned */
+};
+
+struct sdbox_unsettled {
+	int fd;                 /* owned: it stays the directory's when that is renamed */
+	dev_t dev;
+	ino_t ino;
 };
 
 struct sdbox {
@@ -40,6 +48,8 @@ struct sdbox {
 		uint64_t used;
 	} dirs[16];
 	uint64_t clock;
+	/* Directories with copies that a power cut may take away again. */
+	CV_VEC(struct sdbox_unsettled) unsettled;
 };
 
 /* ---- names (sdbox-name.c) */
@@ -98,6 +108,14 @@ void sdbox_save_abort(void *save);
 int sdbox_save_read(void *save, struct cv_storage_blob *blob_r, struct cv_err *err);
 int sdbox_copy(void *st, const struct cv_mailbox_ref *from, struct cv_str ref, const struct cv_mailbox_ref *to,
 	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+/* sdbox-copy.c */
+int sdbox_copy_later(void *st, const struct cv_mailbox_ref *from, const struct cv_mailbox_ref *to, struct cv_err *err);
+int sdbox_copy_ref(void *st, const struct cv_mailbox_ref *to, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
+int sdbox_copy_make(void *st, const struct cv_mailbox_ref *from, const struct cv_mailbox_ref *to, const struct cv_storage_copy *copies, size_t count,
+	size_t *done_r, struct cv_err *err);
+int sdbox_settle(void *st, struct cv_err *err);
+void sdbox_unsettled_free(struct sdbox *st);
+/* sdbox-save.c */
 int sdbox_sync(void *st, struct cv_err *err);
 int sdbox_recorded(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 void sdbox_pending_free(struct sdbox *st);
@@ -111,5 +129,7 @@ int sdbox_scan(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *c
 int sdbox_names(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, struct cv_str ref, bool unconfirmed), void *ctx,
 	struct cv_err *err);
 CV_MUST_CHECK bool sdbox_ref_uid(struct cv_str ref, uint32_t *uid_r);
+/* The GUID that stands in a message's file. False when there is none. */
+CV_MUST_CHECK bool sdbox_file_guid(int dir, const char *name, uint8_t guid_r[16]);
 
 #endif

@@ -139,6 +139,23 @@ static int read_trailer(struct scan *scan, int fd, struct cv_storage_found *foun
 	return sdbox_parse_trailer(cv_buf_str(&scan->trailer), found, err);
 }
 
+bool sdbox_file_guid(int dir, const char *name, uint8_t guid_r[16])
+{
+	struct cv_storage_found found = { 0 };
+	struct cv_err ignored = { 0 };
+	struct scan scan = { .dir = dir };
+	int fd, ret;
+
+	if (cv_file_open(dir, name, O_RDONLY | O_NONBLOCK, 0, &fd, &ignored) < 0)
+		return false;
+	cv_buf_init(&scan.trailer, SDBOX_TRAILER_MAX);
+	ret = read_trailer(&scan, fd, &found, &ignored);
+	cv_buf_deinit(&scan.trailer);
+	cv_file_close(&fd);
+	memcpy(guid_r, found.meta.guid, sizeof(found.meta.guid));
+	return ret > 0 && found.guid_known;
+}
+
 /* False: Dovecot's users had this message expunged, only its file is still there. */
 static bool add_from_index(struct scan *scan, struct cv_storage_found *found)
 {

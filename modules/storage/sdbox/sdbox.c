@@ -15,6 +15,7 @@ static void sdbox_close(void *st_p)
 	sdbox_pending_free(st);
 	cv_vec_free(&st->pending);
 	sdbox_dirs_close(st);
+	sdbox_unsettled_free(st);
 	cv_file_close(&st->mailboxes);
 	cv_free(st->dirname);
 	cv_free(st);
@@ -87,6 +88,10 @@ static const struct cv_storage sdbox_storage = {
 	.copy = sdbox_copy,
 	.scan = sdbox_scan,
 	.names = sdbox_names,
+	.copy_later = sdbox_copy_later,
+	.copy_ref = sdbox_copy_ref,
+	.copy_make = sdbox_copy_make,
+	.settle = sdbox_settle,
 	.sweep = sdbox_sweep,
 	.mailbox_dir = sdbox_mailbox_dir,
 	.subscriptions = sdbox_subscriptions,

@@ -1,0 +1,616 @@
+/* SPDX-License-Identifier: MIT
+   Copies are recorded first and made afterwards: the record says what the file of the copied message is to be made of, and until it is made the message is read
+   there. All that is owed is made, and on disk, before anything that was expunged is removed, so that it never goes before what is made of it. After a crash
+   the journal says what is owed; making it once more changes nothing. */
+#include <config.h>
+
+#include "core/store/store-private.h"
+#include <culver/loop.h>
+
+#include <string.h>
+
+#define BATCH 64          /* messages that the storage is asked for at once */
+#define READ_MS 20        /* somebody waits for one of them: so long all are made in their order */
+#define SETTLE_DELAY_MS 100 /* copies of so long are synced together */
+#define CHAIN_MAX 100     /* copies of copies of … within what is owed */
+
+/* Where a message's octets are until it has a file of its own. */
+struct origin {
+	struct cv_guid mailbox;
+	uint32_t uid;
+	size_t ref_len;
+	char ref[CV_STORAGE_REF_MAX];
+};
+
+/* Copies of one record that lie in the same two mailboxes. */
+struct batch {
+	struct cv_mailbox *origin, *to;
+	struct cv_storage_copy copies[BATCH];
+	struct cv_entry entries[BATCH];
+	size_t places[BATCH];    /* in the record */
+	char refs[BATCH][CV_STORAGE_REF_MAX];
+	size_t count;
+};
+
+bool cv_entry_owes(const struct cv_entry *entry)
+{
+	return entry->kind == CV_ENTRY_COPY && entry->ref.len > 0;
+}
+
+bool cv_record_owes(struct cv_str entries)
+{
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
+
+	while (cv_entry_next(&reader, &entry) > 0) {
+		if (cv_entry_owes(&entry))
+			return true;
+	}
+	return false;
+}
+
+void cv_owed_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos, bool again)
+{
+	*cv_vec_push(&user->owed) = (struct cv_owed){ .seq = seq, .pos = pos, .again = again };
+}
+
+bool cv_owed_any(const struct cv_user *user)
+{
+	return user->owed_made < user->owed.count;
+}
+
+bool cv_owed_is(const struct cv_mailbox *mailbox, uint32_t uid)
+{
+	return cv_owed_any(mailbox->user) && mailbox->owed_from != 0 && uid >= mailbox->owed_from;
+}
+
+void cv_owed_note(struct cv_mailbox *mailbox, uint32_t uid)
+{
+	if (mailbox->owed_from == 0 || uid < mailbox->owed_from)
+		mailbox->owed_from = uid;
+}
+
+/* ---- looking for it ------------------------------------------------------------------------------------------------ */
+
+/* fn for each copy that the records from number `first` on owe: 1 go on, 0 enough. */
+static int each_owed(struct cv_user *user, size_t first, bool (*fn)(void *ctx, const struct cv_entry *entry), void *ctx, struct cv_err *err)
+{
+	struct cv_buf buf;
+	bool more = true;
+	int ret = 1;
+
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
+	for (size_t i = first; ret > 0 && more && i < user->owed.count; i++) {
+		struct cv_err read_err = { 0 };
+		struct cv_record_head head;
+		struct cv_reader reader;
+		struct cv_entry entry;
+		struct cv_str entries;
+
+		if (cv_journal_read(&user->journal, user->owed.data[i].pos, &buf, &head, &entries, &read_err) < 0) {
+			if (read_err.code == CV_ERR_NOTFOUND || read_err.code == CV_ERR_CORRUPT)
+				continue;
+			*err = read_err;
+			ret = -1;
+			break;
+		}
+		reader = cv_reader_init(entries);
+		while (more && cv_entry_next(&reader, &entry) > 0) {
+			if (cv_entry_owes(&entry))
+				more = fn(ctx, &entry);
+		}
+	}
+	cv_buf_deinit(&buf);
+	return ret;
+}
+
+static void set_origin(struct origin *origin, const struct cv_entry *entry)
+{
+	origin->mailbox = entry->origin;
+	origin->uid = entry->origin_uid;
+	origin->ref_len = entry->ref.len;
+	memcpy(origin->ref, entry->ref.ptr, entry->ref.len);
+}
+
+struct look {
+	const struct cv_guid *mailbox;
+	uint32_t uid;
+	struct origin *origin;
+	bool found;
+};
+
+static bool look_at(void *ctx, const struct cv_entry *entry)
+{
+	struct look *look = ctx;
+
+	if (entry->message.uid == look->uid && memcmp(&entry->mailbox, look->mailbox, sizeof(entry->mailbox)) == 0) {
+		look->found = true;
+		set_origin(look->origin, entry);
+	}
+	return !look->found;
+}
+
+/* 1, 0 when no record of these owes its file. */
+static int find_origin(struct cv_user *user, size_t first, const struct cv_guid *mailbox, uint32_t uid, struct origin *origin_r, struct cv_err *err)
+{
+	struct look look = { .mailbox = mailbox, .uid = uid, .origin = origin_r };
+
+	if (each_owed(user, first, look_at, &look, err) < 0)
+		return -1;
+	return look.found;
+}
+
+static bool note_entry(void *ctx, const struct cv_entry *entry)
+{
+	struct cv_mailbox *mailbox = cv_mailbox_by_guid(ctx, &entry->mailbox);
+
+	if (mailbox != NULL)
+		cv_owed_note(mailbox, entry->message.uid);
+	return true;
+}
+
+void cv_owed_begin(struct cv_user *user)
+{
+	struct cv_err err = { 0 };
+
+	if (each_owed(user, 0, note_entry, user, &err) < 0)
+		cv_error(&user->log_ctx, "%s", err.text);
+}
+
+struct mapping {
+	struct cv_mailbox *mailbox;
+	struct cv_arena *arena;
+	struct cv_map *map;
+};
+
+static bool map_entry(void *ctx, const struct cv_entry *entry)
+{
+	struct mapping *mapping = ctx;
+	struct cv_owed_origin *origin;
+	uint32_t uid = entry->message.uid;
+
+	if (uid < mapping->mailbox->owed_from || memcmp(&entry->mailbox, &mapping->mailbox->guid, sizeof(entry->mailbox)) != 0)
+		return true;
+	origin = cv_new(mapping->arena, struct cv_owed_origin, 1);
+	*origin = (struct cv_owed_origin){ .mailbox = entry->origin, .uid = entry->origin_uid, .ref = cv_arena_str(mapping->arena, entry->ref) };
+	cv_map_set(mapping->map, cv_str_mem(&uid, sizeof(uid)), origin);
+	return true;
+}
+
+int cv_owed_map(struct cv_mailbox *mailbox, struct cv_arena *arena, struct cv_map **map_r, struct cv_err *err)
+{
+	struct mapping mapping = { .mailbox = mailbox, .arena = arena };
+
+	*map_r = NULL;
+	if (!cv_owed_any(mailbox->user) || mailbox->owed_from == 0)
+		return 1;
+	mapping.map = *map_r = cv_map_new();
+	return each_owed(mailbox->user, mailbox->user->owed_made, map_entry, &mapping, err);
+}
+
+/* ---- making it ------------------------------------------------------------------------------------------------------- */
+
+static void close_record(struct cv_user *user)
+{
+	if (user->owed_open)
+		cv_buf_deinit(&user->owed_buf);
+	user->owed_open = false;
+}
+
+/* The record at hand. 0: it is lost; what it named is left to a scan. */
+static int open_record(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_record_head head;
+	struct cv_str entries;
+
+	if (user->owed_open)
+		return 1;
+	cv_buf_init(&user->owed_buf, CV_JOURNAL_READ_MAX);
+	if (cv_journal_read(&user->journal, user->owed.data[user->owed_made].pos, &user->owed_buf, &head, &entries, err) < 0) {
+		cv_buf_deinit(&user->owed_buf);
+		return err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_CORRUPT ? 0 : -1;
+	}
+	user->owed_open = true;
+	user->owed_reader = cv_reader_init(entries);
+	return 1;
+}
+
+/* What was parsed of the source is known of the copy too: it goes from one cache to the other. */
+static void copy_parse_record(struct cv_user *user, struct cv_mailbox *to, const struct cv_entry *entry)
+{
+	struct cv_mailbox *from = cv_mailbox_by_guid(user, &entry->from);
+	struct cv_err err = { 0 };
+	uint32_t to_row, from_row;
+	uint64_t where;
+	struct cv_buf parse;
+
+	if (to->columns == NULL || !cv_columns_find(to->columns, entry->message.uid, to->columns->count, &to_row) || *cv_col_cache(to->columns, to_row) != 0 ||
+		from == NULL || from->columns == NULL || !cv_columns_find(from->columns, entry->uid, UINT32_MAX, &from_row))
+		return;
+	cv_buf_init(&parse, CV_PARSE_RECORD_MAX);
+	if (cv_cache_read(from, *cv_col_cache(from->columns, from_row), entry->uid, &parse, &err) > 0 &&
+		cv_cache_append(to, entry->message.uid, cv_buf_str(&parse), &where, &err) > 0) {
+		*cv_col_cache(to->columns, to_row) = where;
+		to->dirty++;
+	}
+	cv_buf_deinit(&parse); /* whatever failed: it is parsed again when asked for */
+}
+
+/* As a rule they come in the order of their UIDs. */
+static void not_owed(struct cv_mailbox *mailbox, uint32_t uid)
+{
+	if (mailbox->owed_from == uid)
+		mailbox->owed_from = uid + 1;
+}
+
+static void is_made(struct cv_user *user, struct cv_mailbox *to, const struct cv_entry *entry)
+{
+	copy_parse_record(user, to, entry);
+	not_owed(to, entry->message.uid);
+}
+
+/* Its reference is another one from now on. */
+static int set_ref(struct cv_user *user, struct cv_mailbox *to, uint32_t uid, struct cv_str ref, struct cv_err *err)
+{
+	const struct cv_entry entry = { .kind = CV_ENTRY_REF, .mailbox = to->guid, .uid = uid, .ref = ref };
+	struct cv_txn *txn = cv_txn_begin(user);
+	struct cv_entry copy = entry;
+
+	txn->internal = true;
+	copy.ref = cv_arena_str(txn->arena, ref);
+	cv_txn_add_entry(txn, &copy);
+	return cv_txn_commit(&txn, NULL, NULL, err) < 0 ? -1 : 1;
+}
+
+/* No links, or too many of them: the octets themselves. */
+static int copy_octets(struct cv_user *user, struct batch *b, size_t i, struct cv_err *err)
+{
+	struct cv_mailbox_ref origin = cv_mailbox_storage_ref(b->origin), to = cv_mailbox_storage_ref(b->to);
+	struct cv_storage_copy *copy = &b->copies[i];
+	struct cv_columns *columns = b->to->columns;
+	struct cv_storage_meta meta = copy->meta;
+	struct cv_storage_blob blob = { .fd = -1 };
+	struct cv_arena *arena;
+	char ref[CV_STORAGE_REF_MAX];
+	size_t len = 0;
+	uint32_t row;
+	int ret;
+
+	/* Made before the crash? */
+	if (copy->again && user->storage->open_ref(user->st, &to, copy->ref, &blob, ref, &len, err) > 0) {
+		cv_file_close(&blob.fd);
+		return 1;
+	}
+	if (!cv_columns_find(columns, meta.uid, columns->count, &row))
+		return 1;
+	arena = cv_arena_new("copy", NULL, 0);
+	meta.flags = *cv_col_flags(columns, row) & CV_FLAG_ALL;
+	meta.keywords = cv_row_keyword_list(arena, b->to, *cv_col_keyword_set(columns, row));
+	do
+		ret = cv_storage_copy_octets(user, &origin, copy->source, &to, &meta, ref, &len, err);
+	while (ret < 0 && err->code == CV_ERR_EXISTS && cv_mailbox_take_uid(b->to, &meta.uid, err) > 0);
+	if (ret > 0)
+		ret = user->storage->sync(user->st, err);
+	if (ret > 0 && !cv_str_eq(cv_str_mem(ref, len), copy->ref))
+		ret = set_ref(user, b->to, copy->meta.uid, cv_str_mem(ref, len), err);
+	if (ret > 0 && user->storage->recorded != NULL) {
+		const struct cv_str refs[] = { cv_str_mem(ref, len) };
+
+		ret = user->storage->recorded(user->st, &to, refs, 1, err);
+	}
+	cv_arena_free(&arena);
+	return ret;
+}
+
+/* Another program's message has the file name: it gets another one. */
+static int with_other_ref(struct cv_user *user, struct batch *b, size_t i, struct cv_err *err)
+{
+	struct cv_mailbox_ref origin = cv_mailbox_storage_ref(b->origin), to = cv_mailbox_storage_ref(b->to);
+	struct cv_storage_copy copy = b->copies[i];
+	char ref[CV_STORAGE_REF_MAX];
+	size_t len = 0, done;
+	int ret;
+
+	do {
+		if (cv_mailbox_take_uid(b->to, &copy.meta.uid, err) < 0)
+			return -1;
+		ret = user->storage->copy_ref(user->st, &to, &copy.meta, ref, &len, err);
+		copy.ref = cv_str_mem(ref, len);
+		if (ret > 0)
+			ret = user->storage->copy_make(user->st, &origin, &to, &copy, 1, &done, err);
+	} while (ret < 0 && err->code == CV_ERR_EXISTS);
+	return ret < 0 ? -1 : set_ref(user, b->to, b->copies[i].meta.uid, copy.ref, err);
+}
+
+/* What it was to be made of is a copy that was owed itself, and has gone since. */
+static int from_earlier(struct cv_user *user, struct batch *b, size_t i, struct cv_err *err)
+{
+	struct cv_mailbox_ref to = cv_mailbox_storage_ref(b->to);
+	struct cv_guid mailbox = b->entries[i].origin;
+	uint32_t uid = b->entries[i].origin_uid;
+	struct cv_storage_copy copy = b->copies[i];
+	struct origin origin;
+	int ret = 1;
+
+	for (unsigned depth = 0; depth < CHAIN_MAX && (ret = find_origin(user, 0, &mailbox, uid, &origin, err)) > 0; depth++) {
+		struct cv_mailbox *from = cv_mailbox_by_guid(user, &origin.mailbox);
+		struct cv_mailbox_ref from_ref;
+		struct cv_err make_err = { 0 };
+		size_t done;
+
+		if (from != NULL) {
+			from_ref = cv_mailbox_storage_ref(from);
+			copy.source = cv_str_mem(origin.ref, origin.ref_len);
+			if (user->storage->copy_make(user->st, &from_ref, &to, &copy, 1, &done, &make_err) > 0)
+				return 1;
+			if (make_err.code != CV_ERR_EXPUNGED && make_err.code != CV_ERR_NOTFOUND) {
+				*err = make_err;
+				return -1;
+			}
+		}
+		mailbox = origin.mailbox;
+		uid = origin.uid;
+	}
+	return ret < 0 ? -1 : 0;
+}
+
+/* The first of the batch that the storage could not make. 1 it is made, or there is nothing that could be; -1 to be tried again. */
+static int make_failed(struct cv_user *user, struct batch *b, size_t i, const struct cv_err *why, struct cv_err *err)
+{
+	int ret;
+
+	if (why->code == CV_ERR_EXISTS)
+		return with_other_ref(user, b, i, err);
+	if (why->code == CV_ERR_UNSUPPORTED)
+		return copy_octets(user, b, i, err);
+	if (why->code != CV_ERR_EXPUNGED && why->code != CV_ERR_NOTFOUND && why->code != CV_ERR_INVALID) {
+		*err = *why;
+		return -1;
+	}
+	ret = from_earlier(user, b, i, err);
+	if (ret == 0)
+		cv_error(&b->to->log_ctx, "message %u has no octets: what it was copied from, %s, is gone", b->copies[i].meta.uid,
+			cv_log_clean(b->copies[i].source));
+	return ret < 0 ? -1 : 1;
+}
+
+/* A folder of ours that is gone is made again; what others removed is not. */
+static int make_in_new_folder(struct cv_user *user, const struct cv_mailbox_ref *origin, const struct cv_mailbox_ref *to, const struct cv_storage_copy *copy,
+	struct cv_err *err)
+{
+	size_t done;
+
+	if (user->external || user->storage->mailbox_create(user->st, to, err) < 0)
+		return -1;
+	return user->storage->copy_make(user->st, origin, to, copy, 1, &done, err);
+}
+
+static int make_batch(struct cv_user *user, struct batch *b, struct cv_err *err)
+{
+	size_t first = 0;
+
+	while (first < b->count) {
+		struct cv_mailbox_ref origin = cv_mailbox_storage_ref(b->origin), to = cv_mailbox_storage_ref(b->to);
+		struct cv_err make_err = { 0 };
+		size_t done = 0;
+		int ret = user->storage->copy_make(user->st, &origin, &to, &b->copies[first], b->count - first, &done, &make_err);
+
+		for (; done > 0; done--)
+			is_made(user, b->to, &b->entries[first++]);
+		if (ret < 0 && make_err.code == CV_ERR_NOTFOUND && make_in_new_folder(user, &origin, &to, &b->copies[first], &make_err) > 0) {
+			is_made(user, b->to, &b->entries[first++]);
+			continue;
+		}
+		if (ret > 0)
+			continue;
+		if (make_failed(user, b, first, &make_err, err) < 0) {
+			user->owed_reader.pos = b->places[first];
+			user->owed.data[user->owed_made].again = true;
+			return cv_err_context(err, "making copied messages");
+		}
+		is_made(user, b->to, &b->entries[first++]);
+	}
+	return 1;
+}
+
+/* 1 it is in the batch, 0 it is not needed (any more), 2 it is of other mailboxes: the batch is made first. */
+static int add_to_batch(struct cv_user *user, struct batch *b, const struct cv_entry *entry, size_t place, struct cv_err *err)
+{
+	struct cv_mailbox *to = cv_mailbox_by_guid(user, &entry->mailbox), *origin = cv_mailbox_by_guid(user, &entry->origin);
+	struct cv_storage_copy *copy = &b->copies[b->count];
+	struct cv_str ref;
+	uint32_t row;
+
+	if (to == NULL)
+		return 0; /* it went, as a whole */
+	if (b->count > 0 && (b->to != to || b->origin != origin))
+		return 2;
+	if (cv_mailbox_load(to, err) < 0)
+		return -1;
+	if (!cv_columns_find(to->columns, entry->message.uid, to->columns->count, &row) ||
+		(!cv_row_live(to->columns, row) && !cv_user_unpublished(user))) {
+		not_owed(to, entry->message.uid);
+		return 0; /* expunged since */
+	}
+	if (origin == NULL) {
+		cv_error(&to->log_ctx, "message %u has no octets: the mailbox that it was copied from is gone", entry->message.uid);
+		return 0;
+	}
+	b->to = to;
+	b->origin = origin;
+	ref = cv_columns_ref(to->columns, row);
+	memcpy(b->refs[b->count], ref.ptr, ref.len);
+	*copy = (struct cv_storage_copy){
+		.source = entry->ref,
+		.ref = cv_str_mem(b->refs[b->count], ref.len),
+		.again = user->owed.data[user->owed_made].again,
+		.meta = {
+			.uid = entry->message.uid,
+			.internal_date = entry->message.date,
+			.size = entry->message.physical_size,
+			.virtual_size = entry->message.virtual_size,
+			.pop3_uidl = entry->message.uidl,
+		},
+	};
+	memcpy(copy->meta.guid, entry->message.guid.b, sizeof(copy->meta.guid));
+	b->entries[b->count] = *entry;
+	b->places[b->count] = place;
+	b->count++;
+	return 1;
+}
+
+/* Some more of the record at hand: 1 it has no more, 0 it has, -1. */
+static int make_some(struct cv_user *user, struct batch *b, struct cv_err *err)
+{
+	struct cv_entry entry;
+	bool end = false;
+
+	b->count = 0;
+	while (!end && b->count < BATCH) {
+		size_t place = user->owed_reader.pos;
+		int ret;
+
+		if (cv_entry_next(&user->owed_reader, &entry) <= 0) {
+			end = true;
+			break;
+		}
+		if (!cv_entry_owes(&entry))
+			continue;
+		ret = add_to_batch(user, b, &entry, place, err);
+		if (ret < 0 || ret == 2)
+			user->owed_reader.pos = place;
+		if (ret < 0)
+			return -1;
+		if (ret == 2)
+			break;
+	}
+	return b->count > 0 && make_batch(user, b, err) < 0 ? -1 : end;
+}
+
+int cv_owed_make(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
+{
+	struct batch *b;
+	int ret = 1;
+
+	if (user->owed_running || !cv_owed_any(user))
+		return !cv_owed_any(user);
+	if (user->folders_behind)
+		return cv_err_set(err, CV_ERR_TEMP, "copied messages wait for folders to be moved");
+	user->owed_running = true;
+	b = cv_new0(struct batch);
+	while (ret >= 0 && cv_owed_any(user)) {
+		ret = open_record(user, err);
+		if (ret > 0)
+			ret = make_some(user, b, err);
+		else if (ret == 0)
+			ret = 1;
+		if (ret > 0) {
+			close_record(user);
+			user->owed_made++;
+		}
+		if (ret >= 0 && cv_owed_any(user) && cv_time_mono_ms() >= deadline_ms)
+			break;
+	}
+	cv_free(b);
+	user->owed_running = false;
+	return ret < 0 ? -1 : !cv_owed_any(user);
+}
+
+/* What was made is on disk: nothing of it is to be made again. */
+static int settle(struct cv_user *user, struct cv_err *err)
+{
+	const struct cv_storage *storage = user->storage;
+
+	if (user->storage_args.fsync != CV_FSYNC_NEVER && storage->settle != NULL &&
+		(storage->settle(user->st, err) < 0 || (user->journal.unsynced && cv_journal_sync(&user->journal, err) < 0))) {
+		close_record(user);
+		user->owed_made = 0;
+		for (size_t i = 0; i < user->owed.count; i++)
+			user->owed.data[i].again = true;
+		cv_owed_begin(user);
+		return cv_err_context(err, "copied messages");
+	}
+	user->owed.count -= user->owed_made;
+	memmove(user->owed.data, user->owed.data + user->owed_made, user->owed.count * sizeof(*user->owed.data));
+	user->owed_made = 0;
+	user->state_dirty = true;
+	return 1;
+}
+
+int cv_owed_run(struct cv_user *user, bool all, uint64_t deadline_ms, unsigned *wait_ms_r, struct cv_err *err)
+{
+	uint64_t now;
+	int ret;
+
+	*wait_ms_r = 0;
+	if (user->owed.count == 0)
+		return 1;
+	ret = cv_owed_make(user, deadline_ms, err);
+	if (ret <= 0)
+		return ret;
+	now = user->loop != NULL ? cv_loop_now_ms(user->loop) : 0;
+	if (user->owed_settle_ms == 0)
+		user->owed_settle_ms = now + SETTLE_DELAY_MS;
+	if (!all && user->loop != NULL && !user->external && now < user->owed_settle_ms) {
+		*wait_ms_r = (unsigned)(user->owed_settle_ms - now);
+		return 0;
+	}
+	user->owed_settle_ms = 0;
+	return settle(user, err);
+}
+
+int cv_owed_all(struct cv_user *user, struct cv_err *err)
+{
+	unsigned wait_ms;
+
+	if (user->owed.count == 0)
+		return 1;
+	if (user->storage_args.fsync != CV_FSYNC_NEVER && user->journal.unsynced && cv_journal_sync(&user->journal, err) < 0)
+		return -1;
+	if (user->folders_behind && cv_work_folders(user, err) < 0)
+		return -1;
+	user->folders_behind = false;
+	return cv_owed_run(user, true, UINT64_MAX, &wait_ms, err);
+}
+
+/* ---- reading before it is made ------------------------------------------------------------------------------------------ */
+
+void cv_owed_hurry(struct cv_mailbox *mailbox, uint32_t uid)
+{
+	struct cv_user *user = mailbox->user;
+	struct cv_err err = { 0 };
+
+	if (!cv_owed_is(mailbox, uid) || user->journal.unsynced || user->folders_behind || user->lost)
+		return;
+	if (cv_owed_make(user, cv_time_mono_ms() + READ_MS, &err) < 0)
+		cv_warn(&user->log_ctx, "%s; trying again later", err.text);
+}
+
+int cv_owed_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blob *blob_r, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+	char new_ref[CV_STORAGE_REF_MAX];
+	struct cv_mailbox_ref ref;
+	struct cv_mailbox *from;
+	struct origin origin;
+	size_t new_len = 0;
+	int ret;
+
+	cv_owed_hurry(mailbox, uid);
+	if (!cv_owed_is(mailbox, uid))
+		return 0;
+	ret = find_origin(user, user->owed_made, &mailbox->guid, uid, &origin, err);
+	if (ret <= 0)
+		return ret;
+	from = cv_mailbox_by_guid(user, &origin.mailbox);
+	if (from == NULL)
+		return 0;
+	ref = cv_mailbox_storage_ref(from);
+	return user->storage->open_ref(user->st, &ref, cv_str_mem(origin.ref, origin.ref_len), blob_r, new_ref, &new_len, err);
+}
+
+void cv_owed_deinit(struct cv_user *user)
+{
+	close_record(user);
+	cv_vec_free(&user->owed);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT
+   Copies that are recorded first and made afterwards, over sdbox on an event loop whose clock the test moves. */
+#include <config.h>
+
+#include "t/store/store-disk.h"
+
+#include <culver/loop.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define RETRY_MS 60000
+
+static void begin(struct store *s, void **state)
+{
+	store_init(s, state);
+	s->loop = cv_loop_new(CV_LOOP_FAKE);
+	store_open(s);
+	store_save(s, "INBOX", "Subject: a\r\n\r\none\r\n", 0);
+	store_save(s, "INBOX", "Subject: b\r\n\r\ntwo\r\n", CV_FLAG_SEEN);
+	store_save(s, "INBOX", "Subject: c\r\n\r\nthree\r\n", 0);
+}
+
+static void turn(struct store *s, uint64_t ms)
+{
+	for (unsigned i = 0; i < 20; i++)
+		(void)cv_loop_once(s->loop, 0);
+	cv_loop_fake_advance(s->loop, ms);
+	for (unsigned i = 0; i < 20; i++)
+		(void)cv_loop_once(s->loop, 0);
+}
+
+static const char *path_of(struct store *s, const char *mailbox, const char *name)
+{
+	return cv_arena_printf(*s->state, "%s/mail/mailboxes/%s/dbox-Mails/%s", s->dir, mailbox, name);
+}
+
+static bool is_there(struct store *s, const char *mailbox, const char *name)
+{
+	return access(path_of(s, mailbox, name), F_OK) == 0;
+}
+
+static void write_file(const char *path, const char *octets)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(octets, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static int failing_link(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	(void)name;
+	(void)len;
+	return op == CV_FILE_LINK ? *(const int *)ctx : 0;
+}
+
+static void copy(struct store *s, const char *from, uint32_t first, uint32_t last, const char *to, bool move)
+{
+	struct cv_mailbox *source = store_get(s, from), *target = store_get(s, to);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+
+	cv_ranges_add(&uids, first, last);
+	assert_ok(cv_txn_copy(txn, source, &uids, target, move, NULL, NULL, &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&source);
+	cv_mailbox_unref(&target);
+}
+
+static void a_copy_is_made_after_it_was_recorded(void **state)
+{
+	struct store s;
+
+	begin(&s, state);
+	copy(&s, "INBOX", 1, 3, "Sent", false);
+	assert_false(is_there(&s, "Sent", "u.1"));
+	store_expect(&s, "Sent", "1 -|2 S|3 -");
+	turn(&s, 0);
+	assert_true(is_there(&s, "Sent", "u.1") && is_there(&s, "Sent", "u.3"));
+	assert_int_equal(s.user->owed.count, 1); /* made, and not synced yet */
+	turn(&s, 100);
+	assert_int_equal(s.user->owed.count, 0);
+	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
+	store_deinit(&s);
+}
+
+static void until_then_it_is_read_where_it_came_from(void **state)
+{
+	int error = ENOSPC;
+	struct store s;
+
+	begin(&s, state);
+	cv_file_set_fault(failing_link, &error);
+	copy(&s, "INBOX", 1, 3, "Sent", false);
+	turn(&s, 0);
+	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
+	assert_false(is_there(&s, "Sent", "u.3"));
+	cv_file_set_fault(NULL, NULL);
+	turn(&s, RETRY_MS);
+	assert_true(is_there(&s, "Sent", "u.3"));
+	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
+	store_deinit(&s);
+}
+
+static void nothing_is_removed_before_what_is_made_of_it(void **state)
+{
+	int error = ENOSPC;
+	struct store s;
+
+	begin(&s, state);
+	cv_file_set_fault(failing_link, &error);
+	copy(&s, "INBOX", 1, 2, "Sent", true);
+	copy(&s, "INBOX", 3, 3, "Sent", false);
+	store_expunge(&s, "INBOX", 3, 3);
+	turn(&s, RETRY_MS);
+	store_expect(&s, "INBOX", "");
+	store_expect(&s, "Sent", "1 -|2 S|3 -");
+	assert_true(is_there(&s, "INBOX", "u.1") && is_there(&s, "INBOX", "u.3"));
+	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
+	cv_file_set_fault(NULL, NULL);
+	turn(&s, RETRY_MS);
+	turn(&s, 100);
+	assert_false(is_there(&s, "INBOX", "u.1") || is_there(&s, "INBOX", "u.3"));
+	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
+	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
+	store_deinit(&s);
+}
+
+static void a_copy_of_a_copy_is_made_of_what_is_there(void **state)
+{
+	struct store s;
+
+	begin(&s, state);
+	copy(&s, "INBOX", 1, 3, "Sent", true);
+	copy(&s, "Sent", 1, 3, "INBOX", true);
+	copy(&s, "INBOX", 4, 5, "Trash", true);
+	turn(&s, 0);
+	turn(&s, 100);
+	store_expect(&s, "INBOX", "6 -");
+	store_expect(&s, "Trash", "1 -|2 S");
+	assert_false(is_there(&s, "INBOX", "u.1") || is_there(&s, "Sent", "u.1") || is_there(&s, "INBOX", "u.4"));
+	store_octets(&s, "INBOX", 6, "Subject: c\r\n\r\nthree\r\n");
+	store_octets(&s, "Trash", 1, "Subject: a\r\n\r\none\r\n");
+	store_deinit(&s);
+}
+
+static void a_deleted_mailbox_has_given_what_was_copied_from_it(void **state)
+{
+	struct cv_err err = { 0 };
+	struct store s;
+
+	begin(&s, state);
+	copy(&s, "INBOX", 1, 3, "Sent", true);
+	turn(&s, 0);
+	turn(&s, 100);
+	copy(&s, "Sent", 1, 3, "INBOX", false);
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("Sent"), &err));
+	store_octets(&s, "INBOX", 4, "Subject: a\r\n\r\none\r\n");
+	store_octets(&s, "INBOX", 6, "Subject: c\r\n\r\nthree\r\n");
+	store_deinit(&s);
+}
+
+static void another_programs_file_of_that_name_stays(void **state)
+{
+	static const char theirs[] = "not ours\n";
+	char octets[100] = "";
+	struct store s;
+	FILE *file;
+
+	begin(&s, state);
+	write_file(path_of(&s, "Sent", "u.1"), theirs);
+	write_file(path_of(&s, "Sent", ".culver.2"), "never confirmed\n");
+	copy(&s, "INBOX", 1, 2, "Sent", false);
+	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
+	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
+	turn(&s, 0);
+	turn(&s, 100);
+	store_close(&s);
+	store_open(&s);
+	store_expect(&s, "Sent", "1 -|2 S");
+	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
+	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
+	store_expunge(&s, "Sent", 1, 1);
+	turn(&s, 0);
+	turn(&s, 100);
+	file = fopen(path_of(&s, "Sent", "u.1"), "r");
+	assert_non_null(file);
+	assert_non_null(fgets(octets, sizeof(octets), file));
+	assert_int_equal(fclose(file), 0);
+	assert_string_equal(octets, theirs);
+	store_deinit(&s);
+}
+
+static void what_is_owed_is_remembered_when_the_user_is_closed(void **state)
+{
+	int error = ENOSPC;
+	struct disk disk;
+	struct store s;
+
+	begin(&s, state);
+	cv_file_set_fault(failing_link, &error);
+	copy(&s, "INBOX", 1, 3, "Sent", true);
+	store_close(&s);
+	cv_file_set_fault(NULL, NULL);
+	disk_read(&s, &disk);
+	assert_int_equal(disk_find(&disk, "state")->octets.ptr[8], 3);
+	disk_free(&disk);
+	assert_false(is_there(&s, "Sent", "u.2"));
+	store_open(&s);
+	assert_int_equal(s.user->owed.count, 0);
+	assert_true(is_there(&s, "Sent", "u.2"));
+	assert_false(is_there(&s, "INBOX", "u.2"));
+	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
+	store_close(&s);
+	disk_read(&s, &disk);
+	assert_int_equal(disk_find(&disk, "state")->octets.ptr[8], 1);
+	disk_free(&disk);
+	store_open(&s);
+	store_deinit(&s);
+}
+
+static void without_links_octets_are_copied(void **state)
+{
+	int error = EPERM;
+	struct store s;
+
+	begin(&s, state);
+	cv_file_set_fault(failing_link, &error);
+	copy(&s, "INBOX", 1, 3, "Sent", true);
+	turn(&s, 0);
+	turn(&s, 100);
+	assert_true(is_there(&s, "Sent", "u.3"));
+	assert_false(is_there(&s, "INBOX", "u.3"));
+	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
+	cv_file_set_fault(NULL, NULL);
+	store_deinit(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(a_copy_is_made_after_it_was_recorded),
+		cv_test(until_then_it_is_read_where_it_came_from),
+		cv_test(nothing_is_removed_before_what_is_made_of_it),
+		cv_test(a_copy_of_a_copy_is_made_of_what_is_there),
+		cv_test(a_deleted_mailbox_has_given_what_was_copied_from_it),
+		cv_test(another_programs_file_of_that_name_stays),
+		cv_test(what_is_owed_is_remembered_when_the_user_is_closed),
+		cv_test(without_links_octets_are_copied),
+	};
+
+	return store_tests_run(tests);
+}
