@@ -76,7 +76,7 @@ static void change_something(void)
 
 static int on_record(void *ctx, const struct cv_change *changes, size_t count, struct cv_err *err)
 {
-	static const char *const kinds[] = { "", "create", "rename", "delete", "subscribe", "annotate", "append", "flags", "expunge", "copy" };
+	static const char *const kinds[] = { "", "create", "rename", "delete", "subscribe", "annotate", "append", "flags", "expunge", "copy", "note" };
 
 	assert_ptr_equal(ctx, &seen);
 	assert_true(count > 0);
@@ -91,7 +91,12 @@ static int on_record(void *ctx, const struct cv_change *changes, size_t count, s
 		assert_true(changes[i].modseq >= seen.last_modseq);
 		seen.last_modseq = changes[i].modseq;
 		if (!seen.count_only)
-			note("%s %.*s %u;", kinds[changes[i].kind], CV_STR_ARG(changes[i].name), changes[i].uid);
+			note("%s %.*s %u", kinds[changes[i].kind], CV_STR_ARG(changes[i].name), changes[i].uid);
+		if (!seen.count_only && changes[i].kind == CV_CHANGE_NOTE)
+			note(" %.*s%s=%.*s", CV_STR_ARG(changes[i].note), changes[i].note_private ? " priv" : "",
+				CV_STR_ARG(changes[i].note_value.ptr != NULL ? changes[i].note_value : CV_STR("(removed)")));
+		if (!seen.count_only)
+			note(";");
 	}
 	seen.changes += count;
 	seen.largest = CV_MAX(seen.largest, (uint64_t)count);
@@ -170,6 +175,37 @@ static void a_new_one_begins_at_the_start_and_goes_on_where_it_was(void **state)
 	}
 	store_save(&s, "Sent", MAIL, 0);
 	expect_seen("append Sent 1;");
+	end(&s);
+}
+
+static void annotations_of_messages_are_told_one_by_one(void **state)
+{
+	struct cv_ranges uids = { 0 };
+	struct cv_mailbox *inbox, *sent;
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+	struct store s;
+
+	begin(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	cv_buf_clear(&seen.text);
+	store_note(&s, "INBOX", 1, 2, "/comment", "x");
+	store_note(&s, "INBOX", 2, 2, "/comment priv", "y");
+	store_note(&s, "INBOX", 1, 2, "/comment priv", NULL);
+	expect_seen("note INBOX 1 /comment=x;note INBOX 2 /comment=x;note INBOX 2 /comment priv=y;note INBOX 2 /comment priv=(removed);");
+	/* Behind the copy that has them. */
+	inbox = store_get(&s, "INBOX");
+	sent = store_get(&s, "Sent");
+	txn = cv_txn_begin(s.user);
+	cv_ranges_add(&uids, 2, 2);
+	assert_ok(cv_txn_copy(txn, inbox, &uids, sent, false, NULL, NULL, &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	expect_seen("copy Sent 1;note Sent 1 /comment=x;");
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&inbox);
+	cv_mailbox_unref(&sent);
 	end(&s);
 }
 
@@ -467,6 +503,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(a_new_one_begins_at_the_start_and_goes_on_where_it_was),
+		cv_test(annotations_of_messages_are_told_one_by_one),
 		cv_test(what_fails_is_told_again),
 		cv_test(failures_back_off),
 		cv_test(a_long_record_is_told_in_slices),
