@@ -28,6 +28,8 @@ static const struct {
 	[CV_ERR_UNSUPPORTED] = { "unsupported", "Not supported", false },
 	[CV_ERR_AUTH] = { "auth", "Authentication failed", false },
 	[CV_ERR_INTERNAL] = { "internal", "Internal error, please tell the administrator", true },
+	[CV_ERR_EXPIRED] = { "expired", "The password has expired", false },
+	[CV_ERR_AUTHZ] = { "authz", "Not allowed to act as that user", false },
 };
 
 /* Copies text, cut before a character that does not fit, with "…" in its place. */

@@ -204,6 +204,8 @@ static void on_tested(void *ctx, struct auth_request *request, const struct auth
 			(void)cv_err_set_public(&err, CV_ERR_AUTH, "the login is refused");
 			break;
 		case CV_ERR_PERM:
+		case CV_ERR_EXPIRED:
+		case CV_ERR_AUTHZ:
 			result = "not allowed";
 			(void)cv_err_set_public(&err, CV_ERR_PERM, "the login is not allowed");
 			break;

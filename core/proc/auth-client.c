@@ -159,6 +159,10 @@ static const char *code_word(enum cv_err_code code)
 		return NULL;
 	case CV_ERR_PERM:
 		return "user_disabled";
+	case CV_ERR_EXPIRED:
+		return "pass_expired";
+	case CV_ERR_AUTHZ:
+		return "authz_fail";
 	default:
 		return "temp_fail";
 	}

@@ -254,10 +254,24 @@ static bool ask_one(struct auth_request *request)
 	return ask_database(request);
 }
 
-static void run(struct auth_request *request)
+/* One who is no master wants to be another user. Whether he is who he says is found out as for a login of his own, so that he can be told why he is refused:
+   with right credentials he is not allowed, and no login follows; with wrong ones it is as if he had only said who he is. */
+static void ask_without_master(struct auth_request *request)
+{
+	request->master_phase = false;
+	request->not_master = true;
+	request->wanted = request->r.login_user;
+	request->r.login_user = (struct cv_str){ 0 };
+	request->passdb_index = 0;
+	request->skip_verify = request->mode == AUTH_EXISTS;
+	request->user_seen = false;
+	request->asked = 0;
+}
+
+/* False: a database was asked that answers later, or has ended it. */
+static bool ask_all(struct auth_request *request)
 {
 	struct auth_dbs *dbs = request->gen->dbs;
-	struct cv_err err = { 0 };
 
 	while (request->passdb_index < dbs->passdb_count) {
 		struct auth_passdb *db = &dbs->passdbs[request->passdb_index++];
@@ -266,16 +280,27 @@ static void run(struct auth_request *request)
 			continue;
 		request->passdb = db;
 		if (!ask_one(request))
+			return false;
+	}
+	return true;
+}
+
+static void run(struct auth_request *request)
+{
+	if (!ask_all(request))
+		return;
+	if (request->master_phase && !request->authenticated && !request->temp_seen) {
+		if (request->asked == 0)
+			auth_reason(request, "login as another user, but no [passdb] with master = yes was asked");
+		ask_without_master(request);
+		if (!ask_all(request))
 			return;
 	}
 	if (request->authenticated)
 		auth_passdbs_done(request, CV_AUTH_OK, NULL);
 	else if (request->temp_seen)
 		auth_passdbs_done(request, CV_AUTH_TEMP, NULL);
-	else if (request->master_phase && request->asked == 0) {
-		(void)cv_err_set(&err, CV_ERR_AUTH, "login as another user, but no [passdb] with master = yes was asked");
-		auth_passdbs_done(request, CV_AUTH_NOUSER, &err);
-	} else
+	else
 		auth_passdbs_done(request, request->user_seen ? CV_AUTH_MISMATCH : CV_AUTH_NOUSER, NULL);
 }
 

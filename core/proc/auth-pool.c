@@ -225,7 +225,7 @@ static int on_result(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	ok = helper->state == HELPER_BUSY && msg->id == helper->id && cv_take_u8(&msg->payload, &result) && result >= CV_AUTH_OK &&
 		result <= CV_AUTH_TEMP && cv_take_u8(&msg->payload, &retire) &&
 		cv_take_str(&msg->payload, CV_IPC_MAX_PAYLOAD, &answer.stored) && cv_take_u8(&msg->payload, &code) &&
-		code <= CV_ERR_INTERNAL && cv_take_u8(&msg->payload, &public_text) &&
+		code <= CV_ERR_LAST && cv_take_u8(&msg->payload, &public_text) &&
 		cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) && cv_helper_take_results(&msg->payload, &results) &&
 		cv_reader_end(&msg->payload);
 	if (ok) {

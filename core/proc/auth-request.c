@@ -200,17 +200,38 @@ static void on_failure_due(void *ctx)
 	answer_failure(ctx);
 }
 
+static bool is_temporary(enum cv_err_code code)
+{
+	return code != CV_ERR_AUTH && code != CV_ERR_PERM && code != CV_ERR_INVALID && code != CV_ERR_EXPIRED && code != CV_ERR_AUTHZ;
+}
+
 static const char *code_word(enum cv_err_code code)
 {
-	return code == CV_ERR_AUTH ? "refused" : code == CV_ERR_INVALID ? "malformed" : code == CV_ERR_PERM ? "not allowed" : "temporary failure";
+	switch ((int)code) {
+	case CV_ERR_AUTH:
+		return "refused";
+	case CV_ERR_INVALID:
+		return "malformed";
+	case CV_ERR_PERM:
+	case CV_ERR_AUTHZ:
+		return "not allowed";
+	case CV_ERR_EXPIRED:
+		return "expired";
+	default:
+		return "temporary failure";
+	}
 }
 
 /* text: absent, or for the client. The answer comes when it has been long enough since the request came, whatever took how long. */
 static void fail(struct auth_request *request, enum cv_err_code code, struct cv_str text)
 {
-	bool temporary = code != CV_ERR_AUTH && code != CV_ERR_PERM && code != CV_ERR_INVALID;
+	bool temporary;
 	uint64_t delay = request->set->auth_failure_delay, passed = cv_loop_now_ms(request->auth->loop) - request->started_ms;
 
+	/* A master that is who he says, and can't be whom he wants to be. */
+	if (code == CV_ERR_AUTH && request->master_done && (request->proven || request->mode != AUTH_CREDENTIALS))
+		code = CV_ERR_AUTHZ;
+	temporary = is_temporary(code);
 	request->fail_code = code;
 	request->fail_text = copy(request->r.arena, text);
 	if (request->lookup) {
@@ -448,12 +469,23 @@ static bool login_allowed(struct auth_request *request)
 
 static void proven(struct auth_request *request)
 {
+	request->proven = true;
+	if (request->not_master) {
+		auth_reason(request, "no master, and may not be %s", cv_log_clean(request->wanted));
+		fail(request, CV_ERR_AUTHZ, (struct cv_str){ 0 });
+		return;
+	}
 	if (!login_allowed(request))
 		return;
 	if (request->no_userdb)
 		succeed(request);
 	else
 		auth_userdbs_begin(request);
+}
+
+static enum cv_err_code disabled_code(const struct cv_err *why)
+{
+	return why->code == CV_ERR_EXPIRED ? CV_ERR_EXPIRED : CV_ERR_PERM;
 }
 
 void auth_passdbs_done(struct auth_request *request, enum cv_auth_result result, const struct cv_err *err)
@@ -470,7 +502,7 @@ void auth_passdbs_done(struct auth_request *request, enum cv_auth_result result,
 	if (request->mech_lookup) {
 		request->mech_lookup = false;
 		if (result == CV_AUTH_TEMP || result == CV_AUTH_DISABLED) {
-			fail_err(request, result == CV_AUTH_TEMP ? CV_ERR_TEMP : CV_ERR_PERM, &why);
+			fail_err(request, result == CV_AUTH_TEMP ? CV_ERR_TEMP : disabled_code(&why), &why);
 			return;
 		}
 		/* An unknown user goes through the motions as a known one does. */
@@ -491,7 +523,7 @@ void auth_passdbs_done(struct auth_request *request, enum cv_auth_result result,
 		fail_err(request, CV_ERR_AUTH, &why);
 		break;
 	case CV_AUTH_DISABLED:
-		fail_err(request, CV_ERR_PERM, &why);
+		fail_err(request, disabled_code(&why), &why);
 		break;
 	case CV_AUTH_TEMP:
 		fail_err(request, CV_ERR_TEMP, &why);

@@ -50,6 +50,7 @@ struct auth_request {
 	struct cv_str password;  /* of VERIFY */
 	bool mech_lookup;        /* the mechanism waits for a stored credential */
 	bool mech_proven;        /* … has ended well */
+	bool proven;             /* the credentials are right */
 
 	/* Password databases. */
 	enum auth_passdb_mode mode;
@@ -59,6 +60,8 @@ struct auth_request {
 	struct cv_str user_saved;
 	bool master_phase;
 	bool master_done;   /* a master was accepted */
+	bool not_master;    /* none was: whether the one who wanted to be another is who he says is asked all the same, and then told */
+	struct cv_str wanted; /* … whom he wanted to be */
 	bool authenticated; /* "the present state" of result_* rules */
 	bool skip_verify;   /* an earlier one has verified the password */
 	bool temp_seen;

@@ -61,6 +61,8 @@ int cv_admin_exit_status(enum cv_err_code code)
 		return 75;
 	case CV_ERR_PERM:
 	case CV_ERR_AUTH:
+	case CV_ERR_EXPIRED:
+	case CV_ERR_AUTHZ:
 		return 77;
 	case CV_ERR_UNSUPPORTED:
 		return 64;

@@ -91,7 +91,7 @@ static int on_problem(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct cv_str text;
 	(void)ipc;
 
-	if (!cv_take_u8(&msg->payload, &code) || code > CV_ERR_INTERNAL || !cv_take_str(&msg->payload, CV_IPC_MAX_PAYLOAD, &text) ||
+	if (!cv_take_u8(&msg->payload, &code) || code > CV_ERR_LAST || !cv_take_str(&msg->payload, CV_IPC_MAX_PAYLOAD, &text) ||
 		!cv_reader_end(&msg->payload))
 		return -1;
 	if (x->user != NULL && x->out->show_user)
@@ -111,7 +111,7 @@ static int on_end(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct cv_str text;
 	(void)ipc;
 
-	if (!cv_take_u8(&msg->payload, &status) || !cv_take_u8(&msg->payload, &code) || code > CV_ERR_INTERNAL ||
+	if (!cv_take_u8(&msg->payload, &status) || !cv_take_u8(&msg->payload, &code) || code > CV_ERR_LAST ||
 		!cv_take_str(&msg->payload, CV_IPC_MAX_PAYLOAD, &text) || !cv_reader_end(&msg->payload))
 		return -1;
 	x->status = status;

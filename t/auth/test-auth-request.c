@@ -44,6 +44,7 @@ static enum cv_auth_result say(const struct fake *fake, struct cv_err *err)
 		enum cv_err_code code;
 	} words[] = { { "ok", CV_AUTH_OK, CV_ERR_NONE }, { "nouser", CV_AUTH_NOUSER, CV_ERR_NOTFOUND },
 		{ "mismatch", CV_AUTH_MISMATCH, CV_ERR_AUTH }, { "disabled", CV_AUTH_DISABLED, CV_ERR_PERM },
+		{ "expired", CV_AUTH_DISABLED, CV_ERR_EXPIRED },
 		{ "temp", CV_AUTH_TEMP, CV_ERR_UNAVAILABLE } };
 
 	asked++;
@@ -357,6 +358,11 @@ static void disabled_account_ends_it_with_its_reason(void **state)
 	assert_string_equal(f->text, "Your account has expired.");
 	assert_int_equal(asked, 1);
 	end(f);
+	f = begin(state, TOP "[passdb a]\ndriver = fake\nargs = expired\n[passdb b]\ndriver = fake\nargs = ok\n" USERDB);
+	plain(f, "jo", "x");
+	assert_int_equal(f->answer.code, CV_ERR_EXPIRED);
+	assert_int_equal(asked, 1);
+	end(f);
 }
 
 static void rules_decide_what_follows(void **state)
@@ -542,10 +548,23 @@ static void master_logs_in_as_another(void **state)
 	assert_string_equal(f->user, "jo");
 	plain(f, "jo*chef", "x");
 	assert_int_equal(f->answer.code, CV_ERR_AUTH);
+	/* The master is who he says, and there is nobody like that to be. */
 	plain(f, "nosuch*chef", "macht");
-	assert_int_equal(f->answer.code, CV_ERR_AUTH);
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_FAIL);
+	assert_int_equal(f->answer.code, CV_ERR_AUTHZ);
+	assert_int_equal(results_temporary, 0);
+	/* So is one who is no master; with a wrong password nobody says more than that it is wrong. */
 	plain(f, "jo*jo", "x");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_FAIL);
+	assert_int_equal(f->answer.code, CV_ERR_AUTHZ);
+	plain(f, "ann*jo", "x");
+	assert_int_equal(f->answer.code, CV_ERR_AUTHZ);
+	plain(f, "ann*jo", "macht");
 	assert_int_equal(f->answer.code, CV_ERR_AUTH);
+	plain(f, "jo*nosuch", "x");
+	assert_int_equal(f->answer.code, CV_ERR_AUTH);
+	plain_from(f, "ann", "jo", "x", NULL, 5000);
+	assert_int_equal(f->answer.code, CV_ERR_AUTHZ);
 	/* Masters are nobody by themselves. */
 	plain(f, "chef", "macht");
 	assert_int_equal(f->answer.code, CV_ERR_AUTH);
@@ -725,6 +744,7 @@ static void certificate_logs_in_by_external(void **state)
 	(void)auth_login_begin(&f->auth, &spec, CV_STR("hanna"));
 	run_for(f, 5000);
 	assert_int_equal(f->answer.kind, AUTH_ANSWER_FAIL);
+	assert_int_equal(f->answer.code, CV_ERR_AUTHZ);
 	end(f);
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """What a refused login says: response codes of RFC 5530, referrals of RFC 2221, and the bound on sessions of one address, with the setting's name in the log."""
+import base64
 import os
 import re
 import socket
@@ -26,7 +27,13 @@ class Client:
         self.greeting = self.f.readline().decode()
 
     def login(self, user, password="pw"):
-        self.f.write(f"a LOGIN {user} {password}\r\n".encode())
+        return self.command(f"LOGIN {user} {password}")
+
+    def act_as(self, other, user, password="pw"):
+        return self.command("AUTHENTICATE PLAIN " + base64.b64encode(f"{other}\0{user}\0{password}".encode()).decode())
+
+    def command(self, line):
+        self.f.write(f"a {line}\r\n".encode())
         self.f.flush()
         while True:
             line = self.f.readline().decode()
@@ -43,7 +50,12 @@ passwd = "/tmp/culver-login-codes.%d" % os.getpid()
 with open(passwd, "w") as f:
     f.write(USERS)
 os.chmod(passwd, 0o644)
-auth = (f"[passdb file]\ndriver = passwd-file\nargs = {passwd}\n\n"
+masters = passwd + ".masters"
+with open(masters, "w") as f:
+    f.write("chief:{PLAIN}pw::::::\n")
+os.chmod(masters, 0o644)
+auth = (f"[passdb masters]\ndriver = passwd-file\nargs = {masters}\nmaster = yes\npass = yes\n\n"
+        f"[passdb file]\ndriver = passwd-file\nargs = {passwd}\n\n"
         "[userdb static]\ndriver = static\nargs = home=%s/mail/%%u\n\n")
 try:
     import tempfile
@@ -61,6 +73,15 @@ try:
         wanted(c.login("shut"), r"a NO \[CONTACTADMIN\] Closed_for_repairs")
         wanted(c.login("odd"), r"a NO \[UNAVAILABLE\] .*")
         wanted(c.login("proxied"), r"a NO \[UNAVAILABLE\] .*")
+        # RFC 5530: "Authentication succeeded in using the authentication identity, but the server cannot or will not allow the authentication identity to
+        # act as the requested authorization identity." Who does not prove to be the user hears nothing of that.
+        for other in ("moved", "nobody", "chief"):
+            wanted(c.act_as(other, "good"), r"a NO \[AUTHORIZATIONFAILED\] This account may not act as that user")
+            c = Client(s)
+            wanted(c.act_as(other, "good", "wrong"), r"a NO \[AUTHENTICATIONFAILED\] .*")
+        wanted(c.act_as("good", "chief", "wrong"), r"a NO \[AUTHENTICATIONFAILED\] .*")
+        wanted(c.act_as("nobody", "chief"), r"a NO \[AUTHORIZATIONFAILED\] .*")
+        wanted(Client(s).act_as("good", "chief"), r"a OK .*")
         # The connection goes on.
         wanted(c.login("good"), r"a OK \[CAPABILITY .*")
         d = Client(s)
@@ -78,3 +99,4 @@ try:
         same(bad, [], s.output() if bad else "")
 finally:
     os.unlink(passwd)
+    os.unlink(masters)

@@ -15,7 +15,7 @@ from client import culver, fail, healthy, need, need_root, run, same  # noqa: E4
 
 need_root()
 need("useradd", "chpasswd", "userdel", "chage")
-USER, GONE, WORD = "cvtestpam", "cvtestexp", "Ringel:taube 3"
+USER, GONE, LATE, WORD = "cvtestpam", "cvtestexp", "cvtestlate", "Ringel:taube 3"
 
 
 def login(s, user, word):
@@ -65,7 +65,7 @@ def sasl(s, user, word):
 
 
 def users(verb):
-    for u in (USER, GONE):
+    for u in (USER, GONE, LATE):
         if verb == "add":
             run("useradd", "-m", u)
             run("chpasswd", input=f"{u}:{WORD}\n")
@@ -73,6 +73,7 @@ def users(verb):
             subprocess.run(["userdel", "-r", u], capture_output=True)
     if verb == "add":
         run("chage", "-E", "0", GONE)
+        run("chage", "-d", "2001-02-03", "-M", "30", LATE)
 
 
 AUTH = "[passdb pam]\ndriver = pam\nargs = max_requests=5 cvtest\n\n[userdb passwd]\ndriver = passwd\n\n"
@@ -94,8 +95,14 @@ try:
         if "AUTHENTICATIONFAILED" not in answer:
             fail(f"{user}: {answer}")
     answer = login(s, GONE, WORD)
-    if "expired" not in answer:
+    if "[CONTACTADMIN]" not in answer or "expired" not in answer:
         fail(f"an expired account: {answer}")
+    # RFC 5530: "Either authentication succeeded or the server no longer had the necessary data; either way, access is no longer permitted using that passphrase."
+    answer = login(s, LATE, WORD)
+    if "[EXPIRED]" not in answer:
+        fail(f"an expired password: {answer}")
+    if "AUTHENTICATIONFAILED" not in login(s, LATE, WORD + "x"):
+        fail("an expired password is told of to one who has not got it")
     # System accounts below first_valid_uid own no mail.
     same(sasl(s, USER, WORD), f"OK\t1\tuser={USER}")
     if not sasl(s, USER, "wrong").startswith("FAIL"):

@@ -100,7 +100,7 @@ static void long_text_is_cut_before_a_character(void **state)
 
 static void every_code_has_a_name_and_a_phrase(void **state CV_UNUSED)
 {
-	for (int code = CV_ERR_NONE; code <= CV_ERR_INTERNAL; code++) {
+	for (int code = CV_ERR_NONE; code <= CV_ERR_LAST; code++) {
 		struct cv_err err = { .code = (enum cv_err_code)code };
 
 		assert_true(strlen(cv_err_code_name(err.code)) > 0);

@@ -39,7 +39,7 @@ enum cv_auth_result {
 	CV_AUTH_OK = 1,
 	CV_AUTH_NOUSER,     /* the next database is asked */
 	CV_AUTH_MISMATCH,   /* wrong password: the next passdb is asked */
-	CV_AUTH_DISABLED,   /* known and refused (expired, disabled): ends it */
+	CV_AUTH_DISABLED,   /* known and refused: ends it. err's code CV_ERR_EXPIRED: the password was right once; else the account is disabled */
 	CV_AUTH_TEMP        /* could not tell: ends it as temporary failure, never as wrong password */
 };
 

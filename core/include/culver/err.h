@@ -21,8 +21,11 @@ enum cv_err_code {
 	CV_ERR_CORRUPT,     /* data that does not check */
 	CV_ERR_UNSUPPORTED,
 	CV_ERR_AUTH,        /* wrong credentials */
-	CV_ERR_INTERNAL     /* a bug or a broken installation */
+	CV_ERR_INTERNAL,    /* a bug or a broken installation */
+	CV_ERR_EXPIRED,     /* credentials that were right once */
+	CV_ERR_AUTHZ        /* right credentials, whose owner may not act as who was asked for */
 };
+#define CV_ERR_LAST CV_ERR_AUTHZ
 
 #define CV_ERR_TEXT_MAX 512
 

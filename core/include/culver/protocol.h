@@ -23,7 +23,7 @@ struct cv_login_auth_reply {
 	} kind;
 	struct cv_str data;
 	struct cv_str user;
-	enum cv_err_code code;          /* CV_ERR_AUTH, CV_ERR_TEMP, CV_ERR_PERM (disabled, expired), CV_ERR_LIMIT … */
+	enum cv_err_code code;          /* CV_ERR_AUTH, CV_ERR_TEMP, CV_ERR_PERM (disabled), CV_ERR_EXPIRED, CV_ERR_AUTHZ, CV_ERR_LIMIT … */
 	struct cv_str text;             /* for the client; absent: the protocol's own words */
 	/* With FAIL and PERM: the server on which the user (user) is to log in instead, with ":" and a port where it is a special one; absent: none. */
 	struct cv_str host;

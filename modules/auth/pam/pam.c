@@ -244,11 +244,11 @@ static const char *disabled_text(int status)
 	}
 }
 
-static enum cv_err_code code_of(enum cv_auth_result result)
+static enum cv_err_code code_of(enum cv_auth_result result, int status)
 {
 	switch (result) {
 	case CV_AUTH_DISABLED:
-		return CV_ERR_PERM;
+		return status == PAM_NEW_AUTHTOK_REQD || status == PAM_AUTHTOK_EXPIRED ? CV_ERR_EXPIRED : CV_ERR_PERM;
 	case CV_AUTH_NOUSER:
 		return CV_ERR_NOTFOUND;
 	case CV_AUTH_MISMATCH:
@@ -265,7 +265,7 @@ static enum cv_err_code code_of(enum cv_auth_result result)
 static enum cv_auth_result failed(const struct db *db, pam_handle_t *pamh, const char *step, int status, enum cv_auth_result result,
 	const struct conversation *conv, struct cv_err *err)
 {
-	enum cv_err_code code = code_of(result);
+	enum cv_err_code code = code_of(result, status);
 
 	if (db->failure_show_msg && result != CV_AUTH_TEMP && conv->text.len > 0)
 		(void)cv_err_set_public(err, code, "%s", cv_log_clean(cv_buf_str(&conv->text)));

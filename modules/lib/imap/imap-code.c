@@ -9,6 +9,8 @@ const char *cv_imap_code(enum cv_err_code code)
 	switch (code) {
 	case CV_ERR_NONE:
 	case CV_ERR_AUTH:
+	case CV_ERR_EXPIRED:
+	case CV_ERR_AUTHZ:
 		return NULL;
 	case CV_ERR_TEMP:
 	case CV_ERR_UNAVAILABLE:
@@ -47,7 +49,11 @@ const char *cv_imap_login_code(enum cv_err_code code)
 	case CV_ERR_NOTFOUND:
 	case CV_ERR_INVALID:
 		return "AUTHENTICATIONFAILED";
-	case CV_ERR_PERM: /* disabled or expired: only the administrator can help */
+	case CV_ERR_EXPIRED:
+		return "EXPIRED";
+	case CV_ERR_AUTHZ:
+		return "AUTHORIZATIONFAILED";
+	case CV_ERR_PERM: /* disabled: only the administrator can help */
 		return "CONTACTADMIN";
 	case CV_ERR_LIMIT:
 		return "LIMIT";

@@ -334,6 +334,12 @@ static const cv_text_row rows[] = {
 
 	/* Annotations. */
 	{ "All entries together are too large", "Alle Einträge zusammen sind zu groß", "Toutes les entrées ensemble sont trop grandes" },
+	{ "Annotation is too large", "Die Anmerkung ist zu groß", "L'annotation est trop grande" },
+	{ "Annotations are too large", "Die Anmerkungen sind zu groß", "Les annotations sont trop grandes" },
+	{ "Annotations in this mailbox are too large together", "Die Anmerkungen in diesem Postfach sind zusammen zu groß",
+		"Les annotations de cette boîte sont trop grandes ensemble" },
+	{ "Message has too many annotations", "Die Nachricht hat zu viele Anmerkungen", "Le message a trop d'annotations" },
+	{ "Too many annotations at once", "Zu viele Anmerkungen auf einmal", "Trop d'annotations à la fois" },
 	{ "Entry name has an empty level", "Der Name des Eintrags hat eine leere Ebene", "Le nom de l'entrée a un niveau vide" },
 	{ "Entry name holds a character that it can't have", "Im Namen des Eintrags ist ein Zeichen, das nicht sein darf",
 		"Le nom de l'entrée contient un caractère qui n'est pas permis" },
@@ -469,6 +475,7 @@ static const cv_text_row rows[] = {
 	{ "The server is shutting down", "Der Server wird beendet", "Le serveur s'arrête" },
 	{ "There is no such user, or the login is too old", "Den Benutzer gibt es nicht, oder die Anmeldung ist zu alt",
 		"L'utilisateur n'existe pas, ou la connexion est trop ancienne" },
+	{ "This account may not act as that user", "Dieses Konto darf nicht als dieser Benutzer handeln", "Ce compte ne peut agir comme cet utilisateur" },
 	{ "This account may not log in", "Dieses Konto darf sich nicht anmelden", "Ce compte ne peut pas se connecter" },
 	{ "Too many logins, try again later", "Zu viele Anmeldungen, bitte später wieder versuchen", "Trop de connexions, réessayez plus tard" },
 	{ "Too much input before the login was done", "Zu viele Daten, bevor die Anmeldung fertig war", "Trop de données avant la fin de la connexion" },
@@ -488,6 +495,7 @@ static const cv_text_row rows[] = {
 	{ "Invalid argument", "Ungültiges Argument", "Argument invalide" },
 	{ "Limit exceeded", "Eine Grenze ist überschritten", "Limite dépassée" },
 	{ "Message was expunged", "Die Nachricht wurde entfernt", "Le message a été retiré" },
+	{ "Not allowed to act as that user", "Als dieser Benutzer zu handeln ist nicht erlaubt", "Il n'est pas permis d'agir comme cet utilisateur" },
 	{ "Not enough storage space", "Nicht genug Speicherplatz", "Pas assez d'espace de stockage" },
 	{ "Not found", "Nicht gefunden", "Introuvable" },
 	{ "Not supported", "Das gibt es hier nicht", "Non pris en charge" },
@@ -495,6 +503,7 @@ static const cv_text_row rows[] = {
 	{ "Service is not available now, try again later", "Der Dienst ist gerade nicht da, bitte später wieder versuchen",
 		"Le service n'est pas disponible pour le moment, réessayez plus tard" },
 	{ "Success", "Gelungen", "Réussi" },
+	{ "The password has expired", "Das Passwort ist abgelaufen", "Le mot de passe a expiré" },
 	{ "Temporary failure, try again later", "Vorübergehender Fehler, bitte später wieder versuchen", "Échec temporaire, réessayez plus tard" },
 };
 

@@ -50,7 +50,7 @@ bool cv_lmtp_verdict_take(struct cv_str data, struct cv_err *verdict_r)
 	struct cv_str text;
 
 	*verdict_r = (struct cv_err){ 0 };
-	if (!cv_take_u8(&r, &code) || code > CV_ERR_INTERNAL || !cv_take_u8(&r, &is_public) || is_public > 1 ||
+	if (!cv_take_u8(&r, &code) || code > CV_ERR_LAST || !cv_take_u8(&r, &is_public) || is_public > 1 ||
 		!cv_take_str(&r, CV_ERR_TEXT_MAX, &text) || !cv_reader_end(&r))
 		return false;
 	if (code == CV_ERR_NONE)
@@ -79,6 +79,8 @@ static const struct {
 	[CV_ERR_UNSUPPORTED] = { { 554, "5.6.1", NULL }, { 451, "4.3.0", NULL } },
 	[CV_ERR_AUTH] = { { 550, "5.7.1", NULL }, { 451, "4.3.0", NULL } },
 	[CV_ERR_INTERNAL] = { { 0, NULL, NULL }, { 451, "4.3.0", NULL } },
+	[CV_ERR_EXPIRED] = { { 550, "5.7.1", NULL }, { 451, "4.3.0", NULL } },
+	[CV_ERR_AUTHZ] = { { 550, "5.7.1", NULL }, { 451, "4.3.0", NULL } },
 };
 
 struct cv_lmtp_reply cv_lmtp_reply_for(const struct cv_err *err, bool quota_tempfail)

@@ -38,10 +38,12 @@ static const cv_text_row rows[] = {
 	{ "Line too long or with a NUL.", "Zeile zu lang oder mit einem NUL.", "Ligne trop longue, ou avec un NUL." },
 	{ "Syntax: APOP name digest", "Syntax: APOP Name Prüfsumme", "Syntaxe : APOP nom condensat" },
 	{ "Syntax: AUTH mechanism [initial-response]", "Syntax: AUTH Verfahren [erste Antwort]", "Syntaxe : AUTH mécanisme [réponse initiale]" },
+	{ "This account may not act as that user.", "Dieses Konto darf nicht als dieser Benutzer handeln.", "Ce compte ne peut agir comme cet utilisateur." },
 	{ "This account may not log in.", "Dieses Konto darf sich nicht anmelden.", "Ce compte ne peut pas se connecter." },
 	{ "This command needs an argument.", "Dieser Befehl braucht ein Argument.", "Cette commande demande un argument." },
 	{ "This command takes no argument.", "Dieser Befehl hat kein Argument.", "Cette commande ne prend pas d'argument." },
 	{ "Too many logins, try again later.", "Zu viele Anmeldungen, bitte später wieder versuchen.", "Trop de connexions, réessayez plus tard." },
+	{ "Your password has expired.", "Das Passwort ist abgelaufen.", "Votre mot de passe a expiré." },
 	{ "Unknown command.", "Unbekannter Befehl.", "Commande inconnue." },
 
 	{ "+OK %llu octets", "+OK %llu Oktette", "+OK %llu octets" },

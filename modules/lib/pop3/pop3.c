@@ -92,6 +92,8 @@ const char *cv_pop3_response_code(enum cv_err_code code, bool login)
 		/* A mechanism that is not there: neither the system nor the credentials are at fault. */
 		return login ? "" : "[SYS/PERM] ";
 	case CV_ERR_AUTH:
+	case CV_ERR_EXPIRED:
+	case CV_ERR_AUTHZ:
 		return "[AUTH] ";
 	case CV_ERR_PERM:
 	case CV_ERR_INVALID:

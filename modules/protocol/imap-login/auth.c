@@ -138,6 +138,10 @@ static const char *fail_text(enum cv_err_code code)
 		return "Authentication is not possible now, try again later";
 	case CV_ERR_PERM:
 		return "This account may not log in";
+	case CV_ERR_EXPIRED:
+		return "The password has expired";
+	case CV_ERR_AUTHZ:
+		return "This account may not act as that user";
 	case CV_ERR_LIMIT:
 		return "Too many logins, try again later";
 	case CV_ERR_INUSE:

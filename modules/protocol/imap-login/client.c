@@ -76,7 +76,7 @@ void cv_imap_login_bad(struct cv_imap_login *client, struct cv_str tag, const ch
 	cv_imap_login_reply(client, tag, "BAD", NULL, text);
 	if (++client->bad_commands < CV_IMAP_LOGIN_BAD_MAX)
 		return;
-	bye(client, NULL, "Too many invalid commands");
+	bye(client, "CLIENTBUG", "Too many invalid commands");
 	cv_imap_login_close(client, "too many invalid commands");
 }
 

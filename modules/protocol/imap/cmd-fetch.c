@@ -226,6 +226,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	/* RFC 4314 section 4: a FETCH "that implies setting \Seen flag MUST NOT set it, if the current user doesn't have "s" right". */
 	fetch->set_seen = fetch->what.sets_seen && !cv_view_readonly(s->view) && (s->rights & CV_RIGHT_SEEN) != 0;
 	fetch->batch = 1;
+	fetch->goal = (uint32_t)cv_ranges_numbers(fetch->seqs);
 	fetch->arena = cv_arena_new("message being fetched", NULL, 0);
 	cv_buf_init(&fetch->text, FETCH_TEXT_MAX);
 	cv_arena_cleanup(cmd->arena, free_fetch, fetch);
@@ -331,6 +332,7 @@ static enum next next_message(struct fetch *fetch)
 		return NEXT_SEEN_FIRST;
 	}
 	fetch->seen_left -= fetch->set_seen ? 1 : 0;
+	fetch->done++;
 	there = cv_view_row(fetch->s->view, fetch->seq, &fetch->row);
 	if (!there && fetch->row.modseq == 0) {
 		/* It was expunged so long ago that nothing is known of it. */
@@ -363,6 +365,7 @@ static enum cv_imap_result seen_is_set(struct fetch *fetch)
 
 static enum cv_imap_result begin_next(struct fetch *fetch)
 {
+	imap_progress(fetch->cmd, fetch->done, fetch->goal);
 	switch (next_message(fetch)) {
 	case NEXT_END:
 		return done(fetch);

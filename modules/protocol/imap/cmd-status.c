@@ -190,7 +190,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		imap_enable_condstore(s);
 	cv_buf_append(imap_out(cmd), cv_buf_str(&line));
 	cv_buf_deinit(&line);
-	return imap_ok(cmd, NULL, "Status completed");
+	/* RFC 3501 section 6.3.10: "the STATUS command SHOULD NOT be used on the currently selected mailbox"; RFC 5530 has it as its example of CLIENTBUG. */
+	return imap_ok(cmd, s->view != NULL && cv_str_eq(name, cv_mailbox_name(cv_view_mailbox(s->view))) ? "CLIENTBUG" : NULL, "Status completed");
 }
 
 const struct cv_imap_command imap_cmd_status = { .verb = "STATUS", .opts = CV_IMAP_LOGGED_IN, .run = run };

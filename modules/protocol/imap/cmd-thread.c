@@ -135,8 +135,10 @@ static enum cv_imap_result thread_messages(struct cv_imap_cmd *cmd, struct threa
 	uint64_t start = cv_time_mono_us();
 
 	while (!cv_imap_threads_step(thread->threads, STEPS_PER_LOOK)) {
-		if (cv_time_mono_us() - start >= IMAP_SLICE_US)
+		if (cv_time_mono_us() - start >= IMAP_SLICE_US) {
+			imap_still_working(cmd);
 			return CV_IMAP_STEP;
+		}
 	}
 	begin_results(cmd, thread);
 	return CV_IMAP_STEP;

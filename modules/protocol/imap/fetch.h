@@ -50,6 +50,7 @@ struct fetch {
 	size_t vanished_done;
 	struct cv_ranges *seqs;
 	struct imap_iter iter;
+	uint32_t done, goal;         /* messages, for the client's information */
 	bool backwards;              /* RFC 9738: the message limit cut them short */
 
 	/* \Seen */

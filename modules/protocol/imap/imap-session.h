@@ -80,6 +80,8 @@ struct imap_session {
 	enum imap_state state;
 	struct cv_imap_parser *parser;
 	struct imap_cmd *cmd;       /* in progress, or NULL */
+	struct cv_timer *progress;  /* of commands that wait (imap_progress_wait); NULL until one did */
+	bool progress_armed;
 	struct cv_view *view;       /* non-NULL in IMAP_STATE_SELECTED */
 	uint32_t recent_told;       /* number of the last RECENT response for view */
 	size_t keywords_told;       /* keywords of the mailbox in the last FLAGS response for view */
@@ -182,8 +184,12 @@ void imap_tell(struct imap_session *s, const char *status, const char *code, con
 void imap_tell_number(struct imap_session *s, const char *code, uint64_t number, const char *text);
 /* The text of a line that was begun, and its end. */
 void imap_end_line(const struct imap_session *s, struct cv_buf *out, const char *text);
-/* A long command is at item done of goal: tell the client when imap_progress_interval is over (RFC 9585). Not in a line. */
+/* A long command is at item done of goal: tell the client when imap_progress_interval is over (RFC 9585), unless in a line. */
 void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal);
+/* The same of one that does not know where it is. */
+void imap_still_working(struct cv_imap_cmd *cmd);
+/* The command in progress waits, perhaps for long: the client is told each imap_progress_interval. */
+void imap_progress_wait(struct imap_session *s);
 /* "* BYE [code] text" unless in a literal, and the end. reason: for the log. */
 void imap_bye(struct imap_session *s, const char *code, const char *text, const char *reason);
 

@@ -7,6 +7,7 @@
 #include "modules/lib/imap/imap-code.h"
 #include "modules/lib/imap/imap-quote.h"
 
+#include <culver/loop.h>
 #include <culver/time.h>
 
 /* ---- What a command ends with ------------------------------------------------------------------------ */
@@ -122,22 +123,77 @@ void imap_bye(struct imap_session *s, const char *code, const char *text, const 
 	imap_close(s, reason);
 }
 
-void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal)
-{
-	struct imap_cmd *own = imap_cmd(cmd);
-	uint64_t now = cv_time_mono_us();
-	struct cv_buf *out = imap_out(cmd);
+/* ---- Long commands (RFC 9585) ------------------------------------------------------------------------ */
 
-	cv_assert(!own->s->in_line);
-	if (own->s->set->imap_progress_interval == 0 || now - own->progress_us < own->s->set->imap_progress_interval * 1000 || done >= goal)
-		return;
-	own->progress_us = now;
+static bool progress_is_due(struct imap_cmd *cmd)
+{
+	uint64_t now = cv_time_mono_us();
+
+	if (cmd->s->in_line || cmd->s->set->imap_progress_interval == 0 || now - cmd->progress_us < cmd->s->set->imap_progress_interval * 1000)
+		return false;
+	cmd->progress_us = now;
+	return true;
+}
+
+static void tell_progress(struct imap_cmd *cmd, const char *state)
+{
+	struct cv_buf *out = imap_out(&cmd->pub);
+
 	/* RFC 9585 section 4: "if it contains the "]" character, it MUST be set to NIL". */
 	cv_buf_append_c(out, "* OK [INPROGRESS (");
-	if (cv_str_find(cmd->tag, ']') == SIZE_MAX)
-		cv_imap_append_string(out, cmd->tag);
+	if (cv_str_find(cmd->pub.tag, ']') == SIZE_MAX)
+		cv_imap_append_string(out, cmd->pub.tag);
 	else
 		cv_buf_append_c(out, "NIL");
-	cv_buf_printf(out, " %u %u)] ", done, goal);
-	imap_end_line(own->s, out, "Still working on it");
+	cv_buf_printf(out, " %s)] ", state);
+	imap_end_line(cmd->s, out, "Still working on it");
+}
+
+void imap_progress(struct cv_imap_cmd *cmd, uint32_t done, uint32_t goal)
+{
+	char state[64];
+
+	if (done >= goal || !progress_is_due(imap_cmd(cmd)))
+		return;
+	snprintf(state, sizeof(state), "%u %u", done, goal);
+	tell_progress(imap_cmd(cmd), state);
+}
+
+void imap_still_working(struct cv_imap_cmd *cmd)
+{
+	if (progress_is_due(imap_cmd(cmd)))
+		tell_progress(imap_cmd(cmd), "NIL NIL");
+}
+
+/* IDLE and UNAUTHENTICATE wait for the client, not the client for them. */
+static bool waits(const struct imap_session *s)
+{
+	return s->cmd != NULL && s->cmd->phase == IMAP_PHASE_WAIT && s->cmd->input == NULL;
+}
+
+static void on_waiting(void *ctx)
+{
+	struct imap_session *s = ctx;
+
+	s->progress_armed = false;
+	if (!waits(s))
+		return;
+	/* Nothing more is put behind what the client does not take. */
+	if (cv_stream_unsent(s->stream) == 0)
+		imap_still_working(&s->cmd->pub);
+	imap_progress_wait(s);
+}
+
+/* The timer runs out at most once in the time: commands that are done before leave it as it is. */
+void imap_progress_wait(struct imap_session *s)
+{
+	struct cv_loop *loop = cv_session_loop(s->session);
+
+	if (s->progress_armed || s->set->imap_progress_interval == 0 || loop == NULL || !waits(s))
+		return;
+	if (s->progress == NULL)
+		s->progress = cv_timer_add(loop, s->set->imap_progress_interval, on_waiting, s);
+	else
+		cv_timer_set(s->progress, s->set->imap_progress_interval);
+	s->progress_armed = true;
 }

@@ -236,7 +236,7 @@ static void drop_command(struct imap_session *s)
 static void count_bad(struct imap_session *s)
 {
 	if (++s->bad_in_a_row >= BAD_COMMANDS_MAX)
-		imap_bye(s, NULL, "Too many invalid commands", "Too many invalid commands");
+		imap_bye(s, "CLIENTBUG", "Too many invalid commands", "Too many invalid commands");
 }
 
 /* A command that never became one: BAD under its tag, as far as that is known. */
@@ -365,6 +365,7 @@ static bool advance(struct imap_session *s)
 		if (cmd->resumed)
 			cv_session_want_step(s->session);
 		cmd->resumed = false;
+		imap_progress_wait(s);
 		return false;
 	case CV_IMAP_DONE:
 		break;
@@ -615,6 +616,8 @@ void imap_session_end(void *state)
 
 	if (s->cmd != NULL)
 		drop_command(s);
+	if (s->progress != NULL)
+		cv_timer_remove(&s->progress);
 	if (s->urlauth_watch != NULL)
 		cv_annotations_unwatch(&s->urlauth_watch);
 	imap_unselect(s);

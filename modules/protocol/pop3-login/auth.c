@@ -110,6 +110,10 @@ static const char *fail_text(enum cv_err_code code)
 		return "Authentication is not possible now, try again later.";
 	case CV_ERR_PERM:
 		return "This account may not log in.";
+	case CV_ERR_EXPIRED:
+		return "Your password has expired.";
+	case CV_ERR_AUTHZ:
+		return "This account may not act as that user.";
 	case CV_ERR_LIMIT:
 	case CV_ERR_INUSE:
 		return "Too many logins, try again later.";

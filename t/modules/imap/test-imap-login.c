@@ -218,7 +218,7 @@ static void three_invalid_commands_in_a_row_end_it(void **state)
 		"c OK NOOP completed\r\n");
 	EXPECT(login, "\r\nb NOOP x\r\nc LOGIN x\r\nd NOOP\r\n",
 		"* BAD Empty command line\r\nb BAD Unexpected arguments\r\nc BAD LOGIN needs a user and a password\r\n"
-		"* BYE Too many invalid commands\r\n");
+		"* BYE [CLIENTBUG] Too many invalid commands\r\n");
 	assert_true(login->closed);
 	fake_login_free(&login);
 }
@@ -277,8 +277,8 @@ static void a_language_goes_along_to_the_worker(void **state)
 	expect(login, CV_STR("d LANGUAGE tlh fr-CA\r\n"), CV_STR("* LANGUAGE (fr)\r\nd OK La langue a \xc3\xa9t\xc3\xa9 chang\xc3\xa9" "e\r\n"), true);
 	EXPECT(login, "e LOGIN tim secret\r\n", "");
 	/* What auth says is translated where there is a translation. */
-	fake_login_auth_answer(login, CV_LOGIN_FAIL, CV_ERR_PERM, "Your password has expired.");
-	assert_str(fake_login_output(login), "e NO [CONTACTADMIN] Votre mot de passe a expir\xc3\xa9.\r\n");
+	fake_login_auth_answer(login, CV_LOGIN_FAIL, CV_ERR_EXPIRED, "Your password has expired.");
+	assert_str(fake_login_output(login), "e NO [EXPIRED] Votre mot de passe a expir\xc3\xa9.\r\n");
 	EXPECT(login, "f LOGIN tim secret\r\n", "");
 	fake_login_auth_answer(login, CV_LOGIN_OK, CV_ERR_NONE, "tim");
 	resume = cv_reader_init(login->resume);

@@ -7,6 +7,7 @@
 #include "t/lib/test.h"
 
 #include <string.h>
+#include <unistd.h>
 
 extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 
@@ -188,7 +189,7 @@ static void invalid_commands_are_bad_and_many_end_the_session(void **state)
 	EXPECT(a, "inbox\r\n", "~b1 OK [READ-WRITE] Select completed\r\n");
 	for (int i = 0; i < 19; i++)
 		EXPECT(a, "x X\r\n", "x BAD Unknown command\r\n");
-	EXPECT(a, "x X\r\n", "x BAD Unknown command\r\n* BYE Too many invalid commands\r\n");
+	EXPECT(a, "x X\r\n", "x BAD Unknown command\r\n* BYE [CLIENTBUG] Too many invalid commands\r\n");
 	assert_true(a->closed);
 	fake_worker_free(&w);
 }
@@ -477,7 +478,7 @@ static void condstore(void **state)
 		"* 1 FETCH (UID 1 FLAGS (\\Flagged \\Seen \\Recent) MODSEQ (?))\r\n* 2 FETCH (UID 2 FLAGS (\\Flagged \\Recent) MODSEQ (?))\r\n"
 		"* 3 FETCH (UID 3 FLAGS (\\Flagged \\Recent) MODSEQ (?))\r\na4 OK Store completed\r\n");
 	EXPECT(a, "a5 STORE 1 (UNCHANGEDSINCE x) FLAGS ()\r\n", "a5 BAD Invalid STORE modifier\r\n");
-	EXPECT(a, "a6 STATUS INBOX (HIGHESTMODSEQ)\r\n", "* STATUS INBOX (HIGHESTMODSEQ ?)\r\na6 OK Status completed\r\n");
+	EXPECT(a, "a6 STATUS INBOX (HIGHESTMODSEQ)\r\n", "* STATUS INBOX (HIGHESTMODSEQ ?)\r\na6 OK [CLIENTBUG] Status completed\r\n");
 	EXPECT(a, "a7 SEARCH MODSEQ \"/flags/\\\\seen\" all 1 1:2\r\n", "* SEARCH 1 2 (MODSEQ ?)\r\na7 OK Search completed\r\n");
 	EXPECT(a, "a8 SEARCH MODSEQ 999999\r\n", "* SEARCH\r\na8 OK Search completed\r\n");
 	EXPECT(b, "b1 SELECT INBOX (CONDSTORE)\r\n", "~b1 OK [READ-WRITE] Select completed\r\n");
@@ -787,6 +788,8 @@ static void long_searches_tell_their_progress(void **state)
 	struct imap_settings set = settings;
 	struct cv_session *a;
 	struct cv_buf message;
+	struct cv_str got;
+	size_t at;
 
 	set.imap_progress_interval = 1;
 	fake_worker_set_conf(w, &imap_settings_table, &set);
@@ -802,6 +805,86 @@ static void long_searches_tell_their_progress(void **state)
 	EXPECT(a, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
 	EXPECT(a, "p1 SEARCH BODY nothing\r\n", "* OK [INPROGRESS (\"p1\" 1 2)] Still working on it\r\n~* SEARCH\r\np1 OK Search completed\r\n");
 	EXPECT(a, "p]2 SEARCH BODY nothing\r\n", "* OK [INPROGRESS (NIL 1 2)] Still working on it\r\n~* SEARCH\r\np]2 OK Search completed\r\n");
+	/* "The notifications MAY be sent for any IMAP command": FETCH between two responses. */
+	fake_session_push(a, CV_STR("p3 FETCH 1:2 BODY.PEEK[TEXT]\r\n"));
+	got = fake_session_output(a);
+	at = cv_str_find_str(got, CV_STR("* OK [INPROGRESS (\"p3\" 1 2)] Still working on it\r\n* 2 FETCH ("));
+	assert_true(at != SIZE_MAX && at > 0);
+	fake_worker_free(&w);
+}
+
+/* A command that waits until the test lets it go on. */
+static struct cv_imap_cmd *waiting;
+
+static enum cv_imap_result run_wait(struct cv_imap_cmd *cmd)
+{
+	waiting = cmd;
+	return CV_IMAP_WAIT;
+}
+
+static enum cv_imap_result step_wait(struct cv_imap_cmd *cmd)
+{
+	return cmd->api->ok(cmd, NULL, "NOOP completed");
+}
+
+static const struct cv_imap_command wait_command = { .verb = "XWAIT", .opts = CV_IMAP_LOGGED_IN, .run = run_wait, .step = step_wait };
+
+static int load_wait(struct cv_registry *reg, CV_UNUSED enum cv_role role, struct cv_err *err)
+{
+	return cv_provide(reg, CV_CAP_IMAP_COMMAND, wait_command.verb, &wait_command, sizeof(wait_command), err);
+}
+
+CV_MODULE(test_wait) = {
+	CV_MODULE_ABI,
+	.name = "test-wait",
+	.version = "1",
+	.kind = CV_KIND_PLUGIN,
+	.roles = CV_ROLE_WORKER,
+	.load = load_wait,
+};
+
+/* RFC 9585 section 4: "or simply to prevent the client from timing out"; "If the PROGRESS is not available, both PROGRESS and GOAL MUST be set to NIL." */
+static void commands_that_wait_keep_the_connection_alive(void **state)
+{
+	static const struct cv_module *const modules[] = { &imap_LTX_cv_module, &sdbox_LTX_cv_module, &test_wait_LTX_cv_module, NULL };
+	struct fake_worker *w = fake_worker_new(modules, cv_arena_printf(*state, "sdbox:%s/mail", cv_test_dir(state)), true);
+	struct imap_settings set = settings;
+	struct cv_session *a;
+
+	set.imap_progress_interval = 2;
+	fake_worker_set_conf(w, &imap_settings_table, &set);
+	a = fake_session_start(w, CV_STR("\2\1\0\0\0L\0"));
+	EXPECT(a, "", "~");
+	EXPECT(a, "w1 XWAIT\r\n", "");
+	for (int i = 0; i < 3; i++) {
+		/* The loop's clock and the real one. */
+		usleep(3000);
+		cv_loop_fake_advance(w->loop, 2);
+		fake_worker_run(w);
+		EXPECT(a, "", "* OK [INPROGRESS (\"w1\" NIL NIL)] Still working on it\r\n");
+	}
+	waiting->api->resume(waiting);
+	fake_worker_run(w);
+	EXPECT(a, "", "w1 OK NOOP completed\r\n");
+	/* IDLE waits for the client, and is told of by itself. */
+	EXPECT(a, "w2 IDLE\r\n", "+ idling\r\n");
+	usleep(3000);
+	cv_loop_fake_advance(w->loop, 5);
+	fake_worker_run(w);
+	EXPECT(a, "DONE\r\n", "w2 OK Idle completed\r\n");
+	fake_worker_free(&w);
+}
+
+/* RFC 5530: CLIENTBUG. */
+static void status_of_the_selected_mailbox_is_a_clients_bug(void **state)
+{
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = with_messages(w, 1);
+
+	EXPECT(a, "c1 CREATE other\r\n", "~");
+	EXPECT(a, "c2 STATUS INBOX (MESSAGES)\r\n", "* STATUS INBOX (MESSAGES 1)\r\nc2 OK [CLIENTBUG] Status completed\r\n");
+	EXPECT(a, "c3 STATUS other (MESSAGES)\r\n", "* STATUS other (MESSAGES 0)\r\nc3 OK Status completed\r\n");
+	EXPECT(a, "c4 UNSELECT\r\nc5 STATUS INBOX (MESSAGES)\r\n", "c4 OK Unselect completed\r\n* STATUS INBOX (MESSAGES 1)\r\nc5 OK Status completed\r\n");
 	fake_worker_free(&w);
 }
 
@@ -980,6 +1063,8 @@ int main(void)
 		cv_test(searches),
 		cv_test(deep_search_programs_are_refused),
 		cv_test(long_searches_tell_their_progress),
+		cv_test(commands_that_wait_keep_the_connection_alive),
+		cv_test(status_of_the_selected_mailbox_is_a_clients_bug),
 		cv_test(long_subjects_are_sorted_to_their_end),
 		cv_test(notifications_end_when_too_many_wait),
 		cv_test(large_values_of_annotations),
