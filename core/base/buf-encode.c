@@ -109,14 +109,6 @@ void cv_buf_append_hex(struct cv_buf *buf, struct cv_str s)
 	cv_buf_commit(buf, s.len * 2);
 }
 
-static int hex_value(char c)
-{
-	if (cv_is_digit(c))
-		return c - '0';
-	c = cv_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool cv_hex_decode(struct cv_buf *out, struct cv_str s)
 {
 	char *to;
@@ -124,14 +116,14 @@ bool cv_hex_decode(struct cv_buf *out, struct cv_str s)
 	if (s.len % 2 != 0)
 		return false;
 	for (size_t i = 0; i < s.len; i++) {
-		if (hex_value(s.ptr[i]) < 0)
+		if (cv_hex_digit(s.ptr[i]) < 0)
 			return false;
 	}
 	to = decode_room(out, s.len / 2);
 	if (to == NULL)
 		return false;
 	for (size_t i = 0; i < s.len; i += 2)
-		*to++ = (char)(unsigned char)(hex_value(s.ptr[i]) << 4 | hex_value(s.ptr[i + 1]));
+		*to++ = (char)(unsigned char)(cv_hex_digit(s.ptr[i]) << 4 | cv_hex_digit(s.ptr[i + 1]));
 	cv_buf_commit(out, s.len / 2);
 	return true;
 }

@@ -54,14 +54,6 @@ size_t cv_encoded_word_length(struct cv_str s, size_t pos, size_t *next_end)
 	return parse_word(s, pos, next_end, &word) ? word.len : 0;
 }
 
-static int hex_digit(char c)
-{
-	if (cv_is_digit(c))
-		return c - '0';
-	c = cv_upper(c);
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static void decode_q(struct cv_buf *out, struct cv_str text)
 {
 	for (size_t i = 0; i < text.len; i++) {
@@ -69,9 +61,9 @@ static void decode_q(struct cv_buf *out, struct cv_str text)
 
 		if (c == '_') {
 			c = ' ';
-		} else if (c == '=' && i + 2 < text.len && hex_digit(text.ptr[i + 1]) >= 0 &&
-			hex_digit(text.ptr[i + 2]) >= 0) {
-			c = (char)(hex_digit(text.ptr[i + 1]) * 16 + hex_digit(text.ptr[i + 2]));
+		} else if (c == '=' && i + 2 < text.len && cv_hex_digit(text.ptr[i + 1]) >= 0 &&
+			cv_hex_digit(text.ptr[i + 2]) >= 0) {
+			c = (char)(cv_hex_digit(text.ptr[i + 1]) * 16 + cv_hex_digit(text.ptr[i + 2]));
 			i += 2;
 		} else if (cv_is_space(c) && c != ' ') {
 			continue; /* a fold within the word */

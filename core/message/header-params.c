@@ -264,19 +264,11 @@ static bool find_section(const struct cv_params *params, struct cv_str name, siz
 	return false;
 }
 
-static int hex_digit(char c)
-{
-	if (cv_is_digit(c))
-		return c - '0';
-	c = cv_upper(c);
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static void decode_percent(struct cv_buf *out, struct cv_str s)
 {
 	for (size_t i = 0; i < s.len; i++) {
-		if (s.ptr[i] == '%' && i + 2 < s.len && hex_digit(s.ptr[i + 1]) >= 0 && hex_digit(s.ptr[i + 2]) >= 0) {
-			cv_buf_append_char(out, (char)(hex_digit(s.ptr[i + 1]) * 16 + hex_digit(s.ptr[i + 2])));
+		if (s.ptr[i] == '%' && i + 2 < s.len && cv_hex_digit(s.ptr[i + 1]) >= 0 && cv_hex_digit(s.ptr[i + 2]) >= 0) {
+			cv_buf_append_char(out, (char)(cv_hex_digit(s.ptr[i + 1]) * 16 + cv_hex_digit(s.ptr[i + 2])));
 			i += 2;
 		} else {
 			cv_buf_append_char(out, s.ptr[i]);

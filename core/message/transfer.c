@@ -118,14 +118,6 @@ static void decode_base64(struct cv_transfer_decoder *d, struct cv_str in, struc
 
 /* ---- quoted-printable ---- */
 
-static int hex_value(char c)
-{
-	if (cv_is_digit(c))
-		return c - '0';
-	c = cv_upper(c);
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static void qp_hold(struct cv_transfer_decoder *d, char c)
 {
 	d->pending[d->pending_len++] = c;
@@ -152,8 +144,8 @@ static size_t qp_escape(struct cv_str in, size_t i, struct cv_buf *out)
 		return 0;
 	if (in.ptr[i + 1] == '\r' && in.ptr[i + 2] == '\n')
 		return 3;
-	high = hex_value(in.ptr[i + 1]);
-	low = hex_value(in.ptr[i + 2]);
+	high = cv_hex_digit(in.ptr[i + 1]);
+	low = cv_hex_digit(in.ptr[i + 2]);
 	if (high < 0 || low < 0)
 		return 0;
 	cv_buf_append_char(out, (char)(high * 16 + low));
@@ -238,7 +230,7 @@ static void decode_qp(struct cv_transfer_decoder *d, struct cv_str in, struct cv
 			}
 			break;
 		case QP_EQUALS:
-			if (hex_value(c) >= 0) {
+			if (cv_hex_digit(c) >= 0) {
 				qp_hold(d, c);
 				d->state = QP_HEX;
 				i++;
@@ -250,8 +242,8 @@ static void decode_qp(struct cv_transfer_decoder *d, struct cv_str in, struct cv
 			}
 			break;
 		case QP_HEX:
-			if (hex_value(c) >= 0) {
-				int octet = hex_value(d->pending[1]) * 16 + hex_value(c);
+			if (cv_hex_digit(c) >= 0) {
+				int octet = cv_hex_digit(d->pending[1]) * 16 + cv_hex_digit(c);
 
 				d->pending_len = 0;
 				d->state = QP_TEXT;

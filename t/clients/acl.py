@@ -6,43 +6,11 @@ import json
 import os
 import re
 import signal
-import socket
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, same  # noqa: E402
-
-
-class Imap:
-    def __init__(self, s, user):
-        self.sock = socket.create_connection(("127.0.0.1", s.ports["imap"]), 20)
-        self.file = self.sock.makefile("rb")
-        self.n = 0
-        self.file.readline()
-        self.login = self.cmd(f"LOGIN {user} {culver.PASSWORD}")
-
-    def cmd(self, text, literal=None):
-        self.n += 1
-        tag = f"t{self.n}"
-        self.untagged = []
-        self.sock.sendall(f"{tag} {text}".encode() + (f" {{{len(literal)}+}}\r\n".encode() + literal if literal is not None else b"") + b"\r\n")
-        while True:
-            line = self.file.readline().decode(errors="replace").rstrip("\r\n")
-            if not line:
-                return "closed"
-            if line.startswith(tag + " "):
-                return line[len(tag) + 1:]
-            self.untagged.append(line)
-
-    def ok(self, text, literal=None):
-        answer = self.cmd(text, literal)
-        same(answer[:3], "OK ", text + ": " + answer)
-        return self.untagged
-
-    def close(self):
-        self.file.close()
-        self.sock.close()
+from client import Imap, culver, fail, same  # noqa: E402
 
 
 RULES = """# rules of the house

@@ -10,21 +10,9 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, mail, need, same, use_plugin  # noqa: E402
+from client import Log, culver, fail, mail, need, same, use_plugin  # noqa: E402
 
 need("make", "pkg-config", "cc")
-
-
-class Log:
-    def __init__(self, s):
-        self.s, self.at = s, 0
-
-    def lines(self):
-        with open(self.s.log, errors="replace") as f:
-            f.seek(self.at)
-            out = f.read()
-            self.at = f.tell()
-        return [m.group(1) for m in re.finditer(r"\] ((?:filter|submission) (?:first|second|hold|release|cancel).*)", out)]
 
 
 def login(s, user):
@@ -173,7 +161,7 @@ for storage in culver.storages() or fail("no storage module is installed"):
         try:
             use_plugin(s, "filter")
             s.start()
-            actions(s, Log(s), "flora", submission)
+            actions(s, Log(s, r"\] ((?:filter|submission) (?:first|second|hold|release|cancel).*)"), "flora", submission)
             if submission:
                 crashes(s)
             s.stop()

@@ -2,19 +2,17 @@
 # SPDX-License-Identifier: MIT
 """Every hook runs where its comment says, a refusal reaches the client or MTA with its words and the right code, and nothing is half done;
 a journal subscriber gets every record, over kill -9 of its worker. With the test plugins in t/plugins/recorder."""
-import imaplib
 import os
 import poplib
 import re
 import shutil
 import signal
 import smtplib
-import socket
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, mail, need, run, same  # noqa: E402
+from client import Imap, Log, culver, fail, mail, need, run, same  # noqa: E402
 
 need("make", "pkg-config", "cc")
 here = os.path.dirname(os.path.abspath(__file__))
@@ -36,62 +34,6 @@ def build(s):
         text = f.read()
     with open(s.conf, "w") as f:
         f.write(f"mail_plugin_dir = {modules}\n" + text)
-
-
-class Log:
-    """What the recorder wrote since the last look."""
-
-    def __init__(self, s):
-        self.s, self.at = s, 0
-
-    def lines(self):
-        with open(self.s.log, errors="replace") as f:
-            f.seek(self.at)
-            text = f.read()
-            self.at = f.tell()
-        return [m.group(1).strip() for m in re.finditer(r"\] ((?:hook|journal user=).*)", text)]
-
-    def wait(self, *wanted):
-        """The wanted lines in this order, others between them are fine; returns all."""
-        got, end = [], time.monotonic() + 10
-        while True:
-            got += self.lines()
-            rest = iter(got)
-            missing = [w for w in wanted if not any(w in line for line in rest)]
-            if not missing:
-                return got
-            if time.monotonic() > end:
-                fail(f"no line {missing[0]!r} in this order in:\n" + "\n".join(got) + "\n" + self.s.output()[-3000:])
-            time.sleep(0.02)
-
-
-class Imap:
-    """Tagged commands, answers as they come."""
-
-    def __init__(self, s, user=None):
-        self.sock = socket.create_connection(("127.0.0.1", s.ports["imap"]), 20)
-        self.file = self.sock.makefile("rb")
-        self.n = 0
-        self.file.readline()
-        if user:
-            same(self.cmd(f"LOGIN {user} {culver.PASSWORD}")[:2], "OK")
-
-    def cmd(self, text, literal=None):
-        self.n += 1
-        tag = f"t{self.n}"
-        self.untagged = []
-        self.sock.sendall(f"{tag} {text}".encode() + (f" {{{len(literal)}+}}\r\n".encode() + literal if literal is not None else b"") + b"\r\n")
-        while True:
-            line = self.file.readline().decode(errors="replace").rstrip("\r\n")
-            if not line:
-                return "closed"
-            if line.startswith(tag + " "):
-                return line[len(tag) + 1:]
-            self.untagged.append(line)
-
-    def close(self):
-        self.file.close()
-        self.sock.close()
 
 
 def crlf(text):
@@ -470,7 +412,7 @@ for storage in culver.storages():
     try:
         build(s)
         s.start()
-        log = Log(s)
+        log = Log(s, r"\] ((?:hook|journal user=).*)")
         for test in (logins, mailboxes, rights, saving, delivery, recipients, journal):
             test(s, log)
             print(storage, test.__name__, "ok", flush=True)

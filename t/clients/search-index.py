@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, healthy, need, same, use_plugin  # noqa: E402
+from client import Log, culver, fail, healthy, need, same, use_plugin  # noqa: E402
 
 need("make", "pkg-config", "cc")
 seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
@@ -61,18 +61,6 @@ QUERIES = ([f'{key} "{word}"' for key in ("BODY", "TEXT", "SUBJECT", "FROM", "HE
             '1:5 BODY "alpha"', 'UID 3:* TEXT "gamma"', 'BODY "refuse"'])
 
 
-class Log:
-    def __init__(self, s):
-        self.s, self.at = s, 0
-
-    def lines(self):
-        with open(self.s.log, errors="replace") as f:
-            f.seek(self.at)
-            out = f.read()
-            self.at = f.tell()
-        return [m.group(1) for m in re.finditer(r"\] (index user=.*)", out)]
-
-
 def login(s, user):
     m = imaplib.IMAP4("127.0.0.1", s.ports["imap"], timeout=30)
     m.login(user, culver.PASSWORD)
@@ -110,7 +98,7 @@ s = culver.Server(storage=culver.storages()[0], settings="mail_plugins = index\n
 try:
     use_plugin(s, "index")
     s.start()
-    log = Log(s)
+    log = Log(s, r"\] (index user=.*)")
     mails = [message(i) for i in range(140)]
     sessions = {user: login(s, user) for user in ("plain", "indexed", "noindex")}
     for m in sessions.values():

@@ -82,8 +82,8 @@ def imap():
     """RFC 5255 section 3.2: "the server will return human-readable responses in the first supported language specified"."""
     catalogue = rows("modules/lib/imap/imap-text.c")
     # All sentences of what speaks IMAP and what it is told by; elsewhere those of public errors.
-    speaks = files("modules/protocol/imap*/*.c")
-    whole = speaks + files("modules/lib/imap/*.c", "modules/lib/saslprep/*.c", "modules/storage/sdbox/*.c", "modules/storage/maildir/*.c",
+    speaks = files("modules/protocol/imap*/*.[ch]")
+    whole = speaks + files("modules/lib/imap/*.[ch]", "modules/lib/saslprep/*.c", "modules/storage/sdbox/*.c", "modules/storage/maildir/*.c",
                            "core/base/err.c", "core/proc/auth-request.c", "modules/auth/pam/pam.c")
     whole += [path for path in files("core/store/*.c") if os.path.basename(path) not in ("fsck.c", "snapshot.c", "store-tables.c")]
     public = files("core/message/search.c", "core/proc/front.c", "core/proc/login.c", "core/proc/spawner.c", "plugins/acl/acl-list.c",

@@ -2,9 +2,12 @@
 """What the tests with real programs share: skip with a reason, run a program, fail with its words."""
 
 import os
+import re
 import shutil
+import socket
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import culver  # noqa: E402,F401
@@ -59,6 +62,69 @@ def healthy(server):
     bad = server.complaints()
     if bad:
         fail("the server's log says:\n" + "\n".join(bad[-20:]))
+
+
+class Imap:
+    """Tagged commands, answers as they come. login is the answer to the login as user; user None: none was sent."""
+
+    def __init__(self, s, user=None):
+        self.sock = socket.create_connection(("127.0.0.1", s.ports["imap"]), 20)
+        self.file = self.sock.makefile("rb")
+        self.n = 0
+        self.untagged = []
+        self.file.readline()
+        self.login = self.cmd(f"LOGIN {user} {culver.PASSWORD}") if user else None
+
+    def cmd(self, text, literal=None):
+        """What follows the tag; "closed" at the end of the connection. untagged: the lines before it."""
+        self.n += 1
+        tag = f"t{self.n}"
+        self.untagged = []
+        self.sock.sendall(f"{tag} {text}".encode() + (f" {{{len(literal)}+}}\r\n".encode() + literal if literal is not None else b"") + b"\r\n")
+        while True:
+            line = self.file.readline().decode(errors="replace").rstrip("\r\n")
+            if not line:
+                return "closed"
+            if line.startswith(tag + " "):
+                return line[len(tag) + 1:]
+            self.untagged.append(line)
+
+    def ok(self, text, literal=None):
+        """The untagged lines of a command that ends with OK."""
+        answer = self.cmd(text, literal)
+        same(answer[:3], "OK ", text + ": " + answer)
+        return self.untagged
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+class Log:
+    """What of a server's log matches a regular expression (its first group) and is new since the last look."""
+
+    def __init__(self, s, regex):
+        self.s, self.at, self.regex = s, 0, regex
+
+    def lines(self):
+        with open(self.s.log, errors="replace") as f:
+            f.seek(self.at)
+            text = f.read()
+            self.at = f.tell()
+        return [m.group(1).strip() for m in re.finditer(self.regex, text)]
+
+    def wait(self, *wanted):
+        """The wanted lines in this order, others between them are fine; returns all."""
+        got, end = [], time.monotonic() + 10
+        while True:
+            got += self.lines()
+            rest = iter(got)
+            missing = [w for w in wanted if not any(w in line for line in rest)]
+            if not missing:
+                return got
+            if time.monotonic() > end:
+                fail(f"no line {missing[0]!r} in this order in:\n" + "\n".join(got) + "\n" + self.s.output()[-3000:])
+            time.sleep(0.02)
 
 
 def use_plugin(server, *names):

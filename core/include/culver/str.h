@@ -96,6 +96,14 @@ static inline bool cv_is_alnum(char c)
 {
 	return cv_is_digit(c) || cv_is_alpha(c);
 }
+/* What a hexadecimal digit of either case counts; -1: it is none. */
+static inline int cv_hex_digit(char c)
+{
+	if (cv_is_digit(c))
+		return c - '0';
+	c = cv_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
 static inline bool cv_is_space(char c)
 {
 	return c == ' ' || c == '\t' || c == '\r' || c == '\n';

@@ -310,12 +310,12 @@ void cv_imap_append_emailid(struct cv_buf *out, const uint8_t guid[16])
 		cv_buf_printf(out, "%02x", guid[i]);
 }
 
+/* Identifiers are compared with case, so there is one way to write each. */
 static int hex_digit(char c)
 {
-	return cv_is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+	return c >= 'A' && c <= 'F' ? -1 : cv_hex_digit(c);
 }
 
-/* Identifiers are compared with case, so there is one way to write each. */
 static bool emailid_to_guid(struct cv_str id, uint8_t guid[16])
 {
 	if (id.len != 33 || id.ptr[0] != EMAILID_PREFIX)

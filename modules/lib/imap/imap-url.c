@@ -16,14 +16,6 @@ static int invalid(struct cv_err *err, const char *what)
 
 /* ---- Percent-encoding --------------------------------------------------------------------------------- */
 
-static int hex_digit(char c)
-{
-	if (cv_is_digit(c))
-		return c - '0';
-	c = cv_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool cv_imap_url_decode(struct cv_arena *arena, struct cv_str s, struct cv_str *decoded_r)
 {
 	char *out = cv_arena_alloc(arena, s.len + 1);
@@ -36,7 +28,7 @@ bool cv_imap_url_decode(struct cv_arena *arena, struct cv_str s, struct cv_str *
 			out[len++] = s.ptr[i];
 			continue;
 		}
-		if (s.len - i < 3 || (high = hex_digit(s.ptr[i + 1])) < 0 || (low = hex_digit(s.ptr[i + 2])) < 0 || (high == 0 && low == 0))
+		if (s.len - i < 3 || (high = cv_hex_digit(s.ptr[i + 1])) < 0 || (low = cv_hex_digit(s.ptr[i + 2])) < 0 || (high == 0 && low == 0))
 			return false;
 		out[len++] = (char)(high << 4 | low);
 		i += 2;
@@ -209,7 +201,7 @@ static bool is_mechanism_char(char c)
 
 static bool is_hex_char(char c)
 {
-	return hex_digit(c) >= 0;
+	return cv_hex_digit(c) >= 0;
 }
 
 /* Exactly so many digits. */

@@ -93,7 +93,6 @@ static int check_url(struct cv_imap_cmd *cmd, const struct cv_imap_url *url, str
 static int add_url(struct cv_imap_cmd *cmd, struct cv_str text, struct cv_err *err)
 {
 	struct generate *generate = cmd->data;
-	struct imap_session *s = imap_cmd_session(cmd);
 	uint8_t key[IMAP_URLAUTH_KEY];
 	struct cv_imap_section section;
 	struct cv_imap_url url;
@@ -103,7 +102,7 @@ static int add_url(struct cv_imap_cmd *cmd, struct cv_str text, struct cv_err *e
 
 	if (cv_imap_url_parse(cmd->arena, text, cv_str_c(NULL), &url, err) < 0 || check_url(cmd, &url, err) < 0 ||
 		cv_imap_url_section(cmd->arena, &url, &section, err) < 0 ||
-		imap_utf8_name(s->separator, cmd->arena, url.mailbox, &name, err) < 0 || get_key(cmd, name, key, err) < 0)
+		imap_utf8_name(cmd->user, cmd->arena, url.mailbox, &name, err) < 0 || get_key(cmd, name, key, err) < 0)
 		return -1;
 	cv_buf_init(&full, CV_IMAP_URL_MAX * 2);
 	cv_buf_append(&full, text);

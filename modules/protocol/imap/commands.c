@@ -53,66 +53,94 @@ static const struct cv_imap_command *const commands[] = {
 
 #define VERB_MAX 64u
 
-/* What is complete, and nothing else. */
-static const char *const capabilities[] = {
-	"IMAP4rev1",
-	"IMAP4rev2",
-	"SASL-IR",
-	"ID",
-	"ENABLE",
-	"IDLE",
-	"NAMESPACE",
-	"CHILDREN",
-	"UIDPLUS",
-	"UNSELECT",
-	"LITERAL+",
-	"COMPRESS=DEFLATE",
-	"UNAUTHENTICATE",
-	"UTF8=ACCEPT",
-	"MOVE",
-	"SPECIAL-USE",
-	"CREATE-SPECIAL-USE",
-	"LIST-EXTENDED",
-	"LIST-STATUS",
-	"STATUS=SIZE",
-	"CONDSTORE",
-	"QRESYNC",
-	"PREVIEW",
-	"OBJECTID",
-	"BINARY",
-	"MULTIAPPEND",
-	"CATENATE",
-	"URLAUTH",
-	"URL-PARTIAL",
-	"REPLACE",
-	"APPENDLIMIT=4294967295", /* IMAP_APPEND_LIMIT */
-	"UIDONLY",
-	"ESEARCH",
-	"SEARCHRES",
-	"WITHIN",
-	"PARTIAL",
-	"SAVEDATE",
-	"INPROGRESS",
-	"SORT",
-	"SORT=DISPLAY",
-	"ESORT",
-	"THREAD=ORDEREDSUBJECT",
-	"THREAD=REFERENCES",
-	"THREAD=REFS",
-	"CONTEXT=SEARCH",
-	"CONTEXT=SORT",
-	"MULTISEARCH",
-	"I18NLEVEL=2",
-	"LANGUAGE",
-	"NOTIFY",
-	"ANNOTATE-EXPERIMENT-1",
+/* Settings that switch parts of the module on. */
+enum {
+	ALWAYS = 0,
+	WITH_ANNOTATE = 1,
+	WITH_METADATA = 2,
+	WITH_UNAUTHENTICATE = 4,
+	WITH_URLAUTH = 8,
+	WITH_UTF8 = 16
 };
 
-/* With imap_metadata. */
-static const char *const metadata_capabilities[] = {
-	"METADATA",
-	"LIST-METADATA",
-	"FILTERS",
+static unsigned switched_on(const struct imap_settings *set)
+{
+	return (set->imap_annotate ? WITH_ANNOTATE : 0u) | (set->imap_metadata ? WITH_METADATA : 0u) | (set->imap_unauthenticate ? WITH_UNAUTHENTICATE : 0u) |
+		(set->imap_urlauth ? WITH_URLAUTH : 0u) | (set->imap_utf8_accept ? WITH_UTF8 : 0u);
+}
+
+/* What is complete, and nothing else. */
+static const struct {
+	const char *word;
+	unsigned needs;
+} capabilities[] = {
+	{ "IMAP4rev1", ALWAYS },
+	{ "IMAP4rev2", ALWAYS },
+	{ "SASL-IR", ALWAYS },
+	{ "ID", ALWAYS },
+	{ "ENABLE", ALWAYS },
+	{ "IDLE", ALWAYS },
+	{ "NAMESPACE", ALWAYS },
+	{ "CHILDREN", ALWAYS },
+	{ "UIDPLUS", ALWAYS },
+	{ "UNSELECT", ALWAYS },
+	{ "LITERAL+", ALWAYS },
+	{ "COMPRESS=DEFLATE", ALWAYS },
+	{ "UNAUTHENTICATE", WITH_UNAUTHENTICATE },
+	{ "UTF8=ACCEPT", WITH_UTF8 },
+	{ "MOVE", ALWAYS },
+	{ "SPECIAL-USE", ALWAYS },
+	{ "CREATE-SPECIAL-USE", ALWAYS },
+	{ "LIST-EXTENDED", ALWAYS },
+	{ "LIST-STATUS", ALWAYS },
+	{ "STATUS=SIZE", ALWAYS },
+	{ "CONDSTORE", ALWAYS },
+	{ "QRESYNC", ALWAYS },
+	{ "PREVIEW", ALWAYS },
+	{ "OBJECTID", ALWAYS },
+	{ "BINARY", ALWAYS },
+	{ "MULTIAPPEND", ALWAYS },
+	{ "CATENATE", ALWAYS },
+	{ "URLAUTH", WITH_URLAUTH },
+	{ "URL-PARTIAL", ALWAYS },
+	{ "REPLACE", ALWAYS },
+	{ "APPENDLIMIT=4294967295", ALWAYS }, /* IMAP_APPEND_LIMIT */
+	{ "UIDONLY", ALWAYS },
+	{ "ESEARCH", ALWAYS },
+	{ "SEARCHRES", ALWAYS },
+	{ "WITHIN", ALWAYS },
+	{ "PARTIAL", ALWAYS },
+	{ "SAVEDATE", ALWAYS },
+	{ "INPROGRESS", ALWAYS },
+	{ "SORT", ALWAYS },
+	{ "SORT=DISPLAY", ALWAYS },
+	{ "ESORT", ALWAYS },
+	{ "THREAD=ORDEREDSUBJECT", ALWAYS },
+	{ "THREAD=REFERENCES", ALWAYS },
+	{ "THREAD=REFS", ALWAYS },
+	{ "CONTEXT=SEARCH", ALWAYS },
+	{ "CONTEXT=SORT", ALWAYS },
+	{ "MULTISEARCH", ALWAYS },
+	{ "I18NLEVEL=2", ALWAYS },
+	{ "LANGUAGE", ALWAYS },
+	{ "NOTIFY", ALWAYS },
+	{ "ANNOTATE-EXPERIMENT-1", WITH_ANNOTATE },
+	{ "METADATA", WITH_METADATA },
+	{ "LIST-METADATA", WITH_METADATA },
+	{ "FILTERS", WITH_METADATA },
+};
+
+/* What a setting switches off is as if it were not there. */
+static const struct {
+	const struct cv_imap_command *command;
+	unsigned needs;
+} switched[] = {
+	{ &imap_cmd_genurlauth, WITH_URLAUTH },
+	{ &imap_cmd_getmetadata, WITH_METADATA },
+	{ &imap_cmd_resetkey, WITH_URLAUTH },
+	{ &imap_cmd_setmetadata, WITH_METADATA },
+	{ &imap_cmd_unauthenticate, WITH_UNAUTHENTICATE },
+	{ &imap_cmd_urlfetch, WITH_URLAUTH },
 };
 
 static bool has_form(const struct cv_imap_command *command, bool uid)
@@ -120,22 +148,12 @@ static bool has_form(const struct cv_imap_command *command, bool uid)
 	return uid ? (command->opts & (CV_IMAP_UID_VARIANT | CV_IMAP_UID_ONLY)) != 0 : (command->opts & CV_IMAP_UID_ONLY) == 0;
 }
 
-/* What a setting switches off is as if it were not there. */
 static bool is_off(const struct imap_session *s, const struct cv_imap_command *command)
 {
-	if (command == &imap_cmd_genurlauth || command == &imap_cmd_resetkey || command == &imap_cmd_urlfetch)
-		return !s->set->imap_urlauth;
-	if (command == &imap_cmd_getmetadata || command == &imap_cmd_setmetadata)
-		return !s->set->imap_metadata;
-	return command == &imap_cmd_unauthenticate && !s->set->imap_unauthenticate;
-}
-
-static bool is_off_word(const struct imap_session *s, const char *capability)
-{
-	return (strcmp(capability, "URLAUTH") == 0 && !s->set->imap_urlauth) ||
-		(strcmp(capability, "UNAUTHENTICATE") == 0 && !s->set->imap_unauthenticate) ||
-		(strcmp(capability, "UTF8=ACCEPT") == 0 && !s->set->imap_utf8_accept) ||
-		(strcmp(capability, "ANNOTATE-EXPERIMENT-1") == 0 && !s->set->imap_annotate);
+	for (size_t i = 0; i < CV_COUNT_OF(switched); i++)
+		if (switched[i].command == command)
+			return (switched_on(s->set) & switched[i].needs) == 0;
+	return false;
 }
 
 const struct cv_imap_command *imap_find_command(const struct imap_session *s, struct cv_str verb, bool uid)
@@ -205,10 +223,8 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 		if (change.len > 0 && change.ptr[0] == '+')
 			change = cv_str_sub(change, 1, SIZE_MAX);
 		for (size_t i = 0; i < CV_COUNT_OF(capabilities); i++)
-			if (!is_off_word(s, capabilities[i]))
-				append_words(&list, cv_str_c(capabilities[i]), change);
-		for (size_t i = 0; i < CV_COUNT_OF(metadata_capabilities) && s->set->imap_metadata; i++)
-			append_words(&list, cv_str_c(metadata_capabilities[i]), change);
+			if (capabilities[i].needs == ALWAYS || (switched_on(s->set) & capabilities[i].needs) != 0)
+				append_words(&list, cv_str_c(capabilities[i].word), change);
 		while ((added = cv_provider_next(cv_session_registry(s->session), CV_CAP_IMAP_COMMAND, &pos, NULL)) != NULL)
 			if (added->capability != NULL)
 				append_words(&list, cv_str_c(added->capability), change);

@@ -309,7 +309,7 @@ enum imap_name_opts {
 };
 CV_MUST_CHECK int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err);
 /* From UTF-8 whatever the client uses (URLs). In arena. */
-CV_MUST_CHECK int imap_utf8_name(char separator, struct cv_arena *arena, struct cv_str utf8, struct cv_str *name_r, struct cv_err *err);
+CV_MUST_CHECK int imap_utf8_name(struct cv_user *user, struct cv_arena *arena, struct cv_str utf8, struct cv_str *name_r, struct cv_err *err);
 /* The name in an argument. False: the reply was made. */
 CV_MUST_CHECK bool imap_mailbox_arg(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg, unsigned opts, struct cv_str *name_r);
 /* objectid (RFC 8474 section 4): "F" and the GUID. */

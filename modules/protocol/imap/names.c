@@ -45,7 +45,41 @@ static bool decode_name(const struct imap_session *s, struct cv_buf *out, struct
 	return cv_buf_ok(out) && cv_str_is_utf8(wire);
 }
 
-int imap_utf8_name(char separator, struct cv_arena *arena, struct cv_str utf8, struct cv_str *name_r, struct cv_err *err)
+/* The name of the mailbox that is meant: in NFC two names that look the same are the same (RFC 5198 section 2). One that is there already keeps its name, which
+   another program, or an older server, may have given it in another form; below it too. */
+static struct cv_str same_name(struct cv_user *user, struct cv_arena *arena, struct cv_str name)
+{
+	struct cv_mailbox_info info;
+	struct cv_buf wanted, other;
+	struct cv_str result = name;
+	size_t best = 0, pos = 0;
+
+	if (cv_str_is_ascii(name) || cv_mailbox_lookup(user, name, &info) > 0)
+		return name;
+	cv_buf_init(&wanted, SIZE_MAX / 2);
+	cv_buf_init(&other, SIZE_MAX / 2);
+	if (cv_utf8_nfc(&wanted, name)) {
+		result = cv_arena_str(arena, cv_buf_str(&wanted));
+		if (cv_mailbox_lookup(user, result, &info) <= 0) {
+			while (cv_mailbox_next(user, &pos, &info)) {
+				if (cv_str_is_ascii(info.name))
+					continue;
+				cv_buf_clear(&other);
+				if (!cv_utf8_nfc(&other, info.name) || other.len <= best || !cv_str_starts(cv_buf_str(&wanted), cv_buf_str(&other)) ||
+					(other.len < wanted.len && wanted.data[other.len] != '/') || cv_str_eq(cv_buf_str(&other), info.name))
+					continue;
+				best = other.len;
+				result = cv_str_c(cv_arena_printf(arena, "%.*s%.*s", CV_STR_ARG(info.name),
+					CV_STR_ARG(cv_str_sub(cv_buf_str(&wanted), best, SIZE_MAX))));
+			}
+		}
+	}
+	cv_buf_deinit(&wanted);
+	cv_buf_deinit(&other);
+	return result;
+}
+
+int imap_utf8_name(struct cv_user *user, struct cv_arena *arena, struct cv_str utf8, struct cv_str *name_r, struct cv_err *err)
 {
 	char *name;
 
@@ -58,9 +92,10 @@ int imap_utf8_name(char separator, struct cv_arena *arena, struct cv_str utf8, s
 	name = cv_arena_alloc(arena, utf8.len + 1);
 	memcpy(name, utf8.ptr, utf8.len);
 	*name_r = cv_str_mem(name, utf8.len);
-	if (map_separator(separator, name, name_r->len, err) < 0)
+	if (map_separator(cv_user_separator(user), name, name_r->len, err) < 0)
 		return -1;
 	map_inbox(name, name_r->len);
+	*name_r = same_name(user, arena, *name_r);
 	return 0;
 }
 
@@ -79,40 +114,6 @@ static bool has_forbidden(struct cv_str name)
 			return true;
 	}
 	return false;
-}
-
-/* The name of the mailbox that is meant: in NFC two names that look the same are the same (RFC 5198 section 2). One that is there already keeps its name, which
-   another program, or an older server, may have given it in another form; below it too. */
-static struct cv_str same_name(struct cv_imap_cmd *cmd, struct cv_str name)
-{
-	struct cv_mailbox_info info;
-	struct cv_buf wanted, other;
-	struct cv_str result = name;
-	size_t best = 0, pos = 0;
-
-	if (cv_str_is_ascii(name) || cv_mailbox_lookup(cmd->user, name, &info) > 0)
-		return name;
-	cv_buf_init(&wanted, SIZE_MAX / 2);
-	cv_buf_init(&other, SIZE_MAX / 2);
-	if (cv_utf8_nfc(&wanted, name)) {
-		result = cv_arena_str(cmd->arena, cv_buf_str(&wanted));
-		if (cv_mailbox_lookup(cmd->user, result, &info) <= 0) {
-			while (cv_mailbox_next(cmd->user, &pos, &info)) {
-				if (cv_str_is_ascii(info.name))
-					continue;
-				cv_buf_clear(&other);
-				if (!cv_utf8_nfc(&other, info.name) || other.len <= best || !cv_str_starts(cv_buf_str(&wanted), cv_buf_str(&other)) ||
-					(other.len < wanted.len && wanted.data[other.len] != '/') || cv_str_eq(cv_buf_str(&other), info.name))
-					continue;
-				best = other.len;
-				result = cv_str_c(cv_arena_printf(cmd->arena, "%.*s%.*s", CV_STR_ARG(info.name),
-					CV_STR_ARG(cv_str_sub(cv_buf_str(&wanted), best, SIZE_MAX))));
-			}
-		}
-	}
-	cv_buf_deinit(&wanted);
-	cv_buf_deinit(&other);
-	return result;
 }
 
 int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts, struct cv_str *name_r, struct cv_err *err)
@@ -137,13 +138,12 @@ int imap_mailbox_name(struct cv_imap_cmd *cmd, struct cv_str wire, unsigned opts
 	if (((opts & IMAP_NAME_TRAILING_SEP) != 0 || (s->workarounds & IMAP_TB_EXTRA_MAILBOX_SEP) != 0) && copy.len > 1 &&
 		copy.ptr[copy.len - 1] == s->separator)
 		copy.len--;
-	result = imap_utf8_name(s->separator, cmd->arena, copy, name_r, err);
+	result = imap_utf8_name(cmd->user, cmd->arena, copy, name_r, err);
 	cv_buf_deinit(&utf8);
 	if (result < 0)
 		return result;
 	if ((opts & IMAP_NAME_NEW) != 0 && has_forbidden(*name_r))
 		return cv_err_set_public(err, CV_ERR_INVALID, "Control characters and line separators are not allowed in mailbox names");
-	*name_r = same_name(cmd, *name_r);
 	return 0;
 }
 

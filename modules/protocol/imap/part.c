@@ -44,7 +44,7 @@ static int open_view(struct cv_user *user, const struct cv_imap_url *url, struct
 	struct cv_str name;
 	int result;
 
-	if (imap_utf8_name(cv_user_separator(user), part->fetch.arena, url->mailbox, &name, err) < 0)
+	if (imap_utf8_name(user, part->fetch.arena, url->mailbox, &name, err) < 0)
 		return -1;
 	if (cv_mailbox_open(user, name, CV_RIGHT_READ, &mailbox, err) < 0)
 		return err->code == CV_ERR_NOTFOUND ? missing(err, "There is no such mailbox") : -1;

@@ -160,7 +160,7 @@ static int find_key(struct cv_user *user, const struct cv_imap_url *url, uint8_t
 	int result = 0;
 
 	cv_random(key_r, IMAP_URLAUTH_KEY);
-	if (imap_utf8_name(cv_user_separator(user), arena, url->mailbox, &name, &why) == 0) {
+	if (imap_utf8_name(user, arena, url->mailbox, &name, &why) == 0) {
 		if (cv_mailbox_get(user, name, &mailbox, &why) >= 0) {
 			(void)imap_urlauth_key(user, mailbox, key_r);
 			cv_mailbox_unref(&mailbox);
