@@ -160,7 +160,7 @@ static int find_mailbox(struct cv_user *user, const uint8_t *guid, uint32_t uidv
 
 int cv_view_restore(struct cv_user *user, struct cv_reader *in, struct cv_view **view_r, struct cv_err *err)
 {
-	struct cv_view saved = { 0 }, *view = &saved;
+	struct cv_view saved = { 0 }, *view;
 	struct cv_mailbox *mailbox = NULL;
 	struct cv_str guid;
 	uint8_t version, opts;
