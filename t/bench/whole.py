@@ -29,7 +29,8 @@ class Held:
 def idle(binary, server, count, tls, settle):
     """KiB of memory for each idle connection: PSS of all the server's processes, and what the kernel has more than before."""
     before, kernel = measure.pss_kib(server.proc.pid), measure.kernel_kib()
-    held = Held(binary, server, count, tls)
+    # Users of their own: workers that are still there from the row before would hide what these cost.
+    held = Held(binary, server, count, tls, "idletls%d" if tls else "idle%d")
     time.sleep(settle)
     out = dict(per_second=(measure.pss_kib(server.proc.pid) - before) / count, kernel=(measure.kernel_kib() - kernel) / count,
                processes=len(measure.processes(server.proc.pid)))
