@@ -7,6 +7,7 @@
 
 #include <culver/log.h>
 
+#include "modules/lib/imap/imap-text.h"
 #include "modules/lib/pop3/pop3.h"
 
 #include <dlfcn.h>
@@ -100,8 +101,9 @@ static struct cv_session *log_in(struct fake_worker *worker, bool pop3)
 	if (pop3) {
 		cv_pop3_resume_put(&(struct cv_pop3_resume){ .lines = { CV_STR("USER") }, .count = 1 }, &resume);
 	} else {
-		cv_put_u8(&resume, 1);
+		cv_put_u8(&resume, 2);
 		cv_put_str(&resume, CV_STR("L"));
+		cv_put_u8(&resume, CV_IMAP_I_DEFAULT);
 	}
 	session = fake_session_start(worker, cv_buf_str(&resume));
 	cv_buf_deinit(&resume);
