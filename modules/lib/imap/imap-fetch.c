@@ -145,15 +145,19 @@ static int take_fields(struct parse *parse, const struct cv_imap_arg *arg, struc
 	return 0;
 }
 
-/* "]" ["<" number "." nz-number ">"] to the end of the atom. */
+/* "]" ["<" number "." nz-number ">"] to the end of the atom; of BINARY also "<" number ">", to the end, as in Dovecot. */
 static int take_partial(struct cv_reader *in, struct cv_imap_section *section, struct cv_err *err)
 {
 	if (!cv_take_char(in, ']'))
 		return invalid(err, "Missing ] behind a body section");
 	if (cv_take_char(in, '<')) {
 		section->partial = true;
-		if (!cv_parse_u64(in, INT64_MAX, &section->offset) || !cv_take_char(in, '.') ||
-			!cv_parse_u64(in, INT64_MAX, &section->length) || section->length == 0 || !cv_take_char(in, '>'))
+		section->length = INT64_MAX;
+		if (!cv_parse_u64(in, INT64_MAX, &section->offset))
+			return invalid(err, "Invalid partial range");
+		if (section->kind == CV_IMAP_SECTION_BINARY && cv_take_char(in, '>'))
+			return cv_reader_end(in) ? 0 : invalid(err, "Invalid text behind a body section");
+		if (!cv_take_char(in, '.') || !cv_parse_u64(in, INT64_MAX, &section->length) || section->length == 0 || !cv_take_char(in, '>'))
 			return invalid(err, "Invalid partial range");
 	}
 	return cv_reader_end(in) ? 0 : invalid(err, "Invalid text behind a body section");
@@ -257,10 +261,9 @@ static int parse_body(struct parse *parse, struct cv_reader *in, const struct cv
 	}
 	if (take_partial(in, &section, err) < 0)
 		return -1;
-	/* section-binary = "[" [section-part] "]" */
-	if (section.kind != CV_IMAP_SECTION_BODY &&
-		(section.text != CV_IMAP_SECTION_ALL || (section.kind == CV_IMAP_SECTION_BINARY_SIZE && section.partial)))
-		return invalid(err, "Invalid section of BINARY");
+	/* section-binary = "[" [section-part] "]", and what else BODY takes: Dovecot answers that, and its test program asks for it. */
+	if (section.kind == CV_IMAP_SECTION_BINARY_SIZE && section.partial)
+		return invalid(err, "BINARY.SIZE has no partial range");
 	make_label(parse->arena, name, &section);
 	return add_section(parse, &section, err);
 }

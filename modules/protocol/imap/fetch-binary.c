@@ -8,16 +8,28 @@
 /* Encoded octets that are decoded at once. */
 #define PIECE ((size_t)64 * 1024)
 
-static const struct cv_mime_part *find_part(const struct fetch *fetch, const struct cv_imap_section *section)
+/* The part in whose transfer encoding a section's octets are: the one that it names, or with TEXT the whole body of a message. NULL: they are as they
+   are; what holds other parts has no encoding of its own (RFC 2045 section 6.4). */
+static const struct cv_mime_part *encoded_part(const struct fetch *fetch, const struct cv_imap_section *section)
 {
-	return section->path_len > 0 ? cv_mime_part_find(fetch->tree, section->path, section->path_len) : NULL;
+	const struct cv_mime_part *part = NULL;
+
+	if (section->path_len > 0)
+		part = cv_mime_part_find(fetch->tree, section->path, section->path_len);
+	if (section->text == CV_IMAP_SECTION_TEXT && section->path_len == 0)
+		part = fetch->tree;
+	else if (section->text == CV_IMAP_SECTION_TEXT)
+		part = part != NULL && part->kind == CV_MIME_MESSAGE ? part->children : NULL;
+	else if (section->text != CV_IMAP_SECTION_ALL)
+		part = NULL;
+	return part != NULL && part->kind == CV_MIME_LEAF ? part : NULL;
 }
 
 bool fetch_binary_possible(const struct fetch *fetch, const struct cv_imap_section *section)
 {
-	const struct cv_mime_part *part = find_part(fetch, section);
+	const struct cv_mime_part *part = encoded_part(fetch, section);
 
-	return part == NULL || part->kind != CV_MIME_LEAF || part->encoding != CV_TRANSFER_UNKNOWN;
+	return part == NULL || part->encoding != CV_TRANSFER_UNKNOWN;
 }
 
 static void begin_pass(struct fetch *fetch)
@@ -76,30 +88,41 @@ static void write_head(struct fetch *fetch)
 		begin_pass(fetch);
 }
 
-void fetch_binary_begin(struct fetch *fetch, const struct cv_imap_section *section)
+/* Fields of a header, which are there already. */
+static void write_text(struct fetch *fetch, const struct cv_imap_section *section, const struct cv_buf *text)
 {
-	struct fetch_binary *binary = &fetch->binary;
-	const struct cv_mime_part *part = find_part(fetch, section);
+	uint64_t offset, length = fetch_section_clip(section, text->len, &offset);
 
-	if (section->path_len > 0 && part == NULL) {
-		cv_buf_append_c(&fetch->text, section->kind == CV_IMAP_SECTION_BINARY_SIZE ? "0" : "NIL");
+	if (section->kind == CV_IMAP_SECTION_BINARY_SIZE) {
+		cv_buf_append_u64(&fetch->text, text->len);
 		return;
 	}
-	*binary = (struct fetch_binary){ .section = section, .active = true, .counting = true };
+	cv_buf_printf(&fetch->text, "%s{%llu}\r\n", cv_str_has_nul(cv_buf_str(text)) ? "~" : "", (unsigned long long)length);
+	cv_buf_append(&fetch->text, cv_str_sub(cv_buf_str(text), (size_t)offset, (size_t)length));
+	fetch->s->stats.header_count++;
+	fetch->s->stats.header_size += length;
+}
+
+static void begin_range(struct fetch *fetch, const struct cv_imap_section *section, const struct fetch_found *found)
+{
+	struct fetch_binary *binary = &fetch->binary;
+	const struct cv_mime_part *part = encoded_part(fetch, section), *named = part;
+	unsigned flags;
+
+	if (section->path_len > 0 && section->text == CV_IMAP_SECTION_ALL)
+		named = cv_mime_part_find(fetch->tree, section->path, section->path_len);
+	flags = named != NULL ? named->flags & CV_MIME_BODY_NUL : fetch->record.flags & (CV_MIME_HEADER_NUL | CV_MIME_BODY_NUL);
+	*binary = (struct fetch_binary){
+		.section = section,
+		.active = true,
+		.counting = true,
+		.offset = found->offset,
+		.size = found->size,
+		.wire_size = found->wire_size,
+		.encoding = part != NULL ? part->encoding : CV_TRANSFER_IDENTITY,
+		.nul = flags != 0,
+	};
 	cv_buf_init(&binary->piece, SIZE_MAX / 2);
-	if (part != NULL) {
-		binary->offset = part->body_offset;
-		binary->size = part->body_size;
-		binary->wire_size = part->body_wire_size;
-		/* What holds other parts has no encoding of its own (RFC 2045 section 6.4). */
-		binary->encoding = part->kind == CV_MIME_LEAF ? part->encoding : CV_TRANSFER_IDENTITY;
-		binary->nul = (part->flags & CV_MIME_BODY_NUL) != 0;
-	} else {
-		binary->size = fetch->record.size;
-		binary->wire_size = fetch->record.wire_size;
-		binary->encoding = CV_TRANSFER_IDENTITY;
-		binary->nul = (fetch->record.flags & (CV_MIME_HEADER_NUL | CV_MIME_BODY_NUL)) != 0;
-	}
 	if (binary->encoding == CV_TRANSFER_IDENTITY) {
 		binary->total = binary->wire_size;
 		write_head(fetch);
@@ -107,6 +130,27 @@ void fetch_binary_begin(struct fetch *fetch, const struct cv_imap_section *secti
 		binary->nul = false;
 		begin_pass(fetch);
 	}
+}
+
+int fetch_binary_begin(struct fetch *fetch, const struct cv_imap_section *section, struct cv_err *err)
+{
+	struct fetch_found found;
+
+	if (fetch_section_find(fetch, section, &found, err) < 0)
+		return -1;
+	switch (found.kind) {
+	case FETCH_NIL:
+		cv_buf_append_c(&fetch->text, section->kind == CV_IMAP_SECTION_BINARY_SIZE ? "0" : "NIL");
+		break;
+	case FETCH_TEXT:
+		write_text(fetch, section, &found.text);
+		break;
+	case FETCH_RANGE:
+		begin_range(fetch, section, &found);
+		break;
+	}
+	fetch_found_free(&found);
+	return 0;
 }
 
 int fetch_binary_go_on(struct fetch *fetch, struct cv_err *err)

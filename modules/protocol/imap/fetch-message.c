@@ -19,9 +19,12 @@ static bool needs_tree(const struct fetch *fetch)
 {
 	if ((fetch->what.items & (CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE)) != 0 || fetch->note_parts)
 		return true;
-	for (size_t i = 0; i < fetch->what.section_count; i++)
-		if (fetch->what.sections[i].path_len > 0)
+	for (size_t i = 0; i < fetch->what.section_count; i++) {
+		const struct cv_imap_section *section = &fetch->what.sections[i];
+
+		if (section->path_len > 0 || (section->kind != CV_IMAP_SECTION_BODY && section->text == CV_IMAP_SECTION_TEXT))
 			return true;
+	}
 	return false;
 }
 
@@ -316,8 +319,7 @@ static int begin_section(struct fetch *fetch, struct cv_err *err)
 	cv_buf_append_char(out, ' ');
 	if (section->kind != CV_IMAP_SECTION_BODY) {
 		fetch->section++;
-		fetch_binary_begin(fetch, section);
-		return 0;
+		return fetch_binary_begin(fetch, section, err);
 	}
 	switch (found.kind) {
 	case FETCH_NIL:

@@ -108,8 +108,8 @@ uint64_t fetch_section_clip(const struct cv_imap_section *section, uint64_t size
 /* fetch-binary.c */
 /* The encoding of a BINARY section is known. */
 bool fetch_binary_possible(const struct fetch *fetch, const struct cv_imap_section *section);
-/* The label of the section is in fetch->text: append NIL, or set fetch->binary.active. */
-void fetch_binary_begin(struct fetch *fetch, const struct cv_imap_section *section);
+/* The label of the section is in fetch->text: append NIL or what is there, or set fetch->binary.active. -1 with err. */
+CV_MUST_CHECK int fetch_binary_begin(struct fetch *fetch, const struct cv_imap_section *section, struct cv_err *err);
 /* One more piece of it. -1 with err. */
 CV_MUST_CHECK int fetch_binary_go_on(struct fetch *fetch, struct cv_err *err);
 void fetch_binary_end(struct fetch *fetch);
