@@ -328,6 +328,7 @@ int cv_file_sync(int fd, bool whole, struct cv_err *err)
 		}
 		e = errno;
 	}
+	tell(&(struct cv_file_event){ .op = CV_FILE_SYNC, .fd = fd, .data_only = !whole, .failed = true });
 	return cv_err_sys(err, e, "file can't be synced to disk");
 }
 

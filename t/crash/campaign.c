@@ -3,13 +3,15 @@
    What was acknowledged must be there once, what was not is whole or absent, octets are unharmed, UIDs are never given twice, and the next
    delivery works.
 
-   usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k] [-2]
+   usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k] [-2] [-f]
    Prints a line for each failure with the program's seed (-s SEED -n CUTS-PER-PROGRAM brings it again), and the counts. -k keeps the
-   tree of the first one. -2 lets the power fail again while a quarter of the trees is opened. */
+   tree of the first one. -2 lets the power fail again while a quarter of the trees is opened. -f lets syncs of files fail in half of the programs: what
+   they were to make durable is lost with the power, though later syncs succeed. */
 #include <config.h>
 
 #include "t/crash/program.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,19 +19,80 @@
 #define STEPS 40
 #define CUTS_PER_PROGRAM 60
 
-static bool second_cuts; /* -2 */
+static bool second_cuts;   /* -2 */
+static bool failing_syncs; /* -f */
+
+/* Syncs that fail: after `after` good ones so many as `count`. */
+struct fault {
+	uint32_t after, count;
+	uint64_t fired;
+};
+
+static int on_call(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct fault *fault = ctx;
+
+	(void)name;
+	(void)len;
+	if (op != CV_FILE_SYNC || fault->count == 0)
+		return 0;
+	if (fault->after > 0) {
+		fault->after--;
+		return 0;
+	}
+	fault->count--;
+	fault->fired++;
+	return EIO;
+}
+
+/* A step that was refused is whole until the power fails, or absent; and either after that, until another one is acknowledged. */
+static void refused(struct program *p, const struct model *before)
+{
+	struct cv_err err = { 0 };
+	struct cv_buf done, found;
+	bool create = strcmp(p->what, "create") == 0;
+
+	if (p->user == NULL && program_open(p, p->dir, &p->user, &err) < 0)
+		program_stop(p, "the user does not open when the disk works again", &err);
+	program_remember(p, false);
+	p->states.data[p->states.count - 1].refused = true;
+	p->states.data[p->states.count - 1].any = create;
+	cv_buf_init(&done, SIZE_MAX);
+	cv_buf_init(&found, SIZE_MAX);
+	if (store_text(p->user, &found, &err) < 0)
+		program_stop(p, "reading after a refusal", &err);
+	model_text(&p->model, &done);
+	if (strcmp(done.data, found.data) != 0)
+		model_copy(&p->model, before);
+	cv_buf_deinit(&done);
+	cv_buf_deinit(&found);
+	program_remember(p, false);
+}
 
 static void run_program(struct program *p)
 {
+	bool faulty = failing_syncs && program_below(2) == 0;
+	struct fault fault = { 0 };
+	struct model before_step = { 0 };
+
+	if (faulty)
+		cv_file_set_fault(on_call, &fault);
 	for (int i = 0; i < STEPS; i++) {
 		size_t before = disk_calls(p->disk);
-		bool durable = program_step(p);
+		bool durable;
 
-		if (p->failed)
+		fault = (struct fault){ 0 };
+		if (faulty && program_below(3) == 0)
+			fault = (struct fault){ .after = program_below(5), .count = 1 + program_below(2) };
+		model_copy(&before_step, &p->model);
+		durable = program_step(p);
+		fault.count = 0;
+		if (p->failed && fault.fired == 0)
 			program_stop(p, "a step was refused", &p->err);
-
-		/* A step that did nothing makes nothing durable. */
-		program_remember(p, durable && disk_calls(p->disk) > before);
+		if (p->failed)
+			refused(p, &before_step);
+		else /* A step that did nothing makes nothing durable. */
+			program_remember(p, durable && fault.fired == 0 && disk_calls(p->disk) > before);
 		/* Reading makes files that are owed. */
 		if (p->loop == NULL || program_below(4) == 0)
 			program_check_live(p);
@@ -38,6 +101,8 @@ static void run_program(struct program *p)
 	p->what = "close";
 	cv_user_close(&p->user);
 	program_remember(p, true);
+	cv_file_set_fault(NULL, NULL);
+	model_free(&before_step);
 }
 
 struct verdict {
@@ -57,8 +122,39 @@ static void refuse(struct verdict *v, const char *fmt, ...)
 	cv_buf_append_char(&v->text, '\n');
 }
 
+static int is_aside(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	(void)type;
+	(void)err;
+	*(bool *)ctx = *(bool *)ctx || strstr(name, ".damaged-") != NULL;
+	return 1;
+}
+
+/* Was a segment of the journal set aside? When its first sync has failed, a new one that only has a length looks like that: then files of refused messages
+   are taken for lost ones, since nothing tells that they are not. */
+static bool was_healed(struct cv_user *user)
+{
+	struct cv_err err = { 0 };
+	bool found = false;
+
+	return failing_syncs && cv_file_list(cv_user_index_fd(user), ".", is_aside, &found, &err) >= 0 && found;
+}
+
+/* Every line of the state is in the text. */
+static bool has_all(const char *text, const char *state)
+{
+	for (const char *end; (end = strchr(state, '\n')) != NULL; state = end + 1) {
+		char line[256];
+
+		(void)snprintf(line, sizeof(line), "%.*s", (int)(end - state + 1), state);
+		if (strstr(text, line) == NULL)
+			return false;
+	}
+	return true;
+}
+
 /* One of the states that the cut may have left; SIZE_MAX and a verdict when it is none. */
-static size_t match(const struct program *p, size_t at, const char *text, struct verdict *v)
+static size_t match(const struct program *p, size_t at, const char *text, bool healed, struct verdict *v)
 {
 	size_t lowest = 0, highest = p->states.count - 1;
 
@@ -74,7 +170,7 @@ static size_t match(const struct program *p, size_t at, const char *text, struct
 	}
 	highest = CV_MAX(lowest, highest); /* steps that did nothing have the same number of calls */
 	for (size_t i = lowest; i <= highest; i++) {
-		if (strcmp(text, p->states.data[i].text) == 0)
+		if (p->states.data[i].any || strcmp(text, p->states.data[i].text) == 0 || (healed && has_all(text, p->states.data[i].text)))
 			return i;
 	}
 	/* Before the first state was acknowledged, any part of what is made at first may be there. */
@@ -128,7 +224,7 @@ static void forget_later(struct program *p, size_t state)
 	cv_map_free(&p->given);
 	p->given = cv_map_new();
 	for (size_t i = 0; i <= state; i++) {
-		const char *line = p->states.data[i].text;
+		const char *line = p->states.data[i].refused && i < state ? "" : p->states.data[i].text;
 		unsigned uidvalidity = 0, uid, flags, words, crc;
 
 		for (; *line != '\0'; line = strchr(line, '\n') + 1) {
@@ -170,7 +266,7 @@ static void check_second_cut(struct program *p, size_t at, const char *dir, cons
 		if (program_open(p, again, &user, &err) < 0 || store_text(user, &after, &err) < 0)
 			refuse(v, "after a second cut before call %zu of %zu (%s survives): %s", second, disk_calls(disk), disk_luck_name(luck),
 				err.text);
-		else if (match(p, at, after.data, v) == SIZE_MAX)
+		else if (match(p, at, after.data, was_healed(user), v) == SIZE_MAX)
 			refuse(v, "after a second cut before call %zu of %zu, %s survives", second, disk_calls(disk), disk_luck_name(luck));
 		for (size_t n = first; !v->ok && n < disk_calls(disk); n++)
 			refuse(v, "  call %s", disk_call_text(disk, n));
@@ -208,7 +304,7 @@ static void check_cut(struct program *p, size_t at, enum disk_luck luck, uint64_
 		refuse(v, "cannot be read: %s", err.text);
 		goto out;
 	}
-	state = match(p, at, first.data, v);
+	state = match(p, at, first.data, was_healed(user), v);
 	if (state == SIZE_MAX)
 		goto out;
 	/* What was found stays, also when the server is stopped and started again. */
@@ -268,6 +364,12 @@ static void run_cuts(struct program *p, uint64_t seed, uint64_t cuts, const char
 			keep_tree(p, at, luck, cut_seed, base);
 		printf("FAILED program %llu, cut before call %zu of %zu, %s survives: %s", (unsigned long long)seed, at, disk_calls(p->disk),
 			disk_luck_name(luck), verbose || totals->failed <= 3 ? v.text.data : "(-v tells more)\n");
+		for (size_t n = 0; verbose && n < at; n++) {
+			const char *call = disk_call_text(p->disk, n);
+
+			if (strstr(call, "sync that fails") != NULL)
+				printf("  call %s\n", call);
+		}
 		for (size_t n = at - CV_MIN(at, 26); verbose && n < CV_MIN(at + 3, disk_calls(p->disk)); n++)
 			printf("  call %s\n", disk_call_text(p->disk, n));
 	}
@@ -276,7 +378,7 @@ static void run_cuts(struct program *p, uint64_t seed, uint64_t cuts, const char
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k] [-2]\n");
+	fprintf(stderr, "usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k] [-2] [-f]\n");
 	return 2;
 }
 
@@ -289,8 +391,11 @@ int main(int argc, char **argv)
 	int opt;
 
 	program_defaults(&run, "campaign", 1000);
-	while ((opt = getopt(argc, argv, "2kp:" PROGRAM_OPTIONS)) >= 0) {
+	while ((opt = getopt(argc, argv, "2fkp:" PROGRAM_OPTIONS)) >= 0) {
 		switch (opt) {
+		case 'f':
+			failing_syncs = true;
+			break;
 		case '2':
 			second_cuts = true;
 			break;

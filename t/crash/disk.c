@@ -18,12 +18,12 @@
 #define BLOCK 512u
 #define NONE UINT32_MAX
 
-enum call_kind { CALL_BIND, CALL_UNBIND, CALL_RENAME, CALL_WRITE, CALL_TRUNCATE, CALL_SYNC };
+enum call_kind { CALL_BIND, CALL_UNBIND, CALL_RENAME, CALL_WRITE, CALL_TRUNCATE, CALL_SYNC, CALL_LOST };
 
 /* Objects are files and directories; 0 is the root. A name is a pair of directory and text. */
 struct call {
 	enum call_kind kind;
-	uint32_t object;          /* BIND: that gets a name; WRITE, TRUNCATE, SYNC */
+	uint32_t object;          /* BIND: that gets a name; WRITE, TRUNCATE, SYNC, LOST (a sync that failed) */
 	uint32_t dir, to_dir;     /* BIND, UNBIND, RENAME */
 	char *name, *to_name;     /* owned */
 	uint64_t offset;          /* WRITE; TRUNCATE: length */
@@ -215,7 +215,7 @@ static void on_link(struct disk *disk, const struct cv_file_event *event)
 		bind_name(disk, to, object);
 }
 
-/* WRITE, TRUNCATE, SYNC: of a file without a name nothing is left. */
+/* WRITE, TRUNCATE, SYNC, LOST: of a file without a name nothing is left. */
 static void on_content(struct disk *disk, const struct cv_file_event *event, enum call_kind kind)
 {
 	char path[PATH_MAX];
@@ -255,7 +255,7 @@ static void watch(void *ctx, const struct cv_file_event *event)
 		on_content(disk, event, CALL_TRUNCATE);
 		break;
 	case CV_FILE_SYNC:
-		on_content(disk, event, CALL_SYNC);
+		on_content(disk, event, event->failed ? CALL_LOST : CALL_SYNC);
 		break;
 	case CV_FILE_RENAME:
 		on_rename(disk, event);
@@ -374,7 +374,7 @@ size_t disk_calls(const struct disk *disk)
 
 const char *disk_call_text(struct disk *disk, size_t n)
 {
-	static const char *const kinds[] = { "bind", "unbind", "rename", "write", "truncate", "sync" };
+	static const char *const kinds[] = { "bind", "unbind", "rename", "write", "truncate", "sync", "sync that fails:" };
 	const struct call *call = &disk->calls.data[n];
 
 	(void)snprintf(disk->text, sizeof(disk->text), "%zu: %s object %d dir %d %s -> dir %d %s offset %llu len %zu", n, kinds[call->kind],
@@ -404,6 +404,7 @@ struct cut {
 	enum disk_luck luck;
 	uint64_t random;
 	struct image *images;
+	bool *dropped; /* of each call: a write that a failed sync has lost */
 	struct cv_map *names; /* "dir/name" to object + 1 */
 };
 
@@ -559,8 +560,30 @@ static void change_name(struct cut *cut, const struct call *call, size_t n)
 	case CALL_WRITE:
 	case CALL_TRUNCATE:
 	case CALL_SYNC:
+	case CALL_LOST:
 		return;
 	}
+}
+
+/* After a failed sync the system takes the pages for clean: what was written since the last good one is on disk or not, and later syncs do not change that.
+   Lengths and names are not pages: they stay to be written. */
+static void drop_lost(struct cut *cut)
+{
+	const struct disk *disk = cut->disk;
+	size_t *base = cv_calloc(disk->objects.count, sizeof(*base));
+
+	for (size_t n = 0; n < cut->at; n++) {
+		const struct call *call = &disk->calls.data[n];
+
+		if (call->kind != CALL_SYNC && call->kind != CALL_LOST)
+			continue;
+		for (size_t i = base[call->object]; call->kind == CALL_LOST && i < n; i++) {
+			if (disk->calls.data[i].kind == CALL_WRITE && disk->calls.data[i].object == call->object)
+				cut->dropped[i] = true;
+		}
+		base[call->object] = n + 1;
+	}
+	cv_free(base);
 }
 
 static void replay(struct cut *cut)
@@ -576,13 +599,15 @@ static void replay(struct cut *cut)
 		struct image *image = call->object != NONE ? &cut->images[call->object] : NULL;
 
 		if (call->kind == CALL_WRITE || call->kind == CALL_TRUNCATE) {
-			if (n >= image->synced)
+			if (n < image->synced && cut->dropped[n] && call->offset + call->len > image->octets.len)
+				set_len(image, call->offset + call->len);
+			if (n >= image->synced || cut->dropped[n])
 				unsynced_content(cut, image, call, n);
 			else if (call->kind == CALL_WRITE)
 				put(cut, image, call, true);
 			else
 				set_len(image, call->offset);
-		} else if (call->kind != CALL_SYNC) {
+		} else if (call->kind != CALL_SYNC && call->kind != CALL_LOST) {
 			change_name(cut, call, n);
 		}
 	}
@@ -639,15 +664,18 @@ void disk_cut(const struct disk *disk, size_t at, enum disk_luck luck, uint64_t 
 
 	cut.images = cv_calloc(objects, sizeof(*cut.images));
 	cut.names = cv_map_new();
+	cut.dropped = cv_calloc(cut.at + 1, sizeof(*cut.dropped));
 	cut.some = cut.at > 0 ? next_random(&cut) % (cut.at + 1) : 0;
 	for (size_t i = 0; i < objects; i++)
 		cv_buf_init(&cut.images[i].octets, SIZE_MAX);
+	drop_lost(&cut);
 	replay(&cut);
 	make_tree(&cut, 0, to, made);
 	for (size_t i = 0; i < objects; i++) {
 		cv_buf_deinit(&cut.images[i].octets);
 		cv_free(made[i]);
 	}
+	cv_free(cut.dropped);
 	cv_free(cut.images);
 	cv_free(made);
 	cv_map_free(&cut.names);

@@ -19,7 +19,7 @@ size_t disk_calls(const struct disk *disk);
 /* What call number n was, for reports. Borrowed until the next call of this function. */
 const char *disk_call_text(struct disk *disk, size_t n);
 
-/* What of that which was never synced survives. Of files: blocks of 512 octets, of directories: names. In all of them, what was synced is there: a
+/* What of that which was never synced survives; never synced is also what was written before a sync that failed, whatever syncs came later. Of files: blocks of 512 octets, of directories: names. In all of them, what was synced is there: a
    file's octets and length after its sync, a directory's names after the directory's; a rename is never seen with neither name. */
 enum disk_luck {
 	DISK_NOTHING,  /* nothing */

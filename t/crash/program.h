@@ -48,6 +48,8 @@ struct state {
 	const char *what; /* the step */
 	size_t acked;     /* calls recorded when the step was acknowledged */
 	bool durable;     /* must survive from then on; else (flags, mail_fsync = optimized) it may be lost until the next that is */
+	bool refused;     /* the step was: what it would have made may be there after a cut, but nobody was told of it */
+	bool any;         /* a mailbox that was refused may be there, and nobody knows its UIDVALIDITY: any text may be found */
 };
 
 struct program {

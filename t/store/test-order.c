@@ -103,6 +103,7 @@ static void on_event(void *ctx, const struct cv_file_event *event)
 		note(ctx, "write", event->fd, NULL);
 		return;
 	case CV_FILE_SYNC:
+		assert_false(event->failed);
 		note(ctx, "sync", event->fd, NULL);
 		return;
 	case CV_FILE_TRUNCATE:

@@ -71,13 +71,15 @@ typedef int cv_file_fault_fn(void *ctx, enum cv_file_op op, const char *name, si
 CV_EXPORT void cv_file_set_fault(cv_file_fault_fn *fn, void *ctx);
 
 /* What was done: every call that changes files or makes changes durable, once it has succeeded (a write that failed in its middle tells what was
-   written). What a power cut may leave follows from the sequence. */
+   written), and syncs of files that failed: what they were to make durable may be lost, whatever later syncs say. What a power cut may leave follows from
+   the sequence. */
 struct cv_file_event {
 	enum cv_file_op op;     /* OPEN (with O_CREAT only), MKDIR, WRITE, SYNC, TRUNCATE, RENAME, LINK, UNLINK (also of directories) */
 	int dir, to_dir;        /* of name and to_name; AT_FDCWD with an absolute name */
 	const char *name, *to_name;
 	int fd;                 /* OPEN: the new one; WRITE, SYNC, TRUNCATE */
 	bool data_only;         /* SYNC: fdatasync */
+	bool failed;            /* SYNC */
 	uint64_t offset;        /* WRITE; TRUNCATE: the new length */
 	struct cv_str data;     /* WRITE */
 };

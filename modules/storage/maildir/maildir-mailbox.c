@@ -175,7 +175,7 @@ int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		ret = maildir_uidlist_create(box, err);
 	if (ret > 0)
 		ret = maildir_sync_dir(st, box->base, err);
-	if (ret > 0 && !inbox && there == 0)
+	if (ret > 0 && !inbox) /* also one that was there: who made it may have failed to sync it */
 		ret = sync_parents(st, path, err);
 	cv_free(path);
 	return ret < 0 ? -1 : there;

@@ -186,7 +186,8 @@ int sdbox_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 	if (ret > 0 && memcmp(there.guid, mailbox->guid, sizeof(there.guid)) != 0 && put_aside(st, path, &there, err) < 0)
 		ret = -1;
 	made = ret < 0 ? -1 : cv_file_mkdirs(st->mailboxes, path, st->args->dir_mode, err);
-	if (made >= 0 && (own(st, path, mailbox, err) < 0 || (made > 0 && sync_path(st, path, err) < 0)))
+	/* Also one that was there: who made it may have failed to sync it. */
+	if (made >= 0 && (own(st, path, mailbox, err) < 0 || sync_path(st, path, err) < 0))
 		made = -1;
 	cv_free(path);
 	return made < 0 ? -1 : made > 0 ? 0 : 1;
