@@ -797,7 +797,7 @@ static void long_searches_tell_their_progress(void **state)
 	EXPECT(a, "", "~");
 	cv_buf_init(&message, SIZE_MAX);
 	cv_buf_append_c(&message, "Subject: long\r\n\r\n");
-	for (int i = 0; i < 400000; i++)
+	for (int i = 0; i < 1500000; i++)
 		cv_buf_append_c(&message, "f\xc3\xbcr immer und ewig\r\n");
 	append(a, "INBOX", "", message.data);
 	append(a, "INBOX", "", "Subject: short\r\n\r\nx\r\n");
