@@ -168,10 +168,10 @@ static int annotation_arguments(struct parse *parse, const struct key_word *word
 	if (cv_imap_note_match_ok(key->name, &wild, parse->err) < 0)
 		return -1;
 	*arg = (*arg)->next;
-	for (size_t i = 0; i < CV_COUNT_OF(attribs); i++)
+	for (size_t i = 0; *arg != NULL && i < CV_COUNT_OF(attribs); i++)
 		if (cv_imap_arg_is(*arg, attribs[i]))
 			key->number = i + 1;
-	if (key->number == 0)
+	if (*arg == NULL || key->number == 0)
 		return invalid(parse, "Attributes that can be searched are value, value.priv and value.shared");
 	*arg = (*arg)->next;
 	if (*arg != NULL && (*arg)->type == CV_IMAP_ARG_LITERAL8) {

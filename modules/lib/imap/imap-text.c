@@ -550,10 +550,15 @@ static void append_other(struct cv_buf *out, unsigned language, const char *text
 void cv_imap_append_text(struct cv_buf *out, unsigned language, const char *text)
 {
 	unsigned known = language == CV_IMAP_I_DEFAULT ? CV_ENGLISH : language - 1;
-	const char *translated = known == CV_ENGLISH ? text : cv_text_find(rows, CV_COUNT_OF(rows), known, text);
+	const char *translated;
 
+	if (known == CV_ENGLISH) {
+		append_line(out, text, language != CV_IMAP_I_DEFAULT);
+		return;
+	}
+	translated = cv_text_find(rows, CV_COUNT_OF(rows), known, text);
 	if (translated != NULL)
-		append_line(out, translated, language != CV_IMAP_I_DEFAULT);
+		append_line(out, translated, true);
 	else
 		append_other(out, known, text);
 }

@@ -140,7 +140,7 @@ static void fill(const char *fmt, const struct cv_str *places, struct cv_buf *ou
 
 bool cv_text_refill(const cv_text_row *rows, size_t count, unsigned language, const char *english, struct cv_buf *out)
 {
-	struct cv_str places[PLACES_MAX];
+	struct cv_str places[PLACES_MAX] = { 0 };
 
 	for (size_t i = 0; i < count; i++) {
 		if (read_places(rows[i][CV_ENGLISH], english, places)) {

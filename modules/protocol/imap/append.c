@@ -146,7 +146,7 @@ static bool parse_options(struct cv_imap_cmd *cmd, const struct cv_imap_arg *arg
 		append->head = arg;
 		arg = arg->next;
 	}
-	if (cv_imap_arg_is(arg, "ANNOTATION") && imap_cmd_session(cmd)->set->imap_annotate) {
+	if (arg != NULL && cv_imap_arg_is(arg, "ANNOTATION") && imap_cmd_session(cmd)->set->imap_annotate) {
 		if (!annotate_take(cmd, arg->next, &config->notes, &config->note_count))
 			return false;
 		append->annotated = true;
