@@ -5,72 +5,26 @@ compressed data ends the session alone, and what unpacks to very much is unpacke
 import os
 import random
 import re
-import socket
 import sys
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import client  # noqa: E402
 from client import culver, fail, healthy, mail, same  # noqa: E402
 
 
-class Client:
+class Client(client.Client):
+    """Logged in and compressed."""
+
     def __init__(self, s, tls=False, user="zip", level=6, flush=zlib.Z_SYNC_FLUSH):
-        self.sock = socket.create_connection(("127.0.0.1", s.ports["imaps" if tls else "imap"]), 30)
-        if tls:
-            self.sock = s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
-        self.sock.settimeout(30)
-        self.buf, self.raw_in, self.plain_in, self.n, self.flush = b"", 0, 0, 0, flush
-        self.packer = self.unpacker = None
-        self.line()
-        self.cmd(f"LOGIN {user} {culver.PASSWORD}")
+        self.flush = flush
+        super().__init__(s, "tls" if tls else "plain", user)
         if "COMPRESS=DEFLATE" not in self.cmd("CAPABILITY")[0]:
             fail("COMPRESS=DEFLATE is not announced")
-        self.cmd("COMPRESS DEFLATE")
-        same(self.buf, b"", "octets behind the OK")
-        self.packer, self.unpacker = zlib.compressobj(level, wbits=-15), zlib.decompressobj(wbits=-15)
+        self.compress(level)
 
-    def more(self):
-        data = self.sock.recv(65536)
-        if not data:
-            raise EOFError(self.buf)
-        self.raw_in += len(data)
-        if self.unpacker:
-            data = self.unpacker.decompress(data)
-            self.plain_in += len(data)
-        self.buf += data
-
-    def send(self, data):
-        self.sock.sendall(self.packer.compress(data) + self.packer.flush(self.flush) if self.packer else data)
-
-    def line(self):
-        out = b""
-        while True:
-            while b"\n" not in self.buf:
-                self.more()
-            line, self.buf = self.buf.split(b"\n", 1)
-            out += line + b"\n"
-            m = re.search(rb"\{(\d+)\}\r$", line)
-            if not m:
-                return out
-            while len(self.buf) < int(m.group(1)):
-                self.more()
-            out, self.buf = out + self.buf[:int(m.group(1))], self.buf[int(m.group(1)):]
-
-    def reply(self, tag):
-        lines = []
-        while True:
-            line = self.line()
-            if line.startswith(tag + b" "):
-                if not line.startswith(tag + b" OK"):
-                    fail(line)
-                return [x.decode("latin-1") for x in lines] + [line.decode("latin-1")]
-            lines.append(line)
-
-    def cmd(self, text):
-        self.n += 1
-        tag = b"t%d" % self.n
-        self.send(tag + b" " + text.encode() + b"\r\n")
-        return self.reply(tag)
+    def send(self, data, flush=None):
+        super().send(data, flush or self.flush)
 
 
 def day(s, tls, level, flush, seed):
@@ -90,32 +44,32 @@ def day(s, tls, level, flush, seed):
                 whole = whole[cut:]
         else:
             c.send(b"t%d APPEND INBOX {%d}\r\n" % (c.n, len(m)))
-            if not c.line().startswith(b"+"):
+            if not c.line().startswith("+"):
                 fail("no continuation")
             c.send(m + b"\r\n")
-        c.reply(b"t%d" % c.n)
+        c.reply(f"t{c.n}")
     c.cmd("SELECT INBOX")
     for i, m in enumerate(messages):
-        raw = c.raw_in
+        before = c.received
         got = c.cmd(f"FETCH {i + 1} BODY.PEEK[]")[0]
-        if m.decode("latin-1") not in got:
+        if m.decode() not in got:
             fail(f"message {i} came back otherwise")
-        if i == 0 and level > 0 and not tls and c.raw_in - raw > len(m) / 5:
-            fail(f"{len(m)} octets that repeat themselves cost {c.raw_in - raw}")
+        if i == 0 and level > 0 and not tls and c.received - before > len(m) / 5:
+            fail(f"{len(m)} octets that repeat themselves cost {c.received - before}")
     c.n += 1
-    c.send(b"t%d IDLE\r\n" % c.n)
-    if not c.line().startswith(b"+"):
+    c.send(f"t{c.n} IDLE\r\n")
+    if not c.line().startswith("+"):
         fail("no continuation for IDLE")
     same(s.deliver(f"zip{seed}", mail("idle"))[0], 250)
-    same(c.line(), b"* 4 EXISTS\r\n")
+    same(c.line(), "* 4 EXISTS")
     c.line()
     for octet in b"DONE\r\n":
         c.send(bytes([octet]))
-    c.reply(b"t%d" % c.n)
+    c.reply(f"t{c.n}")
     # All at once.
     c.send(b"".join(b"p%d NOOP\r\n" % i for i in range(500)))
     for i in range(500):
-        c.reply(b"p%d" % i)
+        c.reply(f"p{i}")
     c.cmd("LOGOUT")
 
 
@@ -147,7 +101,7 @@ def hostile(s):
     # A literal that is refused and skipped, then one that is taken.
     c = Client(s, user="victim", level=9)
     c.send(b"x APPEND Nowhere {10000000+}\r\n" + b"\0" * 10000000 + b"\r\n")
-    if not c.line().startswith(b"x NO"):
+    if not c.line().startswith("x NO"):
         fail("APPEND to no mailbox")
     c.cmd("NOOP")
     # What is no compressed data; what is cut off; what ends.
@@ -162,7 +116,7 @@ def hostile(s):
             pass
     c = Client(s, user="victim", flush=zlib.Z_FINISH)
     c.send(b"e NOOP\r\n")
-    c.reply(b"e")
+    c.reply("e")
     try:
         c.more()
         fail("the session goes on")

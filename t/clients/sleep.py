@@ -5,12 +5,11 @@ import os
 import re
 import select
 import signal
-import socket
 import sys
 import time
-import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import client  # noqa: E402
 from client import culver, fail, healthy, mail, same  # noqa: E402
 
 SETTINGS = """imap_hibernate_timeout = 50ms
@@ -21,46 +20,11 @@ mail_max_userip_connections = 20
 """
 
 
-class Client:
+class Client(client.Client):
+    """Logged in, and about to sleep."""
+
     def __init__(self, s, user="ann", tls=False):
-        self.sock = socket.create_connection(("127.0.0.1", s.ports["imaps" if tls else "imap"]), 30)
-        if tls:
-            self.sock = s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
-        self.sock.settimeout(30)
-        self.buf, self.n, self.packer, self.unpacker = b"", 0, None, None
-        self.line()
-        self.cmd(f"LOGIN {user} {culver.PASSWORD}")
-
-    def line(self):
-        while b"\n" not in self.buf:
-            data = self.sock.recv(65536)
-            if not data:
-                raise EOFError(self.buf)
-            self.buf += self.unpacker.decompress(data) if self.unpacker else data
-        line, self.buf = self.buf.split(b"\n", 1)
-        return line.decode().rstrip("\r")
-
-    def send(self, text):
-        data = text.encode()
-        self.sock.sendall(self.packer.compress(data) + self.packer.flush(zlib.Z_SYNC_FLUSH) if self.packer else data)
-
-    def compress(self):
-        self.cmd("COMPRESS DEFLATE")
-        self.packer, self.unpacker = zlib.compressobj(9, wbits=-15), zlib.decompressobj(wbits=-15)
-
-    def reply(self, tag, status="OK"):
-        lines = []
-        while True:
-            lines.append(self.line())
-            if lines[-1].startswith(tag + " "):
-                if not lines[-1].startswith(f"{tag} {status}"):
-                    fail(lines[-1])
-                return lines
-
-    def cmd(self, text, status="OK"):
-        self.n += 1
-        self.send(f"t{self.n} {text}\r\n")
-        return self.reply(f"t{self.n}", status)
+        super().__init__(s, "tls" if tls else "plain", user)
 
     def idle(self):
         self.n += 1
@@ -252,7 +216,7 @@ def ends(s, tls):
 def compressed(s, tls):
     """The client's compressed data goes on, and refers to what it said before."""
     c = Client(s, tls=tls)
-    c.compress()
+    c.compress(9)
     c.cmd("SELECT INBOX")
     for turn in range(8):
         asleep(s, 1)
@@ -274,7 +238,7 @@ def compressed(s, tls):
 def kept_alive(s):
     """Front writes the lines that keep a connection alive; those it wakes in between change nothing about it."""
     clients = [Client(s, "bob"), Client(s, "bob", tls=True), Client(s, "bob")]
-    clients[2].compress()
+    clients[2].compress(9)
     for c in clients:
         c.cmd("SELECT INBOX")
         c.idle()

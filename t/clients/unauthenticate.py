@@ -12,67 +12,7 @@ import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, healthy, mail, same  # noqa: E402
-
-
-class Client:
-    def __init__(self, s, how):
-        self.sock = socket.create_connection(("127.0.0.1", s.ports["imaps" if how == "tls" else "imap"]), 30)
-        self.sock.settimeout(30)
-        self.buf, self.packer, self.unpacker, self.n = b"", None, None, 0
-        if how == "tls":
-            self.sock = s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
-        self.line()
-        if how == "starttls":
-            self.cmd("STARTTLS")
-            self.sock = s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
-
-    def more(self):
-        data = self.sock.recv(65536)
-        if not data:
-            raise EOFError(self.buf)
-        if self.unpacker:
-            data = self.unpacker.decompress(data)
-            if self.unpacker.eof:
-                data += self.unpacker.unused_data
-                self.unpacker = None
-        self.buf += data
-
-    def send(self, data, flush=zlib.Z_SYNC_FLUSH):
-        self.sock.sendall(self.packer.compress(data) + self.packer.flush(flush) if self.packer else data)
-
-    def line(self):
-        out = b""
-        while True:
-            while b"\n" not in self.buf:
-                self.more()
-            line, self.buf = self.buf.split(b"\n", 1)
-            out += line + b"\n"
-            m = re.search(rb"\{(\d+)\}\r$", line)
-            if not m:
-                return out.decode()
-            while len(self.buf) < int(m.group(1)):
-                self.more()
-            out, self.buf = out + self.buf[:int(m.group(1))], self.buf[int(m.group(1)):]
-
-    def reply(self, tag, status="OK"):
-        lines = []
-        while True:
-            lines.append(self.line())
-            if lines[-1].startswith(tag + " "):
-                if not lines[-1].startswith(f"{tag} {status}"):
-                    fail(lines[-1])
-                return lines
-
-    def cmd(self, text, status="OK"):
-        self.n += 1
-        self.send(f"t{self.n} {text}\r\n".encode())
-        return self.reply(f"t{self.n}", status)
-
-    def compress(self):
-        self.cmd("COMPRESS DEFLATE")
-        same(self.buf, b"", "octets behind the OK")
-        self.packer, self.unpacker = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+from client import Client, culver, fail, healthy, mail, same  # noqa: E402
 
 
 def plain(user, password=culver.PASSWORD):
@@ -125,11 +65,10 @@ def turns(s, how, compressed, rng):
 
 def starttls_later(s):
     """A plain connection may begin TLS between two users."""
-    c = Client(s, "plain")
-    c.cmd(f"LOGIN ann {culver.PASSWORD}")
+    c = Client(s, "plain", "ann")
     c.cmd("UNAUTHENTICATE")
     c.cmd("STARTTLS")
-    c.sock = s.tls_context().wrap_socket(c.sock, server_hostname="localhost")
+    c.begin_tls()
     c.cmd(f"LOGIN bob {culver.PASSWORD}")
     c.cmd("SELECT INBOX")
     check(c.cmd("FETCH 1 BODY.PEEK[]"), "bob")
@@ -140,22 +79,19 @@ def starttls_later(s):
 def bounds(s):
     """Too much behind it, the client that leaves, that sends half of what ends its compressed data, that goes on compressing."""
     for how in ("plain", "tls"):
-        c = Client(s, how)
-        c.cmd(f"LOGIN ann {culver.PASSWORD}")
+        c = Client(s, how, "ann")
         try:
             c.send(b"u UNAUTHENTICATE\r\n" + b"n NOOP\r\n" * 100000 + b"l LOGOUT\r\n")
             while True:
                 c.more()
         except (EOFError, OSError):
             pass
-        c = Client(s, how)
-        c.cmd(f"LOGIN ann {culver.PASSWORD}")
+        c = Client(s, how, "ann")
         c.send(b"u UNAUTHENTICATE\r\nx NOO")
         c.sock.close()
         for data in (lambda z: z.compress(b"u UNAUTHENTICATE\r\n") + z.flush(zlib.Z_SYNC_FLUSH)[:-2],
                      lambda z: z.compress(b"u UNAUTHENTICATE\r\nx NOOP\r\n") + z.flush(zlib.Z_SYNC_FLUSH)):
-            c = Client(s, how)
-            c.cmd(f"LOGIN ann {culver.PASSWORD}")
+            c = Client(s, how, "ann")
             c.compress()
             c.sock.sendall(data(c.packer))
             time.sleep(0.1)
@@ -168,8 +104,7 @@ def bounds(s):
             if b"u OK" in c.buf:
                 fail(f"{how}: taken as complete")
     # Octet for octet.
-    c = Client(s, "tls")
-    c.cmd(f"LOGIN ann {culver.PASSWORD}")
+    c = Client(s, "tls", "ann")
     c.compress()
     for octet in c.packer.compress(b"u UNAUTHENTICATE\r\n") + c.packer.flush(zlib.Z_SYNC_FLUSH):
         c.sock.sendall(bytes([octet]))

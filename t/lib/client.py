@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import zlib
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import culver  # noqa: E402,F401
@@ -98,6 +99,77 @@ class Imap:
     def close(self):
         self.file.close()
         self.sock.close()
+
+
+class Client:
+    """A session whose octets are the test's: how is "plain", "tls" or "starttls", and it may be compressed. user None: no login is sent."""
+
+    def __init__(self, s, how="plain", user=None):
+        self.sock = socket.create_connection(("127.0.0.1", s.ports["imaps" if how == "tls" else "imap"]), 30)
+        self.sock.settimeout(30)
+        self.s, self.buf, self.n, self.packer, self.unpacker, self.received = s, b"", 0, None, None, 0
+        if how == "tls":
+            self.begin_tls()
+        self.line()
+        if how == "starttls":
+            self.cmd("STARTTLS")
+            self.begin_tls()
+        if user:
+            self.cmd(f"LOGIN {user} {culver.PASSWORD}")
+
+    def begin_tls(self):
+        self.sock = self.s.tls_context().wrap_socket(self.sock, server_hostname="localhost")
+
+    def compress(self, level=-1):
+        self.cmd("COMPRESS DEFLATE")
+        same(self.buf, b"", "octets behind the OK")
+        self.packer, self.unpacker = zlib.compressobj(level, wbits=-15), zlib.decompressobj(wbits=-15)
+
+    def more(self):
+        data = self.sock.recv(65536)
+        if not data:
+            raise EOFError(self.buf)
+        self.received += len(data)
+        if self.unpacker:
+            data = self.unpacker.decompress(data)
+            if self.unpacker.eof:
+                data += self.unpacker.unused_data
+                self.unpacker = None
+        self.buf += data
+
+    def send(self, data, flush=zlib.Z_SYNC_FLUSH):
+        data = data.encode() if isinstance(data, str) else data
+        self.sock.sendall(self.packer.compress(data) + self.packer.flush(flush) if self.packer else data)
+
+    def line(self):
+        """One line with the literals in it, without the CRLF at its end."""
+        out = b""
+        while True:
+            while b"\n" not in self.buf:
+                self.more()
+            line, self.buf = self.buf.split(b"\n", 1)
+            out += line + b"\n"
+            m = re.search(rb"\{(\d+)\}\r$", line)
+            if not m:
+                return out.decode().rstrip("\r\n")
+            while len(self.buf) < int(m.group(1)):
+                self.more()
+            out, self.buf = out + self.buf[:int(m.group(1))], self.buf[int(m.group(1)):]
+
+    def reply(self, tag, status="OK"):
+        """All lines up to the tagged one, with it."""
+        lines = []
+        while True:
+            lines.append(self.line())
+            if lines[-1].startswith(tag + " "):
+                if not lines[-1].startswith(f"{tag} {status}"):
+                    fail(lines[-1])
+                return lines
+
+    def cmd(self, text, status="OK"):
+        self.n += 1
+        self.send(f"t{self.n} {text}\r\n")
+        return self.reply(f"t{self.n}", status)
 
 
 class Log:

@@ -152,6 +152,28 @@ uint32_t next_random(uint64_t *seed, uint32_t below)
 	return (uint32_t)(*seed >> 33) % below;
 }
 
+void change_annotation(struct store *s, uint64_t *seed, const char *mailbox)
+{
+	static const char *const entries[] = { "/private/comment", "/shared/Comment", "/private/a/b", "acl" };
+	char value[100];
+
+	(void)snprintf(value, sizeof(value), "value %u", next_random(seed, 1000000));
+	store_annotate(s, next_random(seed, 4) == 0 ? NULL : mailbox, entries[next_random(seed, CV_COUNT_OF(entries))],
+		next_random(seed, 4) == 0 ? NULL : value);
+}
+
+void change_notes(struct store *s, uint64_t *seed, const char *mailbox, uint32_t first)
+{
+	static const char *const entries[] = { "/comment", "/comment priv", "/1/flags/seen priv", "/vendor/x/y" };
+	char value[3000];
+	size_t len = next_random(seed, 8) == 0 ? sizeof(value) - 1 : next_random(seed, 30);
+
+	memset(value, 'a' + (char)next_random(seed, 26), len);
+	value[len] = '\0';
+	store_note(s, mailbox, first, first + next_random(seed, 3), entries[next_random(seed, CV_COUNT_OF(entries))],
+		next_random(seed, 4) == 0 ? NULL : value);
+}
+
 void store_set_sizes(struct store *s, uint64_t segment, uint64_t snapshot_min)
 {
 	struct cv_store_settings *set = cv_new(s->user->arena, struct cv_store_settings, 1);

@@ -28,6 +28,9 @@ size_t disk_count(struct store *s, const char *part);
 
 /* A generator whose numbers depend on the seed alone. */
 uint32_t next_random(uint64_t *seed, uint32_t below);
+/* Set or remove a random annotation of the mailbox or the user; of up to three messages from UID first on. */
+void change_annotation(struct store *s, uint64_t *seed, const char *mailbox);
+void change_notes(struct store *s, uint64_t *seed, const char *mailbox, uint32_t first);
 
 /* The store folds its journal after this many octets, and mailboxes after that many. To be called after each store_open. */
 void store_set_sizes(struct store *s, uint64_t segment, uint64_t snapshot_min);

@@ -38,28 +38,6 @@ static void copy(struct store *s, const char *from, uint32_t uid, const char *to
 	cv_mailbox_unref(&target);
 }
 
-static void annotate(struct store *s, uint64_t *seed, const char *name)
-{
-	static const char *const entries[] = { "/private/comment", "/shared/Comment", "/private/a/b", "acl" };
-	char value[100];
-
-	(void)snprintf(value, sizeof(value), "value %u", next_random(seed, 1000000));
-	store_annotate(s, next_random(seed, 4) == 0 ? NULL : name, entries[next_random(seed, CV_COUNT_OF(entries))],
-		next_random(seed, 4) == 0 ? NULL : value);
-}
-
-static void annotate_messages(struct store *s, uint64_t *seed, const char *name, uint32_t first)
-{
-	static const char *const entries[] = { "/comment", "/comment priv", "/1/flags/seen priv", "/vendor/x/y" };
-	char value[3000];
-	size_t len = next_random(seed, 8) == 0 ? sizeof(value) - 1 : next_random(seed, 30);
-
-	memset(value, 'a' + (char)next_random(seed, 26), len);
-	value[len] = '\0';
-	store_note(s, name, first, first + next_random(seed, 3), entries[next_random(seed, CV_COUNT_OF(entries))],
-		next_random(seed, 4) == 0 ? NULL : value);
-}
-
 static void one_change(struct store *s, uint64_t *seed)
 {
 	const char *name = boxes[next_random(seed, CV_COUNT_OF(boxes))], *other = boxes[next_random(seed, CV_COUNT_OF(boxes))];
@@ -85,10 +63,10 @@ static void one_change(struct store *s, uint64_t *seed)
 		assert_ok(cv_mailbox_subscribe(s->user, cv_str_c(other), next_random(seed, 2) == 0, &err));
 		break;
 	case 6:
-		annotate(s, seed, name);
+		change_annotation(s, seed, name);
 		break;
 	case 7:
-		annotate_messages(s, seed, name, first);
+		change_notes(s, seed, name, first);
 		break;
 	default:
 		store_flags(s, name, first, last, (enum cv_flags_op)next_random(seed, 3), (uint16_t)next_random(seed, 32), word);

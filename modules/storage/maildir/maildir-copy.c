@@ -57,26 +57,13 @@ int maildir_copy_ref(void *st_p, const struct cv_mailbox_ref *to, const struct c
 	return ret;
 }
 
-struct link_to {
-	int dir;
-	const char *name;
-};
-
+/* No other message has the name: what is there was made before. */
 static int link_file(void *ctx, int dir, const struct maildir_file *file, struct cv_err *err)
 {
-	const struct link_to *to = ctx;
 	struct cv_err link_err = { 0 };
-	struct stat st;
-	int ret = cv_file_stat(dir, file->path, &st, err);
 
-	if (ret == 0)
-		return cv_err_set(err, CV_ERR_NOTFOUND, "no such file");
-	if (ret > 0 && !S_ISREG(st.st_mode))
-		return cv_err_set(err, CV_ERR_UNSUPPORTED, "message file is no plain file");
-	if (ret < 0)
-		return -1;
-	if (cv_file_link(dir, file->path, to->dir, to->name, &link_err) > 0 || link_err.code == CV_ERR_EXISTS)
-		return 1; /* no other message has the name: it was made before */
+	if (maildir_link_file(ctx, dir, file, &link_err) > 0 || link_err.code == CV_ERR_EXISTS)
+		return 1;
 	*err = link_err;
 	return -1;
 }
@@ -124,7 +111,7 @@ static int make_one(struct maildir_box *from, struct maildir_box *to, const stru
 {
 	enum maildir_where where = maildir_place_of(copy->ref);
 	struct cv_err link_err = { 0 };
-	struct link_to target;
+	struct maildir_link target;
 	struct cv_buf name;
 	struct stat before;
 	int ret = 0;
@@ -135,7 +122,7 @@ static int make_one(struct maildir_box *from, struct maildir_box *to, const stru
 		return ret;
 	cv_buf_init(&name, MAILDIR_NAME_MAX);
 	cv_buf_append(&name, copy->ref);
-	target = (struct link_to){ to->dirs[where].fd, name.data };
+	target = (struct maildir_link){ to->dirs[where].fd, name.data };
 	maildir_own_begin(to, where, &before);
 	ret = maildir_find(from, copy->source, link_file, &target, &link_err);
 	maildir_own_end(to, where, &before);

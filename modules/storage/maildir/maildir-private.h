@@ -274,6 +274,12 @@ struct maildir_file {
 /* Call op on the file that ref means, under each name it may have, until it does not answer NOTFOUND. op: 1 done, -1 with err. CV_ERR_NOTFOUND when the message is gone. */
 typedef int maildir_op_fn(void *ctx, int dir, const struct maildir_file *file, struct cv_err *err);
 CV_MUST_CHECK int maildir_find(struct maildir_box *box, struct cv_str ref, maildir_op_fn *op, void *ctx, struct cv_err *err);
+/* An op: one more name for the file, as struct maildir_link in ctx says; UNSUPPORTED when it is no plain file, EXISTS when the name is taken. */
+struct maildir_link {
+	int dir;
+	const char *name;
+};
+CV_MUST_CHECK int maildir_link_file(void *ctx, int dir, const struct maildir_file *file, struct cv_err *err);
 /* The file has this name and place now. */
 void maildir_moved(struct maildir_box *box, struct cv_str name, enum maildir_where where, bool staged);
 void maildir_removed(struct maildir_box *box, struct cv_str name);

@@ -233,14 +233,9 @@ int maildir_save_finish(void *save_p, const struct cv_storage_meta *meta, char *
 
 /* ---- copying -------------------------------------------------------------------------------------------------------- */
 
-struct link_to {
-	int dir;
-	const char *name;
-};
-
-static int link_file(void *ctx, int dir, const struct maildir_file *file, struct cv_err *err)
+int maildir_link_file(void *ctx, int dir, const struct maildir_file *file, struct cv_err *err)
 {
-	const struct link_to *to = ctx;
+	const struct maildir_link *to = ctx;
 	struct stat st;
 	int ret = cv_file_stat(dir, file->path, &st, err);
 
@@ -252,7 +247,7 @@ static int link_file(void *ctx, int dir, const struct maildir_file *file, struct
 }
 
 /* One that is not synced yet lies in tmp/ still. */
-static int link_pending(struct maildir_box *from, struct cv_str ref, struct link_to *to, struct cv_err *err)
+static int link_pending(struct maildir_box *from, struct cv_str ref, struct maildir_link *to, struct cv_err *err)
 {
 	const struct maildir_pending *pending = cv_map_get(from->st->pending, cv_str_sub(ref, 0, maildir_base_len(ref)));
 
@@ -268,7 +263,7 @@ int maildir_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str re
 	struct maildir_box *from_box, *to_box;
 	struct cv_err link_err = { 0 };
 	struct cv_buf name, staged;
-	struct link_to target;
+	struct maildir_link target;
 	int ret;
 
 	if (!st->set->maildir_copy_with_hardlinks)
@@ -287,10 +282,10 @@ int maildir_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str re
 	ret = maildir_message_name(to_box, meta, &name, err);
 	if (ret > 0) {
 		staged_name(&staged, name.data);
-		target = (struct link_to){ to_box->dirs[place_of(name.data)].fd, staged.data };
+		target = (struct maildir_link){ to_box->dirs[place_of(name.data)].fd, staged.data };
 		ret = link_pending(from_box, ref, &target, &link_err);
 		if (ret == 0)
-			ret = maildir_find(from_box, ref, link_file, &target, &link_err);
+			ret = maildir_find(from_box, ref, maildir_link_file, &target, &link_err);
 		if (ret > 0) {
 			add_pending(st, to_box, cv_buf_str(&name), NULL, -1, meta);
 			set_ref(&name, ref_r, ref_len_r);
