@@ -29,7 +29,7 @@ static const struct cv_conf *empty_conf(struct cv_arena *arena)
 	return conf;
 }
 
-static void open_user(struct fake_worker *worker)
+void fake_worker_open_user(struct fake_worker *worker)
 {
 	struct cv_user_config config = {
 		.name = "tim",
@@ -64,14 +64,19 @@ struct fake_worker *fake_worker_new(const struct cv_module *const *modules, cons
 	if (cv_modules_load(worker->registry, CV_ROLE_WORKER, &err) < 0)
 		cv_fatal("%s", err.text);
 	worker->protocol = cv_provider_next(worker->registry, CV_CAP_SESSION, &pos, &name);
-	open_user(worker);
+	fake_worker_open_user(worker);
 	return worker;
 }
 
 void fake_worker_set_conf(struct fake_worker *worker, const struct cv_settings_table *table, const void *set)
 {
-	struct fake_session_conf *conf = cv_vec_push(&worker->confs);
+	struct fake_session_conf *conf = NULL;
 
+	for (size_t i = 0; i < worker->confs.count && conf == NULL; i++)
+		if (worker->confs.data[i].table == table)
+			conf = &worker->confs.data[i];
+	if (conf == NULL)
+		conf = cv_vec_push(&worker->confs);
 	conf->table = table;
 	conf->set = set;
 }
@@ -83,21 +88,24 @@ static void end_sessions(struct fake_worker *worker)
 	cv_vec_free(&worker->sessions);
 }
 
-void fake_worker_reopen(struct fake_worker *worker)
+void fake_worker_close_user(struct fake_worker *worker)
 {
 	end_sessions(worker);
 	fake_worker_run(worker);
 	cv_user_close(&worker->user);
-	open_user(worker);
+}
+
+void fake_worker_reopen(struct fake_worker *worker)
+{
+	fake_worker_close_user(worker);
+	fake_worker_open_user(worker);
 }
 
 void fake_worker_free(struct fake_worker **worker)
 {
 	if (*worker == NULL)
 		return;
-	end_sessions(*worker);
-	fake_worker_run(*worker);
-	cv_user_close(&(*worker)->user);
+	fake_worker_close_user(*worker);
 	cv_registry_free(&(*worker)->registry);
 	cv_loop_free(&(*worker)->loop);
 	cv_vec_free(&(*worker)->confs);
@@ -152,10 +160,9 @@ static void on_output(void *ctx)
 
 static const struct cv_stream_ops stream_ops = { .input = on_input, .output = on_output };
 
-struct cv_session *fake_session_start(struct fake_worker *worker, struct cv_str resume)
+static struct cv_session *new_session(struct fake_worker *worker)
 {
 	struct cv_session *session = cv_new0(struct cv_session);
-	struct cv_err err = { 0 };
 
 	session->worker = worker;
 	session->arena = cv_arena_new("fake session", NULL, 0);
@@ -165,7 +172,24 @@ struct cv_session *fake_session_start(struct fake_worker *worker, struct cv_str 
 	session->stream = cv_stream_new_mem(worker->loop, worker->protocol->max_input, worker->protocol->max_output);
 	cv_stream_set_ops(session->stream, &stream_ops, session);
 	*cv_vec_push(&worker->sessions) = session;
+	return session;
+}
+
+struct cv_session *fake_session_start(struct fake_worker *worker, struct cv_str resume)
+{
+	struct cv_session *session = new_session(worker);
+	struct cv_err err = { 0 };
+
 	session->state = worker->protocol->start(session, resume, &err);
+	return session;
+}
+
+struct cv_session *fake_session_wake(struct fake_worker *worker, const struct cv_session_wake *wake)
+{
+	struct cv_session *session = new_session(worker);
+	struct cv_err err = { 0 };
+
+	session->state = worker->protocol->wake(session, wake, &err);
 	return session;
 }
 
@@ -293,14 +317,16 @@ bool cv_session_secured(const struct cv_session *session)
 
 const void *cv_session_conf(struct cv_session *session, const struct cv_settings_table *table)
 {
+	struct fake_worker *worker = session->worker;
 	struct cv_err err = { 0 };
 	const void *set;
 
-	for (size_t i = 0; i < session->worker->confs.count; i++)
-		if (session->worker->confs.data[i].table == table)
-			return session->worker->confs.data[i].set;
-	if (cv_conf_get(empty_conf(session->arena), table, NULL, session->arena, &set, &err) < 0)
+	for (size_t i = 0; i < worker->confs.count; i++)
+		if (worker->confs.data[i].table == table)
+			return worker->confs.data[i].set;
+	if (cv_conf_get(empty_conf(worker->arena), table, NULL, worker->arena, &set, &err) < 0)
 		cv_fatal("defaults: %s", err.text);
+	fake_worker_set_conf(worker, table, set);
 	return set;
 }
 

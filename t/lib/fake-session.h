@@ -46,16 +46,19 @@ struct fake_worker {
 /* modules: ended by NULL; their storage and the first session protocol are used. The user "tim" is opened with mail_location, in the loop when
    in_loop (commits come back from it), else all is synchronous. */
 struct fake_worker *fake_worker_new(const struct cv_module *const *modules, const char *mail_location, bool in_loop);
-/* Close all sessions and the user, and open the user again: as after a restart. */
+/* Close all sessions and the user, and open the user again: as after a restart. The two halves of it, for who changes files in between. */
 void fake_worker_reopen(struct fake_worker *worker);
+void fake_worker_close_user(struct fake_worker *worker);
+void fake_worker_open_user(struct fake_worker *worker);
 void fake_worker_free(struct fake_worker **worker);
 /* Settings of a table for the sessions that come: a filled struct of the test instead of the defaults. */
 void fake_worker_set_conf(struct fake_worker *worker, const struct cv_settings_table *table, const void *set);
 /* Run the loop and steps until nothing more happens. */
 void fake_worker_run(struct fake_worker *worker);
 
-/* A session is there: the protocol's start is called. */
+/* A session is there: the protocol's start is called, or its wake. */
 struct cv_session *fake_session_start(struct fake_worker *worker, struct cv_str resume);
+struct cv_session *fake_session_wake(struct fake_worker *worker, const struct cv_session_wake *wake);
 /* Input comes, at once or one octet a loop round, then all runs. */
 void fake_session_push(struct cv_session *session, struct cv_str octets);
 void fake_session_push_split(struct cv_session *session, struct cv_str octets);
