@@ -1164,7 +1164,7 @@ def main(opts, storage):
     world, rounds, sizes = World(), 0, []
     world.size = max(8, min(opts.messages, 1 << 30) if opts.messages else rnd.choice([5, 20, 60]))
     world.sleep = opts.sleep
-    settings = "mail_max_userip_connections = 200\n"
+    settings = "mail_max_userip_connections = 200\nimap_capability = +UIDONLY\n"
     if opts.sleep:
         settings += "imap_hibernate_timeout = 1ms\nimap_hibernate_silent_timeout = 1ms\n"
     with culver.Server(storage=storage, settings=settings) as server:

@@ -4,6 +4,7 @@
 
 #include "core/store/store-private.h"
 #include "modules/lib/imap/imap-text.h"
+#include "modules/protocol/imap/imap-session.h"
 #include "t/fuzz/imap-user.h"
 
 #include <culver/log.h>
@@ -27,6 +28,7 @@ struct kept {
 
 static struct {
 	struct fake_worker *worker;
+	struct imap_settings settings;
 	char dir[40];
 	CV_VEC(struct kept) kept; /* folders before what is in them */
 } user;
@@ -140,6 +142,12 @@ static void make(void)
 	(void)snprintf(location, sizeof(location), "sdbox:%s/mail", user.dir);
 	user.worker = fake_worker_new(modules, location, true);
 	(void)atexit(forget);
+	/* The settings are looked up when a session begins first. */
+	session = fuzz_imap_log_in(user.worker);
+	fake_session_end(&session);
+	user.settings = *(const struct imap_settings *)user.worker->confs.data[0].set;
+	user.settings.imap_capability = "+UIDONLY";
+	fake_worker_set_conf(user.worker, &imap_settings_table, &user.settings);
 	session = fuzz_imap_log_in(user.worker);
 	fake_session_push(session, CV_STR("p APPEND INBOX (\\Seen kw) {29+}\r\nSubject: one\r\n\r\nbody one \xe4\r\n\r\n"));
 	(void)fake_session_output(session);

@@ -42,6 +42,16 @@ static const struct {
 	{ "UTF8=ACCEPT", enable_utf8 },
 };
 
+/* What a setting switches off, or has not switched on, is as if it were not known. */
+static bool is_there(const struct imap_session *s, void (*enable)(struct imap_session *s))
+{
+	if (enable == metadata_enable)
+		return s->set->imap_metadata;
+	if (enable == enable_utf8)
+		return s->set->imap_utf8_accept;
+	return enable != enable_uidonly || imap_announces(s, "UIDONLY");
+}
+
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
 	struct imap_session *s = imap_cmd_session(cmd);
@@ -56,8 +66,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		if (!cv_imap_arg_atom(arg, &word))
 			return imap_bad(cmd, "Capabilities are atoms");
 		for (size_t i = 0; i < CV_COUNT_OF(extensions); i++)
-			if (cv_str_caseeq_c(word, extensions[i].name) && (extensions[i].enable != metadata_enable || s->set->imap_metadata) &&
-				(extensions[i].enable != enable_utf8 || s->set->imap_utf8_accept))
+			if (cv_str_caseeq_c(word, extensions[i].name) && is_there(s, extensions[i].enable))
 				wanted |= 1u << i;
 	}
 	cv_buf_append_c(out, "* ENABLED");

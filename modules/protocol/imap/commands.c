@@ -69,7 +69,8 @@ static unsigned switched_on(const struct imap_settings *set)
 		(set->imap_urlauth ? WITH_URLAUTH : 0u) | (set->imap_utf8_accept ? WITH_UTF8 : 0u);
 }
 
-/* What is complete, and nothing else. */
+/* What is complete, and nothing else. UIDONLY (RFC 9586) is too, and waits for imap_capability to name it: Microsoft 365, through which Outlook for phones and
+   the "new Outlook" fetch mail, enables it when it is announced and then uses message numbers, so that its users would see no mail. */
 static const struct {
 	const char *word;
 	unsigned needs;
@@ -105,7 +106,6 @@ static const struct {
 	{ "URL-PARTIAL", ALWAYS },
 	{ "REPLACE", ALWAYS },
 	{ "APPENDLIMIT=4294967295", ALWAYS }, /* IMAP_APPEND_LIMIT */
-	{ "UIDONLY", ALWAYS },
 	{ "ESEARCH", ALWAYS },
 	{ "SEARCHRES", ALWAYS },
 	{ "WITHIN", ALWAYS },
@@ -241,4 +241,20 @@ void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out)
 	}
 	cv_buf_append(out, cv_buf_str(&list));
 	cv_buf_deinit(&list);
+}
+
+bool imap_announces(const struct imap_session *s, const char *capability)
+{
+	struct cv_str left, word;
+	struct cv_buf list;
+	bool found = false;
+
+	cv_buf_init(&list, 16 * 1024);
+	imap_append_capabilities(s, &list);
+	for (left = cv_buf_str(&list); left.len > 0 && !found;) {
+		cv_str_split(left, ' ', &word, &left);
+		found = cv_str_caseeq_c(word, capability);
+	}
+	cv_buf_deinit(&list);
+	return found;
 }

@@ -244,6 +244,8 @@ void *imap_wake(struct cv_session *session, const struct cv_session_wake *wake, 
 const struct cv_imap_command *imap_find_command(const struct imap_session *s, struct cv_str verb, bool uid);
 /* Append "IMAP4rev1 …". */
 void imap_append_capabilities(const struct imap_session *s, struct cv_buf *out);
+/* capability is one of them. */
+bool imap_announces(const struct imap_session *s, const char *capability);
 
 /* quota.c */
 /* -1: some module knows that a new message of so many octets would be refused. */

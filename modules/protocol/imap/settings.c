@@ -70,7 +70,8 @@ static const struct cv_setting rows[] = {
 	CV_SETTING_BOOL(imap_settings, imap_annotate, "yes",
 		"Annotations of messages (ANNOTATE-EXPERIMENT-1)"),
 	CV_SETTING_STR(imap_settings, imap_capability, "",
-		"Capabilities to announce instead of the server's own; with + or - as first character: words to add, or to leave out with - before them"),
+		"Capabilities to announce instead of the server's own; with + or - as first character: words to add, or to leave out with - before them. "
+		"+UIDONLY announces and allows that extension, which no mail program needs and Outlook in the cloud fails with"),
 	CV_SETTING_LIST(imap_settings, imap_client_workarounds, "",
 		"Workarounds for clients: delay-newmail, tb-extra-mailbox-sep, tb-lsub-flags"),
 	CV_SETTING_UINT(imap_settings, imap_compress_deflate_level, "6", 0, 9,

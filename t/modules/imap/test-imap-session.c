@@ -31,7 +31,6 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" URL-PARTIAL" \
 	" REPLACE" \
 	" APPENDLIMIT=4294967295" \
-	" UIDONLY" \
 	" ESEARCH" \
 	" SEARCHRES" \
 	" WITHIN" \
