@@ -388,6 +388,9 @@ static const cv_text_row rows[] = {
 	/* URLs. */
 	{ "A URL and a mechanism are needed", "Ein URL und ein Verfahren sind nötig", "Il faut une URL et un mécanisme" },
 	{ "A URL is needed", "Ein URL ist nötig", "Il faut une URL" },
+	{ "BODY or BINARY, and each item once", "BODY oder BINARY, und alles nur einmal", "BODY ou BINARY, et chaque élément une fois" },
+	{ "BODY, BINARY or BODYPARTSTRUCTURE is needed", "BODY, BINARY oder BODYPARTSTRUCTURE ist nötig", "Il faut BODY, BINARY ou BODYPARTSTRUCTURE" },
+	{ "Structure is too large", "Die Struktur ist zu groß", "La structure est trop grande" },
 	{ "EXPIRE needs URLAUTH behind it in the URL", "EXPIRE braucht im URL dahinter URLAUTH", "EXPIRE demande URLAUTH après lui dans l'URL" },
 	{ "Invalid EXPIRE in the URL", "Ungültiges EXPIRE im URL", "EXPIRE invalide dans l'URL" },
 	{ "Invalid UID in the URL", "Ungültige UID im URL", "UID invalide dans l'URL" },

@@ -411,7 +411,7 @@ static bool open_url(struct cv_imap_cmd *cmd, struct cv_str text)
 	else if (url.has_server || url.uid == 0 || url.access.ptr != NULL) {
 		cv_err_set_public(&err, CV_ERR_INVALID, "Only a message, or a part of one, of this account can be a part");
 		bad_url(cmd, text, &err);
-	} else if (imap_part_open(cmd->user, &url, &append->source, &err) > 0) {
+	} else if (imap_part_open(cmd->user, &url, 0, &append->source, &err) > 0) {
 		return true;
 	} else if (err.public_text) {
 		bad_url(cmd, text, &err);

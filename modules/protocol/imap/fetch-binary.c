@@ -10,7 +10,7 @@
 
 /* The part in whose transfer encoding a section's octets are: the one that it names, or with TEXT the whole body of a message. NULL: they are as they
    are; what holds other parts has no encoding of its own (RFC 2045 section 6.4). */
-static const struct cv_mime_part *encoded_part(const struct fetch *fetch, const struct cv_imap_section *section)
+const struct cv_mime_part *fetch_binary_part(const struct fetch *fetch, const struct cv_imap_section *section)
 {
 	const struct cv_mime_part *part = NULL;
 
@@ -27,7 +27,7 @@ static const struct cv_mime_part *encoded_part(const struct fetch *fetch, const 
 
 bool fetch_binary_possible(const struct fetch *fetch, const struct cv_imap_section *section)
 {
-	const struct cv_mime_part *part = encoded_part(fetch, section);
+	const struct cv_mime_part *part = fetch_binary_part(fetch, section);
 
 	return part == NULL || part->encoding != CV_TRANSFER_UNKNOWN;
 }
@@ -106,7 +106,7 @@ static void write_text(struct fetch *fetch, const struct cv_imap_section *sectio
 static void begin_range(struct fetch *fetch, const struct cv_imap_section *section, const struct fetch_found *found)
 {
 	struct fetch_binary *binary = &fetch->binary;
-	const struct cv_mime_part *part = encoded_part(fetch, section), *named = part;
+	const struct cv_mime_part *part = fetch_binary_part(fetch, section), *named = part;
 	unsigned flags;
 
 	if (section->path_len > 0 && section->text == CV_IMAP_SECTION_ALL)

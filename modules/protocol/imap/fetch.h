@@ -106,6 +106,8 @@ void fetch_found_free(struct fetch_found *found);
 uint64_t fetch_section_clip(const struct cv_imap_section *section, uint64_t size, uint64_t *offset_r);
 
 /* fetch-binary.c */
+/* The part in whose transfer encoding a section's octets are. NULL: they are as they are. */
+const struct cv_mime_part *fetch_binary_part(const struct fetch *fetch, const struct cv_imap_section *section);
 /* The encoding of a BINARY section is known. */
 bool fetch_binary_possible(const struct fetch *fetch, const struct cv_imap_section *section);
 /* The label of the section is in fetch->text: append NIL or what is there, or set fetch->binary.active. -1 with err. */

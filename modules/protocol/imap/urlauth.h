@@ -13,8 +13,13 @@
 
 /* The one mechanism that is there (section 2.4.1). */
 #define IMAP_URLAUTH_MECHANISM "INTERNAL"
-/* Name of the protocol whose jobs are asked of other users' workers: the payload is the URL. */
+/* Name of the protocol whose jobs are asked of other users' workers. Payload: enum imap_part_opt (u8), the URL. Answer: none when there is no such part; else
+   enum imap_urlauth_answer (u8), how many octets the part has (u64), and a memfd of these with the body structure behind them. */
 #define IMAP_URLAUTH_PROTOCOL "imap-urlauth"
+enum imap_urlauth_answer {
+	IMAP_URLAUTH_NUL = 1,    /* among the octets */
+	IMAP_URLAUTH_UNKNOWN = 2 /* its encoding is not known */
+};
 
 /* imap_urlauth_users: each is application:user. -1: one makes no sense. */
 CV_MUST_CHECK int imap_urlauth_users_check(const char *const *users, struct cv_err *err);

@@ -28,6 +28,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" MULTIAPPEND" \
 	" CATENATE" \
 	" URLAUTH" \
+	" URLAUTH=BINARY" \
 	" URL-PARTIAL" \
 	" REPLACE" \
 	" APPENDLIMIT=4294967295" \
