@@ -90,6 +90,22 @@ static void segment_is_bad(struct cv_fsck *f, uint32_t number, const struct cv_e
 		cv_journal_mark_damaged(&f->user->journal, number);
 }
 
+static int check_copy(struct cv_fsck *f, uint32_t number, struct cv_err *err)
+{
+	struct cv_err check_err = { 0 };
+	char name[CV_BOX_NAME_MAX];
+
+	if (cv_journal_check_copy(&f->user->journal, number, &check_err) > 0)
+		return 1;
+	if (check_err.code != CV_ERR_CORRUPT) {
+		*err = check_err;
+		return -1;
+	}
+	cv_journal_copy_name(number, name, sizeof(name));
+	tell(f, 0, cv_str_c(name), mended(f), "%s", check_err.text);
+	return f->config.repair ? cv_journal_renew_copy(&f->user->journal, number, err) : 1;
+}
+
 static int check_journal(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_journal *journal = &f->user->journal;
@@ -110,6 +126,8 @@ static int check_journal(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err 
 		}
 		if (ret < 0)
 			segment_is_bad(f, number, &check_err);
+		else if (check_copy(f, number, err) < 0)
+			return -1;
 	}
 	return 1;
 }
@@ -508,7 +526,7 @@ static int note_file(void *ctx, const char *name, unsigned char type, struct cv_
 		if (cv_mailbox_by_guid(user, &guid) != NULL)
 			return 1;
 		tell(f, 0, text, mended(f), "it belongs to a mailbox that is not there%s", f->config.repair ? "; set aside" : "");
-	} else if (cv_journal_parse_name(name, &number)) {
+	} else if (cv_journal_parse_name(name, &number) || cv_journal_parse_copy_name(name, &number)) {
 		if (cv_journal_has_segment(&user->journal, number))
 			return 1;
 		tell(f, 0, text, mended(f), "the journal does not know this segment%s", f->config.repair ? "; set aside" : "");

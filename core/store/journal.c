@@ -37,7 +37,7 @@ static void put_u64_at(char *p, uint64_t n)
 void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, uint32_t node, unsigned file_mode)
 {
 	*journal = (struct cv_journal){
-		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .read_fd = -1, .file_mode = file_mode };
+		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .read_fd = -1, .copy_fd = -1, .file_mode = file_mode };
 	cv_buf_init(&journal->pending, PENDING_MAX);
 	cv_buf_init(&journal->tail, PENDING_MAX);
 }
@@ -46,6 +46,7 @@ void cv_journal_deinit(struct cv_journal *journal)
 {
 	cv_file_close(&journal->fd);
 	cv_file_close(&journal->read_fd);
+	cv_file_close(&journal->copy_fd);
 	cv_window_deinit(&journal->window);
 	cv_buf_deinit(&journal->pending);
 	cv_buf_deinit(&journal->tail);
@@ -82,13 +83,21 @@ bool cv_journal_parse_name(const char *name, uint32_t *number_r)
 	return true;
 }
 
+static struct cv_segment *find_segment(const struct cv_journal *journal, uint32_t number)
+{
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		if (journal->segments.data[i].number == number)
+			return &journal->segments.data[i];
+	}
+	return NULL;
+}
+
 static struct cv_segment *last_segment(struct cv_journal *journal)
 {
 	return journal->segments.count > 0 ? &journal->segments.data[journal->segments.count - 1] : NULL;
 }
 
-/* 1, or 0 when the head does not check, -1 for a newer format. */
-static int parse_head(struct cv_str octets, struct cv_segment *segment, struct cv_err *err)
+int cv_segment_parse_head(struct cv_str octets, struct cv_segment *segment, struct cv_err *err)
 {
 	struct cv_reader reader = cv_reader_init(octets);
 	uint64_t magic, number, before_seq, lost_seq;
@@ -113,22 +122,17 @@ static int parse_head(struct cv_str octets, struct cv_segment *segment, struct c
 
 struct listing {
 	struct cv_journal *journal;
+	CV_VEC(uint32_t) copies;
 };
 
-static int list_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+static int note_segment(struct cv_journal *journal, const char *name, uint32_t number, struct cv_err *err)
 {
-	struct listing *listing = ctx;
-	struct cv_journal *journal = listing->journal;
 	struct cv_segment *segment;
 	char head[CV_SEGMENT_HEAD];
 	struct stat st;
-	uint32_t number;
 	size_t len;
 	int fd, ok;
 
-	(void)type;
-	if (!cv_journal_parse_name(name, &number))
-		return 1;
 	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
 		return -1;
 	if (cv_file_fstat(fd, &st, err) < 0 || cv_file_pread(fd, head, sizeof(head), 0, &len, err) < 0) {
@@ -142,13 +146,22 @@ static int list_one(void *ctx, const char *name, unsigned char type, struct cv_e
 		journal->next_number = number + 1;
 	segment->len = (uint64_t)st.st_size;
 	segment->mtime = (int64_t)st.st_mtime;
-	ok = parse_head(cv_str_mem(head, len), segment, err);
+	ok = cv_segment_parse_head(cv_str_mem(head, len), segment, err);
 	if (ok < 0)
 		return -1;
 	segment->damaged = ok == 0;
-	if (ok > 0 && segment->lost_seq > journal->lost_seq)
-		journal->lost_seq = segment->lost_seq;
 	return 1;
+}
+
+static int list_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct listing *listing = ctx;
+	uint32_t number;
+
+	(void)type;
+	if (cv_journal_parse_copy_name(name, &number))
+		*cv_vec_push(&listing->copies) = number;
+	return cv_journal_parse_name(name, &number) ? note_segment(listing->journal, name, number, err) : 1;
 }
 
 static int compare_segments(const void *a, const void *b)
@@ -158,20 +171,50 @@ static int compare_segments(const void *a, const void *b)
 	return x->number < y->number ? -1 : x->number > y->number;
 }
 
+static void sort_segments(struct cv_journal *journal)
+{
+	if (journal->segments.count > 1)
+		qsort(journal->segments.data, journal->segments.count, sizeof(*journal->segments.data), compare_segments);
+}
+
+/* A segment of which only the copy is there, or whose head does not check. */
+static int take_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
+{
+	struct cv_segment *segment = find_segment(journal, number);
+	struct cv_segment missing = { .number = number };
+	int ret;
+
+	if (segment != NULL) {
+		segment->copied = true;
+		return segment->damaged ? cv_journal_mend(journal, segment, 0, err) : 0;
+	}
+	missing.copied = true;
+	ret = cv_journal_mend(journal, &missing, 0, err);
+	if (ret > 0)
+		*cv_vec_push(&journal->segments) = missing;
+	journal->next_number = CV_MAX(journal->next_number, number + 1);
+	return ret;
+}
+
 int cv_journal_list(struct cv_journal *journal, struct cv_err *err)
 {
 	struct listing listing = { .journal = journal };
+	int ret;
 
 	journal->segments.count = 0;
-	if (cv_file_list(journal->dir, ".", list_one, &listing, err) < 0)
+	ret = cv_file_list(journal->dir, ".", list_one, &listing, err);
+	for (size_t i = 0; ret >= 0 && i < listing.copies.count; i++)
+		ret = take_copy(journal, listing.copies.data[i], err);
+	cv_vec_free(&listing.copies);
+	sort_segments(journal);
+	if (ret < 0)
 		return -1;
-	if (journal->segments.count > 1)
-		qsort(journal->segments.data, journal->segments.count, sizeof(*journal->segments.data), compare_segments);
+	for (size_t i = 0; i < journal->segments.count; i++)
+		journal->lost_seq = CV_MAX(journal->lost_seq, journal->segments.data[i].damaged ? 0 : journal->segments.data[i].lost_seq);
 	return 1;
 }
 
-/* A record at the start of octets: its length, or 0 when it does not check. */
-static uint32_t check_record(struct cv_str octets, struct cv_record_head *head_r, struct cv_str *entries_r)
+uint32_t cv_record_check(struct cv_str octets, struct cv_record_head *head_r, struct cv_str *entries_r)
 {
 	struct cv_reader reader = cv_reader_init(octets);
 	uint32_t magic, len, crc, padding;
@@ -208,6 +251,7 @@ struct scan {
 	uint64_t from_seq;
 	struct cv_journal_pos start;
 	bool repair;
+	bool mended; /* what the copy has of this segment is in it */
 	cv_journal_fn *fn;
 	void *ctx;
 	struct cv_journal_damage *damage;
@@ -229,7 +273,7 @@ static uint64_t find_record(struct cv_str octets, uint64_t from, struct cv_recor
 	struct cv_str entries;
 
 	for (uint64_t at = from; at + CV_RECORD_HEAD <= octets.len; at += 8) {
-		if (memcmp(octets.ptr + at, "CVr1", 4) == 0 && check_record(cv_str_sub(octets, at, SIZE_MAX), head_r, &entries) > 0)
+		if (memcmp(octets.ptr + at, "CVr1", 4) == 0 && cv_record_check(cv_str_sub(octets, at, SIZE_MAX), head_r, &entries) > 0)
 			return at;
 	}
 	return octets.len;
@@ -275,6 +319,16 @@ static int bad_octets(struct scan *scan, struct cv_segment *segment, bool last, 
 	return 0;
 }
 
+/* Where it does not check, and at the end of the last one, the copy is asked, once. */
+static bool may_be_mended(struct scan *scan, const struct cv_segment *segment, uint64_t at)
+{
+	if (scan->mended || !scan->repair || !segment->copied)
+		return false;
+	scan->start = (struct cv_journal_pos){ segment->number, at };
+	return true;
+}
+
+/* 0: the segment may be mended from its copy; then it goes on at scan->start. */
 static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last, struct cv_str octets, struct cv_err *err)
 {
 	struct cv_journal *journal = scan->journal;
@@ -283,15 +337,20 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 	struct cv_record_head head;
 	struct cv_str entries;
 
-	segment->durable = CV_MAX(segment->durable, at);
+	if (!scan->mended)
+		segment->durable = CV_MAX(segment->durable, at);
 	if (at > octets.len) {
+		if (may_be_mended(scan, segment, at))
+			return 0;
 		note_damage(scan->damage, segment, UINT64_MAX, "it was longer, and ends", octets.len);
 		return 1;
 	}
 	while (at < octets.len) {
-		uint32_t len = check_record(cv_str_sub(octets, at, SIZE_MAX), &head, &entries);
+		uint32_t len = cv_record_check(cv_str_sub(octets, at, SIZE_MAX), &head, &entries);
 
 		if (len == 0) {
+			if (may_be_mended(scan, segment, at))
+				return 0;
 			if (bad_octets(scan, segment, last, octets, at, &at) == 0)
 				break;
 			continue;
@@ -320,7 +379,7 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 			return -1;
 		at += len;
 	}
-	return 1;
+	return last && at >= octets.len && may_be_mended(scan, segment, at) ? 0 : 1;
 }
 
 static void forget_tail(struct cv_journal *journal)
@@ -350,7 +409,8 @@ static int cut_tail(struct cv_journal *journal, struct cv_segment *segment, stru
 	return ret;
 }
 
-static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last, struct cv_err *err)
+/* The octets of the file from its begin on, as far as the segment is long. */
+static int scan_file(struct scan *scan, struct cv_segment *segment, bool last, struct cv_err *err)
 {
 	char name[NAME_LEN + 1];
 	uint64_t len = segment->len;
@@ -358,10 +418,12 @@ static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last
 	int fd, ret;
 
 	if (len <= CV_SEGMENT_HEAD) {
-		if (scan->start.segment == segment->number && scan->start.offset > len)
+		if (scan->start.segment == segment->number && scan->start.offset > len) {
+			if (may_be_mended(scan, segment, scan->start.offset))
+				return 0;
 			note_damage(scan->damage, segment, UINT64_MAX, "it was longer, and ends", len);
-		segment->scanned = true;
-		return 1;
+		}
+		return last && may_be_mended(scan, segment, CV_SEGMENT_HEAD) ? 0 : 1;
 	}
 	segment_name(name, segment->number);
 	if (cv_file_open(scan->journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
@@ -383,6 +445,21 @@ static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last
 	cv_file_unmap(map, len);
 	if (ret > 0 && segment->len < len && scan->repair && !segment->damaged)
 		ret = cut_tail(scan->journal, segment, err);
+	return ret;
+}
+
+static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last, struct cv_err *err)
+{
+	struct cv_journal_pos start = scan->start;
+	int ret;
+
+	scan->mended = false;
+	while ((ret = scan_file(scan, segment, last, err)) == 0) {
+		scan->mended = true;
+		if (cv_journal_mend(scan->journal, segment, scan->start.offset, err) < 0)
+			return -1;
+	}
+	scan->start = start;
 	if (ret > 0)
 		segment->scanned = true;
 	return ret;
@@ -399,7 +476,7 @@ static int remove_segment(struct cv_journal *journal, uint32_t number, struct cv
 int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_journal_pos start, bool repair, cv_journal_fn *fn, void *ctx,
 	struct cv_journal_damage *damage, struct cv_err *err)
 {
-	struct scan scan = { journal, from_seq, start, repair, fn, ctx, damage };
+	struct scan scan = { .journal = journal, .from_seq = from_seq, .start = start, .repair = repair, .fn = fn, .ctx = ctx, .damage = damage };
 
 	*damage = (struct cv_journal_damage){ 0 };
 	for (size_t i = 0; i < journal->segments.count; i++) {
@@ -480,8 +557,7 @@ bool cv_journal_has_segment(const struct cv_journal *journal, uint32_t number)
 	return false;
 }
 
-/* Nothing that was read counts any more: segments were cut, dropped or set aside. */
-static void forget_reads(struct cv_journal *journal)
+void cv_journal_forget_reads(struct cv_journal *journal)
 {
 	cv_window_drop(&journal->window);
 	cv_file_close(&journal->read_fd);
@@ -534,7 +610,7 @@ int cv_journal_read_at(struct cv_journal *journal, struct cv_journal_pos pos, st
 	return 1;
 }
 
-int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, struct cv_record_head *head_r,
+static int read_record(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, struct cv_record_head *head_r,
 	struct cv_str *entries_r, struct cv_err *err)
 {
 	struct cv_reader reader;
@@ -548,10 +624,28 @@ int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struc
 			(unsigned long long)pos.offset);
 	if (cv_journal_read_at(journal, pos, buf, len, err) < 0)
 		return -1;
-	if (check_record(cv_buf_str(buf), head_r, entries_r) == 0)
+	if (cv_record_check(cv_buf_str(buf), head_r, entries_r) == 0)
 		return cv_err_set(err, CV_ERR_CORRUPT, "journal segment %u has a record that does not check at octet %llu", pos.segment,
 			(unsigned long long)pos.offset);
 	return 1;
+}
+
+int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, struct cv_record_head *head_r,
+	struct cv_str *entries_r, struct cv_err *err)
+{
+	struct cv_segment *segment = find_segment(journal, pos.segment);
+	struct cv_err read_err = { 0 }, mend_err = { 0 };
+
+	if (read_record(journal, pos, buf, head_r, entries_r, &read_err) > 0)
+		return 1;
+	if (segment != NULL && segment->copied && (read_err.code == CV_ERR_CORRUPT || read_err.code == CV_ERR_NOTFOUND)) {
+		if (cv_journal_mend(journal, segment, 0, &mend_err) > 0)
+			return read_record(journal, pos, buf, head_r, entries_r, err);
+		if (mend_err.code != CV_ERR_NONE)
+			cv_warn(journal->log_ctx, "%s", mend_err.text);
+	}
+	*err = read_err;
+	return -1;
 }
 
 int cv_journal_next(struct cv_journal *journal, struct cv_journal_pos *pos, struct cv_buf *buf, struct cv_record_head *head_r,
@@ -571,15 +665,6 @@ int cv_journal_next(struct cv_journal *journal, struct cv_journal_pos *pos, stru
 }
 
 /* ---- as it is on disk ------------------------------------------------------------------------------------------- */
-
-static const struct cv_segment *find_segment(const struct cv_journal *journal, uint32_t number)
-{
-	for (size_t i = 0; i < journal->segments.count; i++) {
-		if (journal->segments.data[i].number == number)
-			return &journal->segments.data[i];
-	}
-	return NULL;
-}
 
 /* The file that has the segment's name: is it the one that is written to, and long enough? */
 static int check_file(struct cv_journal *journal, const struct cv_segment *segment, int fd, struct cv_err *err)
@@ -626,7 +711,7 @@ static int check_at(int fd, uint64_t at, uint32_t *len_r, struct cv_buf *buf, st
 		if (cv_file_pread(fd, p, *len_r, at, &got, err) < 0)
 			return -1;
 		cv_buf_commit(buf, got);
-		if (check_record(cv_buf_str(buf), &head, &entries) == *len_r)
+		if (cv_record_check(cv_buf_str(buf), &head, &entries) == *len_r)
 			return 1;
 	}
 	return cv_err_set(err, CV_ERR_CORRUPT, "the record at octet %llu does not check", (unsigned long long)at);
@@ -641,7 +726,7 @@ static int check_segment_head(int fd, const struct cv_segment *segment, struct c
 
 	if (cv_file_pread(fd, head, sizeof(head), 0, &got, err) < 0)
 		return -1;
-	ret = parse_head(cv_str_mem(head, got), &copy, err);
+	ret = cv_segment_parse_head(cv_str_mem(head, got), &copy, err);
 	return ret != 0 ? ret : cv_err_set(err, CV_ERR_CORRUPT, "its head does not check");
 }
 
@@ -900,12 +985,13 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 		goto failed;
 	last_segment(journal)->last_seq = journal->written_seq = journal->seq;
 	last_segment(journal)->mtime = cv_time_now_sec();
+	cv_journal_copy(journal, cv_buf_str(&journal->pending), before);
 	cv_buf_clear(&journal->pending);
 	return 1;
 failed:
 	cv_buf_clear(&journal->pending);
 	cv_buf_truncate(&journal->tail, tail);
-	forget_reads(journal);
+	cv_journal_forget_reads(journal);
 	last_segment(journal)->len = before;
 	/* After a failed sync no one knows what is on disk: what was written must not come back, so the segment is cut and left. */
 	cv_file_close(&journal->fd);
@@ -954,14 +1040,15 @@ uint64_t cv_journal_tail_size(const struct cv_journal *journal)
 
 int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, struct cv_err *err)
 {
-	forget_reads(journal);
+	cv_journal_forget_reads(journal);
 	while (journal->segments.count > 1) {
 		struct cv_segment *segment = &journal->segments.data[0];
 
 		/* The next one's head tells where this one ends. */
 		if (segment[1].damaged || segment[1].before_seq > seq || segment->mtime >= before || segment->damaged)
 			return 1;
-		if (remove_segment(journal, segment->number, err) < 0)
+		/* The copy first: the segment would come back from it. */
+		if ((segment->copied && cv_journal_drop_copy(journal, segment->number, err) < 0) || remove_segment(journal, segment->number, err) < 0)
 			return -1;
 		journal->segments.count--;
 		memmove(&journal->segments.data[0], &journal->segments.data[1],
@@ -977,12 +1064,17 @@ int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 	size_t kept = 0;
 	int ret = 1;
 
-	forget_reads(journal);
+	cv_journal_forget_reads(journal);
 	for (size_t i = 0; i < journal->segments.count; i++) {
 		struct cv_segment *segment = &journal->segments.data[i];
 
 		if (!segment->damaged || ret < 0) {
 			journal->segments.data[kept++] = *segment;
+			continue;
+		}
+		if (cv_journal_copy_aside(journal, segment, err) < 0) {
+			journal->segments.data[kept++] = *segment;
+			ret = -1;
 			continue;
 		}
 		segment_name(name, segment->number);

@@ -32,6 +32,7 @@ struct cv_segment {
 	int64_t mtime;       /* seconds since 1970 */
 	bool damaged;        /* head or records do not check: set aside at the next chance */
 	bool scanned;
+	bool copied;         /* it has a copy, or may have one */
 	uint64_t durable;    /* octets that were on disk when some record of it was written, as far as was read */
 };
 
@@ -59,6 +60,10 @@ struct cv_journal {
 	bool uncut;              /* the last segment has octets behind its len that were refused */
 	uint32_t leftover;       /* a segment that could neither be begun nor removed; 0: none */
 	uint64_t file_mode;
+	const struct cv_log_ctx *log_ctx; /* borrowed; NULL as init sets it */
+	bool copying;            /* segments get a copy; false as init sets it, and when writing one has failed */
+	int copy_fd;             /* of the last segment's; -1: none yet */
+	uint32_t copy_number;    /* its number */
 	int read_fd;             /* of the segment other than the last one that was read last; -1: none */
 	uint32_t read_number;    /* its number */
 	uint32_t window_number;  /* segment that the window shows */
@@ -135,8 +140,36 @@ uint64_t cv_journal_tail_size(const struct cv_journal *journal);
 /* Remove segments all of whose records have sequence numbers <= seq and that were last written before the time (seconds since 1970); never the
    last one. */
 CV_MUST_CHECK int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, struct cv_err *err);
-/* Rename damaged segments to "<name>.damaged-<time>"; the next write starts a new one. */
+/* Rename damaged segments, and their copies, to "<name>.damaged-<time>"; the next write starts a new one. */
 CV_MUST_CHECK int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err);
+/* ---- Copies (journal-copy.c)
+   A segment "journal.N" has beside it "copy.N", the same octets, so that no file is the only one that has a change. What is written to the segment is
+   written to the copy afterwards; it is never synced, since it stands in for a file that was lost or changed, and not for what a power cut takes from both. A
+   segment that is missing, ends too soon or does not check is made anew from itself and its copy; what was there is kept as "journal.N.damaged-<time>". */
+
+/* Octets were written to the last segment at offset. What can't be written is told in one line, and no copy is made until the user is opened again. */
+void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t offset);
+/* 1: the segment, which may be missing, has records now that it had not; 0: the copy has none that it lacks. from: the segment is known to check up to there, and
+   segment->last_seq is of the last record before it (0: nothing is known). */
+CV_MUST_CHECK int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint64_t from, struct cv_err *err);
+/* Does the copy have what the segment has? 1, or there is none; CORRUPT with what it lacks. */
+CV_MUST_CHECK int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
+/* Make the copy anew from the segment. */
+CV_MUST_CHECK int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
+CV_MUST_CHECK int cv_journal_drop_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
+CV_MUST_CHECK int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err);
+void cv_journal_copy_name(uint32_t number, char *name_r, size_t size);
+bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r);
+
+/* ---- For the two files ---- */
+
+/* A record at the start of octets: its length, or 0 when it does not check. */
+uint32_t cv_record_check(struct cv_str octets, struct cv_record_head *head_r, struct cv_str *entries_r);
+/* segment has its number: 1, 0 when the head does not check, -1 for a newer format. */
+CV_MUST_CHECK int cv_segment_parse_head(struct cv_str octets, struct cv_segment *segment, struct cv_err *err);
+/* Nothing that was read counts any more: segments were cut, dropped, set aside or mended. */
+void cv_journal_forget_reads(struct cv_journal *journal);
+
 /* The clock never stands still or goes back. */
 uint64_t cv_journal_tick(struct cv_journal *journal);
 static inline int64_t cv_hlc_ms(uint64_t hlc)

@@ -38,6 +38,7 @@ static const struct cv_store_settings defaults = {
 	.mail_max_annotation_value = 64u << 10,
 	.mail_max_annotations_size = 64u << 20,
 	.mail_node_id = 1,
+	.mail_journal_copy = true,
 };
 
 /* Sections as they are, then the usual mailboxes that no section names. */

@@ -29,6 +29,7 @@ struct cv_store_settings {
 	uint64_t mail_max_annotation_value, mail_max_annotations_size; /* octets */
 	const char *const *mail_mount_points;
 	uint64_t mail_node_id;
+	bool mail_journal_copy;
 	bool lda_mailbox_autocreate, lda_mailbox_autosubscribe;
 };
 

@@ -32,6 +32,8 @@ static const struct cv_setting store_rows[] = {
 		"How long journal segments are kept after nothing else needs them"),
 	CV_SETTING_SIZE(cv_store_settings, mail_journal_segment_size, "4M", 65536, 1ull << 30,
 		"Octets after which a new journal segment is begun and old ones are folded into snapshots"),
+	CV_SETTING_BOOL(cv_store_settings, mail_journal_copy, "yes",
+		"Keep a copy of each journal segment, so that the loss of any one file of the index loses nothing"),
 	CV_SETTING_SIZE(cv_store_settings, mail_journal_subscriber_keep, "64M", 0, 1ull << 40,
 		"Octets of the journal that are kept for modules that have not read them yet (search, notification); one that is further behind begins anew"),
 	CV_SETTING_SIZE(cv_store_settings, mail_snapshot_min_size, "64k", 4096, 1ull << 30,

@@ -372,6 +372,8 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 	cv_journal_deinit(&user->journal);
 	cv_journal_init(&user->journal, user->index_dir, user->storage_args.fsync, (uint32_t)user->set->mail_node_id, FILE_MODE);
 	user->journal.epoch = user->lease.epoch;
+	user->journal.log_ctx = &user->log_ctx;
+	user->journal.copying = user->set->mail_journal_copy;
 	if (user->lease.strict && user->loop != NULL) {
 		user->lease_timer = cv_timer_add_stopped(user->loop, on_lease, user);
 		cv_timer_set(user->lease_timer, user->set->mail_lease_time / 3);

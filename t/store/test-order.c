@@ -6,6 +6,7 @@
 #include <culver/buf.h>
 #include <culver/file.h>
 #include <culver/loop.h>
+#include <culver/time.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,7 +37,7 @@ static const char *kind_of(const char *path)
 	name = name != NULL ? name + 1 : path;
 	(void)snprintf(dir, sizeof(dir), "%.*s", (int)(name - path), path);
 	if (strncmp(path, "culver-index", 12) == 0)
-		return strncmp(name, "journal.", 8) == 0 ? "journal" : strcmp(name, "culver-index") == 0 ? "index" : "index file";
+		return strncmp(name, "journal.", 8) == 0 ? "journal" : strncmp(name, "copy.", 5) == 0 ? "copy" : strcmp(name, "culver-index") == 0 ? "index" : "index file";
 	if (strncmp(path, "culver-trash.", 13) == 0)
 		return "trash";
 	if (strcmp(path, "") == 0)
@@ -302,8 +303,10 @@ static void begin(struct store *s, void **state, const struct row *row, const ch
 	(void)cv_loop_once(s->loop, 0);
 }
 
-static bool check(void **state, const struct row *row, const char *fsync, const char *want)
+/* *slow_r: it took longer than a slice of work lasts, so that what comes in the next one may be missing. */
+static bool check_once(void **state, const struct row *row, const char *fsync, const char *want, bool *slow_r)
 {
+	uint64_t start_ms;
 	struct order order = { .root = "" };
 	struct store s;
 	bool same;
@@ -313,17 +316,32 @@ static bool check(void **state, const struct row *row, const char *fsync, const 
 	cv_buf_init(&order.last, 256);
 	(void)snprintf(order.root, sizeof(order.root), "%s/mail/", s.dir);
 	cv_file_set_watch(on_event, &order);
+	start_ms = cv_time_mono_ms();
 	row->run(&s);
+	*slow_r = cv_time_mono_ms() > start_ms + 3;
 	cv_file_set_watch(NULL, NULL);
 	if (strcmp(fsync, "never") == 0)
 		want = without_syncs(&s, want);
 	same = strcmp(want, order.calls.data) == 0;
-	if (!same)
+	if (!same && !*slow_r)
 		print_error("%s, %s, mail_fsync = %s\n  want: %s\n  is:   %s\n", row->reply, row->driver, fsync, want, order.calls.data);
 	cv_buf_deinit(&order.calls);
 	cv_buf_deinit(&order.last);
 	store_deinit(&s);
 	return same;
+}
+
+static bool check(void **state, const struct row *row, const char *fsync, const char *want)
+{
+	bool slow = true;
+
+	for (unsigned i = 0; i < 200 && slow; i++) {
+		if (check_once(state, row, fsync, want, &slow))
+			return true;
+	}
+	if (slow)
+		print_error("%s, %s, mail_fsync = %s: never as fast as a slice of work\n", row->reply, row->driver, fsync);
+	return false;
 }
 
 static void calls_before_a_reply_are_those_of_the_table(void **state)

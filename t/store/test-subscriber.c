@@ -419,6 +419,7 @@ static void a_journal_that_was_put_back_is_noticed(void **state)
 	expect_seen("append Sent 1;");
 	/* The cursor is newer than the journal now. */
 	assert_int_equal(rename(kept, journal), 0);
+	disk_remove_file(&s, "copy.0000000000000001");
 	store_open(&s);
 	assert_true(cv_str_starts(cv_buf_str(&seen.text), CV_STR("lost;")));
 	end(&s);

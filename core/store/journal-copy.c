@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+   The copies of the journal's segments: written behind them, and what a segment has lost taken from them. */
+#include <config.h>
+
+#include "core/store/journal.h"
+#include <culver/log.h>
+#include <culver/time.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NAME_MAX_LEN 80
+
+void cv_journal_copy_name(uint32_t number, char *name_r, size_t size)
+{
+	(void)snprintf(name_r, size, "copy.%016x", number);
+}
+
+bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r)
+{
+	char segment[NAME_MAX_LEN];
+
+	if (strncmp(name, "copy.", 5) != 0 || strlen(name) > NAME_MAX_LEN - 10)
+		return false;
+	(void)snprintf(segment, sizeof(segment), "journal.%s", name + 5);
+	return cv_journal_parse_name(segment, number_r);
+}
+
+static struct cv_segment *last_segment(struct cv_journal *journal)
+{
+	return &journal->segments.data[journal->segments.count - 1];
+}
+
+/* ---- writing -------------------------------------------------------------------------------------------------------- */
+
+/* The copy of the last segment, as long as that was: one that is not, since it is new or a crash came between the two, is made anew. */
+static int open_copy(struct cv_journal *journal, uint64_t len, struct cv_err *err)
+{
+	struct cv_segment *last = last_segment(journal);
+	char name[NAME_MAX_LEN];
+	struct stat st;
+
+	cv_file_close(&journal->copy_fd);
+	cv_journal_copy_name(last->number, name, sizeof(name));
+	last->copied = true;
+	if (cv_file_open(journal->dir, name, O_RDWR | O_CREAT, (unsigned)journal->file_mode, &journal->copy_fd, err) < 0 ||
+		cv_file_fstat(journal->copy_fd, &st, err) < 0)
+		return -1;
+	journal->copy_number = last->number;
+	if ((uint64_t)st.st_size == len)
+		return 1;
+	return st.st_size > 0 && cv_file_truncate(journal->copy_fd, 0, err) < 0 ? -1 : cv_file_copy(journal->fd, 0, len, journal->copy_fd, err);
+}
+
+void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t offset)
+{
+	struct cv_err err = { 0 };
+
+	if (!journal->copying)
+		return;
+	if ((journal->copy_fd >= 0 && journal->copy_number == last_segment(journal)->number) || open_copy(journal, offset, &err) > 0) {
+		if (cv_file_pwrite(journal->copy_fd, octets, offset, &err) > 0)
+			return;
+	}
+	cv_warn(journal->log_ctx, "no copy of the journal is kept until the user is opened again: %s", err.text);
+	cv_file_close(&journal->copy_fd);
+	journal->copying = false;
+}
+
+int cv_journal_drop_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
+{
+	char name[NAME_MAX_LEN];
+
+	cv_journal_copy_name(number, name, sizeof(name));
+	return cv_file_unlink(journal->dir, name, err) < 0 ? -1 : 1;
+}
+
+int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
+{
+	char name[NAME_MAX_LEN], aside[2 * NAME_MAX_LEN];
+	struct cv_err rename_err = { 0 };
+
+	if (!segment->copied)
+		return 1;
+	cv_journal_copy_name(segment->number, name, sizeof(name));
+	(void)snprintf(aside, sizeof(aside), "%s.damaged-%lld", name, (long long)cv_time_now_us());
+	if (cv_file_rename(journal->dir, name, journal->dir, aside, false, &rename_err) < 0 && rename_err.code != CV_ERR_NOTFOUND) {
+		*err = rename_err;
+		return -1;
+	}
+	if (journal->copy_number == segment->number)
+		cv_file_close(&journal->copy_fd);
+	return 1;
+}
+
+/* ---- mending -------------------------------------------------------------------------------------------------------- */
+
+/* All octets of a file, mapped: 1; 0 when there is no such file, or it is empty; cv_file_unmap is the caller's. */
+static int map_file(int dir, const char *name, struct cv_str *octets_r, struct cv_err *err)
+{
+	struct cv_err open_err = { 0 };
+	struct stat st;
+	void *map = NULL;
+	int fd, ret;
+
+	*octets_r = (struct cv_str){ 0 };
+	if (cv_file_open(dir, name, O_RDONLY, 0, &fd, &open_err) < 0) {
+		if (open_err.code == CV_ERR_NOTFOUND)
+			return 0;
+		*err = open_err;
+		return -1;
+	}
+	ret = cv_file_fstat(fd, &st, err);
+	if (ret > 0 && st.st_size == 0)
+		ret = 0;
+	if (ret > 0)
+		ret = cv_file_map(fd, 0, (size_t)st.st_size, false, &map, err);
+	cv_file_close(&fd);
+	if (ret > 0)
+		*octets_r = cv_str_mem(map, (size_t)st.st_size);
+	return ret;
+}
+
+static void unmap(struct cv_str octets)
+{
+	if (octets.ptr != NULL)
+		cv_file_unmap((void *)(uintptr_t)octets.ptr, octets.len);
+}
+
+struct merge {
+	struct cv_segment *segment;
+	struct cv_str own, copy;
+	struct cv_buf out;
+	uint64_t at;   /* up to here it is known what the segment has */
+	uint64_t bad;  /* where it did not check first */
+	size_t taken;  /* records */
+};
+
+/* Head and the first octets that are known. */
+static int merge_head(struct merge *m, uint64_t from, struct cv_err *err)
+{
+	struct cv_str head = cv_str_sub(m->own, 0, CV_SEGMENT_HEAD);
+	int ret = cv_segment_parse_head(head, m->segment, err);
+
+	m->at = CV_SEGMENT_HEAD;
+	if (ret < 0)
+		return -1;
+	if (ret == 0) {
+		head = cv_str_sub(m->copy, 0, CV_SEGMENT_HEAD);
+		ret = cv_segment_parse_head(head, m->segment, err);
+		if (ret <= 0)
+			return ret;
+		m->taken = 1;
+		m->bad = 0;
+	} else if (from > CV_SEGMENT_HEAD && from <= m->own.len) {
+		head = cv_str_sub(m->own, 0, from);
+		m->at = from;
+	}
+	cv_buf_append(&m->out, head);
+	return 1;
+}
+
+/* Record by record: the segment's own when it checks, else the copy's, which must go on with the sequence numbers. */
+static void merge_records(struct merge *m)
+{
+	uint64_t seq = m->at > CV_SEGMENT_HEAD ? CV_MAX(m->segment->last_seq, m->segment->before_seq) : m->segment->before_seq;
+	struct cv_record_head head;
+	struct cv_str entries;
+
+	for (;;) {
+		uint32_t len = m->at < m->own.len ? cv_record_check(cv_str_sub(m->own, m->at, SIZE_MAX), &head, &entries) : 0;
+		struct cv_str from = m->own;
+
+		if (len == 0) {
+			from = m->copy;
+			len = m->at < m->copy.len ? cv_record_check(cv_str_sub(m->copy, m->at, SIZE_MAX), &head, &entries) : 0;
+			if (len == 0 || head.seq <= seq)
+				break;
+			if (m->taken++ == 0)
+				m->bad = m->at;
+		}
+		cv_buf_append(&m->out, cv_str_sub(from, m->at, len));
+		seq = head.seq;
+		m->at += len;
+	}
+	/* What neither has is for who looks for damage. */
+	if (m->at < m->own.len)
+		cv_buf_append(&m->out, cv_str_sub(m->own, m->at, SIZE_MAX));
+}
+
+/* The new octets take the segment's name; what had it keeps another one. */
+static int replace(struct cv_journal *journal, struct cv_segment *segment, struct cv_str octets, struct cv_err *err)
+{
+	char name[NAME_MAX_LEN], temp[NAME_MAX_LEN + 8], aside[2 * NAME_MAX_LEN];
+	struct cv_err link_err = { 0 };
+	struct stat st = { 0 };
+	int fd, ret;
+
+	cv_journal_name(segment->number, name, sizeof(name));
+	(void)snprintf(temp, sizeof(temp), "%s.new", name);
+	(void)snprintf(aside, sizeof(aside), "%s.damaged-%lld", name, (long long)cv_time_now_us());
+	if (cv_file_open(journal->dir, temp, O_RDWR | O_CREAT | O_TRUNC, (unsigned)journal->file_mode, &fd, err) < 0)
+		return -1;
+	ret = cv_file_pwrite(fd, octets, 0, err);
+	if (ret > 0)
+		ret = cv_file_sync(fd, true, err);
+	if (ret > 0)
+		ret = cv_file_fstat(fd, &st, err);
+	if (ret > 0 && cv_file_link(journal->dir, name, journal->dir, aside, &link_err) < 0 && link_err.code != CV_ERR_NOTFOUND) {
+		*err = link_err;
+		ret = -1;
+	}
+	if (ret > 0)
+		ret = cv_file_rename(journal->dir, temp, journal->dir, name, true, err);
+	if (ret > 0)
+		ret = cv_file_sync(journal->dir, true, err);
+	if (ret > 0 && journal->fd >= 0 && segment == last_segment(journal)) {
+		cv_file_close(&journal->fd);
+		journal->fd = fd;
+		fd = -1;
+	}
+	cv_file_close(&fd);
+	if (ret < 0)
+		return cv_err_context(err, "%s", temp);
+	segment->mtime = (int64_t)st.st_mtime;
+	segment->len = octets.len;
+	segment->damaged = false;
+	return 1;
+}
+
+/* Is there more behind what the segment has? */
+static bool copy_is_longer(const struct cv_journal *journal, const char *name, uint64_t len)
+{
+	struct cv_err ignored = { 0 };
+	struct stat st;
+
+	return cv_file_stat(journal->dir, name, &st, &ignored) > 0 && (uint64_t)st.st_size > len;
+}
+
+int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint64_t from, struct cv_err *err)
+{
+	struct merge m = { .segment = segment };
+	char name[NAME_MAX_LEN], copy[NAME_MAX_LEN];
+	int ret;
+
+	cv_journal_copy_name(segment->number, copy, sizeof(copy));
+	if (from > 0 && from == segment->len && !copy_is_longer(journal, copy, from))
+		return 0;
+	cv_journal_name(segment->number, name, sizeof(name));
+	cv_journal_forget_reads(journal);
+	ret = map_file(journal->dir, copy, &m.copy, err);
+	if (ret > 0)
+		ret = map_file(journal->dir, name, &m.own, err) < 0 ? -1 : 1;
+	cv_buf_init(&m.out, m.own.len + m.copy.len);
+	if (ret > 0)
+		ret = merge_head(&m, from, err);
+	if (ret > 0) {
+		merge_records(&m);
+		ret = m.taken == 0 ? 0 : 1;
+	}
+	if (ret > 0 && !cv_buf_ok(&m.out))
+		ret = cv_err_set(err, CV_ERR_LIMIT, "no memory for %zu octets", m.own.len);
+	if (ret > 0)
+		ret = replace(journal, segment, cv_buf_str(&m.out), err);
+	if (ret > 0)
+		cv_warn(journal->log_ctx, "%s %s: %zu pieces that it lacks from octet %llu on came from its copy; nothing is lost", name,
+			m.own.ptr == NULL ? "was missing" : "was damaged", m.taken, (unsigned long long)m.bad);
+	cv_buf_deinit(&m.out);
+	unmap(m.own);
+	unmap(m.copy);
+	return ret < 0 ? cv_err_context(err, "mending %s", name) : ret;
+}
+
+/* ---- for fsck ------------------------------------------------------------------------------------------------------- */
+
+static struct cv_segment *find(struct cv_journal *journal, uint32_t number)
+{
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		if (journal->segments.data[i].number == number)
+			return &journal->segments.data[i];
+	}
+	return NULL;
+}
+
+int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
+{
+	struct cv_segment *segment = find(journal, number);
+	char name[NAME_MAX_LEN], copy[NAME_MAX_LEN];
+	struct cv_str own, other;
+	int ret;
+
+	if (segment == NULL || !segment->copied || segment->len == 0)
+		return 1;
+	cv_journal_copy_name(number, copy, sizeof(copy));
+	cv_journal_name(number, name, sizeof(name));
+	ret = map_file(journal->dir, copy, &other, err);
+	if (ret >= 0 && other.len < segment->len)
+		ret = cv_err_set(err, CV_ERR_CORRUPT, "it has %zu octets of %llu", other.len, (unsigned long long)segment->len);
+	else if (ret > 0 && map_file(journal->dir, name, &own, err) > 0) {
+		if (own.len >= segment->len && memcmp(own.ptr, other.ptr, segment->len) != 0)
+			ret = cv_err_set(err, CV_ERR_CORRUPT, "it is not what the segment is");
+		unmap(own);
+	}
+	unmap(other);
+	return ret;
+}
+
+int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
+{
+	struct cv_segment *segment = find(journal, number);
+	char name[NAME_MAX_LEN], copy[NAME_MAX_LEN], temp[NAME_MAX_LEN + 8];
+	int from, to, ret;
+
+	if (segment == NULL)
+		return 1;
+	cv_journal_name(number, name, sizeof(name));
+	cv_journal_copy_name(number, copy, sizeof(copy));
+	(void)snprintf(temp, sizeof(temp), "%s.new", copy);
+	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &from, err) < 0)
+		return -1;
+	ret = cv_file_open(journal->dir, temp, O_RDWR | O_CREAT | O_TRUNC, (unsigned)journal->file_mode, &to, err);
+	if (ret > 0) {
+		ret = cv_file_copy(from, 0, segment->len, to, err);
+		cv_file_close(&to);
+	}
+	cv_file_close(&from);
+	if (ret > 0)
+		ret = cv_file_rename(journal->dir, temp, journal->dir, copy, true, err);
+	if (ret > 0 && journal->copy_number == number)
+		cv_file_close(&journal->copy_fd); /* the next write opens what is there now */
+	return ret;
+}
