@@ -6,6 +6,7 @@
 
 #include "core/proc/auth-private.h"
 #include "core/proc/settings.h"
+#include "modules/auth/sasl/sasl.h"
 #include <culver/hooks.h>
 
 #include <fcntl.h>
@@ -143,7 +144,7 @@ static struct fixture *begin(void **state, const char *ini)
 	struct cv_arena *arena = *state;
 	struct fixture *f = cv_new(arena, struct fixture, 1);
 	const struct cv_settings_table *tables[] = { &cv_core_settings_table, &cv_auth_settings_table, &cv_passdb_settings_table,
-		&cv_userdb_settings_table };
+		&cv_userdb_settings_table, &sasl_settings_table };
 	const struct cv_module *modules[] = { &schemes_LTX_cv_module, &sasl_LTX_cv_module, &static_LTX_cv_module, &passwd_file_LTX_cv_module,
 		&fake_module };
 	const struct cv_conf_problem *problems;
@@ -710,6 +711,61 @@ static void apop_compares_digests(void **state)
 	end(f);
 }
 
+#define PREP_TOP "auth_failure_delay = 0\nfirst_valid_uid = 100\nfirst_valid_gid = 100\nauth_mechanisms = plain login apop\nauth_username_chars =\n"
+
+/* RFC 4616 section 2: what the client gave is prepared. Fullwidth letters are a way to type others. */
+static void names_and_passwords_are_prepared_where_the_setting_says_so(void **state)
+{
+	struct fixture *f = begin(state, PREP_TOP "auth_saslprep = yes\n[passdb p]\ndriver = static\nargs = password=tanstaaf\n" USERDB);
+	struct auth_request_spec spec = spec_of(f, "LOGIN", NULL);
+
+	plain(f, "\xef\xbd\x8d" "rose", "tan\xc2\xadstaaf");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_OK);
+	assert_string_equal(f->user, "mrose");
+	plain(f, "mrose", "tanstaaf");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_OK);
+	/* "If preparation fails or results in an empty string, verification SHALL fail." */
+	plain(f, "mrose", "tanstaaf\x07");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_FAIL);
+	assert_int_equal(f->answer.code, CV_ERR_AUTH);
+	plain(f, "mrose", "\xc2\xad");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_FAIL);
+	plain(f, "mrose", "tanstaaf\xff");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_FAIL);
+	plain(f, "m\xd8\xa7", "tanstaaf");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_FAIL);
+	/* LOGIN, which asks for one after the other */
+	f->answers = f->challenges = 0;
+	f->request = auth_login_begin(&f->auth, &spec, CV_STR("\xef\xbd\x8d" "rose"));
+	run_for(f, 100);
+	assert_true(auth_login_continue(f->request, CV_STR("tan\xc2\xadstaaf")) >= 0);
+	run_for(f, 5000);
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_OK);
+	assert_string_equal(f->user, "mrose");
+	/* RFC 6856 section 2.2: APOP's name too. */
+	assert_int_equal(apop(f, CV_STR(STAMP "\0\xef\xbd\x8d" "rose\0" DIGEST)), CV_ERR_NONE);
+	assert_string_equal(f->user, "mrose");
+	assert_int_equal(apop(f, CV_STR(STAMP "\0mrose\x07\0" DIGEST)), CV_ERR_INVALID);
+	end(f);
+	/* The password that is stored is prepared for the digest. */
+	f = begin(state, PREP_TOP "auth_saslprep = yes\n[passdb p]\ndriver = static\nargs = password=tan\xc2\xadstaaf\n" USERDB);
+	assert_int_equal(apop(f, CV_STR(STAMP "\0mrose\0" DIGEST)), CV_ERR_NONE);
+	end(f);
+}
+
+/* Hashes that are stored were made of what users type. */
+static void without_the_setting_octets_are_compared(void **state)
+{
+	struct fixture *f = begin(state, PREP_TOP "[passdb p]\ndriver = static\nargs = password=caf\xc3\xa9\xef\xbd\x8d\n" USERDB);
+
+	plain(f, "\xef\xbd\x8d" "rose", "caf\xc3\xa9\xef\xbd\x8d");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_OK);
+	assert_string_equal(f->user, "\xef\xbd\x8d" "rose");
+	plain(f, "mrose", "cafe\xcc\x81\xef\xbd\x8d");
+	assert_int_equal(f->answer.kind, AUTH_ANSWER_FAIL);
+	end(f);
+}
+
 static void apop_needs_a_password_that_is_stored_as_it_is(void **state)
 {
 #define APOP_TOP "auth_failure_delay = 0\nfirst_valid_uid = 100\nfirst_valid_gid = 100\nauth_mechanisms = plain apop\n"
@@ -838,6 +894,8 @@ int main(void)
 		cv_test_fds_only(mechanism_that_is_not_offered_is_refused),
 		cv_test_fds_only(apop_compares_digests),
 		cv_test_fds_only(apop_needs_a_password_that_is_stored_as_it_is),
+		cv_test_fds_only(names_and_passwords_are_prepared_where_the_setting_says_so),
+		cv_test_fds_only(without_the_setting_octets_are_compared),
 		cv_test_fds_only(certificate_logs_in_by_external),
 		cv_test_fds_only(abort_ends_a_request_without_an_answer),
 		cv_test_fds_only(cache_spares_the_database_and_notices_a_new_password),

@@ -5,6 +5,7 @@
 #include <culver/digest.h>
 
 #include "modules/auth/sasl/sasl.h"
+#include "modules/lib/saslprep/saslprep.h"
 
 #define TIMESTAMP_MAX 512u
 #define DIGEST_OCTETS 16u
@@ -20,13 +21,20 @@ static void *start(struct cv_auth_request *request)
 	return cv_new(request->arena, struct apop, 1);
 }
 
-/* Names and passwords outside ASCII would have to be prepared before they are compared (RFC 6856 section 2.2), which is not done here. */
-static bool is_ascii(struct cv_str s)
+/* RFC 6856 section 2.2: who "permits UTF-8 in usernames or passwords MUST apply SASLprep": without auth_saslprep they are not permitted. */
+static bool name_ok(struct cv_auth_request *request, struct cv_str *name)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if ((uint8_t)s.ptr[i] >= 0x80)
-			return false;
-	return true;
+	struct cv_err err = { 0 };
+
+	return sasl_prepares(request) ? sasl_prepare(request, name, &err) == 0 : cv_str_is_ascii(*name);
+}
+
+/* "When applying SASLprep to the APOP password argument, a compliant server or client MUST treat them as a stored string". */
+static bool password_ok(struct cv_auth_request *request, struct cv_str *password)
+{
+	struct cv_err err = { 0 };
+
+	return sasl_prepares(request) ? cv_saslprep(request->arena, *password, password, &err) == 0 : cv_str_is_ascii(*password);
 }
 
 /* message = timestamp NUL user NUL 16OCTET: front vouches that the timestamp is the one that this client was sent. */
@@ -35,7 +43,7 @@ static enum cv_sasl_step take_message(struct apop *apop, struct cv_auth_request 
 	struct cv_str timestamp, rest, user, digest;
 
 	if (!cv_str_split(message, '\0', &timestamp, &rest) || !cv_str_split(rest, '\0', &user, &digest) || timestamp.len == 0 ||
-		timestamp.len > TIMESTAMP_MAX || user.len == 0 || user.len > SASL_NAME_MAX || !is_ascii(user) ||
+		timestamp.len > TIMESTAMP_MAX || user.len == 0 || user.len > SASL_NAME_MAX || !name_ok(request, &user) ||
 		digest.len != DIGEST_OCTETS) {
 		(void)cv_err_set(err, CV_ERR_INVALID, "malformed APOP message");
 		return CV_SASL_FAIL;
@@ -62,11 +70,11 @@ static struct cv_str plain_password(struct cv_str stored)
 	return (struct cv_str){ 0 };
 }
 
-static enum cv_sasl_step check(const struct apop *apop, struct cv_str stored, struct cv_err *err)
+static enum cv_sasl_step check(const struct apop *apop, struct cv_auth_request *request, struct cv_str stored, struct cv_err *err)
 {
 	struct cv_str password = plain_password(stored);
 	uint8_t digest[CV_DIGEST_MAX];
-	bool usable = password.len > 0 && is_ascii(password), same;
+	bool usable = password.len > 0 && password_ok(request, &password), same;
 	size_t len;
 
 	/* Who has no such password is digested all the same, and takes as long. */
@@ -87,7 +95,7 @@ static enum cv_sasl_step step(void *ctx, struct cv_auth_request *request, struct
 
 	(void)challenge_r;
 	(void)password_r;
-	return apop->asked ? check(apop, response, err) : take_message(apop, request, response, err);
+	return apop->asked ? check(apop, request, response, err) : take_message(apop, request, response, err);
 }
 
 const struct cv_sasl_mech sasl_apop = { .name = "APOP", .opts = CV_SASL_OWN | CV_SASL_STORED, .start = start, .step = step };

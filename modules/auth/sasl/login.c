@@ -36,6 +36,8 @@ static enum cv_sasl_step step(void *ctx, struct cv_auth_request *request, struct
 	case LOGIN_USER:
 		if (response.len == 0 || response.len > SASL_NAME_MAX || cv_str_has_nul(response))
 			return fail(err, "malformed user name in LOGIN");
+		if (sasl_prepare(request, &response, err) < 0)
+			return fail(err, "the name can't be prepared by SASLprep");
 		request->user = cv_arena_str(request->arena, response);
 		login->state = LOGIN_PASSWORD;
 		*challenge_r = CV_STR("Password:");
@@ -45,6 +47,10 @@ static enum cv_sasl_step step(void *ctx, struct cv_auth_request *request, struct
 	}
 	if (response.len == 0 || response.len > SASL_PASSWORD_MAX || cv_str_has_nul(response))
 		return fail(err, "malformed password in LOGIN");
+	if (sasl_prepare(request, &response, err) < 0) {
+		(void)cv_err_set(err, CV_ERR_AUTH, "the password can't be prepared by SASLprep");
+		return CV_SASL_FAIL;
+	}
 	*password_r = cv_arena_str(request->arena, response);
 	return CV_SASL_VERIFY;
 }

@@ -16,11 +16,14 @@ static int load(struct cv_registry *reg, enum cv_role role, struct cv_err *err)
 	return 0;
 }
 
+static const struct cv_settings_table *const tables[] = { &sasl_settings_table, NULL };
+
 CV_MODULE(sasl) = {
 	CV_MODULE_ABI,
 	.name = "sasl",
 	.version = PACKAGE_VERSION,
 	.kind = CV_KIND_AUTH,
 	.roles = CV_ROLE_MASTER | CV_ROLE_AUTH,
+	.settings = tables,
 	.load = load,
 };

@@ -31,6 +31,11 @@ static enum cv_sasl_step step(void *ctx, struct cv_auth_request *request, struct
 		(void)cv_err_set(err, CV_ERR_INVALID, "malformed PLAIN response");
 		return CV_SASL_FAIL;
 	}
+	/* "If preparation fails or results in an empty string, verification SHALL fail." */
+	if (sasl_prepare(request, &authcid, err) < 0 || sasl_prepare(request, &password, err) < 0 || (authzid.len > 0 && sasl_prepare(request, &authzid, err) < 0)) {
+		(void)cv_err_set(err, CV_ERR_AUTH, "a name or the password can't be prepared by SASLprep");
+		return CV_SASL_FAIL;
+	}
 	request->user = cv_arena_str(request->arena, authcid);
 	/* Another identity to act as: then the one that has the password must be a master user. */
 	if (authzid.len > 0 && !cv_str_eq(authzid, authcid)) {

@@ -127,7 +127,7 @@ static enum cv_sasl_step client_first(struct scram *scram, struct cv_auth_reques
 		return malformed(err, "no GS2 header");
 	if (cv_take_lit(&r, CV_STR("a="))) {
 		authzid = decode_name(request, take_attribute(&r));
-		if (authzid.ptr == NULL)
+		if (authzid.ptr == NULL || sasl_prepare(request, &authzid, err) < 0)
 			return malformed(err, "authorization identity");
 	} else if (!cv_take_char(&r, ',')) {
 		return malformed(err, "no GS2 header");
@@ -138,7 +138,7 @@ static enum cv_sasl_step client_first(struct scram *scram, struct cv_auth_reques
 	if (!cv_take_lit(&r, CV_STR("n=")))
 		return malformed(err, "no user name");
 	name = decode_name(request, take_attribute(&r));
-	if (name.ptr == NULL)
+	if (name.ptr == NULL || sasl_prepare(request, &name, err) < 0)
 		return malformed(err, "user name");
 	if (!cv_take_lit(&r, CV_STR("r=")))
 		return malformed(err, "no nonce");

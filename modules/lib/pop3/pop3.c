@@ -112,9 +112,10 @@ const char *cv_pop3_response_code(enum cv_err_code code, bool login)
 	return "";
 }
 
-void cv_pop3_append_capabilities(struct cv_buf *out)
+void cv_pop3_append_capabilities(struct cv_buf *out, bool utf8_user)
 {
-	cv_buf_append_c(out, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\nUTF8\r\nLANG\r\n");
+	cv_buf_append_c(out, "TOP\r\nUIDL\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\nPIPELINING\r\n");
+	cv_buf_append_c(out, utf8_user ? "UTF8 USER\r\nLANG\r\n" : "UTF8\r\nLANG\r\n");
 }
 
 void cv_pop3_resume_put(const struct cv_pop3_resume *resume, struct cv_buf *out)
@@ -123,6 +124,7 @@ void cv_pop3_resume_put(const struct cv_pop3_resume *resume, struct cv_buf *out)
 	for (size_t i = 0; i < resume->count; i++)
 		cv_put_str(out, resume->lines[i]);
 	cv_put_u8(out, resume->utf8 ? 1 : 0);
+	cv_put_u8(out, resume->utf8_user ? 1 : 0);
 	cv_put_u8(out, (uint8_t)resume->language);
 	cv_put_u8(out, (uint8_t)resume->star);
 	cv_put_u32(out, resume->login_delay);
@@ -144,7 +146,7 @@ bool cv_pop3_resume_take(struct cv_str data, struct cv_pop3_resume *resume_r)
 {
 	struct cv_reader r = cv_reader_init(data);
 	struct cv_pop3_resume resume = { 0 };
-	uint8_t count, utf8, language, star;
+	uint8_t count, utf8, utf8_user, language, star;
 
 	if (!cv_take_u8(&r, &count) || count > CV_POP3_RESUME_LINES)
 		return false;
@@ -153,10 +155,11 @@ bool cv_pop3_resume_take(struct cv_str data, struct cv_pop3_resume *resume_r)
 			!is_printable(resume.lines[resume.count]))
 			return false;
 	}
-	if (!cv_take_u8(&r, &utf8) || utf8 > 1 || !cv_take_u8(&r, &language) || language >= CV_LANGUAGES || !cv_take_u8(&r, &star) ||
+	if (!cv_take_u8(&r, &utf8) || utf8 > 1 || !cv_take_u8(&r, &utf8_user) || utf8_user > 1 || !cv_take_u8(&r, &language) || language >= CV_LANGUAGES || !cv_take_u8(&r, &star) ||
 		star >= CV_LANGUAGES || !cv_take_u32(&r, &resume.login_delay) || !cv_reader_end(&r))
 		return false;
 	resume.utf8 = utf8 == 1;
+	resume.utf8_user = utf8_user == 1;
 	resume.language = language;
 	resume.star = star;
 	*resume_r = resume;

@@ -35,8 +35,8 @@ void cv_pop3_append_line(struct cv_buf *out, unsigned language, const char *fmt,
    credentials and policy at login, where CV_ERR_PERM is [AUTH]. */
 const char *cv_pop3_response_code(enum cv_err_code code, bool login);
 
-/* The capabilities that are the same before and after login (RFC 2449 section 6), each with its CRLF. */
-void cv_pop3_append_capabilities(struct cv_buf *out);
+/* The capabilities that are the same before and after login (RFC 2449 section 6), each with its CRLF. utf8_user: names and passwords may be in UTF-8. */
+void cv_pop3_append_capabilities(struct cv_buf *out, bool utf8_user);
 
 /* The start of a session as the part before login gives it: capability lines that depend on what front knows (USER, SASL, IMPLEMENTATION …),
    since those announced must be the same in both states; and what was agreed upon before login. */
@@ -45,6 +45,7 @@ struct cv_pop3_resume {
 	struct cv_str lines[CV_POP3_RESUME_LINES];
 	size_t count;
 	bool utf8;            /* the client gave UTF8 */
+	bool utf8_user;       /* UTF8 is announced with USER */
 	unsigned language;    /* chosen by LANG; 0: none */
 	unsigned star;        /* the language that "LANG *" chooses */
 	uint32_t login_delay; /* seconds between logins; 0: none */

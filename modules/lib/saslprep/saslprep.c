@@ -10,6 +10,7 @@
 #include <utf8proc.h>
 
 #define NAME_MAX_OCTETS 1024u
+#define PASSWORD_MAX_OCTETS 4096u
 
 /* RFC 3454 appendix B.1: commonly mapped to nothing. */
 static bool is_nothing(utf8proc_int32_t c)
@@ -24,17 +25,26 @@ static bool is_space(utf8proc_int32_t c)
 	return c == 0xa0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200a) || c == 0x202f || c == 0x205f || c == 0x3000;
 }
 
-/* Appendixes C.1.2 and C.2.1 to C.9, A.1. What the tables list by themselves are the characters that no category tells of. */
-static bool is_prohibited(utf8proc_int32_t c)
+/* Appendix C.4. */
+static bool is_noncharacter(utf8proc_int32_t c)
+{
+	return (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
+}
+
+/* Appendixes C.1.2 and C.2.1 to C.9, and, unless it is a query, A.1. What the tables list by themselves are the characters that no category tells of. */
+static bool is_prohibited(utf8proc_int32_t c, bool query)
 {
 	switch ((int)utf8proc_category(c)) {
 	case UTF8PROC_CATEGORY_CC:
 	case UTF8PROC_CATEGORY_CO:
 	case UTF8PROC_CATEGORY_CS:
-	case UTF8PROC_CATEGORY_CN: /* noncharacters too */
 	case UTF8PROC_CATEGORY_ZL:
 	case UTF8PROC_CATEGORY_ZP:
 		return true;
+	case UTF8PROC_CATEGORY_CN:
+		if (!query || is_noncharacter(c))
+			return true;
+		break;
 	default:
 		break;
 	}
@@ -70,7 +80,7 @@ static int map(struct cv_str in, struct cv_buf *out, struct cv_err *err)
 
 /* Prohibited output, and section 6: with a character that is written from right to left, none from left to right, and one of the former at both
    ends. */
-static int check(struct cv_str s, struct cv_err *err)
+static int check(struct cv_str s, bool query, struct cv_err *err)
 {
 	bool right_first = false, right_last = false, right_any = false, left = false;
 	utf8proc_int32_t c;
@@ -79,7 +89,7 @@ static int check(struct cv_str s, struct cv_err *err)
 		utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)s.ptr + i, (utf8proc_ssize_t)(s.len - i), &c);
 		int class;
 
-		if (n <= 0 || is_prohibited(c))
+		if (n <= 0 || is_prohibited(c, query))
 			return refused(err);
 		class = utf8proc_get_property(c)->bidi_class;
 		right_last = class == UTF8PROC_BIDI_CLASS_R || class == UTF8PROC_BIDI_CLASS_AL;
@@ -99,7 +109,7 @@ static bool is_plain(struct cv_str s)
 	return cv_str_is_ascii(s);
 }
 
-int cv_saslprep(struct cv_arena *arena, struct cv_str in, struct cv_str *out_r, struct cv_err *err)
+static int prepare(struct cv_arena *arena, struct cv_str in, bool query, struct cv_str *out_r, struct cv_err *err)
 {
 	utf8proc_uint8_t *normal = NULL;
 	utf8proc_ssize_t len;
@@ -107,13 +117,13 @@ int cv_saslprep(struct cv_arena *arena, struct cv_str in, struct cv_str *out_r, 
 	int result;
 
 	*out_r = in;
-	if (in.len == 0 || in.len > NAME_MAX_OCTETS)
+	if (in.len == 0 || in.len > (query ? PASSWORD_MAX_OCTETS : NAME_MAX_OCTETS))
 		return cv_err_set_public(err, CV_ERR_INVALID, "Name is empty or too long");
 	if (is_plain(in))
 		return 0;
 	if (!cv_str_is_utf8(in))
 		return cv_err_set_public(err, CV_ERR_INVALID, "Name is not valid UTF-8");
-	cv_buf_init(&mapped, in.len);
+	cv_buf_init_wipe(&mapped, in.len);
 	result = map(in, &mapped, err);
 	if (result == 0 && mapped.len == 0)
 		result = cv_err_set_public(err, CV_ERR_INVALID, "Nothing is left of the name");
@@ -124,10 +134,21 @@ int cv_saslprep(struct cv_arena *arena, struct cv_str in, struct cv_str *out_r, 
 			result = refused(err);
 		} else {
 			*out_r = cv_arena_str(arena, cv_str_mem(normal, (size_t)len));
-			result = check(*out_r, err);
+			result = check(*out_r, query, err);
+			cv_wipe(normal, (size_t)len);
 		}
 	}
 	free(normal);
 	cv_buf_deinit(&mapped);
 	return result;
+}
+
+int cv_saslprep(struct cv_arena *arena, struct cv_str in, struct cv_str *out_r, struct cv_err *err)
+{
+	return prepare(arena, in, false, out_r, err);
+}
+
+int cv_saslprep_query(struct cv_arena *arena, struct cv_str in, struct cv_str *out_r, struct cv_err *err)
+{
+	return prepare(arena, in, true, out_r, err);
 }

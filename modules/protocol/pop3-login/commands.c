@@ -44,6 +44,7 @@ void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_pop3_resume *r
 	size_t pos = 0;
 
 	*resume_r = (struct cv_pop3_resume){ 0 };
+	resume_r->utf8_user = client->set->auth_saslprep;
 	/* RFC 2449 section 4: a reply line has at most 512 octets. */
 	cv_buf_init(&line, 510);
 	if (cv_pop3_login_user_allowed(client)) {
@@ -87,7 +88,7 @@ static void cmd_capa(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)
 
 	cv_pop3_login_resume(client, &resume);
 	cv_pop3_login_reply(client, "+OK Capability list follows.");
-	cv_pop3_append_capabilities(out);
+	cv_pop3_append_capabilities(out, resume.utf8_user);
 	if (cv_login_tls_available(client->login))
 		cv_buf_append_c(out, "STLS\r\n");
 	for (size_t i = 0; i < resume.count; i++) {

@@ -16,6 +16,7 @@ struct cv_pop3_login_settings {
 	const char *pop3_expire;
 	uint64_t pop3_login_delay; /* ms */
 	const char *pop3_language;
+	bool auth_saslprep;
 };
 extern const struct cv_settings_table cv_pop3_login_settings;
 

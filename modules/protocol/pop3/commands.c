@@ -41,7 +41,7 @@ static void cmd_capa(struct cv_pop3_session *client, CV_UNUSED struct cv_str arg
 	struct cv_buf *out = cv_stream_out(client->stream);
 
 	cv_pop3_reply(client, "+OK Capability list follows.");
-	cv_pop3_append_capabilities(out);
+	cv_pop3_append_capabilities(out, client->resume.utf8_user);
 	for (size_t i = 0; i < client->resume.count; i++) {
 		cv_buf_append(out, client->resume.lines[i]);
 		cv_buf_append_c(out, "\r\n");
