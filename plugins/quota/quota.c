@@ -21,6 +21,7 @@ struct quota_settings {
 	const char *quota_exceeded_message;
 	uint64_t quota_max_mail_size;
 	bool lmtp_rcpt_check_quota;
+	bool quota_user_limits;
 };
 
 #define RULE_HELP "A further rule; the user database's field of the same name replaces it."
@@ -47,6 +48,8 @@ static const struct cv_setting rows[] = {
 	CV_SETTING_SIZE(quota_settings, quota_max_mail_size, "0", 0, INT64_MAX, "Largest message that is saved; 0: any."),
 	CV_SETTING_BOOL(quota_settings, lmtp_rcpt_check_quota, "yes",
 		"Refuse a user over quota at LMTP's RCPT, before the message comes, and not only behind it."),
+	CV_SETTING_BOOL(quota_settings, quota_user_limits, "no",
+		"Let users set limits of their own by IMAP's SETQUOTA (QUOTASET), never above those of the rules."),
 };
 
 /* quota_rule (n 1) to quota_rule9 of the files. */
@@ -162,6 +165,9 @@ static enum cv_hook_result on_user_open(void *ctx, struct cv_hook_user_open *arg
 		goto fail;
 	set = found;
 	if (parse_rest(set, &quota->root, &quota->grace, err) < 0 || take_rules(args->user, set, quota, err) < 0)
+		goto fail;
+	quota->may_set = set->quota_user_limits;
+	if (quota_own_open(args->user, quota, err) < 0)
 		goto fail;
 	quota->max_mail_size = set->quota_max_mail_size;
 	quota->exceeded = set->quota_exceeded_message;
@@ -481,6 +487,32 @@ static int fits(struct cv_user *user, struct cv_str mailbox, uint64_t octets, st
 	return -1;
 }
 
+/* Asked before this plugin's own user_open hook may have run. */
+static bool settable(struct cv_user *user)
+{
+	const struct cv_conf *conf = cv_user_conf(user);
+	struct cv_arena *arena;
+	struct cv_err err = { 0 };
+	const void *found;
+	bool may;
+
+	if (conf == NULL)
+		return false;
+	arena = cv_arena_new("quota", NULL, 0);
+	may = cv_conf_get(conf, &table, NULL, arena, &found, &err) == 0 && ((const struct quota_settings *)found)->quota_user_limits;
+	cv_arena_free(&arena);
+	return may;
+}
+
+static int set(struct cv_user *user, struct cv_str root, const struct cv_quota_wish *wishes, size_t count, struct cv_err *err)
+{
+	struct quota_user *quota = quota_of(user);
+
+	if (quota == NULL || !is_shown(quota) || !cv_str_eq(root, quota->root.name))
+		return 0;
+	return quota_own_set(user, quota, wishes, count, err);
+}
+
 static const struct cv_quota provider = {
 	.name = "quota",
 	.resources = resources,
@@ -488,6 +520,8 @@ static const struct cv_quota provider = {
 	.get = get,
 	.over = over,
 	.fits = fits,
+	.settable = settable,
+	.set = set,
 };
 
 /* ---- The module ---------------------------------------------------------------------------------------- */

@@ -87,7 +87,7 @@ def imap():
                            "core/base/err.c", "core/proc/auth-request.c", "modules/auth/pam/pam.c")
     whole += [path for path in files("core/store/*.c") if os.path.basename(path) not in ("fsck.c", "snapshot.c", "store-tables.c")]
     public = files("core/message/search.c", "core/proc/front.c", "core/proc/login.c", "core/proc/spawner.c", "plugins/acl/acl-list.c",
-                   "plugins/acl/acl-service.c", "plugins/quota/quota.c")
+                   "plugins/acl/acl-service.c", "plugins/quota/own.c", "plugins/quota/quota.c")
     there = set()
     for path in whole + public:
         text = code(path)

@@ -4,6 +4,7 @@
 #define CV_QUOTA_H
 
 #include <culver/module.h>
+#include <culver/str.h>
 
 struct cv_user;
 
@@ -14,6 +15,11 @@ struct cv_quota_resource {
 };
 /* Resources of one root, at most. */
 #define CV_QUOTA_RESOURCES_MAX 8
+/* A limit that a client asks for; name as it came. */
+struct cv_quota_wish {
+	struct cv_str name;
+	uint64_t limit;
+};
 
 /* The provider, in workers. Names of roots are its own; they live as long as the user is open, or until the next call where that says so. */
 struct cv_quota {
@@ -31,6 +37,11 @@ struct cv_quota {
 	/* A new message of at least so many octets is about to come into the mailbox: 0, or -1 with a public err when it is clear that it would be refused, so that
 	   it need not come. May be NULL. */
 	int (*fits)(struct cv_user *user, struct cv_str mailbox, uint64_t octets, struct cv_err *err);
+	/* May this user set limits himself? Then QUOTASET is announced. Asked when the user is opened; NULL: nobody may. */
+	bool (*settable)(struct cv_user *user);
+	/* These become the limits of a root, durably, and those that are not named are set no more: 1, 0 when there is no such root, -1 with a public err (PERM,
+	   INVALID: no such resource can be limited) or another one. May be NULL. */
+	int (*set)(struct cv_user *user, struct cv_str root, const struct cv_quota_wish *wishes, size_t count, struct cv_err *err);
 };
 static inline int cv_provide_quota(struct cv_registry *reg, const struct cv_quota *quota, struct cv_err *err)
 {

@@ -33,6 +33,7 @@ static const cv_text_row rows[] = {
 	{ "Genurlauth completed", "GENURLAUTH ist fertig", "GENURLAUTH terminé" },
 	{ "Getacl completed", "GETACL ist fertig", "GETACL terminé" },
 	{ "Getmetadata completed", "GETMETADATA ist fertig", "GETMETADATA terminé" },
+	{ "Setquota completed", "SETQUOTA ist fertig", "SETQUOTA terminé" },
 	{ "Getquota completed", "GETQUOTA ist fertig", "GETQUOTA terminé" },
 	{ "Getquotaroot completed", "GETQUOTAROOT ist fertig", "GETQUOTAROOT terminé" },
 	{ "ID completed", "ID ist fertig", "ID terminé" },
@@ -427,6 +428,8 @@ static const cv_text_row rows[] = {
 	{ "Too many URLs at once", "Zu viele URLs auf einmal", "Trop d'URL à la fois" },
 
 	/* Rights and quota. */
+	{ "No such limit can be set", "So eine Grenze kann nicht gesetzt werden", "Une telle limite ne peut pas être fixée" },
+	{ "Limit is above that of the administrator", "Die Grenze liegt über der des Verwalters", "La limite dépasse celle de l'administrateur" },
 	{ "Access control list is too long", "Die Liste der Rechte ist zu lang", "La liste des droits est trop longue" },
 	{ "Access control lists are set by the administrator", "Listen der Rechte setzt der Verwalter", "Les listes de droits sont fixées par l'administrateur" },
 	{ "GETQUOTA needs a quota root", "GETQUOTA braucht eine Wurzel", "GETQUOTA demande une racine de quota" },

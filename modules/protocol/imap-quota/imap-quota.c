@@ -120,37 +120,59 @@ static enum cv_imap_result run_getquotaroot(struct cv_imap_cmd *cmd)
 }
 
 /* setquota-list = "(" [setquota-resource *(SP setquota-resource)] ")"; setquota-resource = resource-name SP resource-limit */
-static bool is_setquota_list(const struct cv_imap_arg *arg)
+static bool take_wishes(const struct cv_imap_arg *arg, struct cv_quota_wish wishes[CV_QUOTA_RESOURCES_MAX], size_t *count_r)
 {
 	const struct cv_imap_arg *item;
-	struct cv_str name, limit;
-	uint64_t n;
+	struct cv_str limit;
 
+	*count_r = 0;
 	if (!cv_imap_arg_list(arg, &item))
 		return false;
 	for (; item != NULL; item = item->next->next) {
-		if (!cv_imap_arg_atom(item, &name) || !cv_imap_arg_atom(item->next, &limit) || !cv_str_to_u64(limit, INT64_MAX, &n))
+		struct cv_quota_wish *wish = &wishes[*count_r];
+
+		if (*count_r == CV_QUOTA_RESOURCES_MAX || !cv_imap_arg_atom(item, &wish->name) || !cv_imap_arg_atom(item->next, &limit) ||
+			!cv_str_to_u64(limit, INT64_MAX, &wish->limit))
 			return false;
+		(*count_r)++;
 	}
 	return true;
 }
 
-/* Known because RFC 2087 had it in QUOTA itself; QUOTASET is not announced: limits are the administrator's, and no IMAP user is one. */
+/* 1 they are the limits now, 0 when no provider has this root, -1. */
+static int set_limits(struct cv_imap_cmd *cmd, struct cv_str root, const struct cv_quota_wish *wishes, size_t count, struct cv_err *err)
+{
+	struct cv_quota_resource list[CV_QUOTA_RESOURCES_MAX];
+	const struct cv_quota *quota;
+	size_t ignored;
+	int ret = 0;
+
+	for (size_t pos = 0; ret == 0 && (quota = next_provider(cmd, &pos)) != NULL;) {
+		if (quota->set != NULL)
+			ret = quota->set(cmd->user, root, wishes, count, err);
+		else if ((ret = quota->get(cmd->user, root, list, &ignored, err)) > 0)
+			ret = cv_err_set_public(err, CV_ERR_PERM, "Limits are set by the administrator");
+	}
+	return ret;
+}
+
+/* setquota = "SETQUOTA" SP quota-root-name SP setquota-list. Known where QUOTASET is not announced too, because RFC 2087 had it in QUOTA itself. */
 static enum cv_imap_result run_setquota(struct cv_imap_cmd *cmd)
 {
+	struct cv_quota_wish wishes[CV_QUOTA_RESOURCES_MAX];
 	struct cv_err err = { 0 };
 	struct cv_str root;
-	struct cv_buf line;
+	size_t count;
 	int ret;
 
-	if (!cv_imap_arg_astring(cmd->args, &root) || !is_setquota_list(cmd->args->next) || cmd->args->next->next != NULL)
+	if (!cv_imap_arg_astring(cmd->args, &root) || !take_wishes(cmd->args->next, wishes, &count) || cmd->args->next->next != NULL)
 		return cmd->api->bad(cmd, "SETQUOTA needs a quota root and a list of limits");
-	cv_buf_init(&line, (size_t)64 * 1024);
-	ret = tell_root(cmd, root, &line, &err);
-	cv_buf_deinit(&line);
+	ret = set_limits(cmd, root, wishes, count, &err);
+	if (ret > 0)
+		ret = tell_root(cmd, root, cmd->api->out(cmd), &err);
 	if (ret < 0)
 		return cmd->api->fail(cmd, &err);
-	return ret == 0 ? no_such_root(cmd) : cmd->api->no(cmd, "NOPERM", "Limits are set by the administrator");
+	return ret == 0 ? no_such_root(cmd) : cmd->api->ok(cmd, NULL, "Setquota completed");
 }
 
 /* What load() makes: the words to announce are known when a user is open. */
@@ -164,10 +186,12 @@ static enum cv_hook_result on_user_open(void *ctx, struct cv_hook_user_open *arg
 	struct commands *commands = ctx;
 	const struct cv_quota *quota;
 	struct cv_buf words;
+	bool settable = false;
 
 	(void)err;
 	cv_buf_init(&words, WORDS_MAX - 1);
 	for (size_t pos = 0; (quota = cv_provider_next(cv_user_registry(args->user), CV_CAP_QUOTA, &pos, NULL)) != NULL;) {
+		settable |= quota->set != NULL && quota->settable != NULL && quota->settable(args->user);
 		for (size_t i = 0; quota->resources[i] != NULL; i++) {
 			struct cv_str list = cv_buf_str(&words), word = { NULL, 0 };
 			const char *name = quota->resources[i];
@@ -183,6 +207,8 @@ static enum cv_hook_result on_user_open(void *ctx, struct cv_hook_user_open *arg
 				cv_buf_printf(&words, "%sQUOTA=RES-%s", words.len > 0 ? " " : "QUOTA ", name);
 		}
 	}
+	if (settable && words.len > 0)
+		cv_buf_append_c(&words, " QUOTASET");
 	if (cv_buf_ok(&words) && words.len > 0)
 		memcpy(commands->words, words.data, words.len + 1);
 	cv_buf_deinit(&words);
