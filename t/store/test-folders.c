@@ -233,6 +233,79 @@ static void deleted_mailbox_stays_deleted(void **state)
 	}
 }
 
+/* In another process, which ends without closing anything: mail is moved to a mailbox that was renamed, and removed where it was. */
+static void rename_and_move_in_a_process(struct store *s)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct cv_ranges uids = { 0 };
+		struct cv_mailbox *from, *to;
+		struct cv_err err = { 0 };
+		struct cv_txn *txn;
+
+		store_open(s);
+		assert_ok(cv_mailbox_create(s->user, CV_STR("Work"), 0, &err));
+		assert_ok(cv_mailbox_rename(s->user, CV_STR("Work"), CV_STR("Kept"), &err));
+		(void)store_save(s, "INBOX", "Subject: x\r\n\r\nx\r\n", 0);
+		(void)store_save(s, "INBOX", "Subject: y\r\n\r\ny\r\n", 0);
+		from = store_get(s, "INBOX");
+		to = store_get(s, "Kept");
+		txn = cv_txn_begin(s->user);
+		cv_ranges_add(&uids, 1, 2);
+		assert_ok(cv_txn_copy(txn, from, &uids, to, true, NULL, NULL, &err));
+		assert_ok(cv_txn_commit_wait(&txn, &err));
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* What CREATE had made when the power failed. */
+static void leave_half_made(const struct store *s, const char *folder, bool list)
+{
+	static const char *const subs[] = { "", "/tmp", "/new", "/cur" };
+	static const char *const files[] = { "/culver-making", "/maildirfolder", "/dovecot-uidlist" };
+
+	for (size_t i = 0; i < CV_COUNT_OF(subs); i++)
+		assert_int_equal(mkdir(path_of(s, cv_arena_printf(*s->state, "%s%s", folder, subs[i])), 0700), 0);
+	for (size_t i = 0; i < CV_COUNT_OF(files) - !list; i++) {
+		FILE *file = fopen(path_of(s, cv_arena_printf(*s->state, "%s%s", folder, files[i])), "w");
+
+		assert_non_null(file);
+		assert_int_equal(fclose(file), 0);
+	}
+}
+
+/* The rename is done again, and finds a folder at the old name that has come there since: of a mailbox that was never made. */
+static void half_made_folder_is_not_what_was_renamed_before(void **state)
+{
+	for (size_t i = 0; i < 2 * CV_COUNT_OF(layouts); i++) {
+		const char *layout = layouts[i / 2];
+		struct cv_mailbox_info info;
+		struct cv_err err = { 0 };
+		struct store s;
+
+		init(&s, state, layout);
+		rename_and_move_in_a_process(&s);
+		if (strstr(layout, "DIRNAME") != NULL)
+			assert_int_equal(mkdir(path_of(&s, "Work"), 0700), 0);
+		leave_half_made(&s, strstr(layout, "DIRNAME") != NULL ? "Work/box" : strstr(layout, "fs") != NULL ? "Work" : ".Work", i % 2 == 0);
+		store_open(&s);
+		store_expect(&s, "Kept", "1 -|2 -");
+		store_octets(&s, "Kept", 2, "Subject: y\r\n\r\ny\r\n");
+		assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("Kept"), &info), 1);
+		expect_no_folder(&s, "Work", false);
+		create_and_use(&s, "Work");
+		store_close(&s);
+		store_open(&s);
+		store_expect(&s, "Kept", "1 -|2 -");
+		assert_ok(cv_mailbox_delete(s.user, CV_STR("Kept"), &err));
+		store_deinit(&s);
+	}
+}
+
 static void run(const char *const argv[])
 {
 	pid_t pid = fork();
@@ -276,6 +349,7 @@ int main(void)
 		cv_test(unfinished_folder_goes_at_the_next_opening),
 		cv_test(unfinished_folder_with_mail_is_a_mailbox),
 		cv_test(deleted_mailbox_stays_deleted),
+		cv_test(half_made_folder_is_not_what_was_renamed_before),
 		cv_test(copied_folder_is_a_mailbox_of_its_own),
 	};
 

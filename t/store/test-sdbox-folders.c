@@ -159,6 +159,30 @@ static void an_empty_folder_makes_room_for_a_rename_and_one_with_messages_does_n
 	folders_close(&f);
 }
 
+/* The rename is done again after a crash, which has left a folder at the old name of which nothing says whose it is. */
+static void a_nameless_folder_is_not_what_was_renamed_before(void **state)
+{
+	struct cv_mailbox_ref a = mailbox("A", 1), b = mailbox("B", 1), other = mailbox("C", 3);
+	struct cv_err err = { 0 };
+	struct folders f;
+	int root;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &b, &err));
+	assert_ok(f.storage->mailbox_create(f.st, &other, &err));
+	save(&f, &b, 1);
+	save(&f, &other, 1);
+	assert_ok(cv_file_root(f.root, &root, &err));
+	assert_ok(cv_file_mkdirs(root, "mailboxes/A/dbox-Mails", 0700, &err));
+	assert_int_equal(f.storage->mailbox_rename(f.st, &a, CV_STR("C"), &err), -1);
+	assert_int_equal(err.code, CV_ERR_EXISTS);
+	assert_int_equal(f.storage->mailbox_rename(f.st, &a, CV_STR("B"), &err), -1);
+	assert_int_equal(err.code, CV_ERR_NOTFOUND);
+	expect_message(&f, &b, "1", true);
+	cv_file_close(&root);
+	folders_close(&f);
+}
+
 static void messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken(void **state)
 {
 	struct cv_mailbox_ref old = mailbox("A", 1), new = mailbox("A", 2);
@@ -186,6 +210,7 @@ int main(void)
 		cv_test(another_mailboxs_folder_is_not_deleted),
 		cv_test(another_mailboxs_folder_is_not_renamed),
 		cv_test(an_empty_folder_makes_room_for_a_rename_and_one_with_messages_does_not),
+		cv_test(a_nameless_folder_is_not_what_was_renamed_before),
 		cv_test(messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken),
 	};
 

@@ -181,13 +181,16 @@ int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	return ret < 0 ? -1 : there;
 }
 
-/* Move what belongs to the mailbox from one directory into another. */
+/* Move what belongs to the mailbox from one directory into another. What is there already was moved before: then an empty directory that has come to the old
+   place since just goes. */
 static int move_own(int from, int to, struct cv_err *err)
 {
 	for (size_t i = 0; i < CV_COUNT_OF(own_names); i++) {
 		struct cv_err move_err = { 0 };
 
-		if (cv_file_rename(from, own_names[i], to, own_names[i], true, &move_err) < 0 && move_err.code != CV_ERR_NOTFOUND) {
+		if (cv_file_rename(from, own_names[i], to, own_names[i], true, &move_err) >= 0 || move_err.code == CV_ERR_NOTFOUND)
+			continue;
+		if (i >= 3 || cv_file_rmdir(from, own_names[i], err) < 0 || is_there(from, own_names[i], err) != 0) {
 			*err = move_err;
 			return -1;
 		}
@@ -201,8 +204,8 @@ static bool is_alone(const struct maildir *st)
 	return !st->fs || *st->dirname != '\0';
 }
 
-/* The mailbox's directory to another place, as a whole or what is its own. Nothing is replaced. */
-static int move_mailbox(struct maildir *st, const char *from, const char *to, struct cv_err *err)
+/* The mailbox's directory to another place, as a whole or what is its own. Nothing is replaced. list_moved: a UID list at the old place is not the mailbox's. */
+static int move_mailbox(struct maildir *st, const char *from, const char *to, bool list_moved, struct cv_err *err)
 {
 	int from_fd, to_fd = -1, ret;
 
@@ -213,6 +216,8 @@ static int move_mailbox(struct maildir *st, const char *from, const char *to, st
 	ret = cv_file_mkdirs(st->root, to, st->args->dir_mode, err);
 	if (ret >= 0)
 		ret = cv_file_open(st->root, to, O_RDONLY | O_DIRECTORY, 0, &to_fd, err);
+	if (ret > 0 && list_moved)
+		ret = cv_file_unlink(from_fd, MAILDIR_UIDLIST, err) < 0 ? -1 : 1;
 	if (ret > 0)
 		ret = move_own(from_fd, to_fd, err);
 	if (ret > 0)
@@ -328,18 +333,21 @@ static int take_header(struct maildir *st, const char *path, struct cv_mailbox_r
 	return -1;
 }
 
+static const uint8_t no_guid[16];
+
 /* The folder is that of this mailbox, not of another one that got the name later or had it before: what is done again after a crash must not touch
-   those. One whose UID list names no mailbox is anyone's. */
-static int is_of(struct maildir *st, const char *path, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+   those. One whose UID list names no mailbox is anyone's: *named_r is false. */
+static int is_of(struct maildir *st, const char *path, const struct cv_mailbox_ref *mailbox, bool *named_r, struct cv_err *err)
 {
-	static const uint8_t none[sizeof(mailbox->guid)];
 	struct cv_mailbox_ref there = { .uidvalidity = 0 };
 
-	if (memcmp(mailbox->guid, none, sizeof(none)) == 0)
+	*named_r = false;
+	if (memcmp(mailbox->guid, no_guid, sizeof(no_guid)) == 0)
 		return 1;
 	if (take_header(st, path, &there, err) < 0)
 		return -1;
-	if (memcmp(there.guid, none, sizeof(none)) == 0 || memcmp(there.guid, mailbox->guid, sizeof(none)) == 0)
+	*named_r = memcmp(there.guid, mailbox->guid, sizeof(no_guid)) == 0;
+	if (*named_r || memcmp(there.guid, no_guid, sizeof(no_guid)) == 0)
 		return 1;
 	return cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is another mailbox's", path);
 }
@@ -360,6 +368,7 @@ int maildir_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	struct maildir *st = st_p;
 	struct cv_buf trash;
 	char *path, *up;
+	bool named;
 	int ret;
 
 	if (maildir_path(st, mailbox->name, &path, err) < 0)
@@ -368,14 +377,14 @@ int maildir_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	if (ret > 0 && (ret = has_mailbox(st->root, path, err)) == 0)
 		ret = is_gone(st, path, err);
 	if (ret > 0)
-		ret = is_of(st, path, mailbox, err);
+		ret = is_of(st, path, mailbox, &named, err);
 	cv_buf_init(&trash, MAILDIR_NAME_MAX);
 	if (ret > 0) {
 		/* Out of the way first: who delivers meanwhile then finds no folder, rather than one that empties under its hands. */
 		maildir_box_drop(st, path);
 		cv_buf_append_c(&trash, MAILDIR_TRASH);
 		maildir_unique(st, &trash);
-		ret = move_mailbox(st, path, trash.data, err);
+		ret = move_mailbox(st, path, trash.data, false, err);
 	}
 	if (ret > 0)
 		ret = sync_parents(st, path, err);
@@ -393,36 +402,49 @@ int maildir_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	return ret;
 }
 
+/* There is a folder at the old place of a mailbox, and one at the new: 1 move what is there, 0 it was moved before, -1. */
+static int half_moved(struct maildir *st, const struct cv_mailbox_ref *mailbox, const char *to, bool from_named, bool *list_moved_r, struct cv_err *err)
+{
+	struct cv_err other = { 0 };
+
+	/* What is one directory moves as a whole: then a nameless one came to the old place later, of a mailbox whose making a crash has cut short. */
+	if (!from_named && is_of(st, to, mailbox, list_moved_r, &other) < 0 && other.code != CV_ERR_NOTFOUND) {
+		*err = other;
+		return -1;
+	}
+	if (!is_alone(st))
+		return 1;
+	return *list_moved_r ? 0 : cv_err_set(err, CV_ERR_EXISTS, "mailbox folder %s is there", to);
+}
+
 int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err)
 {
 	struct maildir *st = st_p;
 	char *from = NULL, *to = NULL, *up = NULL;
+	bool named = false, list_moved = false;
 	int ret = -1;
 
 	if (maildir_path(st, mailbox->name, &from, err) > 0 && maildir_path(st, new_name, &to, err) > 0 && not_inbox(from, err) > 0 &&
 		not_inbox(to, err) > 0)
 		ret = has_mailbox(st->root, from, err);
-	if (ret == 0)
-		ret = sync_parents(st, to, err) < 0 ? -1 : is_gone(st, from, err);
 	if (ret > 0)
-		ret = is_of(st, from, mailbox, err);
+		ret = is_of(st, from, mailbox, &named, err);
 	if (ret > 0) {
 		maildir_box_drop(st, from);
 		maildir_box_drop(st, to);
 		ret = has_mailbox(st->root, to, err);
-		/* Half moved is a move that a crash has cut short (what is one directory moves as a whole). */
-		if (ret > 0 && is_alone(st))
-			ret = cv_err_set(err, CV_ERR_EXISTS, "mailbox folder %s is there", to);
-		else if (ret == 0)
-			ret = 1;
+		if (ret >= 0)
+			ret = ret > 0 ? half_moved(st, mailbox, to, named, &list_moved, err) : 1;
 	}
+	if (ret == 0)
+		ret = sync_parents(st, to, err) < 0 ? -1 : is_gone(st, from, err);
 	if (ret > 0 && st->fs) {
 		up = parent_of(to);
 		ret = strcmp(up, ".") == 0 || cv_file_mkdirs(st->root, up, st->args->dir_mode, err) >= 0 ? 1 : -1;
 		cv_free(up);
 	}
 	if (ret > 0)
-		ret = move_mailbox(st, from, to, err);
+		ret = move_mailbox(st, from, to, list_moved, err);
 	if (ret > 0)
 		ret = sync_parents(st, to, err);
 	if (ret > 0 && st->fs) /* else it is the same one */

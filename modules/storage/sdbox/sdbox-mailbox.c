@@ -277,6 +277,20 @@ static int make_room(struct sdbox *st, const char *path, struct cv_err *err)
 	return ret;
 }
 
+/* The folder at the new place says that it is this mailbox's, and that at the old one nothing: it came there later, for a mailbox whose making a crash has cut
+   short. */
+static int was_moved(const struct sdbox *st, const char *from, const char *to, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+{
+	static const uint8_t none[sizeof(mailbox->guid)];
+	struct cv_mailbox_ref there;
+	int ret = memcmp(mailbox->guid, none, sizeof(none)) != 0 ? sdbox_owner_read(st, from, &there, err) : 1;
+
+	if (ret != 0)
+		return ret < 0 ? -1 : 0;
+	ret = sdbox_owner_read(st, to, &there, err);
+	return ret > 0 ? memcmp(there.guid, mailbox->guid, sizeof(none)) == 0 : ret;
+}
+
 int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err)
 {
 	struct sdbox *st = st_p;
@@ -287,6 +301,8 @@ int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 	if (sdbox_path(st, mailbox->name, &from, err) > 0 && sdbox_path(st, new_name, &to, err) > 0) {
 		sdbox_dirs_close(st);
 		ret = cv_file_stat(st->mailboxes, from, &stat, err);
+		if (ret > 0 && (ret = was_moved(st, from, to, mailbox, err)) >= 0)
+			ret = !ret;
 		if (ret == 0) /* what has moved it before is not undone by a power cut */
 			ret = sync_path(st, to, err) < 0 || sync_path(st, from, err) < 0 ? -1 :
 				cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
