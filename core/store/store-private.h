@@ -853,6 +853,8 @@ void cv_work_begin(struct cv_user *user);
 bool cv_work_has_folder(struct cv_user *user, struct cv_str name);
 /* Move and remove folders now, before the other work that is due. Done again in its turn, which is harmless. */
 CV_MUST_CHECK int cv_work_folders(struct cv_user *user, struct cv_err *err);
+/* What is done is on disk: the records that asked for it need not be named any more. */
+CV_MUST_CHECK int cv_work_settle(struct cv_user *user, struct cv_err *err);
 /* A folder or message is missing: work that failed may bring it (a rename). True when it was done now. */
 bool cv_work_retry(struct cv_user *user);
 /* Folders of mailboxes at and below `to` (as the tree has it now) move there from `from`. */

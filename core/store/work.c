@@ -385,7 +385,15 @@ void cv_work_begin(struct cv_user *user)
 	cv_work_run(user, true);
 }
 
-/* What was done since the last time is on disk, and needs no record any more. */
+int cv_work_settle(struct cv_user *user, struct cv_err *err)
+{
+	if (user->external || user->storage->settle == NULL || user->storage_args.fsync == CV_FSYNC_NEVER)
+		return 1;
+	return user->storage->settle(user->st, err) < 0 ? cv_err_context(err, "folders with removed messages") : 1;
+}
+
+/* What was done since the last time needs no record any more. Where others write it is on disk first: they would show again what was removed. Else that is time
+   enough when a state is written that does not name the records (cv_work_settle): until then they are found again after a crash. */
 static int settle(struct cv_user *user, struct cv_err *err)
 {
 	if (user->external && user->storage->settle != NULL && user->storage_args.fsync != CV_FSYNC_NEVER &&

@@ -270,6 +270,75 @@ static void renaming_works_without_the_kernels_help(void **state)
 	cv_file_close(&dir);
 }
 
+/* Files of messages in INBOX that a power cut may bring back: removed, and their folder not synced since. */
+struct removed {
+	const char *folder, *kept; /* paths; kept has them under the same names */
+	unsigned unlinked;
+};
+
+static bool is_folder(const struct removed *removed, int fd)
+{
+	struct stat st, folder;
+
+	return fstat(fd, &st) == 0 && stat(removed->folder, &folder) == 0 && st.st_ino == folder.st_ino && st.st_dev == folder.st_dev;
+}
+
+static void note_removed(void *ctx, const struct cv_file_event *event)
+{
+	struct removed *removed = ctx;
+
+	if (event->op == CV_FILE_UNLINK && strncmp(event->name, "u.", 2) == 0)
+		removed->unlinked++;
+	else if (event->op == CV_FILE_SYNC && !event->failed && is_folder(removed, event->fd))
+		removed->unlinked = 0;
+}
+
+static void link_all(const char *from, const char *to, unsigned count)
+{
+	for (unsigned uid = 1; uid <= count; uid++) {
+		char old[800], new[800];
+
+		(void)snprintf(old, sizeof(old), "%s/u.%u", from, uid);
+		(void)snprintf(new, sizeof(new), "%s/u.%u", to, uid);
+		assert_int_equal(link(old, new), 0);
+	}
+}
+
+/* A mailbox whose folder is still to be looked through takes what it finds there: nothing may be in it that was expunged, and the state has forgotten. */
+static void what_was_expunged_stays_away(void **state)
+{
+	struct removed removed = { 0 };
+	struct cv_err err = { 0 };
+	unsigned failing = 1;
+	struct store s;
+
+	store_init(&s, state);
+	removed.folder = cv_arena_printf(*state, "%s/mail/mailboxes/INBOX/dbox-Mails", s.dir);
+	removed.kept = cv_arena_printf(*state, "%s/kept", s.dir);
+	assert_int_equal(mkdir(removed.kept, 0700), 0);
+	store_open(&s);
+	store_close(&s);
+	store_open(&s); /* it is empty: a crash may have come before what lies in its folder was recorded */
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	link_all(removed.folder, removed.kept, 2);
+	cv_file_set_watch(note_removed, &removed);
+	store_expunge(&s, "INBOX", 1, 2);
+	assert_int_equal(removed.unlinked, 2);
+	cv_file_set_fault(fail_start, &failing);
+	assert_int_equal(cv_state_write(s.user, &err), -1); /* the state before knows the records */
+	assert_non_null(strstr(err.text, "removed messages"));
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(removed.unlinked, 2);
+	store_close(&s);
+	cv_file_set_watch(NULL, NULL);
+	link_all(removed.kept, removed.folder, removed.unlinked);
+	store_open(&s);
+	store_expect(&s, "INBOX", "3 -");
+	store_deinit(&s);
+}
+
 struct refusal {
 	enum cv_file_op op;
 	unsigned tried; /* calls on files of the test */
@@ -394,6 +463,7 @@ int main(void)
 		cv_test(flags_outlive_a_change_that_is_refused),
 		cv_test(what_was_read_is_written_again),
 		cv_test(new_segment_outlives_a_failed_start),
+		cv_test(what_was_expunged_stays_away),
 		cv_test(renaming_works_without_the_kernels_help),
 		cv_test(the_file_system_is_tried_once),
 		cv_test(the_clock_may_jump),

@@ -143,7 +143,7 @@ struct cv_storage {
 	/* fn for each mailbox name (as in cv_mailbox_ref) that the format's own list has as subscribed; asked once, when there is no journal yet. NULL: there
 	   is no such list. */
 	int (*subscriptions)(void *st, int (*fn)(void *ctx, struct cv_str name), void *ctx, struct cv_err *err);
-	/* What copy_make did, and (EXTERNAL) remove and set_flags, since the last call is durable on return. Until then it may be undone by a power cut, and the
+	/* What copy_make, remove and (EXTERNAL) set_flags did since the last call is durable on return. Until then it may be undone by a power cut, and the
 	   core will ask for it again. NULL: it need not be. */
 	int (*settle)(void *st, struct cv_err *err);
 	/* What was written to a save so far, for hooks that look at a message before it is kept. blob_r->fd is the caller's to close. NULL: it can't be read. */

@@ -101,7 +101,7 @@ static int make_one(const int dirs[2], const struct cv_storage_copy *copy, struc
 	return -1;
 }
 
-static int note_unsettled(struct sdbox *st, int dir, struct cv_err *err)
+int sdbox_note_unsettled(struct sdbox *st, int dir, struct cv_err *err)
 {
 	struct sdbox_unsettled *added;
 	struct stat info;
@@ -132,7 +132,7 @@ int sdbox_copy_make(void *st_p, const struct cv_mailbox_ref *from, const struct 
 	int dirs[2];
 
 	*done_r = 0;
-	if (open_both(st, from, to, dirs, err) < 0 || note_unsettled(st, dirs[1], err) < 0)
+	if (open_both(st, from, to, dirs, err) < 0 || sdbox_note_unsettled(st, dirs[1], err) < 0)
 		return -1;
 	for (; *done_r < count; ++*done_r) {
 		if (make_one(dirs, &copies[*done_r], err) < 0)

@@ -48,7 +48,7 @@ struct sdbox {
 		uint64_t used;
 	} dirs[16];
 	uint64_t clock;
-	/* Directories with copies that a power cut may take away again. */
+	/* Directories with copies that a power cut may take away again, or removed messages that it may bring back. */
 	CV_VEC(struct sdbox_unsettled) unsettled;
 };
 
@@ -113,6 +113,8 @@ int sdbox_copy_later(void *st, const struct cv_mailbox_ref *from, const struct c
 int sdbox_copy_ref(void *st, const struct cv_mailbox_ref *to, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
 int sdbox_copy_make(void *st, const struct cv_mailbox_ref *from, const struct cv_mailbox_ref *to, const struct cv_storage_copy *copies, size_t count,
 	size_t *done_r, struct cv_err *err);
+/* Names in this directory are about to change in a way that settle makes durable. */
+CV_MUST_CHECK int sdbox_note_unsettled(struct sdbox *st, int dir, struct cv_err *err);
 int sdbox_settle(void *st, struct cv_err *err);
 void sdbox_unsettled_free(struct sdbox *st);
 /* sdbox-save.c */

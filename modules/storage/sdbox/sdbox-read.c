@@ -92,6 +92,8 @@ int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv
 
 	if (find_dir(st, mailbox, false, &dir, err) < 0)
 		return err->code == CV_ERR_NOTFOUND ? 1 : -1;
+	if (sdbox_note_unsettled(st, dir, err) < 0)
+		return -1;
 	for (size_t i = 0; i < count; i++) {
 		if (!sdbox_ref_uid(refs[i], &uid))
 			continue;
