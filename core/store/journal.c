@@ -14,6 +14,7 @@
 #define SEGMENT_MAGIC 0x314c4e524a535643ULL /* "CVSJRNL1" */
 #define NAME_LEN (sizeof("journal.") - 1 + 16)
 #define PENDING_MAX ((size_t)2 << 30)
+#define NEVER_SYNCED_MAX ((uint64_t)4 << 20) /* octets of a segment that may never have been synced: TAIL_MAX, and records that were written at once */
 #define TAIL_MAX ((size_t)1 << 20) /* so much is kept for a sync that fails; with more the next write is synced */
 
 static void put_u16_at(char *p, uint16_t n)
@@ -473,6 +474,35 @@ static int remove_segment(struct cv_journal *journal, uint32_t number, struct cv
 	return cv_file_unlink(journal->dir, name, err) < 0 ? -1 : 1;
 }
 
+/* Was nothing of a segment whose head does not check ever on disk? The head goes there with the first records: a crash before that leaves a length at most, with
+   zeros for the head, and no record that says that something was synced before it. More than waits for a sync was not lost so. 1, 0, -1. */
+static int was_never_synced(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
+{
+	struct cv_record_head head;
+	char name[NAME_LEN + 1];
+	struct cv_str octets;
+	void *map;
+	int fd, ret;
+
+	if (segment->len < CV_SEGMENT_HEAD)
+		return 1;
+	if (segment->len > NEVER_SYNCED_MAX)
+		return 0;
+	segment_name(name, segment->number);
+	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
+		return -1;
+	ret = cv_file_map(fd, 0, segment->len, false, &map, err);
+	cv_file_close(&fd);
+	if (ret < 0)
+		return -1;
+	octets = cv_str_mem(map, segment->len);
+	ret = all_zero(cv_str_sub(octets, 0, CV_SEGMENT_HEAD));
+	for (uint64_t at = find_record(octets, CV_SEGMENT_HEAD, &head); ret > 0 && at < octets.len; at = find_record(octets, at + 8, &head))
+		ret = head.synced == 0;
+	cv_file_unmap(map, segment->len);
+	return ret;
+}
+
 int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_journal_pos start, bool repair, cv_journal_fn *fn, void *ctx,
 	struct cv_journal_damage *damage, struct cv_err *err)
 {
@@ -485,13 +515,17 @@ int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_jou
 
 		if (segment->damaged && segment->last_seq == 0 && segment->before_seq == 0) {
 			/* A crash while the first octets of a new segment were written leaves nothing that was acknowledged. */
-			if (last && repair && segment->len < CV_SEGMENT_HEAD && start.segment != segment->number) {
+			int never = last && repair && start.segment != segment->number ? was_never_synced(journal, segment, err) : 0;
+
+			if (never > 0) {
 				damage->torn = true;
-				if (remove_segment(journal, segment->number, err) < 0)
+				if (cv_journal_drop_copy(journal, segment->number, err) < 0 || remove_segment(journal, segment->number, err) < 0)
 					return -1;
 				journal->segments.count--;
 				break;
 			}
+			if (never < 0)
+				return -1;
 			note_damage(damage, segment, segment->len, "its head does not check", 0);
 		}
 		if (before != NULL && before->number + 1 != segment->number && segment->before_seq > CV_MAX(from_seq, segment->lost_seq)) {

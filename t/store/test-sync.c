@@ -187,6 +187,70 @@ static void new_segment_outlives_a_failed_start(void **state)
 	store_deinit(&s);
 }
 
+/* The segment's number in a name of its file or copy, in the test's arena. */
+static const char *file_name(struct store *s, const char *kind, uint32_t number)
+{
+	return cv_arena_printf(*s->state, "%s.%016x", kind, number);
+}
+
+/* A power cut before the first sync of a new segment may leave its length and no octets: nothing in it was confirmed, so nothing is lost. */
+static void a_segment_that_never_was_on_disk_is_no_damage(void **state)
+{
+	static const char zeros[4096];
+	static const size_t lens[] = { 1, 63, 64, 65, 200, sizeof(zeros) };
+	struct cv_err err = { 0 };
+	uint32_t number;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (uint32_t i = 0; i < CV_COUNT_OF(lens); i++) {
+		struct disk disk;
+
+		assert_int_equal(store_save(&s, "INBOX", MAIL, 0), i + 1); /* the UIDs go on without a gap */
+		number = cv_journal_end_pos(&s.user->journal).segment + 1;
+		disk_read(&s, &disk);
+		store_close(&s);
+		disk_write(&s, &disk);
+		disk_put_file(&s, file_name(&s, "journal", number), cv_str_mem(zeros, lens[i]));
+		disk_put_file(&s, file_name(&s, "copy", number), cv_str_mem(zeros, lens[i] / 2));
+		disk_free(&disk);
+		store_open(&s);
+		assert_false(cv_journal_has_segment(&s.user->journal, number));
+		assert_int_equal(disk_count(&s, file_name(&s, "", number)), 0);
+		assert_int_equal(disk_count(&s, ".damaged-"), 0);
+		assert_int_equal(s.user->journal.lost_seq, 0);
+	}
+	/* Records that were confirmed after the segment's first sync say so: that is damage, and what was in it is looked for. */
+	assert_ok(cv_journal_rotate(&s.user->journal, &err));
+	store_save(&s, "INBOX", MAIL, 0);
+	number = cv_journal_end_pos(&s.user->journal).segment;
+	for (unsigned i = 0; i < 6; i++)
+		store_flags(&s, "INBOX", 1, 1, i % 2 == 0 ? CV_FLAGS_ADD : CV_FLAGS_REMOVE, CV_FLAG_SEEN, NULL);
+	store_save(&s, "INBOX", MAIL, 0);
+	{
+		const struct disk_file *file;
+		struct disk disk;
+		char *octets;
+
+		disk_read(&s, &disk);
+		file = disk_find(&disk, file_name(&s, "journal", number));
+		assert_non_null(file);
+		octets = cv_arena_alloc(*state, file->octets.len);
+		memcpy(octets, file->octets.ptr, file->octets.len);
+		memset(octets, 0, 512);
+		store_close(&s);
+		disk_write(&s, &disk);
+		disk_put_file(&s, file->name, cv_str_mem(octets, file->octets.len));
+		disk_remove_file(&s, file_name(&s, "copy", number));
+		disk_free(&disk);
+	}
+	store_open(&s);
+	assert_true(disk_count(&s, ".damaged-") > 0);
+	store_expect(&s, "INBOX", "1 -|2 -|3 -|4 -|5 -|6 -|7 -|8 -");
+	store_deinit(&s);
+}
+
 /* Another process's sync failed, and it was killed: what this one reads from the system's memory need not be on disk. */
 static void what_was_read_is_written_again(void **state)
 {
@@ -463,6 +527,7 @@ int main(void)
 		cv_test(flags_outlive_a_change_that_is_refused),
 		cv_test(what_was_read_is_written_again),
 		cv_test(new_segment_outlives_a_failed_start),
+		cv_test(a_segment_that_never_was_on_disk_is_no_damage),
 		cv_test(what_was_expunged_stays_away),
 		cv_test(renaming_works_without_the_kernels_help),
 		cv_test(the_file_system_is_tried_once),
