@@ -593,6 +593,7 @@ int cv_owed_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blo
 	struct cv_mailbox_ref ref;
 	struct cv_mailbox *from;
 	struct origin origin;
+	struct cv_err open_err = { 0 };
 	size_t new_len = 0;
 	int ret;
 
@@ -606,7 +607,14 @@ int cv_owed_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blo
 	if (from == NULL)
 		return 0;
 	ref = cv_mailbox_storage_ref(from);
-	return user->storage->open_ref(user->st, &ref, cv_str_mem(origin.ref, origin.ref_len), blob_r, new_ref, &new_len, err);
+	ret = user->storage->open_ref(user->st, &ref, cv_str_mem(origin.ref, origin.ref_len), blob_r, new_ref, &new_len, &open_err);
+	if (ret >= 0)
+		return ret;
+	/* After a crash it may be owed once more though it was made, and its source removed: then it lies where the record says. */
+	if (open_err.code == CV_ERR_EXPUNGED || open_err.code == CV_ERR_NOTFOUND)
+		return 0;
+	*err = open_err;
+	return -1;
 }
 
 void cv_owed_deinit(struct cv_user *user)

@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RETRY_MS 60000
@@ -241,6 +243,46 @@ static void without_links_octets_are_copied(void **state)
 	store_deinit(&s);
 }
 
+static int failing_move(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	(void)len;
+	return op == CV_FILE_RENAME && strstr(name, "dbox-Mails") != NULL ? *(const int *)ctx : 0;
+}
+
+/* After a crash it counts as owed again; its source has gone, and another mailbox's folder can't be moved, which all that is owed waits for. */
+static void a_copy_that_was_made_before_a_crash_is_read_though_others_wait(void **state)
+{
+	struct cv_err err = { 0 };
+	struct disk disk;
+	struct store s;
+	int error = EIO;
+
+	begin(&s, state);
+	assert_ok(cv_mailbox_create(s.user, CV_STR("Old"), 0, &err));
+	assert_ok(cv_mailbox_rename(s.user, CV_STR("Old"), CV_STR("New"), &err));
+	copy(&s, "INBOX", 1, 3, "Sent", true);
+	disk_read(&s, &disk);
+	turn(&s, 0);
+	turn(&s, 100);
+	assert_false(is_there(&s, "INBOX", "u.2"));
+	store_close(&s);
+	disk_write(&s, &disk);
+	disk_free(&disk);
+	assert_int_equal(mkdir(cv_arena_printf(*state, "%s/mail/mailboxes/Old", s.dir), 0700), 0);
+	assert_int_equal(rename(path_of(&s, "New", ""), path_of(&s, "Old", "")), 0);
+	cv_file_set_fault(failing_move, &error);
+	store_open(&s);
+	assert_true(s.user->folders_behind);
+	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
+	cv_file_set_fault(NULL, NULL);
+	turn(&s, RETRY_MS);
+	turn(&s, 100);
+	assert_false(s.user->folders_behind);
+	assert_int_equal(s.user->owed.count, 0);
+	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -251,6 +293,7 @@ int main(void)
 		cv_test(a_deleted_mailbox_has_given_what_was_copied_from_it),
 		cv_test(another_programs_file_of_that_name_stays),
 		cv_test(what_is_owed_is_remembered_when_the_user_is_closed),
+		cv_test(a_copy_that_was_made_before_a_crash_is_read_though_others_wait),
 		cv_test(without_links_octets_are_copied),
 	};
 
