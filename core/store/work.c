@@ -506,10 +506,10 @@ void cv_work_make_room(struct cv_user *user, uint64_t octets)
 
 bool cv_work_retry(struct cv_user *user)
 {
-	if (!user->work_failed)
+	if (!user->work_failed && !user->folders_behind)
 		return false;
 	cv_work_run(user, true);
-	return !user->work_failed;
+	return !user->work_failed && !user->folders_behind;
 }
 
 static void on_work(void *ctx)

@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "t/store/store-disk.h"
+#include <culver/loop.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -520,6 +522,67 @@ static void the_clock_may_jump(void **state)
 	store_deinit(&s);
 }
 
+/* The folder can't be moved, and then the record that takes the rename back can't be synced. */
+static int fail_move_and_sync(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *step = ctx;
+
+	(void)len;
+	if (op == CV_FILE_RENAME && strstr(name, "dbox-Mails") != NULL && *step < 2) {
+		*step = 1;
+		return EIO;
+	}
+	if (op != CV_FILE_SYNC || *step != 1)
+		return 0;
+	*step = 2;
+	return EIO;
+}
+
+static void expect_no_save(struct store *s, const char *name)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	const struct cv_save_config config = { 0 };
+	struct cv_err err = { 0 };
+	struct cv_save *save;
+	unsigned step = 0;
+
+	cv_file_set_fault(fail_move_and_sync, &step);
+	assert_int_equal(cv_save_begin(txn, mailbox, &config, &save, &err), -1);
+	cv_file_set_fault(NULL, NULL);
+	cv_txn_rollback(&txn);
+	cv_mailbox_unref(&mailbox);
+}
+
+/* The mailbox has its new name then, and its folder follows when somebody wants what is in it: no other folder may take its place. */
+static void a_rename_that_can_not_be_taken_back_is_made_up_for(void **state)
+{
+	for (unsigned save = 0; save < 2; save++) {
+		struct cv_err err = { 0 };
+		unsigned step = 0;
+		struct store s;
+
+		store_init(&s, state);
+		s.loop = cv_loop_new(CV_LOOP_FAKE);
+		store_open(&s);
+		assert_ok(cv_mailbox_create(s.user, CV_STR("Old"), 0, &err));
+		assert_int_equal(store_save(&s, "Old", MAIL, 0), 1);
+		cv_file_set_fault(fail_move_and_sync, &step);
+		assert_int_equal(cv_mailbox_rename(s.user, CV_STR("Old"), CV_STR("New"), &err), -1);
+		cv_file_set_fault(NULL, NULL);
+		assert_int_equal(step, 2);
+		if (save) {
+			expect_no_save(&s, "New");
+			assert_int_equal(store_save(&s, "New", MAIL, 0), 2);
+		}
+		store_octets(&s, "New", 1, MAIL);
+		store_close(&s);
+		store_open(&s);
+		store_octets(&s, "New", 1, MAIL);
+		store_deinit(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +592,7 @@ int main(void)
 		cv_test(new_segment_outlives_a_failed_start),
 		cv_test(a_segment_that_never_was_on_disk_is_no_damage),
 		cv_test(what_was_expunged_stays_away),
+		cv_test(a_rename_that_can_not_be_taken_back_is_made_up_for),
 		cv_test(renaming_works_without_the_kernels_help),
 		cv_test(the_file_system_is_tried_once),
 		cv_test(the_clock_may_jump),
