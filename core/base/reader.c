@@ -124,8 +124,14 @@ bool cv_take_varint(struct cv_reader *r, uint64_t *n_r)
 	uint64_t n = 0;
 	size_t pos = r->pos;
 
-	if (pos < r->s.len && (unsigned char)r->s.ptr[pos] < 0x80) { /* nearly all */
+	/* Nearly all have one octet or two. */
+	if (pos < r->s.len && (unsigned char)r->s.ptr[pos] < 0x80) {
 		*n_r = (unsigned char)r->s.ptr[r->pos++];
+		return true;
+	}
+	if (pos + 1 < r->s.len && (unsigned char)r->s.ptr[pos + 1] - 1u < 0x7f) {
+		*n_r = ((unsigned)r->s.ptr[pos] & 0x7f) | (unsigned)(unsigned char)r->s.ptr[pos + 1] << 7;
+		r->pos += 2;
 		return true;
 	}
 	for (unsigned shift = 0; shift < 64 && pos < r->s.len; shift += 7) {

@@ -266,8 +266,6 @@ int cv_parse_record_open(struct cv_str octets, struct cv_parse_record *record_r,
 		record.parts = (struct cv_str){ 0 };
 	if ((sections & CV_RECORD_PREVIEW) == 0)
 		record.preview = (struct cv_str){ 0 };
-	if (!cv_str_is_utf8(record.preview))
-		return corrupt(err, "its preview is no UTF-8");
 	record.date_valid = (date_bits & CV_RECORD_DATE_VALID) != 0;
 	record.date.sec = (int64_t)date;
 	record.date.zone_min = (int16_t)zone;
@@ -353,7 +351,7 @@ int cv_parse_record_tree(const struct cv_parse_record *record, struct cv_arena *
 int cv_parse_record_preview(const struct cv_parse_record *record, struct cv_str *preview_r)
 {
 	*preview_r = record->preview;
-	return record->preview.ptr != NULL ? 1 : 0;
+	return record->preview.ptr != NULL && cv_str_is_utf8(record->preview) ? 1 : 0;
 }
 
 struct cv_str cv_parse_record_fields(const struct cv_parse_record *record)

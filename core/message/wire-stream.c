@@ -16,15 +16,16 @@ struct cv_wire_stream {
 	uint64_t wire_pos;   /* wire octets given out or skipped */
 	bool after_cr;       /* the last octet taken was CR */
 	size_t start, len;   /* of buffer: what is converted, but not yet given out */
-	char buffer[CHUNK * 2];
+	char buffer[];       /* CHUNK * 2 octets; none where it is identity */
 };
 
 struct cv_wire_stream *cv_wire_stream_new(
 	struct cv_message_reader *reader, uint64_t offset, uint64_t size, uint64_t wire_size)
 {
-	struct cv_wire_stream *s = cv_malloc(sizeof(*s));
+	struct cv_wire_stream *s;
 
 	cv_assert(wire_size >= size);
+	s = cv_malloc(sizeof(*s) + (size == wire_size ? 0 : CHUNK * 2));
 	s->reader = reader;
 	s->offset = offset;
 	s->size = size;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define READ_WHOLE_MAX ((uint64_t)256 << 10) /* shorter messages are read, longer ones mapped */
+#define OCTETS_BUF_MAX ((size_t)READ_WHOLE_MAX + 4096) /* with what a storage has before them */
 #define SPARE_MAX ((size_t)32 << 10)          /* octets of buffers that are kept for the next message */
 #define SOURCE_WHOLE_MAX ((uint64_t)1 << 20) /* a transformed message up to this is read whole, so that damage shows before any of it is sent */
 #define UNREADABLE_MAX 1000u /* messages that are remembered as told of */
@@ -44,7 +45,7 @@ static struct cv_mail *new_mail(struct cv_user *user)
 	cv_buf_init(&mail->ref, CV_STORAGE_REF_MAX);
 	cv_buf_init(&mail->uidl, UIDL_MAX);
 	cv_buf_init(&mail->record, CV_PARSE_RECORD_MAX);
-	cv_buf_init(&mail->octets.buf, READ_WHOLE_MAX);
+	cv_buf_init(&mail->octets.buf, OCTETS_BUF_MAX);
 	return mail;
 }
 
@@ -105,7 +106,7 @@ static void keep_source(struct cv_user *user, struct cv_mail *mail)
 	user->last_source = cv_new0(struct cv_last_source);
 	*user->last_source = (struct cv_last_source){ .mailbox = mail->mailbox->guid, .uid = mail->uid, .file = mail->file, .octets = mail->octets };
 	mail->octets = (struct cv_octets){ 0 };
-	cv_buf_init(&mail->octets.buf, READ_WHOLE_MAX);
+	cv_buf_init(&mail->octets.buf, OCTETS_BUF_MAX);
 }
 
 static bool take_source(struct cv_mail *mail)
@@ -189,6 +190,12 @@ int cv_octets_load(struct cv_octets *octets, const struct cv_storage_blob *blob,
 		octets->loaded = true;
 		return 1;
 	}
+	if (blob->start != NULL && blob->start == &octets->buf && blob->offset <= octets->buf.len && octets->buf.len - blob->offset >= blob->len) {
+		octets->view = cv_str_sub(cv_buf_str(&octets->buf), (size_t)blob->offset, (size_t)blob->len);
+		octets->loaded = true;
+		return 1;
+	}
+	cv_buf_clear(&octets->buf);
 	if (blob->len <= READ_WHOLE_MAX) {
 		p = cv_buf_reserve(&octets->buf, (size_t)blob->len);
 		cv_assert(p != NULL);
@@ -290,7 +297,7 @@ static int load(struct cv_mail *mail, struct cv_storage_blob *blob, struct cv_er
 static void unload(struct cv_mail *mail)
 {
 	cv_octets_free(&mail->octets);
-	cv_buf_init(&mail->octets.buf, READ_WHOLE_MAX);
+	cv_buf_init(&mail->octets.buf, OCTETS_BUF_MAX);
 }
 
 /* The octets against their checksum, once for each message and process; those that have none yet get it. */
@@ -329,9 +336,9 @@ static int known_record(struct cv_mail *mail)
 
 	if (mail->have_record)
 		return 1;
-	if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row) && *cv_col_cache(mailbox->columns, row) == 0)
+	if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, mail->row, &row) && *cv_col_cache(mailbox->columns, row) == 0)
 		cv_owed_hurry(mailbox, mail->uid); /* it comes with its file */
-	if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row))
+	if (mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, mail->row, &row))
 		found = cv_cache_read(mailbox, *cv_col_cache(mailbox->columns, row), mail->uid, &mail->record, &cache_err);
 	if (found < 0)
 		cv_warn(&mailbox->log_ctx, "cache can't be read: %s", cache_err.text);
@@ -361,6 +368,10 @@ static int need_octets(struct cv_mail *mail, struct cv_err *err)
 
 	if (mail->octets.loaded || mail->octets.reader != NULL)
 		return 1;
+	if (mail->size <= READ_WHOLE_MAX && mail->mailbox->user->transform_count == 0) {
+		blob.expected = mail->size;
+		blob.start = &mail->octets.buf;
+	}
 	if (open_octets(mail, &blob, new_ref, &new_len, err) < 0)
 		return -1;
 	if (new_len > 0)

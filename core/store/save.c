@@ -289,7 +289,7 @@ int cv_save_record(struct cv_save *save, struct cv_str *record_r, struct cv_err 
 int cv_save_octets(struct cv_save *save, struct cv_str *octets_r, struct cv_err *err)
 {
 	const struct cv_storage *storage = save->txn->user->storage;
-	struct cv_storage_blob blob;
+	struct cv_storage_blob blob = { .fd = -1 };
 	int ret;
 
 	if (save->source != NULL)

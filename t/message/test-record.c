@@ -270,6 +270,23 @@ static void damaged_records_do_no_harm(void **state)
 	}
 }
 
+/* What is asked for from a list costs no look at the preview; who asks for that gets text or nothing. */
+static void a_preview_that_is_no_text_is_none(void **state)
+{
+	struct cv_str good = build(*state, parse(*state, CV_STR("Subject: x\n\nsome text")));
+	char *copy = cv_arena_alloc(*state, good.len);
+	struct cv_parse_record record;
+	struct cv_envelope envelope;
+	struct cv_str preview;
+
+	memcpy(copy, good.ptr, good.len);
+	copy[good.len - 1] = (char)0xC3;
+	assert_int_equal(cv_parse_record_open(cv_str_mem(copy, good.len), &record, NULL), 1);
+	assert_int_equal(cv_parse_record_preview(&record, &preview), 0);
+	assert_int_equal(cv_parse_record_envelope(&record, *state, &envelope, NULL), 1);
+	assert_str(envelope.subject, "x");
+}
+
 static void other_versions_are_told_from_damage(void **state)
 {
 	struct cv_str good = build(*state, parse(*state, CV_STR("Subject: x\n\ny")));
@@ -296,6 +313,7 @@ int main(void)
 		cv_test(what_does_not_fit_is_left_out_as_a_section),
 		cv_test(a_cut_header_makes_nothing_certain),
 		cv_test(damaged_records_do_no_harm),
+		cv_test(a_preview_that_is_no_text_is_none),
 		cv_test(other_versions_are_told_from_damage),
 	};
 

@@ -5,6 +5,7 @@
 #include "t/store/store-helper.h"
 #include <culver/file.h>
 
+#include <fcntl.h>
 #include <string.h>
 
 #define MAIL "Subject: x\r\n\r\nx\r\n"
@@ -70,7 +71,7 @@ static void save(struct folders *f, const struct cv_mailbox_ref *ref, uint32_t u
 
 static void expect_message(struct folders *f, const struct cv_mailbox_ref *ref, const char *uid, bool there)
 {
-	struct cv_storage_blob blob;
+	struct cv_storage_blob blob = { .fd = -1 };
 	char new_ref[CV_STORAGE_REF_MAX];
 	struct cv_err err = { 0 };
 	size_t len;
@@ -79,6 +80,76 @@ static void expect_message(struct folders *f, const struct cv_mailbox_ref *ref, 
 	assert_int_equal(ret, there ? 1 : -1);
 	if (there)
 		cv_file_close(&blob.fd);
+}
+
+/* A message's octets, as the store reads them; *at_once_r: they came with the look at the file's head. */
+static struct cv_str read_message(struct folders *f, const struct cv_mailbox_ref *ref, uint64_t expected, struct cv_buf *buf, bool *at_once_r)
+{
+	struct cv_storage_blob blob = { .fd = -1, .expected = expected, .start = buf };
+	char new_ref[CV_STORAGE_REF_MAX];
+	struct cv_err err = { 0 };
+	size_t len;
+
+	cv_buf_clear(buf);
+	assert_ok(f->storage->open_ref(f->st, ref, CV_STR("1"), &blob, new_ref, &len, &err));
+	*at_once_r = buf->len > 0;
+	if (*at_once_r) {
+		assert_true(blob.offset <= buf->len && buf->len - blob.offset >= blob.len);
+	} else {
+		assert_non_null(cv_buf_reserve(buf, blob.offset + blob.len));
+		assert_ok(cv_file_pread(blob.fd, buf->data, blob.offset + blob.len, 0, &len, &err));
+		cv_buf_commit(buf, len);
+	}
+	cv_file_close(&blob.fd);
+	return cv_str_sub(cv_buf_str(buf), blob.offset, blob.len);
+}
+
+static void a_message_of_the_size_that_is_expected_takes_one_read(void **state)
+{
+	struct cv_mailbox_ref a = mailbox("A", 1);
+	struct cv_err err = { 0 };
+	struct cv_buf buf;
+	struct folders f;
+	bool at_once;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &a, &err));
+	save(&f, &a, 1);
+	cv_buf_init(&buf, 1000);
+	assert_str(read_message(&f, &a, strlen(MAIL), &buf, &at_once), MAIL);
+	assert_true(at_once);
+	/* What is known may be wrong, or nothing. */
+	for (uint64_t expected = 0; expected < 1100; expected++)
+		assert_str(read_message(&f, &a, expected, &buf, &at_once), MAIL);
+	assert_str(read_message(&f, &a, UINT64_MAX, &buf, &at_once), MAIL);
+	assert_false(at_once);
+	cv_buf_deinit(&buf);
+	folders_close(&f);
+}
+
+static void a_longer_head_than_usual_is_read_as_well(void **state)
+{
+	struct cv_mailbox_ref a = mailbox("A", 1);
+	struct cv_err err = { 0 };
+	struct cv_buf buf, file;
+	struct folders f;
+	bool at_once;
+	int dir, fd;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &a, &err));
+	cv_buf_init(&file, 10000);
+	cv_buf_printf(&file, "2 M1e C1 X%0100d\n\001\002N          %016X\n%s\n\001\003\nR1\nGabc\n\n", 0, (unsigned)strlen(MAIL), MAIL);
+	assert_ok(f.storage->mailbox_dir(f.st, &a, &dir, &err));
+	assert_ok(cv_file_open(dir, "u.1", O_WRONLY | O_CREAT, 0600, &fd, &err));
+	assert_ok(cv_file_pwrite(fd, cv_buf_str(&file), 0, &err));
+	cv_file_close(&fd);
+	cv_buf_init(&buf, 1000);
+	assert_str(read_message(&f, &a, strlen(MAIL), &buf, &at_once), MAIL);
+	assert_false(at_once);
+	cv_buf_deinit(&file);
+	cv_buf_deinit(&buf);
+	folders_close(&f);
 }
 
 static int find_ref(void *ctx, const struct cv_mailbox_ref *ref)
@@ -206,6 +277,8 @@ static void messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken(
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cv_test(a_message_of_the_size_that_is_expected_takes_one_read),
+		cv_test(a_longer_head_than_usual_is_read_as_well),
 		cv_test(the_list_tells_whose_folders_are),
 		cv_test(another_mailboxs_folder_is_not_deleted),
 		cv_test(another_mailboxs_folder_is_not_renamed),

@@ -225,7 +225,7 @@ CV_EXPORT CV_MUST_CHECK int cv_parse_record_envelope(const struct cv_parse_recor
 /* The part tree, as cv_message.root, with all envelopes. Results as above. */
 CV_EXPORT CV_MUST_CHECK int cv_parse_record_tree(const struct cv_parse_record *record, struct cv_arena *arena,
 	struct cv_mime_part **root_r, struct cv_err *err);
-/* The preview text. 1, or 0 when it was left out. */
+/* The preview text, which is UTF-8. 1, or 0 when it was left out or is damaged. */
 CV_EXPORT CV_MUST_CHECK int cv_parse_record_preview(const struct cv_parse_record *record, struct cv_str
 *preview_r);
 /* The raw header fields that are kept, in order, as a header without the empty line: for cv_header_iter,

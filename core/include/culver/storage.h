@@ -59,6 +59,11 @@ struct cv_storage_blob {
 	int fd;
 	uint64_t offset;
 	uint64_t len;
+	/* Asked for: the octets that the message should have; 0: not known. */
+	uint64_t expected;
+	/* NULL, or the caller's empty buffer: a driver that reads the file's beginning anyhow may leave it there, from the file's first octet on, with as
+	   much behind it as expected says, so that nothing has to be read again. */
+	struct cv_buf *start;
 };
 
 /* A copy that was recorded and is to be made. */

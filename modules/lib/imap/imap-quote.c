@@ -6,24 +6,48 @@
 
 #include <culver/imap.h>
 
+#include <string.h>
+
 /* A quoted string beyond this is hard on clients with fixed line buffers (RFC 2683 section 3.2.1.5). */
 #define QUOTED_MAX 1000u
 
 enum form { PLAIN, ESCAPED, LITERAL };
 
+#define EACH(octet) (UINT64_C(0x0101010101010101) * (octet))
+
+static bool any_below(uint64_t octets, uint64_t limit)
+{
+	return ((octets - EACH(limit)) & ~octets & EACH(0x80)) != 0;
+}
+
+/* Printable ASCII without quotes and backslashes, eight octets at a time. */
+static bool is_plain(struct cv_str s)
+{
+	size_t i = 0;
+
+	for (; s.len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+		uint64_t octets;
+
+		memcpy(&octets, s.ptr + i, sizeof(octets));
+		/* 0x7f and one is 0x80; in what has a higher octet already, a carry does no harm. */
+		if (((octets | (octets + EACH(1))) & EACH(0x80)) != 0 || any_below(octets, 0x20) || any_below(octets ^ EACH('"'), 1) ||
+			any_below(octets ^ EACH('\\'), 1))
+			return false;
+	}
+	for (; i < s.len; i++)
+		if ((unsigned char)s.ptr[i] - 0x20u > 0x7eu - 0x20u || s.ptr[i] == '"' || s.ptr[i] == '\\')
+			return false;
+	return true;
+}
+
 /* How a string can be sent: between quotes as it is, between quotes with backslashes, or as a literal. */
 static enum form form_of(struct cv_str s)
 {
-	unsigned odd = 0, bad = 0;
+	unsigned bad = 0;
 
 	if (s.len > QUOTED_MAX)
 		return LITERAL;
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned c = (unsigned char)s.ptr[i];
-
-		odd |= (unsigned)(c - 0x20u > 0x7eu - 0x20u) | (unsigned)(c == '"') | (unsigned)(c == '\\');
-	}
-	if (odd == 0) /* nearly always */
+	if (is_plain(s)) /* nearly always */
 		return PLAIN;
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned c = (unsigned char)s.ptr[i];

@@ -37,7 +37,7 @@ static int open_found(void *ctx, int dir, const struct maildir_file *file, struc
 
 	if (maildir_open_file(dir, file->path, &fd, &st, err) < 0)
 		return -1;
-	*opening->blob = (struct cv_storage_blob){ fd, 0, (uint64_t)st.st_size };
+	*opening->blob = (struct cv_storage_blob){ .fd = fd, .len = (uint64_t)st.st_size };
 	*opening->ref_len = strlen(file->name);
 	memcpy(opening->ref, file->name, *opening->ref_len);
 	if (file->staged) {
@@ -69,7 +69,7 @@ static int open_pending(struct maildir *st, struct cv_str ref, struct cv_storage
 	ret = maildir_open_file(dir, pending->tmp != NULL ? pending->tmp : staged.data, &fd, &info, err);
 	cv_buf_deinit(&staged);
 	if (ret > 0)
-		*blob_r = (struct cv_storage_blob){ fd, 0, (uint64_t)info.st_size };
+		*blob_r = (struct cv_storage_blob){ .fd = fd, .len = (uint64_t)info.st_size };
 	return ret;
 }
 

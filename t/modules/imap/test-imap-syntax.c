@@ -57,6 +57,30 @@ static void strings_are_quoted_where_that_is_safe(void **state)
 	assert_str(with(cv_imap_append_astring, CV_STR("\xc3\xa4")), "{2}\r\n\xc3\xa4");
 }
 
+/* Whatever stands wherever in a string, whose octets are looked at by eights. */
+static void each_octet_at_each_place_is_sent_so_that_it_comes_back(void **state)
+{
+	(void)state;
+	for (size_t len = 1; len < 20; len++) {
+		for (size_t at = 0; at < len; at++) {
+			for (int c = 0; c < 256; c++) {
+				char text[20];
+				struct cv_str sent;
+
+				memset(text, 'a' + (int)at, sizeof(text));
+				text[at] = (char)c;
+				sent = with(cv_imap_append_string, cv_str_mem(text, len));
+				if (c == 0 || c == '\r' || c == '\n' || c >= 0x7f)
+					assert_int_equal(sent.ptr[0], '{');
+				else if (c == '"' || c == '\\')
+					assert_true(sent.len == len + 3 && sent.ptr[at + 1] == '\\' && sent.ptr[at + 2] == (char)c);
+				else
+					assert_true(sent.len == len + 2 && sent.ptr[0] == '"' && memcmp(sent.ptr + 1, text, len) == 0);
+			}
+		}
+	}
+}
+
 static void utf7_names_come_back_the_same(void **state)
 {
 	static const struct {
@@ -350,6 +374,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		test(strings_are_quoted_where_that_is_safe),
+		test(each_octet_at_each_place_is_sent_so_that_it_comes_back),
 		test(utf7_names_come_back_the_same),
 		test(wrong_utf7_is_refused_and_leaves_the_buffer),
 		test(text_that_is_no_utf8_still_has_a_name),

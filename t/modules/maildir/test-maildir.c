@@ -222,7 +222,7 @@ static const char *save(struct box *b, uint32_t uid, const char *octets, uint16_
 
 static const char *read_ref(struct box *b, const char *ref, const char **new_ref_r)
 {
-	struct cv_storage_blob blob;
+	struct cv_storage_blob blob = { .fd = -1 };
 	char new_ref[CV_STORAGE_REF_MAX], *text;
 	struct cv_err err = { 0 };
 	size_t len, got;
@@ -657,7 +657,7 @@ static void stray_things_are_no_messages(void **state)
 static void a_link_is_never_read(void **state)
 {
 	struct box b;
-	struct cv_storage_blob blob;
+	struct cv_storage_blob blob = { .fd = -1 };
 	char new_ref[CV_STORAGE_REF_MAX];
 	struct cv_err err = { 0 };
 	size_t len;
