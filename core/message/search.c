@@ -329,6 +329,38 @@ void cv_search_header(struct cv_search *search, struct cv_str header)
 	search_fields(search, header, true, true);
 }
 
+int cv_search_field(struct cv_search *search, struct cv_str header, struct cv_str name, struct cv_buf *out)
+{
+	struct cv_header_iter iter;
+	struct cv_header_field field;
+	int result = 0;
+
+	cv_header_iter_init(&iter, header);
+	for (;;) {
+		skip_fields(search, &iter);
+		if (!cv_header_iter_next(&iter, &field))
+			break;
+		if (field.name.len != name.len || !cv_str_caseeq(field.name, name))
+			continue;
+		if (result != 0)
+			return -1;
+		map_field(search, &field);
+		if (search->octets.len > 0)
+			return -1;
+		result = 1;
+	}
+	if (result > 0)
+		cv_buf_append(out, cv_buf_str(&search->text.mapped));
+	return result;
+}
+
+bool cv_search_text_has(const struct cv_search *search, size_t index, struct cv_str text)
+{
+	const struct key *key = &search->keys.data[index];
+
+	return key->needle.len == 0 || cv_str_find_str(text, cv_buf_str(&key->needle)) != SIZE_MAX;
+}
+
 /* ---- bodies ---- */
 
 static void search_text(struct cv_search *s, struct window *w, struct cv_str utf8)

@@ -120,6 +120,7 @@ static void revive(struct cv_columns *columns, uint32_t row, const struct cv_new
 	*cv_col_cache(columns, row) = new->cache;
 	*cv_col_sum(columns, row) = new->sum;
 	cv_columns_set_names(columns, row, new->ref, new->uidl);
+	cv_memos_free(&columns->memos); /* whatever it was before */
 	columns->dead--;
 }
 

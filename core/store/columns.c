@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "core/store/columns.h"
+#include "core/store/memo.h"
 #include "core/store/note.h"
 #include "core/store/snapshot.h"
 #include <culver/reader.h>
@@ -29,6 +30,7 @@ void cv_columns_free(struct cv_columns **columns_p)
 	if (columns == NULL)
 		return;
 	cv_notes_free(&columns->notes);
+	cv_memos_free(&columns->memos);
 	cv_snapshot_free(&columns->base);
 #define X(name, type) cv_free(columns->tail.name);
 	CV_COLUMN_LIST(X)
@@ -119,6 +121,7 @@ void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row)
 	if (at > 0 && *cv_col_uid(columns, at - 1) >= row->uid) {
 		at = cv_columns_from(columns, row->uid);
 		cv_assert(at < columns->count && *cv_col_uid(columns, at) != row->uid);
+		cv_memos_free(&columns->memos); /* rows are not where they were */
 	}
 	if (at < columns->base_count)
 		move_to_tail(columns, at);

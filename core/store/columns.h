@@ -49,6 +49,7 @@ enum cv_column {
 
 struct cv_snapshot;
 struct cv_notes;
+struct cv_memos;
 
 /* Rows of a snapshot are checked when they are first touched, a column's chunk of 1 << CV_CHUNK_SHIFT rows at a time. */
 #define CV_CHUNK_SHIFT 12
@@ -68,6 +69,7 @@ struct cv_columns {
 	uint64_t base_pool_len;
 	struct cv_buf pool;
 	struct cv_notes *notes;   /* owned; NULL: no message has annotations (note.h) */
+	struct cv_memos *memos;   /* owned; NULL: none (memo.h) */
 };
 
 /* A chunk of a column is touched for the first time: check it, have it mended when it does not check (snapshot.c). */

@@ -47,6 +47,7 @@ struct cv_mailsearch {
 	struct cv_mailsearch_key **texts;
 	size_t text_count, text_cap;
 	struct cv_search *header_search, *body_search; /* NULL: no such key */
+	enum cv_memo *memos;         /* by text key: what of it is kept between searches; CV_MEMOS: nothing */
 	CV_VEC(struct cv_buf) note_texts; /* of NOTE keys, as they are compared, by index */
 	struct cv_buf mapped;
 	struct cv_index_answer *known; /* by text key: what an index said; NULL: none was asked */
@@ -159,6 +160,23 @@ static int prepare(struct cv_mailsearch *search, struct cv_mailsearch_key *key, 
 	return cv_err_set(err, CV_ERR_INTERNAL, "unknown search key %d", (int)key->kind);
 }
 
+/* The fields that are searched most. */
+static void find_memos(struct cv_mailsearch *search)
+{
+	static const struct {
+		const char *name;
+		enum cv_memo memo;
+	} kept[] = { { "subject", CV_MEMO_FIND_SUBJECT }, { "from", CV_MEMO_FIND_FROM }, { "to", CV_MEMO_FIND_TO }, { "cc", CV_MEMO_FIND_CC } };
+
+	search->memos = cv_calloc(search->text_count + 1, sizeof(*search->memos));
+	for (size_t i = 0; i < search->text_count; i++) {
+		search->memos[i] = CV_MEMOS;
+		for (size_t j = 0; search->texts[i]->kind == CV_MAILSEARCH_HEADER && j < CV_COUNT_OF(kept); j++)
+			if (cv_str_caseeq_c(search->texts[i]->name, kept[j].name))
+				search->memos[i] = kept[j].memo;
+	}
+}
+
 /* Sequence numbers that a set names. */
 static void set_numbers(const struct cv_view *view, const struct cv_mailsearch_key *set, struct cv_ranges *numbers)
 {
@@ -231,6 +249,7 @@ int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, stru
 		return -1;
 	}
 	search->arena = cv_arena_new("message being searched", NULL, 0);
+	find_memos(search);
 	find_candidates(search);
 	search->goal = (uint32_t)cv_ranges_numbers(&search->candidates);
 	search->max = UINT32_MAX;
@@ -291,6 +310,7 @@ void cv_mailsearch_free(struct cv_mailsearch **search)
 		cv_ranges_free(&(*search)->known[i].maybe);
 	}
 	cv_free((*search)->known);
+	cv_free((*search)->memos);
 	cv_free((*search)->texts);
 	cv_ranges_free(&(*search)->candidates);
 	cv_ranges_free(&(*search)->found);
@@ -452,17 +472,62 @@ static void answer_sent_date(struct cv_mailsearch_key *key, bool valid, const st
 		key->answer = yes_or_no(valid && day >= key->day);
 }
 
+/* A field that is kept between searches: nothing where there is none, or a mark and its text. */
+#define IS_THERE "+"
+
+static void answer_from_memo(const struct cv_mailsearch *search, size_t i, struct cv_str kept)
+{
+	struct cv_mailsearch_key *key = search->texts[i];
+
+	key->answer = yes_or_no(kept.len > 0 && cv_search_text_has(search->header_search, key->index, cv_str_sub(kept, 1, SIZE_MAX)));
+}
+
+/* What earlier searches have kept of the message. */
+static void answer_from_memos(const struct cv_mailsearch *search)
+{
+	struct cv_str kept;
+
+	for (size_t i = 0; i < search->text_count; i++)
+		if (search->memos[i] != CV_MEMOS && search->texts[i]->answer == UNKNOWN &&
+			cv_view_memo(search->view, search->seq, search->memos[i], &kept))
+			answer_from_memo(search, i, kept);
+}
+
+/* The same from its record, for later searches to have. */
+static void make_memo(struct cv_mailsearch *search, size_t i, const struct cv_parse_record *record)
+{
+	int found;
+
+	cv_buf_clear(&search->mapped);
+	cv_buf_append_c(&search->mapped, IS_THERE);
+	found = cv_search_field(search->header_search, cv_parse_record_fields(record), search->texts[i]->name, &search->mapped);
+	if (found < 0)
+		return;
+	if (found == 0)
+		cv_buf_clear(&search->mapped);
+	cv_view_memo_keep(search->view, search->seq, search->memos[i], cv_buf_str(&search->mapped));
+	answer_from_memo(search, i, cv_buf_str(&search->mapped));
+}
+
 /* Sent dates, and header fields that the record keeps. */
 static void answer_from_record(struct cv_mailsearch *search, const struct cv_parse_record *record)
 {
-	if (search->header_search != NULL)
-		cv_search_header(search->header_search, cv_parse_record_fields(record));
+	bool looked = false;
+
 	for (size_t i = 0; i < search->text_count; i++) {
 		struct cv_mailsearch_key *key = search->texts[i];
 
 		answer_sent_date(key, record->date_valid, &record->date);
-		if (key->kind == CV_MAILSEARCH_HEADER && cv_parse_record_keeps(record, key->name))
-			key->answer = yes_or_no(cv_search_found(search->header_search, key->index));
+		if (key->kind != CV_MAILSEARCH_HEADER || key->answer != UNKNOWN || !cv_parse_record_keeps(record, key->name))
+			continue;
+		if (search->memos[i] != CV_MEMOS)
+			make_memo(search, i, record);
+		if (key->answer != UNKNOWN)
+			continue;
+		if (!looked)
+			cv_search_header(search->header_search, cv_parse_record_fields(record));
+		looked = true;
+		key->answer = yes_or_no(cv_search_found(search->header_search, key->index));
 	}
 }
 
@@ -614,6 +679,10 @@ static bool work(struct cv_mailsearch *search)
 		}
 		begin_answers(search);
 		answer = evaluate(search, search->root);
+		if (answer == UNKNOWN && search->header_search != NULL) {
+			answer_from_memos(search);
+			answer = evaluate(search, search->root);
+		}
 		if (answer != UNKNOWN) {
 			if (answer == YES)
 				note_found(search);

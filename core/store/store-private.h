@@ -25,6 +25,7 @@
 #include "core/store/columns.h"
 #include "core/store/journal.h"
 #include "core/store/lease.h"
+#include "core/store/memo.h"
 #include "core/store/record.h"
 #include "core/store/snapshot.h"
 #include "core/store/store-settings.h"
@@ -395,6 +396,7 @@ struct cv_user {
 	bool notify_pending;
 	bool closing;
 	bool fsck_running;
+	size_t memo_octets;             /* of all mailboxes (memo.h) */
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */
 	size_t transform_count;

@@ -434,6 +434,13 @@ void cv_user_close(struct cv_user **user_p)
 	free_user(user);
 }
 
+static void quiet_mailbox(struct cv_mailbox *mailbox)
+{
+	cv_cache_quiet(mailbox);
+	if (mailbox->columns != NULL)
+		cv_memos_free(&mailbox->columns->memos);
+}
+
 void cv_user_quiet(struct cv_user *user)
 {
 	struct cv_str key;
@@ -443,7 +450,7 @@ void cv_user_quiet(struct cv_user *user)
 	cv_mail_free_spare(user);
 	cv_window_deinit(&user->journal.window);
 	while (cv_map_next(user->mailboxes, &pos, &key, &value))
-		cv_cache_quiet(value);
+		quiet_mailbox(value);
 }
 
 bool cv_user_busy(const struct cv_user *user)

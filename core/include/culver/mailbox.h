@@ -319,6 +319,27 @@ struct cv_row {
 	uint8_t guid[16];
 };
 CV_EXPORT bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r);
+/* What was made of a message's header and is wanted again and again: by what it is sorted, threaded and searched. Octets of any kind, kept in this
+   process only, within bounds, and forgotten when the user is quiet. */
+enum cv_memo {
+	CV_MEMO_SENT = 0,     /* SORT and THREAD: of modules/lib/imap */
+	CV_MEMO_SORT_SUBJECT,
+	CV_MEMO_SORT_FROM,
+	CV_MEMO_SORT_TO,
+	CV_MEMO_SORT_CC,
+	CV_MEMO_SORT_DISPLAYFROM,
+	CV_MEMO_SORT_DISPLAYTO,
+	CV_MEMO_THREAD,       /* THREAD of modules/protocol/imap */
+	CV_MEMO_FIND_SUBJECT, /* cv_mailsearch */
+	CV_MEMO_FIND_FROM,
+	CV_MEMO_FIND_TO,
+	CV_MEMO_FIND_CC,
+	CV_MEMOS,
+};
+#define CV_MEMO_MAX ((size_t)2000) /* longer ones are not kept */
+/* Valid until the next one is kept. False: there is none. */
+CV_EXPORT bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str *octets_r);
+CV_EXPORT void cv_view_memo_keep(struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str octets);
 /* Keyword names of a row: NULL-terminated, valid until the next change of the mailbox. */
 CV_EXPORT const struct cv_str *cv_row_keywords(const struct cv_mailbox *mailbox, uint32_t keyword_set, size_t *count_r);
 

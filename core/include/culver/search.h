@@ -58,6 +58,11 @@ CV_EXPORT bool cv_search_found(const struct cv_search *search, size_t index);
 /* Answer header keys from a header alone (for instance cv_parse_record_fields): every CV_SEARCH_HEADER key is
    answered, other keys are not found. */
 CV_EXPORT void cv_search_header(struct cv_search *search, struct cv_str header);
+/* The same in two steps, where the text of a field is kept between searches: append the text of the one field with this name as keys are compared with it.
+   1; 0 when there is none; -1 when there are several, or it has octets that do not convert: then cv_search_header has to look. */
+CV_EXPORT CV_MUST_CHECK int cv_search_field(struct cv_search *search, struct cv_str header, struct cv_str name, struct cv_buf *out);
+/* Is a key found in such a text? */
+CV_EXPORT bool cv_search_text_has(const struct cv_search *search, size_t index, struct cv_str text);
 
 /* ---- for indexes ---- */
 

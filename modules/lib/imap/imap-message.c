@@ -4,6 +4,8 @@
 
 #include "imap-message.h"
 
+#include <string.h>
+
 /* Octets of a header that are put together in memory. */
 #define HEADER_MAX ((size_t)64 * 1024 * 1024)
 
@@ -16,6 +18,11 @@ int cv_imap_message_open(struct cv_imap_message *message, struct cv_view *view, 
 	if (cv_mail_open(view, seq, &message->mail, err) < 0 || cv_mail_record(message->mail, &record, err) < 0)
 		return -1;
 	return cv_parse_record_open(record, &message->record, err) < 0 ? -1 : 0;
+}
+
+int cv_imap_message_need(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, struct cv_err *err)
+{
+	return message->mail != NULL ? 0 : cv_imap_message_open(message, view, seq, err);
 }
 
 void cv_imap_message_close(struct cv_imap_message *message)
@@ -95,7 +102,19 @@ int cv_imap_message_field(struct cv_imap_message *message, const char *name, str
 	return 1;
 }
 
-int64_t cv_imap_message_sent(const struct cv_imap_message *message, int64_t internal_date)
+/* Kept: the date, or nothing where the message has none. */
+int cv_imap_message_sent(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, int64_t internal_date, int64_t *sent_r, struct cv_err *err)
 {
-	return message->record.date_valid ? message->record.date.sec : internal_date;
+	struct cv_str kept;
+
+	*sent_r = internal_date;
+	if (!cv_view_memo(view, seq, CV_MEMO_SENT, &kept)) {
+		if (cv_imap_message_need(message, view, seq, err) < 0)
+			return -1;
+		kept = cv_str_mem((const char *)&message->record.date.sec, message->record.date_valid ? sizeof(message->record.date.sec) : 0);
+		cv_view_memo_keep(view, seq, CV_MEMO_SENT, kept);
+	}
+	if (kept.len == sizeof(*sent_r))
+		memcpy(sent_r, kept.ptr, sizeof(*sent_r));
+	return 0;
 }

@@ -18,11 +18,14 @@ struct cv_imap_message {
 CV_MUST_CHECK int cv_imap_message_open(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, struct cv_err *err);
 void cv_imap_message_close(struct cv_imap_message *message);
 void cv_imap_message_deinit(struct cv_imap_message *message);
+/* The same for one that may be open already. */
+CV_MUST_CHECK int cv_imap_message_need(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, struct cv_err *err);
 /* Valid until close. */
 CV_MUST_CHECK int cv_imap_message_envelope(struct cv_imap_message *message, const struct cv_envelope **envelope_r, struct cv_err *err);
 /* Append the raw, unfolded value of the first field with this name. 1; 0 when there is none; -1. */
 CV_MUST_CHECK int cv_imap_message_field(struct cv_imap_message *message, const char *name, struct cv_buf *out, struct cv_err *err);
-/* Sent date (RFC 5256 section 2.2): seconds since 1970, UTC. internal_date stands in. */
-int64_t cv_imap_message_sent(const struct cv_imap_message *message, int64_t internal_date);
+/* Sent date (RFC 5256 section 2.2): seconds since 1970, UTC. internal_date stands in. The message is opened where the date is not known already. */
+CV_MUST_CHECK int cv_imap_message_sent(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, int64_t internal_date, int64_t *sent_r,
+	struct cv_err *err);
 
 #endif

@@ -196,7 +196,6 @@ struct cv_imap_sorter {
 	uint32_t goal, done;         /* messages, and those whose keys were read */
 	size_t range;
 	uint32_t next;               /* 0: the range's start */
-	bool reads_messages;         /* a key that is not in the columns */
 	uint32_t *seq;               /* of row i: goal of them, rows are used */
 	uint32_t *order;             /* rows while it sorts, then sequence numbers */
 	union value *values;         /* of row i: program.count from i * program.count on */
@@ -220,10 +219,6 @@ struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_
 	for (size_t i = 0; i < seqs->count; i++)
 		cv_ranges_add(&sorter->seqs, seqs->data[i].first, seqs->data[i].last);
 	sorter->goal = (uint32_t)cv_ranges_numbers(seqs);
-	for (size_t i = 0; i < program->count; i++)
-		if (program->criteria[i].key != CV_IMAP_SORT_ARRIVAL && program->criteria[i].key != CV_IMAP_SORT_SIZE &&
-			program->criteria[i].key != CV_IMAP_SORT_ANNOTATION)
-			sorter->reads_messages = true;
 	if (sorter->goal > 0) {
 		sorter->seq = cv_calloc(sorter->goal, sizeof(*sorter->seq));
 		sorter->order = cv_calloc(sorter->goal, sizeof(*sorter->order));
@@ -270,47 +265,77 @@ static int note_key(struct cv_imap_sorter *sorter, uint32_t uid, size_t criterio
 	return result < 0 ? -1 : 0;
 }
 
-/* What a text criterion compares of a message; it is open when any of them needs that. */
-static int any_key(struct cv_imap_sorter *sorter, uint32_t uid, size_t criterion, struct cv_buf *out, struct cv_err *err)
+/* What a text criterion compares of a message, which is opened where that needs it. */
+static int any_key(struct cv_imap_sorter *sorter, uint32_t seq, size_t criterion, struct cv_buf *out, struct cv_err *err)
 {
 	enum cv_imap_sort_key key = sorter->program.criteria[criterion].key;
 
 	cv_buf_clear(out);
 	if (key == CV_IMAP_SORT_ANNOTATION)
-		return note_key(sorter, uid, criterion, out, err);
+		return note_key(sorter, cv_view_uid(sorter->view, seq), criterion, out, err);
+	if (cv_imap_message_need(&sorter->message, sorter->view, seq, err) < 0)
+		return -1;
 	return text_key(&sorter->message, key, &sorter->scratch, out, err);
 }
 
-static int keep_text(struct cv_imap_sorter *sorter, uint32_t uid, size_t criterion, struct text *text, struct cv_err *err)
+/* The text of a header's key is kept for the next time. CV_MEMOS: this one is no header's. */
+static enum cv_memo memo_of(enum cv_imap_sort_key key)
 {
+	switch (key) {
+	case CV_IMAP_SORT_SUBJECT:
+		return CV_MEMO_SORT_SUBJECT;
+	case CV_IMAP_SORT_FROM:
+		return CV_MEMO_SORT_FROM;
+	case CV_IMAP_SORT_TO:
+		return CV_MEMO_SORT_TO;
+	case CV_IMAP_SORT_CC:
+		return CV_MEMO_SORT_CC;
+	case CV_IMAP_SORT_DISPLAYFROM:
+		return CV_MEMO_SORT_DISPLAYFROM;
+	case CV_IMAP_SORT_DISPLAYTO:
+		return CV_MEMO_SORT_DISPLAYTO;
+	case CV_IMAP_SORT_ARRIVAL:
+	case CV_IMAP_SORT_DATE:
+	case CV_IMAP_SORT_SIZE:
+	case CV_IMAP_SORT_ANNOTATION:
+		break;
+	}
+	return CV_MEMOS;
+}
+
+static int keep_text(struct cv_imap_sorter *sorter, uint32_t seq, size_t criterion, struct text *text, struct cv_err *err)
+{
+	enum cv_memo memo = memo_of(sorter->program.criteria[criterion].key);
 	struct cv_str kept;
 
-	if (any_key(sorter, uid, criterion, &sorter->first, err) < 0)
-		return -1;
-	kept = cv_str_sub(cv_buf_str(&sorter->first), 0, TEXT_KEPT);
-	text->offset = sorter->pool.len;
+	*text = (struct text){ .offset = sorter->pool.len };
+	if (memo == CV_MEMOS || !cv_view_memo(sorter->view, seq, memo, &kept)) {
+		if (any_key(sorter, seq, criterion, &sorter->first, err) < 0)
+			return -1;
+		kept = cv_str_sub(cv_buf_str(&sorter->first), 0, TEXT_KEPT);
+		text->cut = sorter->first.len > kept.len;
+		if (memo != CV_MEMOS && !text->cut)
+			cv_view_memo_keep(sorter->view, seq, memo, kept);
+	}
 	text->len = (uint32_t)kept.len;
-	text->cut = sorter->first.len > kept.len;
 	cv_buf_append(&sorter->pool, kept);
 	return 0;
 }
 
 static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, const struct cv_row *row, union value *values, struct cv_err *err)
 {
-	if (sorter->reads_messages && cv_imap_message_open(&sorter->message, sorter->view, seq, err) < 0)
-		return -1;
 	for (size_t i = 0; i < sorter->program.count; i++) {
 		enum cv_imap_sort_key key = sorter->program.criteria[i].key;
 
 		if (is_text(key)) {
-			if (keep_text(sorter, row->uid, i, &values[i].text, err) < 0)
+			if (keep_text(sorter, seq, i, &values[i].text, err) < 0)
 				return -1;
 		} else if (key == CV_IMAP_SORT_SIZE) {
 			values[i].number = (int64_t)row->virtual_size;
 		} else if (key == CV_IMAP_SORT_ARRIVAL) {
 			values[i].number = row->internal_date;
-		} else {
-			values[i].number = cv_imap_message_sent(&sorter->message, row->internal_date);
+		} else if (cv_imap_message_sent(&sorter->message, sorter->view, seq, row->internal_date, &values[i].number, err) < 0) {
+			return -1;
 		}
 	}
 	return 0;
@@ -362,12 +387,9 @@ static struct cv_str kept_text(const struct cv_imap_sorter *sorter, const struct
 static struct cv_str whole_text(struct cv_imap_sorter *sorter, uint32_t row, size_t criterion, const struct text *text, struct cv_buf *to)
 {
 	struct cv_err err = { 0 };
-	uint32_t seq = sorter->seq[row];
-	bool opens = sorter->program.criteria[criterion].key != CV_IMAP_SORT_ANNOTATION;
 
 	sorter->slow++;
-	if ((opens && cv_imap_message_open(&sorter->message, sorter->view, seq, &err) < 0) ||
-		any_key(sorter, cv_view_uid(sorter->view, seq), criterion, to, &err) < 0) {
+	if (any_key(sorter, sorter->seq[row], criterion, to, &err) < 0) {
 		cv_buf_clear(to);
 		cv_buf_append(to, kept_text(sorter, text));
 	}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+   What is kept of messages' headers between commands: right, bounded, and gone when it has to be. */
+#include <config.h>
+
+#include "core/store/store-private.h"
+#include "t/store/store-helper.h"
+
+#include <culver/mailsearch.h>
+
+#include <stdio.h>
+#include <string.h>
+
+/* UIDs of the messages with a header field that has a text, by a search of the whole view. */
+static void expect_found(struct cv_view *view, const char *field, const char *text, const char *want)
+{
+	struct cv_arena *arena = cv_arena_new("test", NULL, 0);
+	struct cv_mailsearch_key *key = cv_mailsearch_key_new(arena, CV_MAILSEARCH_HEADER);
+	struct cv_mailsearch *search;
+	struct cv_err err = { 0 };
+	struct cv_buf got;
+
+	key->name = cv_str_c(field);
+	key->text = cv_str_c(text);
+	assert_int_equal(cv_mailsearch_new(view, key, &search, &err), 0);
+	while (!cv_mailsearch_step(search, 1000)) {
+	}
+	assert_int_equal(cv_mailsearch_failed(search, &err), 0);
+	cv_buf_init(&got, 1000);
+	for (size_t i = 0; i < cv_mailsearch_found(search)->count; i++)
+		for (uint32_t seq = cv_mailsearch_found(search)->data[i].first; seq <= cv_mailsearch_found(search)->data[i].last; seq++)
+			cv_buf_printf(&got, "%s%u", got.len > 0 ? " " : "", cv_view_uid(view, seq));
+	assert_str_eq(cv_buf_str(&got), cv_str_c(want));
+	cv_buf_deinit(&got);
+	cv_mailsearch_free(&search);
+	cv_arena_free(&arena);
+}
+
+static struct cv_view *open_view(struct store *s, const char *name)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_err err = { 0 };
+	struct cv_view *view;
+
+	assert_ok(cv_view_open(mailbox, 0, &view, &err));
+	cv_mailbox_unref(&mailbox);
+	return view;
+}
+
+/* Whatever was asked before: texts, whether there is such a field, fields that no record keeps, fields that come twice or do not convert. */
+static void a_search_finds_the_same_again(void **state)
+{
+	static const char *const mails[] = {
+		"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: Anna (at work) <anna@x>\r\n\r\nx\r\n",
+		"From: bert@y\r\nX-Own: one\r\n\r\nx\r\n",
+		"Subject:\r\nTo: anna@x\r\nCc: bert@y\r\n\r\nx\r\n",
+		"Subject: one\r\nSubject: two\r\n\r\nx\r\n",
+		"Subject: =?x-none?q?odd=FF?= one\r\n\r\nx\r\n",
+	};
+	struct cv_view *view;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (size_t i = 0; i < CV_COUNT_OF(mails); i++)
+		store_save(&s, "INBOX", mails[i], 0);
+	view = open_view(&s, "INBOX");
+	for (int i = 0; i < 3; i++) {
+		expect_found(view, "Subject", "gr\xc3\xbc", "1");
+		expect_found(view, "subject", "", "1 3 4 5");
+		expect_found(view, "Subject", "two", "4");
+		expect_found(view, "Subject", "ONE", "4 5");
+		expect_found(view, "From", "anna@x", "1");
+		expect_found(view, "From", "", "1 2");
+		expect_found(view, "To", "ANNA", "3");
+		expect_found(view, "Cc", "bert", "3");
+		expect_found(view, "X-Own", "one", "2");
+	}
+	assert_true(s.user->memo_octets > 0);
+	cv_view_close(&view);
+	store_deinit(&s);
+}
+
+static void what_is_kept_goes_with_its_message_and_when_the_user_is_quiet(void **state)
+{
+	struct cv_view *view;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned i = 1; i <= 6; i++) {
+		char mail[60];
+
+		(void)snprintf(mail, sizeof(mail), "Subject: number %u\r\n\r\nx\r\n", i);
+		store_save(&s, "INBOX", mail, 0);
+	}
+	view = open_view(&s, "INBOX");
+	expect_found(view, "Subject", "number", "1 2 3 4 5 6");
+	store_expunge(&s, "INBOX", 2, 3);
+	(void)store_sync(&s, view, true, 0);
+	store_save(&s, "INBOX", "Subject: number 7\r\n\r\nx\r\n", 0);
+	(void)store_sync(&s, view, true, 0);
+	expect_found(view, "Subject", "number 2", "");
+	expect_found(view, "Subject", "number 4", "4");
+	expect_found(view, "Subject", "number 7", "7");
+	assert_true(s.user->memo_octets > 0);
+	cv_user_quiet(s.user);
+	assert_int_equal(s.user->memo_octets, 0);
+	expect_found(view, "Subject", "number 7", "7");
+	cv_view_close(&view);
+	store_deinit(&s);
+}
+
+static void what_is_kept_is_bounded(void **state)
+{
+	char text[CV_MEMO_MAX + 1];
+	struct cv_view *view;
+	struct cv_str got;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
+	view = open_view(&s, "INBOX");
+	memset(text, 'x', sizeof(text));
+	assert_false(cv_view_memo(view, 1, CV_MEMO_THREAD, &got));
+	cv_view_memo_keep(view, 1, CV_MEMO_THREAD, cv_str_mem(text, CV_MEMO_MAX + 1));
+	assert_false(cv_view_memo(view, 1, CV_MEMO_THREAD, &got));
+	cv_view_memo_keep(view, 1, CV_MEMO_THREAD, cv_str_mem(text, CV_MEMO_MAX));
+	assert_true(cv_view_memo(view, 1, CV_MEMO_THREAD, &got));
+	assert_str_eq(got, cv_str_mem(text, CV_MEMO_MAX));
+	assert_false(cv_view_memo(view, 1, CV_MEMO_SENT, &got));
+	cv_view_memo_keep(view, 1, CV_MEMO_SENT, CV_STR(""));
+	assert_true(cv_view_memo(view, 1, CV_MEMO_SENT, &got));
+	assert_int_equal(got.len, 0);
+	/* Nothing more is taken when the user's share is used up. */
+	s.user->memo_octets += (size_t)32 << 20;
+	s.user->memo_octets -= 2100;
+	cv_view_memo_keep(view, 1, CV_MEMO_FIND_TO, cv_str_mem(text, 1000));
+	assert_false(cv_view_memo(view, 1, CV_MEMO_FIND_TO, &got));
+	s.user->memo_octets -= (size_t)32 << 20;
+	s.user->memo_octets += 2100;
+	cv_view_close(&view);
+	store_deinit(&s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(a_search_finds_the_same_again),
+		cv_test(what_is_kept_goes_with_its_message_and_when_the_user_is_quiet),
+		cv_test(what_is_kept_is_bounded),
+	};
+
+	return store_tests_run(tests);
+}
