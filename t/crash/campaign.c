@@ -122,39 +122,8 @@ static void refuse(struct verdict *v, const char *fmt, ...)
 	cv_buf_append_char(&v->text, '\n');
 }
 
-static int is_aside(void *ctx, const char *name, unsigned char type, struct cv_err *err)
-{
-	(void)type;
-	(void)err;
-	*(bool *)ctx = *(bool *)ctx || strstr(name, ".damaged-") != NULL;
-	return 1;
-}
-
-/* Was a segment of the journal set aside? When its first sync has failed, a new one that only has a length looks like that: then files of refused messages
-   are taken for lost ones, since nothing tells that they are not. */
-static bool was_healed(struct cv_user *user)
-{
-	struct cv_err err = { 0 };
-	bool found = false;
-
-	return failing_syncs && cv_file_list(cv_user_index_fd(user), ".", is_aside, &found, &err) >= 0 && found;
-}
-
-/* Every line of the state is in the text. */
-static bool has_all(const char *text, const char *state)
-{
-	for (const char *end; (end = strchr(state, '\n')) != NULL; state = end + 1) {
-		char line[256];
-
-		(void)snprintf(line, sizeof(line), "%.*s", (int)(end - state + 1), state);
-		if (strstr(text, line) == NULL)
-			return false;
-	}
-	return true;
-}
-
 /* One of the states that the cut may have left; SIZE_MAX and a verdict when it is none. */
-static size_t match(const struct program *p, size_t at, const char *text, bool healed, struct verdict *v)
+static size_t match(const struct program *p, size_t at, const char *text, struct verdict *v)
 {
 	size_t lowest = 0, highest = p->states.count - 1;
 
@@ -170,7 +139,7 @@ static size_t match(const struct program *p, size_t at, const char *text, bool h
 	}
 	highest = CV_MAX(lowest, highest); /* steps that did nothing have the same number of calls */
 	for (size_t i = lowest; i <= highest; i++) {
-		if (p->states.data[i].any || strcmp(text, p->states.data[i].text) == 0 || (healed && has_all(text, p->states.data[i].text)))
+		if (p->states.data[i].any || strcmp(text, p->states.data[i].text) == 0)
 			return i;
 	}
 	/* Before the first state was acknowledged, any part of what is made at first may be there. */
@@ -266,7 +235,7 @@ static void check_second_cut(struct program *p, size_t at, const char *dir, cons
 		if (program_open(p, again, &user, &err) < 0 || store_text(user, &after, &err) < 0)
 			refuse(v, "after a second cut before call %zu of %zu (%s survives): %s", second, disk_calls(disk), disk_luck_name(luck),
 				err.text);
-		else if (match(p, at, after.data, was_healed(user), v) == SIZE_MAX)
+		else if (match(p, at, after.data, v) == SIZE_MAX)
 			refuse(v, "after a second cut before call %zu of %zu, %s survives", second, disk_calls(disk), disk_luck_name(luck));
 		for (size_t n = first; !v->ok && n < disk_calls(disk); n++)
 			refuse(v, "  call %s", disk_call_text(disk, n));
@@ -304,7 +273,7 @@ static void check_cut(struct program *p, size_t at, enum disk_luck luck, uint64_
 		refuse(v, "cannot be read: %s", err.text);
 		goto out;
 	}
-	state = match(p, at, first.data, was_healed(user), v);
+	state = match(p, at, first.data, v);
 	if (state == SIZE_MAX)
 		goto out;
 	/* What was found stays, also when the server is stopped and started again. */
