@@ -96,7 +96,7 @@ static void create_in_a_process(struct store *s, const char *name, struct troubl
 /* An empty directory may be left when it could neither be used nor removed. */
 static void expect_no_folder(struct store *s, const char *name, bool nothing)
 {
-	static const char *const subs[] = { "", "/cur", "/new", "/tmp", "/box/cur", "/maildirfolder" };
+	static const char *const subs[] = { "", "/cur", "/new", "/tmp", "/box/cur", "/maildirfolder", "/culver-making", "/box/culver-making" };
 
 	assert_false(is_there(s, name));
 	for (size_t i = nothing ? 0 : 1; i < CV_COUNT_OF(subs); i++) {

@@ -518,6 +518,19 @@ static void note_unfinished(struct maildir *st, const char *path)
 		st->unfinished_until = CV_MAX(st->unfinished_until, (int64_t)there.st_mtime + UNFINISHED_SEC);
 }
 
+/* A folder of which only that is left: after a power cut more of it may be there again, so it is told of until it is gone for good. */
+static int is_being_made(const struct maildir *st, const char *path, struct cv_err *err)
+{
+	struct cv_err open_err = { 0 };
+	int dir, ret;
+
+	if (cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &dir, &open_err) < 0)
+		return 0;
+	ret = is_there(dir, MAILDIR_MAKING, err);
+	cv_file_close(&dir);
+	return ret;
+}
+
 static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx,
 	struct cv_err *err)
 {
@@ -536,7 +549,7 @@ static int tell(struct walk *walk, struct cv_str name, int (*fn)(void *ctx, cons
 		*err = (struct cv_err){ 0 };
 		ref.unreadable = true;
 		ret = fn(ctx, &ref) < 0 ? -1 : 0;
-	} else if (ret == 0 && strcmp(full, ".") != 0) {
+	} else if (ret == 0 && strcmp(full, ".") != 0 && (ret = is_being_made(walk->st, full, err)) == 0) {
 		note_unfinished(walk->st, full);
 	}
 	if (ret > 0)
