@@ -972,6 +972,9 @@ int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_er
 
 int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 {
+	/* What was written before the write that failed goes to disk with the cut. */
+	if (cv_journal_cut(journal, err) < 0)
+		return -1;
 	if (!journal->unsynced || journal->fd < 0)
 		return 1;
 	/* After a failed sync the system holds what was lost for clean, and the next sync says that all is well. */

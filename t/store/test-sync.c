@@ -153,6 +153,38 @@ static void flags_outlive_a_change_that_is_refused(void **state)
 	store_deinit(&s);
 }
 
+/* As long as the cut after a refused change fails, the flags before it are not on disk: no state may be written that takes them for it. */
+static void nothing_is_synced_before_the_cut(void **state)
+{
+	struct cv_ranges uids = { 0 };
+	struct cv_mailbox *inbox;
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+	struct loss loss;
+	struct store s;
+
+	begin(&s, &loss, state);
+	loss.failing = 2;
+	inbox = store_get(&s, "INBOX");
+	txn = cv_txn_begin(s.user);
+	cv_ranges_add(&uids, 2, 2);
+	assert_ok(cv_txn_expunge(txn, inbox, &uids, &err));
+	assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+	assert_true(s.user->journal.uncut);
+	loss.failing = 1;
+	assert_int_equal(cv_journal_sync(&s.user->journal, &err), -1);
+	assert_true(s.user->journal.uncut);
+	assert_ok(cv_journal_sync(&s.user->journal, &err));
+	assert_false(s.user->journal.uncut);
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(loss.failed, 3);
+	cv_mailbox_unref(&inbox);
+	killed(&s);
+	store_expect(&s, "INBOX", "1 S|2 -");
+	cv_ranges_free(&uids);
+	store_deinit(&s);
+}
+
 static int fail_start(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 {
 	unsigned *left = ctx;
@@ -588,6 +620,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cv_test(flags_outlive_a_sync_that_fails_once),
 		cv_test(flags_outlive_a_change_that_is_refused),
+		cv_test(nothing_is_synced_before_the_cut),
 		cv_test(what_was_read_is_written_again),
 		cv_test(new_segment_outlives_a_failed_start),
 		cv_test(a_segment_that_never_was_on_disk_is_no_damage),
