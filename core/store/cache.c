@@ -48,8 +48,8 @@ static int read_journal(struct cv_mailbox *mailbox, uint64_t where, struct cv_bu
 	if (cv_journal_read_at(&mailbox->user->journal, pos, buf, 8, &ignored) < 0)
 		return 0; /* dropped or damaged: the journal's own checks report damage */
 	reader = cv_reader_init(cv_buf_str(buf));
-	if (!cv_take_u32(&reader, &crc) || !cv_take_u32(&reader, &len) || len > CV_PARSE_RECORD_MAX)
-		return 0;
+	if (!cv_take_u32(&reader, &crc) || !cv_take_u32(&reader, &len) || len == 0 || len > CV_PARSE_RECORD_MAX)
+		return 0; /* zeros are what a hole in the file has: they would check */
 	pos.offset += 8;
 	if (cv_journal_read_at(&mailbox->user->journal, pos, buf, len, &ignored) < 0)
 		return 0;
@@ -144,7 +144,7 @@ int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, stru
 		return -1;
 	reader = cv_reader_init(cv_str_mem(head, got));
 	if (!cv_take_u32(&reader, &magic) || magic != ENTRY_MAGIC || !cv_take_u32(&reader, &len) || !cv_take_u32(&reader, &crc) ||
-		!cv_take_u32(&reader, &entry_uid) || entry_uid != uid || len > CV_PARSE_RECORD_MAX)
+		!cv_take_u32(&reader, &entry_uid) || entry_uid != uid || len == 0 || len > CV_PARSE_RECORD_MAX)
 		return 0;
 	p = cv_buf_reserve(buf, len);
 	if (p == NULL)

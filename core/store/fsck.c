@@ -79,15 +79,25 @@ static enum cv_fsck_result hopeless(const struct cv_fsck *f)
 
 /* ---- journal and state ------------------------------------------------------------------------------------------------ */
 
-static void segment_is_bad(struct cv_fsck *f, uint32_t number, const struct cv_err *why)
+/* It is mended from its copy, or all is written anew from memory and it is set aside. */
+static int segment_is_bad(struct cv_fsck *f, uint32_t number, const struct cv_err *why, struct cv_err *err)
 {
+	struct cv_journal *journal = &f->user->journal;
 	char name[CV_BOX_NAME_MAX];
+	struct cv_err left = { 0 };
+	uint64_t offset = 0;
 
 	cv_journal_name(number, name, sizeof(name));
 	tell(f, 0, cv_str_c(name), mended(f), "%s", why->text);
+	if (!f->config.repair)
+		return 1;
+	if (cv_journal_restore(journal, number, err) < 0)
+		return -1;
+	if (cv_journal_check(journal, number, &offset, UINT64_MAX, &f->record, &left) > 0)
+		return 1;
 	f->journal_bad = true;
-	if (f->config.repair)
-		cv_journal_mark_damaged(&f->user->journal, number);
+	cv_journal_mark_damaged(journal, number);
+	return 1;
 }
 
 static int check_copy(struct cv_fsck *f, uint32_t number, struct cv_err *err)
@@ -124,9 +134,7 @@ static int check_journal(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err 
 			*err = check_err;
 			return -1;
 		}
-		if (ret < 0)
-			segment_is_bad(f, number, &check_err);
-		else if (check_copy(f, number, err) < 0)
+		if ((ret < 0 && segment_is_bad(f, number, &check_err, err) < 0) || check_copy(f, number, err) < 0)
 			return -1;
 	}
 	return 1;
@@ -620,6 +628,8 @@ static int stage(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
 
 int cv_fsck_step(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
 {
+	/* What sessions have committed since the last step is in memory, and not yet where it is looked for. */
+	cv_user_flush(f->user);
 	if (cv_user_usable(f->user, err) < 0)
 		return -1;
 	while (f->stage != STAGE_DONE) {

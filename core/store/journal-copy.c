@@ -283,6 +283,13 @@ static struct cv_segment *find(struct cv_journal *journal, uint32_t number)
 	return NULL;
 }
 
+int cv_journal_restore(struct cv_journal *journal, uint32_t number, struct cv_err *err)
+{
+	struct cv_segment *segment = find(journal, number);
+
+	return segment == NULL || !segment->copied ? 0 : cv_journal_mend(journal, segment, 0, err);
+}
+
 int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
 	struct cv_segment *segment = find(journal, number);

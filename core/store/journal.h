@@ -152,6 +152,8 @@ void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t 
 /* 1: the segment, which may be missing, has records now that it had not; 0: the copy has none that it lacks. from: the segment is known to check up to there, and
    segment->last_seq is of the last record before it (0: nothing is known). */
 CV_MUST_CHECK int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint64_t from, struct cv_err *err);
+/* The same for fsck, of a segment by its number. */
+CV_MUST_CHECK int cv_journal_restore(struct cv_journal *journal, uint32_t number, struct cv_err *err);
 /* Does the copy have what the segment has? 1, or there is none; CORRUPT with what it lacks. */
 CV_MUST_CHECK int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
 /* Make the copy anew from the segment. */

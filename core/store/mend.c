@@ -158,9 +158,11 @@ static int replay_one(void *ctx, const struct cv_record_head *head, struct cv_jo
 	return cv_apply_rows(mailbox, head, pos, entries, err);
 }
 
-/* All records above seq, found by looking through the journal: 1; 0 when some of them are not there any more. */
+/* All records of the mailbox above seq, found by looking through the journal: 1; 0 when some of them are not there any more. */
 static int replay_journal(struct cv_mailbox *mailbox, uint64_t seq, struct cv_err *err)
 {
+	/* Behind the older snapshot, or without one, it is known which record comes next; there may be none. */
+	uint64_t need = seq < mailbox->older_seq ? seq + 1 : mailbox->older_need != 0 ? mailbox->older_need : mailbox->user->published_seq + 1;
 	struct cv_journal *journal = &mailbox->user->journal;
 	struct cv_journal_damage damage;
 	uint64_t given = journal->seq;
@@ -168,7 +170,7 @@ static int replay_journal(struct cv_mailbox *mailbox, uint64_t seq, struct cv_er
 	if (cv_journal_scan(journal, seq, (struct cv_journal_pos){ 0 }, false, replay_one, mailbox, &damage, err) < 0)
 		return -1;
 	journal->seq = CV_MAX(journal->seq, given);
-	return !damage.damaged && cv_journal_complete_from(journal) <= seq;
+	return !damage.damaged && cv_journal_complete_from(journal) <= CV_MAX(seq, need - 1);
 }
 
 /* ---- loading --------------------------------------------------------------------------------------------------- */
@@ -193,7 +195,6 @@ static int load_older(struct cv_mailbox *mailbox, struct cv_snapshot *snapshot, 
 	uint64_t seq = snapshot != NULL ? snapshot->head.seq : 0;
 	int whole;
 
-	mailbox->snapshot_seq = mailbox->older_seq = seq;
 	mailbox->behind.count = 0;
 	mailbox->rewrite = true;
 	if (snapshot == NULL)
@@ -201,6 +202,7 @@ static int load_older(struct cv_mailbox *mailbox, struct cv_snapshot *snapshot, 
 	whole = replay_journal(mailbox, seq, err);
 	if (whole < 0)
 		return -1;
+	mailbox->snapshot_seq = mailbox->older_seq = seq;
 	mailbox->older_need = mailbox->behind.count > 0 ? mailbox->behind.data[0].seq : 0;
 	if (whole == 0) {
 		mailbox->vanished_from = CV_MAX(mailbox->vanished_from, mailbox->highest_modseq);

@@ -265,20 +265,28 @@ static int settle(struct cv_user *user, struct cv_err *err)
 	return cv_err_set(err, CV_ERR_TEMP, "changes do not end");
 }
 
+/* No snapshot needs records of a bad segment: one whose older one does, or that has none, is followed by a newer one. */
+static int write_snapshots_twice(struct cv_user *user, struct cv_err *err)
+{
+	for (size_t i = 0; i < user->names.count; i++) {
+		struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
+
+		if (mailbox != NULL && mailbox->snapshot_seq != 0 && (mailbox->older_need != 0 || mailbox->older_seq == 0))
+			mailbox->rewrite = true;
+	}
+	return cv_checkpoint_all(user, err);
+}
+
 int cv_user_write_anew(struct cv_user *user, struct cv_err *err)
 {
 	bool damaged = cv_journal_is_damaged(&user->journal);
 
-	if (cv_checkpoint_all(user, err) < 0)
-		return -1;
-	/* Older snapshots that need records of a bad segment are followed by newer ones. */
-	for (size_t i = 0; damaged && i < user->names.count; i++) {
-		struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
-
-		if (mailbox != NULL && mailbox->older_need != 0)
-			mailbox->rewrite = true;
-	}
-	if (damaged && cv_checkpoint_all(user, err) < 0)
+	/* What is to be removed is known from records of the journal: files would come back as messages. */
+	if (damaged)
+		cv_work_run(user, true);
+	if (damaged && user->set->mail_undelete_time == 0 && cv_work_is_due(user))
+		return cv_err_set(err, CV_ERR_TEMP, "messages that are to be removed are read still");
+	if (cv_checkpoint_all(user, err) < 0 || (damaged && write_snapshots_twice(user, err) < 0))
 		return -1;
 	if (settle(user, err) < 0)
 		return -1;

@@ -1,23 +1,43 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """kill -9 of any process at any moment under a storm of deliveries and clients: every change that was acknowledged is there exactly once, and nothing
-else, with the same UIDs. What was on its way when a connection broke may have been done or not, but not by half.
+else, with the same UIDs. What was on its way when a connection broke may have been done or not, but not by half. Sessions that sleep in IDLE count the messages
+they are told of.
 
-usage: storm.py [SECONDS [SEED]]"""
+With --harm files of the index are removed, cut, overwritten, changed and replaced by older ones as well, one at a time for each user and then mended by
+culver fsck or by the next opening; that loses nothing either.
+
+usage: storm.py [--harm] [SECONDS [SEED]]"""
+import glob
 import imaplib
 import os
 import random
+import re
+import select
+import shutil
 import signal
 import smtplib
+import subprocess
 import sys
 import threading
 import time
+import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import client  # noqa: E402
 from client import culver, fail, same  # noqa: E402
 
-SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 15
-SEED = int(sys.argv[2]) if len(sys.argv) > 2 else random.randrange(1 << 30)
+HARM = "--harm" in sys.argv
+args = [a for a in sys.argv[1:] if a != "--harm"]
+SECONDS = float(args[0]) if args else 15
+SEED = int(args[1]) if len(args) > 1 else random.randrange(1 << 30)
+# Sessions sleep soon, and the journal is folded often.
+SETTINGS = """imap_hibernate_timeout = 50ms
+imap_hibernate_silent_timeout = 200ms
+default_idle_kill = 200ms
+mail_journal_segment_size = 64k
+mail_snapshot_min_size = 4k
+"""
 USERS = ["storm0", "storm1", "storm2"]
 lock = threading.Lock()
 acknowledged, flagged, stop = {}, {}, False
@@ -253,6 +273,136 @@ class Actor:
         return sum(1 for there in self.there.values() if there)
 
 
+class Sleeper:
+    """In IDLE on INBOX, where messages come and none goes: as many as it was told of are there when it wakes."""
+
+    def __init__(self, s, n):
+        self.s, self.user, self.r, self.told = s, USERS[n % len(USERS)], random.Random(SEED + 300 + n), 0
+
+    def night(self):
+        c = client.Client(self.s, self.r.choice(("plain", "tls")), self.user)
+        if self.r.random() < 0.3:
+            c.compress()
+        count = 0
+        for line in c.cmd("SELECT INBOX"):
+            count = int(line.split()[1]) if line.endswith(" EXISTS") else count
+        for _ in range(self.r.randrange(1, 5)):
+            c.n += 1
+            c.send(f"t{c.n} IDLE\r\n")
+            while not c.line().startswith("+"):
+                pass
+            end = time.monotonic() + self.r.uniform(0.1, 1.5)
+            while (left := end - time.monotonic()) > 0:
+                if c.buf or select.select([c.sock], [], [], left)[0]:
+                    count = self.exists(c.line(), count)
+            c.send("DONE\r\n")
+            for line in c.reply(f"t{c.n}"):
+                count = self.exists(line, count)
+            lines = c.cmd("UID SEARCH RETURN (COUNT) ALL")
+            found = int(re.search(r"COUNT (\d+)", "\n".join(lines)).group(1))
+            # What came meanwhile is told before the tagged line, behind the answer.
+            same(found, count, f"{self.user}: messages found, and told of")
+            for line in lines:
+                count = self.exists(line, count)
+        c.cmd("LOGOUT")
+
+    def exists(self, line, count):
+        if not re.fullmatch(r"\* \d+ EXISTS", line):
+            return count
+        now = int(line.split()[1])
+        if now <= count:
+            fail(f"{self.user}: {now} messages, there were {count}")
+        self.told += 1
+        return now
+
+    def loop(self):
+        while not stop:
+            try:
+                self.night()
+            except (OSError, EOFError, zlib.error):
+                time.sleep(0.05)
+            except AssertionError as e:
+                if re.search(r"\[(UNAVAILABLE|INUSE|SERVERBUG|LIMIT|AUTHENTICATIONFAILED)\]|^t\d+ BYE", str(e)):
+                    time.sleep(0.05)  # a login that met a process being restarted
+                    continue
+                failures.append(e)
+                raise
+
+
+class Vandal:
+    """Harms one file of a user's index at a time."""
+
+    PATTERNS = ("journal.*", "journal.*", "copy.*", "state", "state.old", "box.*", "box.*", "cache.*")
+
+    def __init__(self, s, n):
+        self.s, self.user, self.r, self.done = s, USERS[n], random.Random(SEED + 400 + n), 0
+        self.older, self.tally = {}, {}
+
+    def harm(self):
+        index = os.path.join(self.s.mail, self.user, "culver-index")
+        files = [f for f in glob.glob(os.path.join(index, self.r.choice(self.PATTERNS))) if ".damaged-" not in f and not f.endswith(".new")]
+        if not files:
+            return None
+        path, what = self.r.choice(files), self.r.choice(("remove", "cut", "empty", "garbage", "flip", "older"))
+        with open(path, "rb") as f:
+            octets = f.read()
+        older = self.older.get(path)
+        self.older[path] = octets
+        if what == "remove":
+            os.unlink(path)
+        elif what == "older":
+            if older is None or older == octets:
+                return None
+            with open(path + ".x", "wb") as f:
+                f.write(older)
+            shutil.copystat(path, path + ".x")
+            if self.s.run_as:
+                os.chown(path + ".x", self.s.run_as.pw_uid, self.s.run_as.pw_gid)
+            os.rename(path + ".x", path)
+        else:
+            with open(path, "r+b") as f:
+                if what == "garbage":
+                    f.write(self.r.randbytes(len(octets)))
+                elif what == "flip" and octets:
+                    at = self.r.randrange(len(octets))
+                    f.seek(at)
+                    f.write(bytes([octets[at] ^ 1 << self.r.randrange(8)]))
+                else:
+                    f.truncate(0 if what == "empty" else self.r.randrange(len(octets) + 1))
+        self.tally[what] = self.tally.get(what, 0) + 1
+        return f"{what} {os.path.basename(path)}"
+
+    def mend(self, what):
+        """fsck, until it gets through: what it finds is mended, and nothing is lost."""
+        end = time.monotonic() + 60
+        while True:
+            r = subprocess.run([self.s.binary("culver"), "-c", self.s.conf, "fsck", "--repair", self.user], capture_output=True, text=True,
+                               preexec_fn=self.s._drop if self.s.run_as else None)
+            if r.returncode in (0, 1):
+                return
+            if r.returncode == 2 and "lost" in r.stdout:
+                fail(f"{self.user}: {what}: fsck says\n{r.stdout}{r.stderr}")
+            if time.monotonic() > end:
+                fail(f"{self.user}: {what}: fsck does not get through: {r.returncode}\n{r.stdout}{r.stderr}")
+            time.sleep(0.2)
+
+    def loop(self):
+        while not stop:
+            try:
+                time.sleep(self.r.uniform(0.05, 0.5))
+                what = self.harm()
+                if what is None:
+                    continue
+                time.sleep(self.r.uniform(0, 0.5))
+                self.mend(what)
+                self.done += 1
+            except FileNotFoundError:
+                pass  # it was folded meanwhile
+            except BaseException as e:
+                failures.append(e)
+                raise
+
+
 def below(pid):
     kids = {}
     for d in os.listdir("/proc"):
@@ -322,12 +472,14 @@ def main():
         flagged.clear()
         stop = False
         # Restarts back off; here they should come soon.
-        s = culver.Server(storage=storage)
+        s = culver.Server(storage=storage, settings=SETTINGS, keep=bool(os.environ.get("KEEP")))
         s.start()
         r, kills = random.Random(SEED), 0
         actors = [Actor(s, n) for n in range(4)]
         threads = [threading.Thread(target=f, args=(s, n), daemon=True) for n in range(3) for f in (deliverer, appender)]
-        threads += [threading.Thread(target=a.loop, daemon=True) for a in actors]
+        sleepers = [Sleeper(s, n) for n in range(3)]
+        vandals = [Vandal(s, n) for n in range(len(USERS))] if HARM else []
+        threads += [threading.Thread(target=a.loop, daemon=True) for a in actors + sleepers + vandals]
         for t in threads:
             t.start()
         end = time.monotonic() + SECONDS
@@ -372,8 +524,19 @@ def main():
         acts = sum(a.acts for a in actors)
         if acts < 40:
             fail(f"only {acts} changes were made: that proves nothing\n" + s.output())
-        print(f"{storage}: {kills} kills, {count} acknowledged messages, all there once and unharmed; {acts} changes, {left} messages left by them",
-              flush=True)
+        told = sum(sleeper.told for sleeper in sleepers)
+        if told == 0:
+            fail("no session heard of a message: that proves nothing\n" + s.output())
+        print(f"{storage}: {kills} kills, {count} acknowledged messages, all there once and unharmed; {acts} changes, {left} messages left by them; "
+              f"idle sessions heard of new mail {told} times", flush=True)
+        if vandals:
+            harms = {}
+            for v in vandals:
+                for what, n in v.tally.items():
+                    harms[what] = harms.get(what, 0) + n
+            print("  files harmed: " + ", ".join(f"{what} {n}" for what, n in sorted(harms.items())), flush=True)
+            if sum(harms.values()) < 10:
+                fail("hardly a file was harmed: that proves nothing")
         s.close()
 
 

@@ -5,8 +5,6 @@
 
 #include "t/store/store-disk.h"
 
-#include <culver/fsck.h>
-
 #include <errno.h>
 #include <stdio.h>
 
@@ -192,53 +190,6 @@ static void dropped_segments_take_theirs_along(void **state)
 	store_deinit(&s);
 }
 
-static void on_found(void *ctx, const struct cv_fsck_finding *finding)
-{
-	unsigned *found = ctx;
-
-	*found += cv_str_eq_c(finding->file, COPY);
-}
-
-static void fsck_makes_it_anew(void **state)
-{
-	for (unsigned harm = 0; harm < 3; harm++) {
-		for (unsigned repair = 0; repair < 2; repair++) {
-			struct disk disk = { 0 };
-			unsigned found = 0;
-			struct cv_fsck_config config = { .repair = repair != 0, .found = on_found, .ctx = &found };
-			struct cv_err err = { 0 };
-			struct cv_fsck *fsck;
-			struct store s;
-
-			begin(&s, state);
-			disk_read(&s, &disk);
-			if (harm == 0) {
-				disk_remove_file(&s, COPY);
-			} else {
-				struct cv_str octets = file_of(&disk, COPY)->octets;
-				char *other = cv_arena_alloc(*state, octets.len);
-
-				memcpy(other, octets.ptr, octets.len);
-				other[octets.len - 1] = (char)(other[octets.len - 1] ^ 1);
-				disk_put_file(&s, COPY, cv_str_mem(other, harm == 1 ? octets.len : octets.len - 8));
-			}
-			disk_free(&disk);
-			for (unsigned round = 0; round < 2; round++) {
-				found = 0;
-				assert_ok(cv_fsck_begin(s.user, &config, &fsck, &err));
-				assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
-				cv_fsck_end(&fsck);
-				assert_int_equal(found, round == 0 || repair == 0 ? 1 : 0);
-			}
-			if (repair != 0) {
-				store_save(&s, "INBOX", MAIL, 0);
-				assert_copied(&s);
-			}
-			store_deinit(&s);
-		}
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -248,7 +199,6 @@ int main(void)
 		cv_test(records_that_are_read_later_come_from_it),
 		cv_test(no_change_depends_on_it),
 		cv_test(dropped_segments_take_theirs_along),
-		cv_test(fsck_makes_it_anew),
 	};
 
 	return store_tests_run(tests);

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+   fsck, without a server: t/clients/fsck.py has the rest. */
+#include <config.h>
+
+#include "t/store/store-disk.h"
+
+#include <culver/fsck.h>
+#include <culver/loop.h>
+
+#define MAIL "Subject: x\r\n\r\nx\r\n"
+#define COPY "copy.0000000000000001"
+
+static void on_found(void *ctx, const struct cv_fsck_finding *finding)
+{
+	unsigned *found = ctx;
+
+	(*found)++;
+	if (getenv("STORE_TEST_LOG") != NULL)
+		print_message("%.*s %s\n", CV_STR_ARG(finding->file), finding->problem);
+}
+
+static unsigned check(struct store *s, bool repair)
+{
+	unsigned found = 0;
+	struct cv_fsck_config config = { .repair = repair, .found = on_found, .ctx = &found };
+	struct cv_err err = { 0 };
+	struct cv_fsck *fsck;
+
+	assert_ok(cv_fsck_begin(s->user, &config, &fsck, &err));
+	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
+	cv_fsck_end(&fsck);
+	return found;
+}
+
+static void on_done(void *ctx, int result, const struct cv_err *err)
+{
+	bool *done = ctx;
+
+	(void)err;
+	assert_int_equal(result, 0);
+	*done = true;
+}
+
+static void commit_one(struct store *s, bool *done)
+{
+	struct cv_mailbox *inbox = store_get(s, "INBOX");
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	const struct cv_save_config config = { 0 };
+	struct cv_save *save;
+	struct cv_err err = { 0 };
+
+	assert_ok(cv_save_begin(txn, inbox, &config, &save, &err));
+	assert_ok(cv_save_write(save, CV_STR(MAIL), &err));
+	assert_ok(cv_save_finish(save, &err));
+	assert_ok(cv_txn_commit(&txn, on_done, done, &err));
+	cv_mailbox_unref(&inbox);
+}
+
+/* Sessions go on between its steps: what they have committed is in memory, its record and file are not there yet. */
+static void what_is_committed_but_not_written_is_no_damage(void **state)
+{
+	struct cv_fsck_config config = { .repair = true };
+	unsigned found = 0;
+	struct cv_err err = { 0 };
+	struct cv_fsck *fsck;
+	struct store s;
+	bool done = false;
+
+	store_init(&s, state);
+	s.loop = cv_loop_new(CV_LOOP_EPOLL);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	config.found = on_found;
+	config.ctx = &found;
+	assert_ok(cv_fsck_begin(s.user, &config, &fsck, &err));
+	commit_one(&s, &done);
+	assert_false(done);
+	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
+	cv_fsck_end(&fsck);
+	assert_int_equal(found, 0);
+	assert_true(done);
+	store_expect(&s, "INBOX", "1 -|2 -");
+	store_octets(&s, "INBOX", 2, MAIL);
+	store_close(&s);
+	cv_loop_free(&s.loop);
+	store_deinit(&s);
+}
+
+/* A segment that was cut under its writer has zeros there, which must not pass for a parse record. */
+static void a_hole_in_the_journal_is_no_parse_record(void **state)
+{
+	struct disk disk = { 0 };
+	struct cv_mailbox *inbox;
+	struct cv_err err = { 0 };
+	struct cv_view *view;
+	struct cv_mail *mail;
+	struct cv_str record;
+	struct store s;
+	char *zeros;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	disk_read(&s, &disk);
+	const struct disk_file *segment = disk_find(&disk, "journal.0000000000000001");
+	assert_non_null(segment);
+	zeros = cv_arena_alloc(*state, segment->octets.len);
+	memset(zeros, 0, segment->octets.len);
+	disk_put_file(&s, segment->name, cv_str_mem(zeros, segment->octets.len));
+	disk_free(&disk);
+	inbox = store_get(&s, "INBOX");
+	assert_ok(cv_view_open(inbox, CV_VIEW_READONLY, &view, &err));
+	assert_ok(cv_mail_open(view, 1, &mail, &err));
+	assert_ok(cv_mail_record(mail, &record, &err));
+	assert_true(record.len > 0);
+	cv_mail_close(&mail);
+	cv_view_close(&view);
+	cv_mailbox_unref(&inbox);
+	store_deinit(&s);
+}
+
+static void a_copy_of_the_journal_is_made_anew(void **state)
+{
+	for (unsigned harm = 0; harm < 3; harm++) {
+		for (unsigned repair = 0; repair < 2; repair++) {
+			struct disk disk = { 0 };
+			struct store s;
+
+			store_init(&s, state);
+			store_open(&s);
+			store_save(&s, "INBOX", MAIL, 0);
+			disk_read(&s, &disk);
+			if (harm == 0) {
+				disk_remove_file(&s, COPY);
+			} else {
+				const struct disk_file *copy = disk_find(&disk, COPY);
+				char *other;
+
+				assert_non_null(copy);
+				other = cv_arena_alloc(*state, copy->octets.len);
+				memcpy(other, copy->octets.ptr, copy->octets.len);
+				other[copy->octets.len - 1] = (char)(other[copy->octets.len - 1] ^ 1);
+				disk_put_file(&s, COPY, cv_str_mem(other, harm == 1 ? copy->octets.len : copy->octets.len - 8));
+			}
+			disk_free(&disk);
+			assert_int_equal(check(&s, repair != 0), 1);
+			assert_int_equal(check(&s, repair != 0), repair != 0 ? 0 : 1);
+			store_save(&s, "INBOX", MAIL, 0);
+			assert_int_equal(check(&s, false), repair != 0 ? 0 : 1);
+			store_deinit(&s);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(what_is_committed_but_not_written_is_no_damage),
+		cv_test(a_hole_in_the_journal_is_no_parse_record),
+		cv_test(a_copy_of_the_journal_is_made_anew),
+	};
+
+	return store_tests_run(tests);
+}
