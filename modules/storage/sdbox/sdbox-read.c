@@ -62,6 +62,7 @@ static bool read_start(int fd, const struct cv_storage_blob *asked, struct sdbox
 		return false;
 	/* Not beyond the file's end: that would be looked for with another read. */
 	want = (size_t)asked->expected + HEAD_USUAL;
+	cv_buf_clear(asked->start); /* perhaps the second file that is tried */
 	p = cv_buf_reserve(asked->start, want);
 	cv_assert(p != NULL);
 	if (cv_file_pread(fd, p, want, 0, &got, &ignored) > 0) {
