@@ -563,7 +563,7 @@ static void message_that_another_program_renamed_is_found(void **state)
 {
 	struct box b;
 	struct cv_err err = { 0 };
-	const char *ref, *now;
+	const char *ref, *now = NULL;
 	struct cv_str gone;
 
 	init_inbox(&b, state);
