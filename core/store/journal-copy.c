@@ -4,7 +4,6 @@
 
 #include "core/store/journal.h"
 #include <culver/log.h>
-#include <culver/time.h>
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -27,17 +26,12 @@ bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r)
 	return cv_journal_parse_name(segment, number_r);
 }
 
-static struct cv_segment *last_segment(struct cv_journal *journal)
-{
-	return &journal->segments.data[journal->segments.count - 1];
-}
-
 /* ---- writing -------------------------------------------------------------------------------------------------------- */
 
 /* The copy of the last segment, as long as that was: one that is not, since it is new or a crash came between the two, is made anew. */
 static int open_copy(struct cv_journal *journal, uint64_t len, struct cv_err *err)
 {
-	struct cv_segment *last = last_segment(journal);
+	struct cv_segment *last = cv_journal_last(journal);
 	char name[NAME_MAX_LEN];
 	struct stat st;
 
@@ -59,7 +53,7 @@ void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t 
 
 	if (!journal->copying)
 		return;
-	if ((journal->copy_fd >= 0 && journal->copy_number == last_segment(journal)->number) || open_copy(journal, offset, &err) > 0) {
+	if ((journal->copy_fd >= 0 && journal->copy_number == cv_journal_last(journal)->number) || open_copy(journal, offset, &err) > 0) {
 		if (cv_file_pwrite(journal->copy_fd, octets, offset, &err) > 0)
 			return;
 	}
@@ -78,17 +72,13 @@ int cv_journal_drop_copy(struct cv_journal *journal, uint32_t number, struct cv_
 
 int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
 {
-	char name[NAME_MAX_LEN], aside[2 * NAME_MAX_LEN];
-	struct cv_err rename_err = { 0 };
+	char name[NAME_MAX_LEN];
 
 	if (!segment->copied)
 		return 1;
 	cv_journal_copy_name(segment->number, name, sizeof(name));
-	(void)snprintf(aside, sizeof(aside), "%s.damaged-%lld", name, (long long)cv_time_now_us());
-	if (cv_file_rename(journal->dir, name, journal->dir, aside, false, &rename_err) < 0 && rename_err.code != CV_ERR_NOTFOUND) {
-		*err = rename_err;
+	if (cv_index_aside(journal->dir, name, err) < 0)
 		return -1;
-	}
 	if (journal->copy_number == segment->number)
 		cv_file_close(&journal->copy_fd);
 	return 1;
@@ -192,14 +182,14 @@ static void merge_records(struct merge *m)
 /* The new octets take the segment's name; what had it keeps another one. */
 static int replace(struct cv_journal *journal, struct cv_segment *segment, struct cv_str octets, struct cv_err *err)
 {
-	char name[NAME_MAX_LEN], temp[NAME_MAX_LEN + 8], aside[2 * NAME_MAX_LEN];
+	char name[NAME_MAX_LEN], temp[NAME_MAX_LEN + 8], aside[CV_ASIDE_MAX];
 	struct cv_err link_err = { 0 };
 	struct stat st = { 0 };
 	int fd, ret;
 
 	cv_journal_name(segment->number, name, sizeof(name));
 	(void)snprintf(temp, sizeof(temp), "%s.new", name);
-	(void)snprintf(aside, sizeof(aside), "%s.damaged-%lld", name, (long long)cv_time_now_us());
+	cv_index_aside_name(name, aside);
 	if (cv_file_open(journal->dir, temp, O_RDWR | O_CREAT | O_TRUNC, (unsigned)journal->file_mode, &fd, err) < 0)
 		return -1;
 	ret = cv_file_pwrite(fd, octets, 0, err);
@@ -215,7 +205,7 @@ static int replace(struct cv_journal *journal, struct cv_segment *segment, struc
 		ret = cv_file_rename(journal->dir, temp, journal->dir, name, true, err);
 	if (ret > 0)
 		ret = cv_file_sync(journal->dir, true, err);
-	if (ret > 0 && journal->fd >= 0 && segment == last_segment(journal)) {
+	if (ret > 0 && journal->fd >= 0 && segment == cv_journal_last(journal)) {
 		cv_file_close(&journal->fd);
 		journal->fd = fd;
 		fd = -1;
@@ -274,25 +264,16 @@ int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint
 
 /* ---- for fsck ------------------------------------------------------------------------------------------------------- */
 
-static struct cv_segment *find(struct cv_journal *journal, uint32_t number)
-{
-	for (size_t i = 0; i < journal->segments.count; i++) {
-		if (journal->segments.data[i].number == number)
-			return &journal->segments.data[i];
-	}
-	return NULL;
-}
-
 int cv_journal_restore(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
-	struct cv_segment *segment = find(journal, number);
+	struct cv_segment *segment = cv_journal_segment(journal, number);
 
 	return segment == NULL || !segment->copied ? 0 : cv_journal_mend(journal, segment, 0, err);
 }
 
 int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
-	struct cv_segment *segment = find(journal, number);
+	struct cv_segment *segment = cv_journal_segment(journal, number);
 	char name[NAME_MAX_LEN], copy[NAME_MAX_LEN];
 	struct cv_str own, other;
 	int ret;
@@ -315,7 +296,7 @@ int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv
 
 int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
-	struct cv_segment *segment = find(journal, number);
+	struct cv_segment *segment = cv_journal_segment(journal, number);
 	char name[NAME_MAX_LEN], copy[NAME_MAX_LEN], temp[NAME_MAX_LEN + 8];
 	int from, to, ret;
 

@@ -84,16 +84,33 @@ bool cv_journal_parse_name(const char *name, uint32_t *number_r)
 	return true;
 }
 
-static struct cv_segment *find_segment(const struct cv_journal *journal, uint32_t number)
+void cv_index_aside_name(const char *name, char aside_r[CV_ASIDE_MAX])
 {
-	for (size_t i = 0; i < journal->segments.count; i++) {
-		if (journal->segments.data[i].number == number)
-			return &journal->segments.data[i];
+	(void)snprintf(aside_r, CV_ASIDE_MAX, "%s.damaged-%lld", name, (long long)cv_time_now_us());
+}
+
+int cv_index_aside(int dir, const char *name, struct cv_err *err)
+{
+	char aside[CV_ASIDE_MAX];
+	struct cv_err rename_err = { 0 };
+
+	cv_index_aside_name(name, aside);
+	if (cv_file_rename(dir, name, dir, aside, false, &rename_err) > 0 || rename_err.code == CV_ERR_NOTFOUND)
+		return 1;
+	*err = rename_err;
+	return -1;
+}
+
+struct cv_segment *cv_journal_segment(const struct cv_journal *journal, uint32_t number)
+{
+	for (size_t i = journal->segments.count; i > 0; i--) {
+		if (journal->segments.data[i - 1].number == number)
+			return &journal->segments.data[i - 1];
 	}
 	return NULL;
 }
 
-static struct cv_segment *last_segment(struct cv_journal *journal)
+struct cv_segment *cv_journal_last(const struct cv_journal *journal)
 {
 	return journal->segments.count > 0 ? &journal->segments.data[journal->segments.count - 1] : NULL;
 }
@@ -181,7 +198,7 @@ static void sort_segments(struct cv_journal *journal)
 /* A segment of which only the copy is there, or whose head does not check. */
 static int take_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
-	struct cv_segment *segment = find_segment(journal, number);
+	struct cv_segment *segment = cv_journal_segment(journal, number);
 	struct cv_segment missing = { .number = number };
 	int ret;
 
@@ -334,7 +351,7 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 {
 	struct cv_journal *journal = scan->journal;
 	uint64_t at = scan->start.segment == segment->number ? scan->start.offset : CV_SEGMENT_HEAD;
-	const struct cv_segment *next = segment < last_segment(journal) ? segment + 1 : NULL;
+	const struct cv_segment *next = segment < cv_journal_last(journal) ? segment + 1 : NULL;
 	struct cv_record_head head;
 	struct cv_str entries;
 
@@ -558,10 +575,10 @@ uint64_t cv_journal_complete_from(const struct cv_journal *journal)
 
 void cv_journal_mark_damaged(struct cv_journal *journal, uint32_t number)
 {
-	for (size_t i = 0; i < journal->segments.count; i++) {
-		if (journal->segments.data[i].number == number)
-			journal->segments.data[i].damaged = true;
-	}
+	struct cv_segment *segment = cv_journal_segment(journal, number);
+
+	if (segment != NULL)
+		segment->damaged = true;
 }
 
 bool cv_journal_is_damaged(const struct cv_journal *journal)
@@ -584,11 +601,7 @@ struct cv_journal_pos cv_journal_end_pos(const struct cv_journal *journal)
 
 bool cv_journal_has_segment(const struct cv_journal *journal, uint32_t number)
 {
-	for (size_t i = journal->segments.count; i > 0; i--) {
-		if (journal->segments.data[i - 1].number == number)
-			return true;
-	}
-	return false;
+	return cv_journal_segment(journal, number) != NULL;
 }
 
 void cv_journal_forget_reads(struct cv_journal *journal)
@@ -602,7 +615,7 @@ static int segment_fd(struct cv_journal *journal, uint32_t number, int *fd_r, st
 {
 	char name[NAME_LEN + 1];
 
-	if (journal->fd >= 0 && number == last_segment(journal)->number) {
+	if (journal->fd >= 0 && number == cv_journal_last(journal)->number) {
 		*fd_r = journal->fd;
 		return 1;
 	}
@@ -667,11 +680,12 @@ static int read_record(struct cv_journal *journal, struct cv_journal_pos pos, st
 int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf, struct cv_record_head *head_r,
 	struct cv_str *entries_r, struct cv_err *err)
 {
-	struct cv_segment *segment = find_segment(journal, pos.segment);
 	struct cv_err read_err = { 0 }, mend_err = { 0 };
+	struct cv_segment *segment;
 
 	if (read_record(journal, pos, buf, head_r, entries_r, &read_err) > 0)
 		return 1;
+	segment = cv_journal_segment(journal, pos.segment);
 	if (segment != NULL && segment->copied && (read_err.code == CV_ERR_CORRUPT || read_err.code == CV_ERR_NOTFOUND)) {
 		if (cv_journal_mend(journal, segment, 0, &mend_err) > 0)
 			return read_record(journal, pos, buf, head_r, entries_r, err);
@@ -709,7 +723,7 @@ static int check_file(struct cv_journal *journal, const struct cv_segment *segme
 		return cv_err_set(err, CV_ERR_CORRUPT, "some of it did not check when it was read");
 	if (cv_file_fstat(fd, &st, err) < 0)
 		return -1;
-	if (journal->fd >= 0 && segment == last_segment(journal)) {
+	if (journal->fd >= 0 && segment == cv_journal_last(journal)) {
 		if (cv_file_fstat(journal->fd, &own, err) < 0)
 			return -1;
 		if (own.st_ino != st.st_ino || own.st_dev != st.st_dev)
@@ -766,7 +780,7 @@ static int check_segment_head(int fd, const struct cv_segment *segment, struct c
 
 int cv_journal_check(struct cv_journal *journal, uint32_t number, uint64_t *offset, uint64_t deadline_ms, struct cv_buf *buf, struct cv_err *err)
 {
-	const struct cv_segment *segment = find_segment(journal, number);
+	const struct cv_segment *segment = cv_journal_segment(journal, number);
 	char name[NAME_LEN + 1];
 	uint32_t len = 0;
 	int fd, ret;
@@ -804,7 +818,7 @@ uint64_t cv_journal_tick(struct cv_journal *journal)
 /* The segment that the next write goes to: the last one when it is whole. */
 static uint32_t target_number(struct cv_journal *journal)
 {
-	return journal->fd >= 0 ? last_segment(journal)->number : journal->next_number;
+	return journal->fd >= 0 ? cv_journal_last(journal)->number : journal->next_number;
 }
 
 uint64_t cv_journal_offset(const struct cv_journal *journal, size_t offset)
@@ -956,7 +970,7 @@ static int take_tail(struct cv_journal *journal, const struct cv_segment *segmen
 
 int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_err *err)
 {
-	struct cv_segment *last = last_segment(journal);
+	struct cv_segment *last = cv_journal_last(journal);
 	char name[NAME_LEN + 1];
 
 	cv_assert(journal->fd < 0);
@@ -985,7 +999,7 @@ int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 		return cv_err_context(err, "journal");
 	}
 	forget_tail(journal);
-	journal->synced = last_segment(journal)->len;
+	journal->synced = cv_journal_last(journal)->len;
 	journal->unsynced = false;
 	return 1;
 }
@@ -1004,12 +1018,12 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 		return cv_err_context(err, "new journal segment");
 	}
 	tail = journal->tail.len;
-	before = last_segment(journal)->len;
+	before = cv_journal_last(journal)->len;
 	if (cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), before, err) < 0)
 		goto failed;
-	if (journal->window.offset + journal->window.len > before && journal->window_number == last_segment(journal)->number)
+	if (journal->window.offset + journal->window.len > before && journal->window_number == cv_journal_last(journal)->number)
 		cv_window_drop(&journal->window); /* a torn tail that was there before */
-	last_segment(journal)->len += journal->pending.len;
+	cv_journal_last(journal)->len += journal->pending.len;
 	journal->unsynced = true;
 	if (journal->fsync != CV_FSYNC_NEVER) {
 		sync = sync || tail + journal->pending.len > TAIL_MAX;
@@ -1020,8 +1034,8 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	}
 	if (sync && cv_journal_sync(journal, err) < 0)
 		goto failed;
-	last_segment(journal)->last_seq = journal->written_seq = journal->seq;
-	last_segment(journal)->mtime = cv_time_now_sec();
+	cv_journal_last(journal)->last_seq = journal->written_seq = journal->seq;
+	cv_journal_last(journal)->mtime = cv_time_now_sec();
 	cv_journal_copy(journal, cv_buf_str(&journal->pending), before);
 	cv_buf_clear(&journal->pending);
 	return 1;
@@ -1029,7 +1043,7 @@ failed:
 	cv_buf_clear(&journal->pending);
 	cv_buf_truncate(&journal->tail, tail);
 	cv_journal_forget_reads(journal);
-	last_segment(journal)->len = before;
+	cv_journal_last(journal)->len = before;
 	/* After a failed sync no one knows what is on disk: what was written must not come back, so the segment is cut and left. */
 	cv_file_close(&journal->fd);
 	journal->unsynced = false;
@@ -1044,8 +1058,8 @@ int cv_journal_cut(struct cv_journal *journal, struct cv_err *err)
 	if (!journal->uncut)
 		return 1;
 	cv_assert(journal->fd < 0);
-	if (cut_tail(journal, last_segment(journal), err) < 0)
-		return cv_err_context(err, "cutting journal segment %u after a failed write", last_segment(journal)->number);
+	if (cut_tail(journal, cv_journal_last(journal), err) < 0)
+		return cv_err_context(err, "cutting journal segment %u after a failed write", cv_journal_last(journal)->number);
 	journal->uncut = false;
 	return 1;
 }
@@ -1096,8 +1110,7 @@ int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, st
 
 int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 {
-	char name[NAME_LEN + 1], aside[NAME_LEN + 64];
-	struct cv_err rename_err = { 0 };
+	char name[NAME_LEN + 1];
 	size_t kept = 0;
 	int ret = 1;
 
@@ -1109,19 +1122,11 @@ int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 			journal->segments.data[kept++] = *segment;
 			continue;
 		}
-		if (cv_journal_copy_aside(journal, segment, err) < 0) {
+		/* The copy first: the segment would come back from it. One that has gone by itself is fine. */
+		segment_name(name, segment->number);
+		if (cv_journal_copy_aside(journal, segment, err) < 0 || cv_index_aside(journal->dir, name, err) < 0) {
 			journal->segments.data[kept++] = *segment;
 			ret = -1;
-			continue;
-		}
-		segment_name(name, segment->number);
-		(void)snprintf(aside, sizeof(aside), "%s.damaged-%lld", name, (long long)cv_time_now_us());
-		ret = cv_file_rename(journal->dir, name, journal->dir, aside, false, &rename_err);
-		if (ret < 0 && rename_err.code == CV_ERR_NOTFOUND) {
-			ret = 1; /* it has gone by itself */
-		} else if (ret < 0) {
-			*err = rename_err;
-			journal->segments.data[kept++] = *segment;
 		}
 	}
 	journal->segments.count = kept;

@@ -106,7 +106,10 @@ bool cv_journal_parse_name(const char *name, uint32_t *number_r);
    the monotonic clock: 1 to its end, 0 there is more, -1: CORRUPT with what and where, others when it can't be read. */
 CV_MUST_CHECK int cv_journal_check(struct cv_journal *journal, uint32_t number, uint64_t *offset, uint64_t deadline_ms, struct cv_buf *buf,
 	struct cv_err *err);
-/* Is it (still) there? */
+/* NULL: it is not there (any more). Valid until segments come or go. */
+struct cv_segment *cv_journal_segment(const struct cv_journal *journal, uint32_t number);
+/* The one that is written to, or was. */
+struct cv_segment *cv_journal_last(const struct cv_journal *journal);
 CV_MUST_CHECK bool cv_journal_has_segment(const struct cv_journal *journal, uint32_t number);
 /* Read one record again. entries_r points into buf. */
 CV_MUST_CHECK int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struct cv_buf *buf,
@@ -142,6 +145,7 @@ uint64_t cv_journal_tail_size(const struct cv_journal *journal);
 CV_MUST_CHECK int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, struct cv_err *err);
 /* Rename damaged segments, and their copies, to "<name>.damaged-<time>"; the next write starts a new one. */
 CV_MUST_CHECK int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err);
+
 /* ---- Copies (journal-copy.c)
    A segment "journal.N" has beside it "copy.N", the same octets, so that no file is the only one that has a change. What is written to the segment is
    written to the copy afterwards; it is never synced, since it stands in for a file that was lost or changed, and not for what a power cut takes from both. A
@@ -162,6 +166,12 @@ CV_MUST_CHECK int cv_journal_drop_copy(struct cv_journal *journal, uint32_t numb
 CV_MUST_CHECK int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err);
 void cv_journal_copy_name(uint32_t number, char *name_r, size_t size);
 bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r);
+
+/* What a damaged file of the index is called from now on: "<name>.damaged-<time>"; names are short ones of ours. */
+#define CV_ASIDE_MAX 160
+void cv_index_aside_name(const char *name, char aside_r[CV_ASIDE_MAX]);
+/* Rename it so. One that is not there is fine. */
+CV_MUST_CHECK int cv_index_aside(int dir, const char *name, struct cv_err *err);
 
 /* ---- For the two files ---- */
 

@@ -5,15 +5,12 @@
 #include "core/store/note.h"
 #include "core/store/store-private.h"
 
-#include <stdio.h>
 
 void cv_user_set_aside(struct cv_user *user, const char *name)
 {
 	struct cv_err err = { 0 };
-	char aside[128];
 
-	(void)snprintf(aside, sizeof(aside), "%s.damaged-%lld", name, (long long)cv_time_now_us());
-	if (cv_file_rename(user->index_dir, name, user->index_dir, aside, false, &err) < 0 && err.code != CV_ERR_NOTFOUND)
+	if (cv_index_aside(user->index_dir, name, &err) < 0)
 		cv_error(&user->log_ctx, "%s is damaged and could not be set aside: %s", name, err.text);
 }
 
