@@ -249,6 +249,11 @@ int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint
 		merge_records(&m);
 		ret = m.taken == 0 ? 0 : 1;
 	}
+	/* The one that is written to keeps its length: all of it, and nothing behind it. */
+	if (ret > 0 && journal->fd >= 0 && segment == cv_journal_last(journal)) {
+		ret = m.at < segment->len ? 0 : 1;
+		cv_buf_truncate(&m.out, CV_MIN(m.out.len, segment->len));
+	}
 	if (ret > 0 && !cv_buf_ok(&m.out))
 		ret = cv_err_set(err, CV_ERR_LIMIT, "no memory for %zu octets", m.own.len);
 	if (ret > 0)

@@ -5,7 +5,6 @@
 #include "core/store/note.h"
 #include "core/store/store-private.h"
 
-
 void cv_user_set_aside(struct cv_user *user, const char *name)
 {
 	struct cv_err err = { 0 };

@@ -145,6 +145,43 @@ static void records_that_are_read_later_come_from_it(void **state)
 	store_deinit(&s);
 }
 
+/* Writing goes on where it was: what can't be made as long as it was is left for the repair from memory, and nothing behind it is taken along. */
+static void the_segment_that_is_written_to_keeps_its_length(void **state)
+{
+	struct disk disk = { 0 };
+	struct cv_err err = { 0 };
+	uint64_t end;
+	struct store s;
+	char *octets;
+	size_t len;
+
+	begin(&s, state);
+	end = cv_journal_end_pos(&s.user->journal).offset;
+	disk_read(&s, &disk);
+	len = file_of(&disk, SEGMENT)->octets.len;
+	assert_int_equal(len, end);
+	/* Both end too soon, the segment before the copy. */
+	disk_put_file(&s, SEGMENT, cv_str_sub(file_of(&disk, SEGMENT)->octets, 0, CV_SEGMENT_HEAD));
+	disk_put_file(&s, COPY, cv_str_sub(file_of(&disk, COPY)->octets, 0, len - 8));
+	assert_int_equal(cv_journal_restore(&s.user->journal, 1, &err), 0);
+	assert_int_equal(cv_journal_end_pos(&s.user->journal).offset, end);
+	/* The segment is damaged, and there are octets behind it. */
+	octets = cv_arena_alloc(*state, len + 64);
+	memcpy(octets, file_of(&disk, SEGMENT)->octets.ptr, len);
+	memset(octets + CV_SEGMENT_HEAD, 'x', 8);
+	memset(octets + len, 'y', 64);
+	disk_put_file(&s, SEGMENT, cv_str_mem(octets, len + 64));
+	disk_put_file(&s, COPY, file_of(&disk, COPY)->octets);
+	disk_free(&disk);
+	assert_int_equal(cv_journal_restore(&s.user->journal, 1, &err), 1);
+	assert_int_equal(cv_journal_end_pos(&s.user->journal).offset, end);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_copied(&s);
+	reopen_killed(&s);
+	store_expect(&s, "INBOX", "1 F Word|2 -");
+	store_deinit(&s);
+}
+
 static int fail_copies(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 {
 	unsigned *failed = ctx;
@@ -197,6 +234,7 @@ int main(void)
 		cv_test(one_that_is_not_as_long_is_made_anew),
 		cv_test(what_happens_to_the_segment_of_an_open_user_loses_nothing),
 		cv_test(records_that_are_read_later_come_from_it),
+		cv_test(the_segment_that_is_written_to_keeps_its_length),
 		cv_test(no_change_depends_on_it),
 		cv_test(dropped_segments_take_theirs_along),
 	};
