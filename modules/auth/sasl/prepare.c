@@ -13,11 +13,8 @@ struct sasl_settings {
 	bool auth_saslprep;
 };
 
-/* Has the same row as pop3-login's table. */
 static const struct cv_setting rows[] = {
-	CV_SETTING_BOOL(sasl_settings, auth_saslprep, "no",
-		"Prepare names and passwords outside ASCII by SASLprep (RFC 4013) before they are compared, and refuse those that can't be; POP3 announces UTF8 USER "
-		"then. What is stored must have been prepared in the same way. no: they are compared octet by octet"),
+	CV_SETTING_SASLPREP(sasl_settings),
 };
 
 const struct cv_settings_table sasl_settings_table = CV_SETTINGS_TABLE(NULL, "Names and passwords", sasl_settings, rows, NULL);

@@ -2,6 +2,7 @@
    POP3 before login: the connection, from greeting to goodbye, and the module. */
 #include <config.h>
 
+#include "modules/lib/saslprep/saslprep.h"
 #include "modules/protocol/pop3-login/pop3-login.h"
 
 #include <strings.h>
@@ -15,9 +16,7 @@ static const struct cv_setting rows[] = {
 		"announced."),
 	CV_SETTING_TIME(cv_pop3_login_settings, pop3_login_delay, "0", 0, 86400000,
 		"Least time between two POP3 logins of a user; who comes earlier gets [LOGIN-DELAY] (RFC 2449). 0: none."),
-	CV_SETTING_BOOL(cv_pop3_login_settings, auth_saslprep, "no",
-		"Prepare names and passwords outside ASCII by SASLprep (RFC 4013) before they are compared, and refuse those that can't be; POP3 announces UTF8 USER "
-		"then. What is stored must have been prepared in the same way. no: they are compared octet by octet"),
+	CV_SETTING_SASLPREP(cv_pop3_login_settings),
 	CV_SETTING_STR(cv_pop3_login_settings, pop3_language, "en", "Language that POP3's \"LANG *\" chooses (RFC 6856): en, de or fr."),
 };
 
