@@ -7,7 +7,6 @@
 
 #include <culver/log.h>
 
-#include "modules/lib/imap/imap-text.h"
 #include "modules/lib/pop3/pop3.h"
 
 #include <dlfcn.h>
@@ -95,21 +94,22 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 	return remove(path);
 }
 
-static struct cv_session *log_in(struct fake_worker *worker, bool pop3)
+static struct cv_session *start_pop3(struct fake_worker *worker)
 {
 	struct cv_session *session;
 	struct cv_buf resume;
 
 	cv_buf_init(&resume, 100);
-	if (pop3) {
-		cv_pop3_resume_put(&(struct cv_pop3_resume){ .lines = { CV_STR("USER") }, .count = 1 }, &resume);
-	} else {
-		cv_put_u8(&resume, 2);
-		cv_put_str(&resume, CV_STR("L"));
-		cv_put_u8(&resume, CV_IMAP_I_DEFAULT);
-	}
+	cv_pop3_resume_put(&(struct cv_pop3_resume){ .lines = { CV_STR("USER") }, .count = 1 }, &resume);
 	session = fake_session_start(worker, cv_buf_str(&resume));
 	cv_buf_deinit(&resume);
+	return session;
+}
+
+static struct cv_session *log_in(struct fake_worker *worker, bool pop3)
+{
+	struct cv_session *session = pop3 ? start_pop3(worker) : fake_session_start_imap(worker);
+
 	if (session->state == NULL)
 		cv_fatal("the session does not start");
 	(void)fake_session_output(session);

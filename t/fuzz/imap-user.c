@@ -3,7 +3,6 @@
 #include <config.h>
 
 #include "core/store/store-private.h"
-#include "modules/lib/imap/imap-text.h"
 #include "modules/protocol/imap/imap-session.h"
 #include "t/fuzz/imap-user.h"
 
@@ -173,15 +172,8 @@ struct fake_worker *fuzz_imap_user(void)
 
 struct cv_session *fuzz_imap_log_in(struct fake_worker *worker)
 {
-	struct cv_session *session;
-	struct cv_buf resume;
+	struct cv_session *session = fake_session_start_imap(worker);
 
-	cv_buf_init(&resume, 100);
-	cv_put_u8(&resume, 2);
-	cv_put_str(&resume, CV_STR("L"));
-	cv_put_u8(&resume, CV_IMAP_I_DEFAULT);
-	session = fake_session_start(worker, cv_buf_str(&resume));
-	cv_buf_deinit(&resume);
 	fuzz_check(session->state != NULL);
 	(void)fake_session_output(session);
 	return session;

@@ -2,6 +2,7 @@
    cv_session_* for unit tests of what runs after login. */
 #include <config.h>
 
+#include "modules/lib/imap/imap-text.h"
 #include "t/lib/fake-session.h"
 
 #include <culver/settings.h>
@@ -181,6 +182,20 @@ struct cv_session *fake_session_start(struct fake_worker *worker, struct cv_str 
 	struct cv_err err = { 0 };
 
 	session->state = worker->protocol->start(session, resume, &err);
+	return session;
+}
+
+struct cv_session *fake_session_start_imap(struct fake_worker *worker)
+{
+	struct cv_session *session;
+	struct cv_buf resume;
+
+	cv_buf_init(&resume, 100);
+	cv_put_u8(&resume, 2);
+	cv_put_str(&resume, CV_STR("L"));
+	cv_put_u8(&resume, CV_IMAP_I_DEFAULT);
+	session = fake_session_start(worker, cv_buf_str(&resume));
+	cv_buf_deinit(&resume);
 	return session;
 }
 

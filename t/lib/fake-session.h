@@ -58,6 +58,8 @@ void fake_worker_run(struct fake_worker *worker);
 
 /* A session is there: the protocol's start is called, or its wake. */
 struct cv_session *fake_session_start(struct fake_worker *worker, struct cv_str resume);
+/* The same of IMAP, behind the login with the tag L: its reply is in the output. */
+struct cv_session *fake_session_start_imap(struct fake_worker *worker);
 struct cv_session *fake_session_wake(struct fake_worker *worker, const struct cv_session_wake *wake);
 /* Input comes, at once or one octet a loop round, then all runs. */
 void fake_session_push(struct cv_session *session, struct cv_str octets);

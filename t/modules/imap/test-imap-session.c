@@ -61,15 +61,8 @@ static struct fake_worker *worker(void **state)
 
 static struct cv_session *log_in(struct fake_worker *w)
 {
-	struct cv_session *session;
-	struct cv_buf resume;
+	struct cv_session *session = fake_session_start_imap(w);
 
-	cv_buf_init(&resume, 100);
-	cv_put_u8(&resume, 2);
-	cv_put_str(&resume, CV_STR("L"));
-	cv_put_u8(&resume, CV_IMAP_I_DEFAULT);
-	session = fake_session_start(w, cv_buf_str(&resume));
-	cv_buf_deinit(&resume);
 	assert_non_null(session->state);
 	assert_str(fake_session_output(session), "L OK [CAPABILITY " CAPABILITIES "] Logged in\r\n");
 	return session;
