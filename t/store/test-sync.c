@@ -118,25 +118,32 @@ static void flags_outlive_a_sync_that_fails_once(void **state)
 	store_deinit(&s);
 }
 
+/* Message 2 is not expunged, since the syncs fail. */
+static void refuse_an_expunge(struct store *s)
+{
+	struct cv_mailbox *inbox = store_get(s, "INBOX");
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+
+	cv_ranges_add(&uids, 2, 2);
+	assert_ok(cv_txn_expunge(txn, inbox, &uids, &err));
+	assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+	cv_mailbox_unref(&inbox);
+	cv_ranges_free(&uids);
+}
+
 /* The sync of a change that is refused has lost the flags before it, too. */
 static void flags_outlive_a_change_that_is_refused(void **state)
 {
-	struct cv_ranges uids = { 0 };
-	struct cv_mailbox *inbox;
 	struct cv_err err = { 0 };
-	struct cv_txn *txn;
 	struct loss loss;
 	struct store s;
 
 	begin(&s, &loss, state);
 	for (unsigned failing = 1; failing <= 2; failing++) { /* with 2 the cut of the segment fails as well */
 		loss.failing = failing;
-		inbox = store_get(&s, "INBOX");
-		txn = cv_txn_begin(s.user);
-		cv_ranges_add(&uids, 2, 2);
-		assert_ok(cv_txn_expunge(txn, inbox, &uids, &err));
-		assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
-		cv_mailbox_unref(&inbox);
+		refuse_an_expunge(&s);
 		assert_int_equal(loss.failing, 0);
 		store_expect(&s, "INBOX", failing == 1 ? "1 S|2 -" : "1 SA|2 -");
 		if (failing == 2) /* it is cut and written again before the next change */
@@ -149,27 +156,19 @@ static void flags_outlive_a_change_that_is_refused(void **state)
 	}
 	cv_file_set_fault(NULL, NULL);
 	assert_int_equal(loss.failed, 3);
-	cv_ranges_free(&uids);
 	store_deinit(&s);
 }
 
 /* As long as the cut after a refused change fails, the flags before it are not on disk: no state may be written that takes them for it. */
 static void nothing_is_synced_before_the_cut(void **state)
 {
-	struct cv_ranges uids = { 0 };
-	struct cv_mailbox *inbox;
 	struct cv_err err = { 0 };
-	struct cv_txn *txn;
 	struct loss loss;
 	struct store s;
 
 	begin(&s, &loss, state);
 	loss.failing = 2;
-	inbox = store_get(&s, "INBOX");
-	txn = cv_txn_begin(s.user);
-	cv_ranges_add(&uids, 2, 2);
-	assert_ok(cv_txn_expunge(txn, inbox, &uids, &err));
-	assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+	refuse_an_expunge(&s);
 	assert_true(s.user->journal.uncut);
 	loss.failing = 1;
 	assert_int_equal(cv_journal_sync(&s.user->journal, &err), -1);
@@ -178,10 +177,8 @@ static void nothing_is_synced_before_the_cut(void **state)
 	assert_false(s.user->journal.uncut);
 	cv_file_set_fault(NULL, NULL);
 	assert_int_equal(loss.failed, 3);
-	cv_mailbox_unref(&inbox);
 	killed(&s);
 	store_expect(&s, "INBOX", "1 S|2 -");
-	cv_ranges_free(&uids);
 	store_deinit(&s);
 }
 
