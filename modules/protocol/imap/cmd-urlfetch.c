@@ -14,7 +14,6 @@
 
 #define URLS_MAX 100u
 #define CHUNK ((size_t)64 * 1024)
-#define STRUCTURE_MAX ((size_t)64 * 1024 * 1024)
 
 /* url-fetch-param = "BODY" / "BINARY" / "BODYPARTSTRUCTURE" / atom */
 enum {
@@ -129,7 +128,7 @@ static int begin_counted(struct cv_imap_cmd *cmd, struct cv_err *err)
 	bool fits;
 
 	fetch->counting = false;
-	cv_buf_init(&structure, STRUCTURE_MAX);
+	cv_buf_init(&structure, IMAP_PART_STRUCTURE_MAX);
 	if ((fetch->want & WANT_STRUCTURE) != 0)
 		(void)imap_part_append_structure(fetch->part, &structure);
 	fits = cv_buf_ok(&structure);
@@ -273,7 +272,7 @@ static int take_part(struct cv_imap_cmd *cmd, struct cv_err *err)
 	uint8_t flags;
 	uint64_t size;
 
-	if (cv_memfd_map(fetch->memfd, IMAP_APPEND_LIMIT + STRUCTURE_MAX, &fetch->map, err) < 0)
+	if (cv_memfd_map(fetch->memfd, IMAP_APPEND_LIMIT + IMAP_PART_STRUCTURE_MAX, &fetch->map, err) < 0)
 		return -1;
 	if (!cv_take_u8(&in, &flags) || !cv_take_u64(&in, &size) || !cv_reader_end(&in) || size > fetch->map.len)
 		return cv_err_set(err, CV_ERR_INTERNAL, "another user's worker answered something else than what was asked");
@@ -309,6 +308,16 @@ static int take_answer(struct cv_imap_cmd *cmd, struct cv_err *err)
 	return result;
 }
 
+/* One bit; 0: it is no word of ours. */
+static unsigned want_of(const struct cv_imap_arg *param)
+{
+	if (cv_imap_arg_is(param, "BODY"))
+		return WANT_BODY;
+	if (cv_imap_arg_is(param, "BINARY"))
+		return WANT_BINARY;
+	return cv_imap_arg_is(param, "BODYPARTSTRUCTURE") ? WANT_STRUCTURE : 0;
+}
+
 /* The next URL and what is wanted of it. */
 static void take_arg(struct urlfetch *fetch)
 {
@@ -319,7 +328,7 @@ static void take_arg(struct urlfetch *fetch)
 	if (cv_imap_arg_list(arg, &param)) {
 		arg = param;
 		for (param = param->next; param != NULL; param = param->next)
-			fetch->want |= cv_imap_arg_is(param, "BODY") ? WANT_BODY : cv_imap_arg_is(param, "BINARY") ? WANT_BINARY : WANT_STRUCTURE;
+			fetch->want |= want_of(param);
 	}
 	(void)cv_imap_arg_astring(arg, &fetch->text);
 }
@@ -381,7 +390,7 @@ static bool check_arg(const struct cv_imap_arg *arg, const char **why_r)
 	if (arg == NULL || !cv_imap_arg_astring(arg, &text))
 		return false;
 	for (param = param != NULL ? param->next : NULL; param != NULL; param = param->next) {
-		bit = cv_imap_arg_is(param, "BODY") ? WANT_BODY : cv_imap_arg_is(param, "BINARY") ? WANT_BINARY : cv_imap_arg_is(param, "BODYPARTSTRUCTURE") ? WANT_STRUCTURE : 0;
+		bit = want_of(param);
 		/* Section 3.1: "Metadata items MUST NOT appear more than once per URL requested, and clients MUST NOT request both BINARY and BODY." */
 		*why_r = bit == 0 ? "BODY, BINARY or BODYPARTSTRUCTURE is needed" : "BODY or BINARY, and each item once";
 		if (bit == 0 || (seen & bit) != 0 || ((seen | bit) & (WANT_BODY | WANT_BINARY)) == (WANT_BODY | WANT_BINARY))

@@ -30,6 +30,8 @@ CV_MUST_CHECK int imap_part_rewind(struct imap_part *part, struct cv_err *err);
 uint64_t imap_part_size(const struct imap_part *part);
 /* There was a NUL among them. */
 bool imap_part_nul(const struct imap_part *part);
+/* Octets of a body structure, at most: of who makes it, and of who takes it from another worker. */
+#define IMAP_PART_STRUCTURE_MAX ((size_t)64 * 1024 * 1024)
 /* With IMAP_PART_STRUCTURE: append the part's body structure, as its octets are that were read (RFC 5524 section 3.2). False: the section is no body part. */
 bool imap_part_append_structure(const struct imap_part *part, struct cv_buf *out);
 /* *part may be NULL. */

@@ -12,7 +12,6 @@
 #include <culver/time.h>
 
 #define CHUNK ((size_t)64 * 1024)
-#define STRUCTURE_MAX ((size_t)64 * 1024 * 1024)
 
 struct urlauth_job {
 	struct cv_job *job;
@@ -37,7 +36,7 @@ static int answer(struct urlauth_job *job, struct cv_err *err)
 	struct cv_buf structure, head;
 	int result = 0;
 
-	cv_buf_init(&structure, STRUCTURE_MAX);
+	cv_buf_init(&structure, IMAP_PART_STRUCTURE_MAX);
 	cv_buf_init(&head, 16);
 	if ((job->opts & IMAP_PART_STRUCTURE) != 0 && imap_part_append_structure(job->part, &structure)) {
 		result = cv_buf_ok(&structure) ? cv_memfd_append(job->memfd, cv_buf_str(&structure), err)
