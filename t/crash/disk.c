@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BLOCK 512u
@@ -402,6 +403,7 @@ struct cut {
 	size_t at, some; /* the call of DISK_EARLY and DISK_ORDERED */
 	size_t names_synced; /* DISK_ORDERED: names before this call are durable */
 	enum disk_luck luck;
+	bool aged; /* directories were changed an hour ago: machines take a while to start */
 	uint64_t random;
 	struct image *images;
 	bool *dropped; /* of each call: a write that a failed sync has lost */
@@ -621,6 +623,15 @@ static void write_file(const char *path, struct cv_str octets)
 		fatal(path);
 }
 
+static void age(const char *dir)
+{
+	struct timespec times[2] = { { .tv_sec = time(NULL) - 3600, .tv_nsec = 1 } };
+
+	times[1] = times[0];
+	if (utimensat(AT_FDCWD, dir, times, AT_SYMLINK_NOFOLLOW) < 0)
+		fatal(dir);
+}
+
 /* Objects with several names are linked, as they were; a directory that two renames left with two names gets only the first. */
 static void make_tree(struct cut *cut, uint32_t dir, const char *path, char **made)
 {
@@ -654,6 +665,8 @@ static void make_tree(struct cut *cut, uint32_t dir, const char *path, char **ma
 			write_file(child, cv_buf_str(&cut->images[object].octets));
 		}
 	}
+	if (cut->aged)
+		age(path);
 }
 
 void disk_cut(const struct disk *disk, size_t at, enum disk_luck luck, uint64_t seed, const char *to)
@@ -665,6 +678,7 @@ void disk_cut(const struct disk *disk, size_t at, enum disk_luck luck, uint64_t 
 	cut.images = cv_calloc(objects, sizeof(*cut.images));
 	cut.names = cv_map_new();
 	cut.dropped = cv_calloc(cut.at + 1, sizeof(*cut.dropped));
+	cut.aged = seed % 4 != 0;
 	cut.some = cut.at > 0 ? next_random(&cut) % (cut.at + 1) : 0;
 	for (size_t i = 0; i < objects; i++)
 		cv_buf_init(&cut.images[i].octets, SIZE_MAX);

@@ -41,7 +41,7 @@
 	"mkdir folder, make owner, write owner, sync owner, sync folder, sync folder, sync root, write journal, sync journal, write copy",
 	NULL },
 { "CREATE", "maildir", create,
-	"mkdir folder, make mark, mkdir folder, sync folder, mkdir folder, sync folder, mkdir folder, sync folder, make uidlist, "
+	"mkdir folder, make mark, sync folder, make mark, mkdir folder, make uidlist, "
 	"write uidlist, sync uidlist, rename uidlist, sync folder, sync root, write journal, sync journal, write copy, unlink mark",
 	NULL },
 { "RENAME", "sdbox", rename_it,

@@ -136,7 +136,18 @@ static void remove_vain(struct maildir *st, const char *path)
 	cv_free(at);
 }
 
-/* A directory that will be a folder of ours. It says so before it looks like one to others, and until its mailbox is recorded (maildir_mailbox_keep). */
+/* tmp/, new/ and cur/, whose names are synced with the folder. */
+static int make_subs(const struct maildir *st, int dir, struct cv_err *err)
+{
+	for (size_t i = 0; i < 3; i++) {
+		if (cv_file_mkdir(dir, own_names[i], st->args->dir_mode, err) < 0)
+			return -1;
+	}
+	return 1;
+}
+
+/* A directory that will be a folder of ours. It says so, and on disk, before anything in it makes it look like one, and until its mailbox is recorded
+   (maildir_mailbox_keep): after a crash it is known for what it is. */
 static int make_folder(struct maildir *st, const char *path, struct cv_err *err)
 {
 	int dir = -1, ret = cv_file_mkdirs(st->root, path, st->args->dir_mode, err);
@@ -147,8 +158,12 @@ static int make_folder(struct maildir *st, const char *path, struct cv_err *err)
 		ret = make_file(st, dir, MAILDIR_MAKING, err);
 	if (ret < 0)
 		remove_vain(st, path);
-	else if (!st->fs)
+	if (ret > 0)
+		ret = maildir_sync_dir(st, dir, err);
+	if (ret > 0 && !st->fs)
 		ret = make_file(st, dir, FOLDER_FILE, err);
+	if (ret > 0)
+		ret = make_subs(st, dir, err);
 	cv_file_close(&dir);
 	return ret;
 }
@@ -170,7 +185,7 @@ int maildir_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	if (there == 0 && !inbox)
 		ret = make_folder(st, path, err);
 	if (ret >= 0)
-		ret = maildir_box(st, mailbox, &box, err); /* makes new, cur and tmp, and syncs */
+		ret = maildir_box(st, mailbox, &box, err); /* of a folder that was there it makes what is missing */
 	if (ret > 0)
 		ret = maildir_uidlist_create(box, err);
 	if (ret > 0)
