@@ -355,7 +355,7 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 	struct cv_record_head head;
 	struct cv_str entries;
 
-	if (!scan->mended)
+	if (!scan->mended && at > CV_SEGMENT_HEAD) /* before the first record nothing tells, of the head either */
 		segment->durable = CV_MAX(segment->durable, at);
 	if (at > octets.len) {
 		if (may_be_mended(scan, segment, at))
@@ -944,7 +944,7 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 /* What was read and may not be on disk, perhaps since another process's sync failed: it is written once more. */
 static int take_tail(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
 {
-	uint64_t from = CV_MAX(segment->durable, (uint64_t)CV_SEGMENT_HEAD);
+	uint64_t from = segment->durable;
 	size_t len = segment->len > from ? (size_t)(segment->len - from) : 0, got;
 	void *p;
 	int ret;
@@ -974,14 +974,17 @@ int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_er
 	char name[NAME_LEN + 1];
 
 	cv_assert(journal->fd < 0);
-	if (last == NULL || last->damaged || !last->scanned || last->len < CV_SEGMENT_HEAD || last->len >= max_len)
+	if (last == NULL || last->damaged || !last->scanned || last->len < CV_SEGMENT_HEAD || (last->len >= max_len && last->durable >= last->len))
 		return 1;
 	segment_name(name, last->number);
 	if (cv_file_open(journal->dir, name, O_RDWR, 0, &journal->fd, err) < 0)
 		return -1;
 	journal->synced = 0; /* what was read may never have been synced */
 	journal->unsynced = true;
-	return take_tail(journal, last, err);
+	if (take_tail(journal, last, err) < 0)
+		return -1;
+	/* Records in the next segment say that all before them is on disk. */
+	return last->len >= max_len ? cv_journal_rotate(journal, err) : 1;
 }
 
 int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)

@@ -133,7 +133,7 @@ CV_MUST_CHECK int cv_journal_write(struct cv_journal *journal, bool sync, struct
 CV_MUST_CHECK int cv_journal_sync(struct cv_journal *journal, struct cv_err *err);
 /* Cut off what a failed write left, when that has not worked yet. Every write does it first; to be called when the journal is closed. */
 CV_MUST_CHECK int cv_journal_cut(struct cv_journal *journal, struct cv_err *err);
-/* Go on in the last segment, when it is whole and shorter than max_len. */
+/* Go on in the last segment, when it is whole and shorter than max_len. A longer one is on disk from here on. */
 CV_MUST_CHECK int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_err *err);
 /* Start a new segment with the next write. Nothing may be pending. */
 CV_MUST_CHECK int cv_journal_rotate(struct cv_journal *journal, struct cv_err *err);

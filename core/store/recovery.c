@@ -372,8 +372,8 @@ int cv_user_recover(struct cv_user *user, struct cv_err *err)
 	journal->seq = CV_MAX(journal->seq, given);
 	user->published_seq = journal->written_seq = journal->seq;
 	user->journal.epoch++;
-	/* A former owner who lives may still write to the last segment. */
-	ret = user->lease.by_time ? 1 : cv_journal_resume(journal, user->set->mail_journal_segment_size, err);
+	/* A former owner who lives may still write to the last segment: it is left then. */
+	ret = cv_journal_resume(journal, user->lease.by_time ? 0 : user->set->mail_journal_segment_size, err);
 	if (ret > 0 && damage.damaged)
 		ret = heal(user, &damage, err);
 	user->recovering = false;

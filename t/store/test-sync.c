@@ -53,6 +53,27 @@ static int lose(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 	return EIO;
 }
 
+/* Some syncs work, then some fail. */
+struct faults {
+	uint32_t good, failing, seen;
+};
+
+static int fail_later(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct faults *faults = ctx;
+
+	(void)name;
+	(void)len;
+	if (op != CV_FILE_SYNC)
+		return 0;
+	faults->seen++;
+	if (faults->good > 0) {
+		faults->good--;
+		return 0;
+	}
+	return faults->failing > 0 ? faults->failing--, EIO : 0;
+}
+
 /* Flags that wait to be synced, as mail_fsync = optimized has them. */
 static void set_lazily(struct store *s, uint32_t uid, uint16_t flags)
 {
@@ -298,6 +319,59 @@ static void what_was_read_is_written_again(void **state)
 	set_lazily(&s, 1, CV_FLAG_ANSWERED);
 	assert_ok(cv_journal_sync(&s.user->journal, &err));
 	assert_int_equal(s.user->journal.tail.len, 0);
+	killed(&s);
+	store_expect(&s, "INBOX", "1 SA");
+	store_deinit(&s);
+}
+
+/* The octets of a new segment's head, and of its first record, were lost when neither their sync nor the one of the cut worked. */
+static void a_head_that_was_read_is_written_again(void **state)
+{
+	struct cv_err err = { 0 };
+	struct faults faults = { .good = 1, .failing = UINT32_MAX }; /* the directory's sync works */
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_ok(cv_journal_rotate(&s.user->journal, &err));
+	cv_file_set_fault(fail_later, &faults);
+	refuse_an_expunge(&s);
+	cv_file_set_fault(NULL, NULL);
+	killed(&s);
+	assert_int_equal(cv_journal_end_pos(&s.user->journal).offset, CV_SEGMENT_HEAD);
+	assert_int_equal(s.user->journal.tail.len, CV_SEGMENT_HEAD);
+	assert_int_equal(s.user->journal.tail_at, 0);
+	assert_true(s.user->journal.rewrite);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_false(s.user->journal.rewrite);
+	killed(&s);
+	store_expect(&s, "INBOX", "1 -|2 -|3 -");
+	store_deinit(&s);
+}
+
+/* What a process that was killed has not synced is on disk before another segment begins, which says that it is. */
+static void a_segment_that_is_left_is_synced(void **state)
+{
+	struct faults faults = { .good = UINT32_MAX };
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	set_lazily(&s, 1, CV_FLAG_SEEN);
+	killed(&s);
+	cv_file_close(&s.user->journal.fd);
+	faults.seen = 0;
+	cv_file_set_fault(fail_later, &faults);
+	assert_ok(cv_journal_resume(&s.user->journal, 0, &err)); /* no segment is so short that it would be gone on with */
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(faults.seen, 1);
+	assert_int_equal(s.user->journal.fd, -1);
+	assert_int_equal(s.user->journal.tail.len, 0);
+	set_lazily(&s, 1, CV_FLAG_ANSWERED);
 	killed(&s);
 	store_expect(&s, "INBOX", "1 SA");
 	store_deinit(&s);
@@ -619,6 +693,8 @@ int main(void)
 		cv_test(flags_outlive_a_change_that_is_refused),
 		cv_test(nothing_is_synced_before_the_cut),
 		cv_test(what_was_read_is_written_again),
+		cv_test(a_head_that_was_read_is_written_again),
+		cv_test(a_segment_that_is_left_is_synced),
 		cv_test(new_segment_outlives_a_failed_start),
 		cv_test(a_segment_that_never_was_on_disk_is_no_damage),
 		cv_test(what_was_expunged_stays_away),
