@@ -171,10 +171,11 @@ static void unfinished_folder_goes_at_the_next_opening(void **state)
 	}
 }
 
-/* Somebody has delivered into it by then. */
+/* Somebody has delivered into it by then. The mark goes, unless the record was written and its removal failed: it says nothing of a mailbox that the
+   journal has. */
 static void unfinished_folder_with_mail_is_a_mailbox(void **state)
 {
-	unsigned found = 0;
+	unsigned found = 0, marked = 0;
 	struct store s;
 
 	init(&s, state, "");
@@ -194,13 +195,16 @@ static void unfinished_folder_with_mail_is_a_mailbox(void **state)
 		store_open(&s);
 		if (fd >= 0) {
 			store_expect(&s, "Work", "1 -");
-			assert_int_equal(access(path_of(&s, ".Work/culver-making"), F_OK), -1);
+			if (access(path_of(&s, ".Work/culver-making"), F_OK) == 0)
+				marked++;
+			else
+				assert_int_equal(marked, 0);
 			assert_ok(cv_mailbox_delete(s.user, CV_STR("Work"), &err));
 		}
 		if (is_there(&s, "Work")) /* it was whole before calls failed */
 			assert_ok(cv_mailbox_delete(s.user, CV_STR("Work"), &err));
 	}
-	assert_true(found > 5);
+	assert_true(found > 5 && marked < 3);
 	store_deinit(&s);
 }
 
