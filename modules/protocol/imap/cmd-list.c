@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   LIST and LSUB (RFC 3501 sections 6.3.8 and 6.3.9, RFC 3348, RFC 5258, RFC 5819, RFC 6154). */
+   LIST and LSUB (RFC 3501 sections 6.3.8 and 6.3.9, RFC 3348, RFC 5258, RFC 5819, RFC 6154), and XLIST (Gmail's, before RFC 6154 was). */
 #include <config.h>
 
 #include "metadata.h"
@@ -16,15 +16,16 @@
 static const struct {
 	unsigned use;
 	const char *name;
+	const char *xlist; /* what Gmail's XLIST calls it */
 } uses[] = {
-	{ CV_USE_ALL, "\\All" },
-	{ CV_USE_ARCHIVE, "\\Archive" },
-	{ CV_USE_DRAFTS, "\\Drafts" },
-	{ CV_USE_FLAGGED, "\\Flagged" },
-	{ CV_USE_IMPORTANT, "\\Important" },
-	{ CV_USE_JUNK, "\\Junk" },
-	{ CV_USE_SENT, "\\Sent" },
-	{ CV_USE_TRASH, "\\Trash" },
+	{ CV_USE_ALL, "\\All", "\\AllMail" },
+	{ CV_USE_ARCHIVE, "\\Archive", "\\Archive" },
+	{ CV_USE_DRAFTS, "\\Drafts", "\\Drafts" },
+	{ CV_USE_FLAGGED, "\\Flagged", "\\Starred" },
+	{ CV_USE_IMPORTANT, "\\Important", "\\Important" },
+	{ CV_USE_JUNK, "\\Junk", "\\Spam" },
+	{ CV_USE_SENT, "\\Sent", "\\Sent" },
+	{ CV_USE_TRASH, "\\Trash", "\\Trash" },
 };
 
 /* Selection and return options. */
@@ -88,7 +89,7 @@ struct added_option {
 
 struct list {
 	const char *verb;
-	bool lsub, extended;
+	bool lsub, xlist, extended;
 	bool event; /* not asked for: a name without a mailbox is \NonExistent (RFC 5465 section 5.4) */
 	unsigned opts;
 	struct status_items status;
@@ -125,15 +126,20 @@ static struct list *new_list(struct cv_imap_cmd *cmd, const char *verb)
 	return list;
 }
 
-void imap_append_special_uses(struct cv_buf *out, unsigned bits)
+static void append_uses(struct cv_buf *out, unsigned bits, bool xlist)
 {
 	for (size_t i = 0; i < CV_COUNT_OF(uses); i++) {
 		if ((bits & uses[i].use) == 0)
 			continue;
 		if (out->len > 0)
 			cv_buf_append_char(out, ' ');
-		cv_buf_append_c(out, uses[i].name);
+		cv_buf_append_c(out, xlist ? uses[i].xlist : uses[i].name);
 	}
+}
+
+void imap_append_special_uses(struct cv_buf *out, unsigned bits)
+{
+	append_uses(out, bits, false);
 }
 
 unsigned imap_special_use(struct cv_str name)
@@ -225,7 +231,9 @@ static const char *attributes_of(const struct imap_session *s, struct cv_arena *
 	if ((list->opts & RETURN_SUBSCRIBED) != 0 && info->subscribed)
 		cv_buf_append_c(&text, " \\Subscribed");
 	if (info->exists)
-		imap_append_special_uses(&text, info->special_use);
+		append_uses(&text, info->special_use, list->xlist);
+	if (list->xlist && cv_str_eq(info->name, CV_STR("INBOX")))
+		cv_buf_append_c(&text, " \\Inbox");
 	copy = cv_arena_strdup(arena, text.data);
 	cv_buf_deinit(&text);
 	return copy;
@@ -593,7 +601,7 @@ static bool parse_patterns(struct cv_imap_cmd *cmd, struct list *list, struct cv
 		add_pattern(cmd, list, reference, name);
 		return true;
 	}
-	if (list->lsub || !cv_imap_arg_list(arg, &first) || first == NULL) {
+	if (list->lsub || list->xlist || !cv_imap_arg_list(arg, &first) || first == NULL) {
 		imap_bad(cmd, "Missing or invalid mailbox pattern");
 		return false;
 	}
@@ -656,12 +664,11 @@ static enum cv_imap_result run_list(struct cv_imap_cmd *cmd)
 	return step(cmd);
 }
 
-static enum cv_imap_result run_lsub(struct cv_imap_cmd *cmd)
+/* SP mailbox SP list-mailbox and nothing else. */
+static enum cv_imap_result run_plain(struct cv_imap_cmd *cmd, struct list *list)
 {
-	struct list *list = new_list(cmd, "LSUB");
 	struct cv_str reference, name;
 
-	list->lsub = true;
 	if (!cv_imap_arg_astring(cmd->args, &reference))
 		return imap_bad(cmd, "Missing or invalid reference name");
 	if (!parse_patterns(cmd, list, reference, cmd->args->next))
@@ -669,10 +676,32 @@ static enum cv_imap_result run_lsub(struct cv_imap_cmd *cmd)
 	if (cmd->args->next->next != NULL)
 		return imap_bad(cmd, "Unexpected arguments");
 	if (cv_imap_arg_list_mailbox(cmd->args->next, &name) && name.len == 0)
-		return show_root(cmd, "LSUB");
-	collect_lsub(cmd, list);
+		return show_root(cmd, list->verb);
+	if (list->lsub)
+		collect_lsub(cmd, list);
+	else
+		collect_list(cmd, list);
 	return step(cmd);
+}
+
+static enum cv_imap_result run_lsub(struct cv_imap_cmd *cmd)
+{
+	struct list *list = new_list(cmd, "LSUB");
+
+	list->lsub = true;
+	return run_plain(cmd, list);
+}
+
+/* Outlook for Windows (2013 and later) looks for special folders by XLIST only, and only where it is announced (imap_capability = +XLIST). It is LIST without
+   options, with \Inbox and the names of before RFC 6154. */
+static enum cv_imap_result run_xlist(struct cv_imap_cmd *cmd)
+{
+	struct list *list = new_list(cmd, "XLIST");
+
+	list->xlist = true;
+	return run_plain(cmd, list);
 }
 
 const struct cv_imap_command imap_cmd_list = { .verb = "LIST", .opts = CV_IMAP_LOGGED_IN, .run = run_list, .step = step };
 const struct cv_imap_command imap_cmd_lsub = { .verb = "LSUB", .opts = CV_IMAP_LOGGED_IN, .run = run_lsub, .step = step };
+const struct cv_imap_command imap_cmd_xlist = { .verb = "XLIST", .opts = CV_IMAP_LOGGED_IN, .run = run_xlist, .step = step };

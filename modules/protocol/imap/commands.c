@@ -49,6 +49,7 @@ static const struct cv_imap_command *const commands[] = {
 	&imap_cmd_unselect,
 	&imap_cmd_unsubscribe,
 	&imap_cmd_urlfetch,
+	&imap_cmd_xlist,
 };
 
 #define VERB_MAX 64u
