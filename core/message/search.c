@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "core/message/casemap-private.h"
+#include "core/message/fuzzy-private.h"
 #include "core/message/text-private.h"
 
 #include <culver/map.h>
@@ -19,7 +20,8 @@ struct key {
 	struct cv_buf name;
 	struct cv_buf needle; /* mapped */
 	struct cv_buf octets; /* as it is */
-	bool found;
+	struct cv_fuzzy *fuzzy; /* NULL: only what is the same is found */
+	bool found;             /* and not to be found any better */
 };
 
 /* Text of one part as it streams by, mapped; the end of what was searched stays for matches across slices. */
@@ -36,6 +38,7 @@ struct cv_search {
 	size_t longest;     /* octets of the longest needle */
 	bool initials[256]; /* small letters with which names of header keys begin */
 	bool needs_body;
+	uint64_t fuzzy_words; /* of all keys: each costs about as much as all else */
 
 	struct cv_message_reader *reader;
 	const struct cv_mime_part *part;
@@ -97,6 +100,7 @@ void cv_search_free(struct cv_search **search)
 		cv_buf_deinit(&s->keys.data[i].name);
 		cv_buf_deinit(&s->keys.data[i].needle);
 		cv_buf_deinit(&s->keys.data[i].octets);
+		cv_fuzzy_free(&s->keys.data[i].fuzzy);
 	}
 	cv_vec_free(&s->keys);
 	cv_buf_deinit(&s->raw.mapped);
@@ -139,6 +143,20 @@ int cv_search_add(struct cv_search *search, enum cv_search_where where, struct c
 	return 1;
 }
 
+int cv_search_add_fuzzy(struct cv_search *search, enum cv_search_where where, struct cv_str name, struct cv_str needle, size_t *index_r, struct cv_err *err)
+{
+	struct key *key;
+
+	if (cv_search_add(search, where, name, needle, index_r, err) < 0)
+		return -1;
+	if (needle.len == 0)
+		return 1; /* asks whether there is such a field */
+	key = &search->keys.data[*index_r];
+	key->fuzzy = cv_fuzzy_new(cv_buf_str(&key->needle));
+	search->fuzzy_words += cv_fuzzy_words(key->fuzzy);
+	return 1;
+}
+
 bool cv_search_needs_body(const struct cv_search *search)
 {
 	return search->needs_body;
@@ -146,8 +164,16 @@ bool cv_search_needs_body(const struct cv_search *search)
 
 bool cv_search_found(const struct cv_search *search, size_t index)
 {
+	return cv_search_score(search, index) > 0;
+}
+
+unsigned cv_search_score(const struct cv_search *search, size_t index)
+{
+	const struct key *key;
+
 	cv_assert(index < search->keys.count);
-	return search->keys.data[index].found;
+	key = &search->keys.data[index];
+	return key->fuzzy != NULL ? cv_fuzzy_score(key->fuzzy) : key->found ? CV_FUZZY_BEST : 0;
 }
 
 static void set_found(struct cv_search *s, struct key *key)
@@ -159,6 +185,17 @@ static void set_found(struct cv_search *s, struct key *key)
 static bool holds(const struct cv_buf *mapped, const struct key *key)
 {
 	return cv_str_find_str(cv_buf_str(mapped), cv_buf_str(&key->needle)) != SIZE_MAX;
+}
+
+/* The key was found as it is. Of a fuzzy one whole words count for more than a part of one, so it may still be found better. */
+static void note_match(struct cv_search *s, struct key *key, unsigned place)
+{
+	if (key->fuzzy != NULL) {
+		cv_fuzzy_phrase(key->fuzzy, place);
+		if (cv_fuzzy_score(key->fuzzy) < CV_FUZZY_BEST)
+			return;
+	}
+	set_found(s, key);
 }
 
 /* ---- header fields ---- */
@@ -240,6 +277,31 @@ static void tap_field(struct cv_search *s, const struct cv_header_field *field, 
 	s->tap(s->tap_ctx, &piece);
 }
 
+/* What it is worth to be found in a field. */
+static unsigned field_place(const struct key *key, const struct cv_header_field *field, bool message)
+{
+	static const char *const looked_at_first[] = { "subject", "from", "to", "cc" };
+
+	if (key->where == CV_SEARCH_HEADER)
+		return CV_FUZZY_BEST;
+	for (size_t i = 0; message && i < CV_COUNT_OF(looked_at_first); i++)
+		if (cv_str_caseeq_c(field->name, looked_at_first[i]))
+			return CV_FUZZY_BEST;
+	return 60;
+}
+
+static unsigned body_place(const struct key *key)
+{
+	return key->where == CV_SEARCH_BODY ? CV_FUZZY_BEST : 80;
+}
+
+/* The words of a field. */
+static void match_words(struct cv_search *s, struct key *key, unsigned place)
+{
+	cv_fuzzy_feed(key->fuzzy, cv_buf_str(&s->text.mapped), place);
+	cv_fuzzy_end(key->fuzzy, place);
+}
+
 /* message: the header of the message itself, not one of its parts. header_only: only header keys are asked. */
 static void search_field(struct cv_search *s, const struct cv_header_field *field, bool message, bool header_only)
 {
@@ -258,10 +320,12 @@ static void search_field(struct cv_search *s, const struct cv_header_field *fiel
 			map_field(s, field);
 			mapped = true;
 		}
+		if (key->fuzzy != NULL)
+			match_words(s, key, field_place(key, field, message));
 		/* RFC 5255 section 4.6 (c): text that does not convert is compared by octets; that our guess at it matches counts too. */
 		if (holds(&s->text.mapped, key) ||
 			cv_str_find_str(cv_buf_str(&s->octets), cv_buf_str(&key->octets)) != SIZE_MAX) {
-			set_found(s, key);
+			note_match(s, key, field_place(key, field, message));
 			continue;
 		}
 		if (key->where == CV_SEARCH_HEADER || field->name.len == 0)
@@ -274,7 +338,7 @@ static void search_field(struct cv_search *s, const struct cv_header_field *fiel
 			with_name = true;
 		}
 		if (holds(&s->raw.mapped, key))
-			set_found(s, key);
+			note_match(s, key, field_place(key, field, message));
 	}
 }
 
@@ -318,8 +382,11 @@ static void reset(struct cv_search *s)
 {
 	stop_decoding(s);
 	s->open = s->tap != NULL ? 1 : s->keys.count;
-	for (size_t i = 0; i < s->keys.count; i++)
+	for (size_t i = 0; i < s->keys.count; i++) {
 		s->keys.data[i].found = false;
+		if (s->keys.data[i].fuzzy != NULL)
+			cv_fuzzy_reset(s->keys.data[i].fuzzy);
+	}
 }
 
 void cv_search_header(struct cv_search *search, struct cv_str header)
@@ -357,14 +424,24 @@ int cv_search_field(struct cv_search *search, struct cv_str header, struct cv_st
 bool cv_search_text_has(const struct cv_search *search, size_t index, struct cv_str text)
 {
 	const struct key *key = &search->keys.data[index];
+	bool has = key->needle.len == 0 || cv_str_find_str(text, cv_buf_str(&key->needle)) != SIZE_MAX;
 
-	return key->needle.len == 0 || cv_str_find_str(text, cv_buf_str(&key->needle)) != SIZE_MAX;
+	if (key->fuzzy == NULL)
+		return has;
+	cv_fuzzy_reset(key->fuzzy);
+	cv_fuzzy_feed(key->fuzzy, text, CV_FUZZY_BEST);
+	cv_fuzzy_end(key->fuzzy, CV_FUZZY_BEST);
+	if (has)
+		cv_fuzzy_phrase(key->fuzzy, CV_FUZZY_BEST);
+	return cv_fuzzy_score(key->fuzzy) > 0;
 }
 
 /* ---- bodies ---- */
 
 static void search_text(struct cv_search *s, struct window *w, struct cv_str utf8)
 {
+	size_t before = w->mapped.len;
+
 	if (utf8.len == 0)
 		return;
 	cv_casemap_valid(&w->mapped, utf8, s->casemap);
@@ -380,8 +457,13 @@ static void search_text(struct cv_search *s, struct window *w, struct cv_str utf
 	for (size_t i = 0; i < s->keys.count && s->open > 0; i++) {
 		struct key *key = &s->keys.data[i];
 
-		if (!key->found && key->where != CV_SEARCH_HEADER && holds(&w->mapped, key))
-			set_found(s, key);
+		if (key->found || key->where == CV_SEARCH_HEADER)
+			continue;
+		/* The words of markup are none of the text's. */
+		if (key->fuzzy != NULL && (w == &s->text) == s->html)
+			cv_fuzzy_feed(key->fuzzy, cv_str_sub(cv_buf_str(&w->mapped), before, SIZE_MAX), body_place(key));
+		if (holds(&w->mapped, key))
+			note_match(s, key, body_place(key));
 	}
 	if (w->mapped.len >= s->longest)
 		cv_buf_consume(&w->mapped, w->mapped.len - (s->longest > 0 ? s->longest - 1 : 0));
@@ -433,6 +515,9 @@ static void end_body(struct cv_search *s)
 		cv_html_text_finish(&s->markup, &s->stripped);
 		search_text(s, &s->text, cv_buf_str(&s->stripped));
 	}
+	for (size_t i = 0; i < s->keys.count; i++)
+		if (s->keys.data[i].fuzzy != NULL)
+			cv_fuzzy_end(s->keys.data[i].fuzzy, body_place(&s->keys.data[i]));
 	stop_decoding(s);
 	s->phase = SEARCH_NEXT;
 }
@@ -452,7 +537,7 @@ static int step_body(struct cv_search *s, uint64_t *used, struct cv_err *err)
 		return 1;
 	}
 	s->pos += view.len;
-	*used += view.len;
+	*used += view.len * (1 + s->fuzzy_words);
 	cv_text_decoder_feed(&s->decoder, view, &s->utf8);
 	search_decoded(s);
 	return 1;
@@ -466,7 +551,7 @@ static int step_header(struct cv_search *s, uint64_t *used, struct cv_err *err)
 	cv_buf_clear(&s->header);
 	if (cv_message_reader_append(s->reader, part->header_offset, size, &s->header, err) < 0)
 		return -1;
-	*used += size;
+	*used += size * (1 + s->fuzzy_words);
 	search_fields(s, cv_buf_str(&s->header), part->parent == NULL, false);
 	if (s->needs_body)
 		begin_body(s);

@@ -38,6 +38,7 @@ struct cv_mailsearch {
 	uint32_t max;                /* messages that are wanted */
 	struct cv_ranges found;
 	uint32_t found_count;
+	uint8_t *relevancy;          /* by sequence number, of those found; NULL: no key is fuzzy */
 	uint64_t modseq;
 	bool expunged;
 	size_t failed;
@@ -97,7 +98,11 @@ static int prepare_text(struct cv_mailsearch *search, struct cv_mailsearch_key *
 	add_text_key(search, key);
 	if (*to == NULL)
 		*to = cv_search_new();
-	return cv_search_add(*to, where, key->name, key->text, &key->index, err);
+	if (!key->fuzzy)
+		return cv_search_add(*to, where, key->name, key->text, &key->index, err);
+	if (search->relevancy == NULL)
+		search->relevancy = cv_calloc((size_t)cv_view_count(search->view) + 1, 1);
+	return cv_search_add_fuzzy(*to, where, key->name, key->text, &key->index, err);
 }
 
 static int prepare_note(struct cv_mailsearch *search, struct cv_mailsearch_key *key, struct cv_err *err)
@@ -311,6 +316,7 @@ void cv_mailsearch_free(struct cv_mailsearch **search)
 	}
 	cv_free((*search)->known);
 	cv_free((*search)->memos);
+	cv_free((*search)->relevancy);
 	cv_free((*search)->texts);
 	cv_ranges_free(&(*search)->candidates);
 	cv_ranges_free(&(*search)->found);
@@ -451,6 +457,7 @@ static void begin_answers(struct cv_mailsearch *search)
 	for (size_t i = 0; i < search->text_count; i++) {
 		const struct cv_index_answer *known = search->known != NULL ? &search->known[i] : NULL;
 
+		search->texts[i]->score = 0;
 		if (known == NULL || search->row.uid > known->upto)
 			search->texts[i]->answer = UNKNOWN;
 		else if (cv_ranges_has(&known->yes, search->row.uid))
@@ -480,6 +487,15 @@ static void answer_from_memo(const struct cv_mailsearch *search, size_t i, struc
 	struct cv_mailsearch_key *key = search->texts[i];
 
 	key->answer = yes_or_no(kept.len > 0 && cv_search_text_has(search->header_search, key->index, cv_str_sub(kept, 1, SIZE_MAX)));
+	if (key->fuzzy && key->answer == YES)
+		key->score = cv_search_score(search->header_search, key->index);
+}
+
+/* What a search that has looked at the message says. */
+static void answer_from(const struct cv_search *search, struct cv_mailsearch_key *key)
+{
+	key->score = cv_search_score(search, key->index);
+	key->answer = yes_or_no(key->score > 0);
 }
 
 /* What earlier searches have kept of the message. */
@@ -527,7 +543,7 @@ static void answer_from_record(struct cv_mailsearch *search, const struct cv_par
 		if (!looked)
 			cv_search_header(search->header_search, cv_parse_record_fields(record));
 		looked = true;
-		key->answer = yes_or_no(cv_search_found(search->header_search, key->index));
+		answer_from(search->header_search, key);
 	}
 }
 
@@ -544,15 +560,36 @@ static int answer_from_header(struct cv_mailsearch *search, uint64_t size, struc
 		struct cv_mailsearch_key *key = search->texts[i];
 
 		if (key->kind == CV_MAILSEARCH_HEADER && key->answer == UNKNOWN)
-			key->answer = yes_or_no(cv_search_found(search->header_search, key->index));
+			answer_from(search->header_search, key);
 	}
 	return 1;
 }
 
 /* ---- one message ----------------------------------------------------------------------------------- */
 
+/* Of a key that the message matches; 0: nothing in it was matched fuzzily. Recursion is as deep as prepare allowed. */
+static unsigned relevancy_of(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
+{
+	unsigned sum = 0, count = 0, best = 0;
+
+	if (key->negated)
+		return 0;
+	if (key->kind != CV_MAILSEARCH_AND && key->kind != CV_MAILSEARCH_OR)
+		return key->fuzzy ? key->score : 0;
+	for (const struct cv_mailsearch_key *child = key->child; child != NULL; child = child->next) {
+		unsigned one = key->kind == CV_MAILSEARCH_OR && evaluate(search, child) != YES ? 0 : relevancy_of(search, child);
+
+		sum += one;
+		count += one > 0;
+		best = CV_MAX(best, one);
+	}
+	return key->kind == CV_MAILSEARCH_OR ? best : count > 0 ? (sum + count / 2) / count : 0;
+}
+
 static void note_found(struct cv_mailsearch *search)
 {
+	if (search->relevancy != NULL)
+		search->relevancy[search->seq] = (uint8_t)relevancy_of(search, search->root);
 	cv_ranges_add(&search->found, search->seq, search->seq);
 	search->found_count++;
 	search->modseq = CV_MAX(search->modseq, search->row.modseq);
@@ -635,7 +672,7 @@ static int search_body(struct cv_mailsearch *search, enum answer *answer_r, stru
 		struct cv_mailsearch_key *key = search->texts[i];
 
 		if (key->kind == CV_MAILSEARCH_BODY || key->kind == CV_MAILSEARCH_TEXT)
-			key->answer = yes_or_no(cv_search_found(search->body_search, key->index));
+			answer_from(search->body_search, key);
 	}
 	*answer_r = evaluate(search, search->root);
 	return 1;
@@ -720,7 +757,8 @@ static int look_up(struct cv_mailsearch *search, const struct cv_user_index *ind
 		const struct cv_mailsearch_key *key = search->texts[i];
 		struct cv_index_query query = { .kind = key->kind, .name = key->name, .text = key->text };
 
-		if (!is_text(key) || search->known[i].upto > 0)
+		/* What indexes keep tells of texts that are the same. */
+		if (!is_text(key) || key->fuzzy || search->known[i].upto > 0)
 			continue;
 		cv_buf_clear(&mapped);
 		cv_casemap(&mapped, key->text);
@@ -742,7 +780,7 @@ static bool ask_indexes(struct cv_mailsearch *search, uint64_t budget_us)
 	size_t count;
 
 	for (size_t i = 0; i < search->text_count; i++)
-		any = any || is_text(search->texts[i]);
+		any = any || (is_text(search->texts[i]) && !search->texts[i]->fuzzy);
 	if (!any || search->goal == 0)
 		return true;
 	indexes = cv_indexes(mailbox->user, &count);
@@ -800,6 +838,13 @@ uint32_t cv_mailsearch_done(const struct cv_mailsearch *search)
 const struct cv_ranges *cv_mailsearch_found(const struct cv_mailsearch *search)
 {
 	return &search->found;
+}
+
+unsigned cv_mailsearch_relevancy(const struct cv_mailsearch *search, uint32_t seq)
+{
+	unsigned relevancy = search->relevancy != NULL ? search->relevancy[seq] : 0;
+
+	return relevancy > 0 ? relevancy : 100;
 }
 
 uint64_t cv_mailsearch_modseq(const struct cv_mailsearch *search)

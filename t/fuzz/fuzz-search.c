@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
    Text search: the first line of the input is the needle, the rest the message. The answer does not depend on how the message is
-   cut, a part of a needle that was found is found too, and what is found in the header is found in the text. */
+   cut, a part of a needle that was found is found too, and what is found in the header is found in the text,
+   and what is found is found fuzzily. */
 #include <config.h>
 
 #include "t/fuzz/fuzz.h"
@@ -46,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct cv_message_reader *reader;
 	struct cv_message *message;
 	struct cv_str needle, octets;
-	bool whole[5];
+	unsigned whole[8];
 	size_t index;
 
 	if (!cv_take_line(&input, &needle))
@@ -65,21 +66,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (half > 0 && ((uint8_t)needle.ptr[half] & 0xC0) == 0x80)
 		half--;
 	fuzz_check(cv_search_add(search, CV_SEARCH_TEXT, CV_STR(""), cv_str_sub(needle, 0, half), &index, NULL) == 1);
+	fuzz_check(cv_search_add_fuzzy(search, CV_SEARCH_BODY, CV_STR(""), needle, &index, NULL) == 1);
+	fuzz_check(cv_search_add_fuzzy(search, CV_SEARCH_TEXT, CV_STR(""), needle, &index, NULL) == 1);
+	fuzz_check(cv_search_add_fuzzy(search, CV_SEARCH_HEADER, CV_STR("Subject"), needle, &index, NULL) == 1);
 	reader = cv_message_reader_new_mem(octets);
 	run(search, reader, message->root, UINT64_MAX);
 	cv_message_reader_free(&reader);
 	for (size_t i = 0; i < CV_COUNT_OF(whole); i++)
-		whole[i] = cv_search_found(search, i);
+		whole[i] = cv_search_score(search, i);
 	fuzz_check(!whole[0] || whole[1]);
 	fuzz_check(!(whole[2] || whole[3]) || whole[1]);
 	fuzz_check(!whole[1] || whole[4] || !cv_str_is_utf8(needle));
+	for (size_t i = 0; i < 3; i++)
+		fuzz_check(whole[5 + i] <= 100 && (!whole[i] || whole[5 + i]));
 	struct drip drip = { .base = { .ops = &drip_ops, .size = octets.len }, .octets = octets };
 
 	run(search, &drip.base, message->root, 1);
 	for (size_t i = 0; i < CV_COUNT_OF(whole); i++)
-		fuzz_check(cv_search_found(search, i) == whole[i]);
+		fuzz_check(cv_search_score(search, i) == whole[i]);
 	cv_search_header(search, message->header);
-	fuzz_check(cv_search_found(search, 2) == whole[2] && cv_search_found(search, 3) == whole[3]);
+	fuzz_check(cv_search_score(search, 2) == whole[2] && cv_search_score(search, 3) == whole[3] && cv_search_score(search, 7) == whole[7]);
 	cv_search_free(&search);
 	cv_arena_free(&arena);
 	return 0;

@@ -363,6 +363,98 @@ static void several_keys_are_answered_in_one_pass(void **state)
 	cv_message_reader_free(&reader);
 }
 
+static unsigned fuzzy_score(enum cv_search_where where, const char *needle, const char *octets)
+{
+	struct cv_arena *arena = cv_arena_new("test", NULL, 0);
+	struct cv_search *search = cv_search_new();
+	struct cv_message_reader *reader = cv_message_reader_new_mem(cv_str_c(octets));
+	struct cv_message *message;
+	unsigned score;
+	size_t index;
+	int result;
+
+	assert_int_equal(cv_search_add_fuzzy(search, where, CV_STR("Subject"), cv_str_c(needle), &index, NULL), 1);
+	assert_int_equal(cv_message_parse(arena, NULL, reader, &message, NULL), 1);
+	cv_search_begin(search, reader, message->root);
+	while ((result = cv_search_step(search, 10, NULL)) == 0)
+		;
+	assert_int_equal(result, 1);
+	score = cv_search_score(search, index);
+	assert_int_equal(cv_search_found(search, index), score > 0);
+	cv_message_reader_free(&reader);
+	cv_search_free(&search);
+	cv_arena_free(&arena);
+	return score;
+}
+
+static void words_are_matched_fuzzily(void **state CV_UNUSED)
+{
+	/* What a word is worth, spread over 1 to 100: 100 for 100, 90 to 88, 80 to 76, 60 to 53, 50 to 41, 48 to 39, 40 to 29, 30 to 18. */
+	static const struct {
+		const char *needle, *subject;
+		unsigned score;
+	} rows[] = {
+		{ "hello", "Hello", 100 },
+		{ "hello world", "say: Hello, World!", 88 }, /* the comma is between them */
+		{ "hello world", "hello world", 100 },
+		{ "hello world", "worlds of hello", 78 },    /* (100 + 80) / 2, apart */
+		{ "hello world", "hello moon", 0 },          /* all words, or none */
+		{ "helo", "hello", 41 },                     /* one is missing */
+		{ "helllo", "hello", 41 },                   /* too many */
+		{ "hallo", "hello", 41 },                    /* wrong */
+		{ "ehllo", "hello", 41 },                    /* swapped */
+		{ "elhlo", "hello", 0 },                     /* two slips */
+		{ "mississippi", "missisipi", 18 },          /* two, in a long word */
+		{ "mississippi", "misisipi", 0 },
+		{ "cat", "cut", 0 },                         /* short words have no slips */
+		{ "cat", "cats", 76 },
+		{ "ca", "cat", 53 },                         /* nor do two characters begin a word, but SEARCH finds them */
+		{ "voice", "invoices", 53 },
+		{ "cafe", "Caf\u00E9", 100 },
+		{ "caf\u00E9", "cafe", 100 },
+		{ "\u0441\u043B\u043E\u0432\u043E", "\u0421\u041B\u041E\u0412\u0410", 41 },
+		{ "\u05E9\u05DC\u05D5\u05DD", "\u05E9\u05C1\u05B8\u05DC\u05D5\u05B9\u05DD", 100 },
+		{ "\u6771\u4EAC", "\u6771\u4EAC\u90FD", 53 }, /* no spaces: part of a word */
+		{ "--", "a--b", 100 },                       /* no words: there or not */
+		{ "--", "a-b", 0 },
+		{ "", "anything", 100 },
+	};
+	struct cv_buf text, octets;
+
+	cv_buf_init(&octets, 100000);
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		cv_buf_clear(&octets);
+		cv_buf_printf(&octets, "Subject: %s\r\n\r\n", rows[i].subject);
+		if (fuzzy_score(CV_SEARCH_HEADER, rows[i].needle, octets.data) != rows[i].score)
+			fail_msg("\"%s\" in \"%s\": %u", rows[i].needle, rows[i].subject, fuzzy_score(CV_SEARCH_HEADER, rows[i].needle, octets.data));
+		if (fuzzy_score(CV_SEARCH_TEXT, rows[i].needle, octets.data) != rows[i].score)
+			fail_msg("\"%s\" in text \"%s\"", rows[i].needle, rows[i].subject);
+	}
+	/* Places: Subject, text of the body, another field. */
+	assert_int_equal(fuzzy_score(CV_SEARCH_TEXT, "word", "X: word\r\n\r\n"), 53);
+	assert_int_equal(fuzzy_score(CV_SEARCH_TEXT, "word", "X: word\r\n\r\na word"), 76);
+	assert_int_equal(fuzzy_score(CV_SEARCH_TEXT, "word", "X: word\r\nSubject: word\r\n\r\na word"), 100);
+	assert_int_equal(fuzzy_score(CV_SEARCH_BODY, "word", "Subject: word\r\n\r\na word"), 100);
+	assert_int_equal(fuzzy_score(CV_SEARCH_BODY, "word", "Subject: word\r\n\r\nnothing"), 0);
+	/* Words of the whole message count together; markup has none. */
+	assert_int_equal(fuzzy_score(CV_SEARCH_TEXT, "hello moon", "Subject: hello\r\n\r\nmoon"), 78);
+	assert_int_equal(fuzzy_score(CV_SEARCH_BODY, "hrefs", "Content-Type: text/html\r\n\r\n<a href=x>here</a>"), 0);
+	/* Words across slices, and very long ones. */
+	cv_buf_init(&text, 100000);
+	cv_buf_append_c(&text, "\r\n");
+	for (size_t i = 0; i < 5000; i++)
+		cv_buf_append_c(&text, "abcdefghij ");
+	assert_int_equal(fuzzy_score(CV_SEARCH_BODY, "abcdefghjk", text.data), 18);
+	cv_buf_clear(&text);
+	cv_buf_append_c(&text, "\r\n");
+	for (size_t i = 0; i < 20000; i++)
+		cv_buf_append_c(&text, "a");
+	assert_int_equal(fuzzy_score(CV_SEARCH_BODY, "aaa", text.data), 76);
+	assert_int_equal(fuzzy_score(CV_SEARCH_BODY, "aaab", text.data), 0);
+	cv_buf_deinit(&text);
+	cv_buf_deinit(&octets);
+}
+
 static void bounds_of_keys_are_refused(void **state CV_UNUSED)
 {
 	struct cv_search *search = cv_search_new();
@@ -416,6 +508,7 @@ int main(void)
 		cv_test(matches_lie_across_slices),
 		cv_test(a_search_maps_all_characters_as_casemap_does),
 		cv_test(several_keys_are_answered_in_one_pass),
+		cv_test(words_are_matched_fuzzily),
 		cv_test(bounds_of_keys_are_refused),
 		cv_test(a_message_that_cannot_be_read_is_an_error),
 	};

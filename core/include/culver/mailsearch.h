@@ -55,6 +55,9 @@ struct cv_mailsearch_key {
 	/* For the evaluation. */
 	int answer;
 	size_t index;
+	/* HEADER, BODY and TEXT: match fuzzily, as cv_search_add_fuzzy says. Set by the caller. */
+	bool fuzzy;
+	unsigned score; /* for the evaluation */
 };
 
 /* A new key in arena; its set is freed with the arena. */
@@ -79,6 +82,9 @@ CV_EXPORT uint32_t cv_mailsearch_goal(const struct cv_mailsearch *search);
 CV_EXPORT uint32_t cv_mailsearch_done(const struct cv_mailsearch *search);
 /* Sequence numbers found so far; valid until free. */
 CV_EXPORT const struct cv_ranges *cv_mailsearch_found(const struct cv_mailsearch *search);
+/* How relevant one of those is, 1 to 100 (RFC 6203 section 4): the mean of its fuzzy keys that must all match, the best of those of which one must; 100 when
+   it was found without any. */
+CV_EXPORT unsigned cv_mailsearch_relevancy(const struct cv_mailsearch *search, uint32_t seq);
 /* The highest modseq of those; 0 when there are none. */
 CV_EXPORT uint64_t cv_mailsearch_modseq(const struct cv_mailsearch *search);
 /* Messages that were expunged meanwhile (never found), and those that could not be read (never found; the first one's error in *err_r: CORRUPT only when all of

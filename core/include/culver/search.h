@@ -44,6 +44,16 @@ CV_EXPORT void cv_search_free(struct cv_search **search);
    copied. *index_r counts from 0. -1 with CV_ERR_LIMIT beyond the bounds above. */
 CV_EXPORT CV_MUST_CHECK int cv_search_add(struct cv_search *search, enum cv_search_where where, struct cv_str
 name, struct cv_str needle, size_t *index_r, struct cv_err *err);
+/* The same, matched fuzzily (RFC 6203): found when a key as above is, and also when all words of needle are there, in any order, each equal, at the beginning of a word
+   (from three characters on), or one slip away (from four characters on; from eight, two): a character that is wrong, missing, too many, or swapped with its
+   neighbour. Accents count for nothing. Words are looked at by their first 64 characters; of a needle with more than 32 words, the first 32. */
+CV_EXPORT CV_MUST_CHECK int cv_search_add_fuzzy(struct cv_search *search, enum cv_search_where where, struct cv_str name, struct cv_str needle, size_t *index_r,
+	struct cv_err *err);
+/* How well such a key was found: 1 to 100, or 0. A word that is equal counts for 100, a longer one 80, with one slip 50, with two 30; of several words their mean, less a tenth
+   when they do not stand together; a needle that is only part of a word 60. That is so in the field asked for, in the text of parts for CV_SEARCH_BODY, and in Subject,
+   From, To and Cc for CV_SEARCH_TEXT; there text of parts counts for 80 in the hundred, other fields for 60, as do fields of parts. The sums are
+   spread over 1 to 100. Of a key that is not fuzzy: 100 or 0. */
+CV_EXPORT unsigned cv_search_score(const struct cv_search *search, size_t index);
 /* Does the search need the body, or only the header? */
 CV_EXPORT bool cv_search_needs_body(const struct cv_search *search);
 /* Begin with a message. root: its tree, from a parse or from its record; borrowed until the search is done,

@@ -18,6 +18,7 @@ static const struct {
 	{ "PARTIAL", CV_IMAP_RETURN_PARTIAL },
 	{ "UPDATE", CV_IMAP_RETURN_UPDATE },
 	{ "CONTEXT", CV_IMAP_RETURN_CONTEXT },
+	{ "RELEVANCY", CV_IMAP_RETURN_RELEVANCY },
 };
 
 /* [MINUS] nz-number */

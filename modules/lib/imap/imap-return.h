@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   What SEARCH, SORT and their like shall return: result options and ESEARCH data (RFC 4466 section 2.6.1, RFC 4731, RFC 5182, RFC 5267, RFC 9394). */
+   What SEARCH, SORT and their like shall return: result options and ESEARCH data (RFC 4466 section 2.6.1, RFC 4731, RFC 5182, RFC 5267, RFC 6203, RFC 9394). */
 #ifndef CV_IMAP_RETURN_H
 #define CV_IMAP_RETURN_H
 
@@ -13,7 +13,8 @@ enum cv_imap_return_opt {
 	CV_IMAP_RETURN_SAVE = 16,
 	CV_IMAP_RETURN_PARTIAL = 32,
 	CV_IMAP_RETURN_UPDATE = 64,
-	CV_IMAP_RETURN_CONTEXT = 128
+	CV_IMAP_RETURN_CONTEXT = 128,
+	CV_IMAP_RETURN_RELEVANCY = 256
 };
 
 /* partial-range (RFC 9394 section 4): first <= last, counted from 1; from_end: backwards from the last message. */

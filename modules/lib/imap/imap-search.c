@@ -25,7 +25,8 @@ struct parse {
 	const struct cv_imap_search_context *context;
 	unsigned depth;
 	size_t keys;
-	bool modseq, seqs;
+	bool modseq, seqs, any_fuzzy;
+	unsigned fuzzy; /* FUZZY that this key is in */
 	unsigned filters; /* that this key is in */
 	size_t filter_octets;
 	struct cv_str undefined_filter;
@@ -88,6 +89,7 @@ static int text_argument(struct parse *parse, const struct key_word *word, const
 {
 	if (word->text != NULL)
 		key->name = cv_str_c(word->text);
+	key->fuzzy = parse->fuzzy > 0;
 	return take_text(parse, arg, &key->text);
 }
 
@@ -380,6 +382,20 @@ static int or_arguments(struct parse *parse, const struct key_word *word, const 
 	return parse_key(parse, arg, &key->child->next);
 }
 
+/* "FUZZY" SP search-key (RFC 6203 section 7). Section 5 leaves it to servers to decide "that fuzzy matching is meaningless for a particular key, and falling back to exact
+   matching": here, for all keys but those with texts. */
+static int fuzzy_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	int result;
+
+	(void)word;
+	parse->any_fuzzy = true;
+	parse->fuzzy++;
+	result = parse_key(parse, arg, &key->child);
+	parse->fuzzy--;
+	return result;
+}
+
 bool cv_imap_is_filter_name(struct cv_str s)
 {
 	return cv_imap_is_word(s, CV_IMAP_ATOM_CHAR) && cv_str_is_ascii(s) && cv_str_find(s, '/') == SIZE_MAX && s.len <= FILTER_NAME_MAX;
@@ -438,6 +454,7 @@ static const struct key_word words[] = {
 	{ "FILTER", CV_MAILSEARCH_AND, 0, NULL, filter_argument, false },
 	{ "FLAGGED", CV_MAILSEARCH_FLAGS, CV_FLAG_FLAGGED, NULL, no_argument, false },
 	{ "FROM", CV_MAILSEARCH_HEADER, 0, "From", text_argument, false },
+	{ "FUZZY", CV_MAILSEARCH_AND, 0, NULL, fuzzy_argument, false },
 	{ "HEADER", CV_MAILSEARCH_HEADER, 0, NULL, header_arguments, false },
 	{ "KEYWORD", CV_MAILSEARCH_KEYWORD, 0, NULL, keyword_argument, false },
 	{ "LARGER", CV_MAILSEARCH_LARGER, 0, NULL, number_argument, false },
@@ -552,7 +569,7 @@ int cv_imap_search_parse_charset(struct cv_arena *arena, struct cv_str charset, 
 		search_r->filter_charset = parse.filter_charset;
 		return -1;
 	}
-	*search_r = (struct cv_imap_search){ .root = root, .modseq = parse.modseq, .seqs = parse.seqs };
+	*search_r = (struct cv_imap_search){ .root = root, .modseq = parse.modseq, .seqs = parse.seqs, .fuzzy = parse.any_fuzzy };
 	return 0;
 }
 

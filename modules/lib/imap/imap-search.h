@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   SEARCH programs to the neutral tree of culver/mailsearch.h (RFC 3501 section 6.4.4, RFC 7162 section 3.1.5, RFC 5032, RFC 5182, RFC 5466, RFC 8474, RFC 8514). */
+   SEARCH programs to the neutral tree of culver/mailsearch.h (RFC 3501 section 6.4.4, RFC 7162 section 3.1.5, RFC 5032, RFC 5182, RFC 5466, RFC 6203, RFC 8474, RFC 8514). */
 #ifndef CV_IMAP_SEARCH_H
 #define CV_IMAP_SEARCH_H
 
@@ -10,6 +10,7 @@ struct cv_imap_search {
 	struct cv_mailsearch_key *root; /* AND of all keys */
 	bool modseq;                    /* there is a MODSEQ key */
 	bool seqs;                      /* there are message numbers */
+	bool fuzzy;                     /* there is a FUZZY key */
 	/* Of a program that could not be read. */
 	struct cv_str undefined_filter; /* NOTFOUND: there is no such filter (UNDEFINED-FILTER) */
 	bool filter_charset;            /* INVALID: filters go with UTF-8 and US-ASCII alone (BAD with BADCHARSET) */

@@ -28,6 +28,7 @@ static const struct {
 	{ "DISPLAYFROM", CV_IMAP_SORT_DISPLAYFROM },
 	{ "DISPLAYTO", CV_IMAP_SORT_DISPLAYTO },
 	{ "FROM", CV_IMAP_SORT_FROM },
+	{ "RELEVANCY", CV_IMAP_SORT_RELEVANCY },
 	{ "SIZE", CV_IMAP_SORT_SIZE },
 	{ "SUBJECT", CV_IMAP_SORT_SUBJECT },
 	{ "TO", CV_IMAP_SORT_TO },
@@ -91,6 +92,7 @@ static void add_criterion(struct cv_imap_sort_program *program, enum cv_imap_sor
 			return;
 	program->criteria[program->count].key = key;
 	program->criteria[program->count].reverse = reverse;
+	program->relevancy = program->relevancy || key == CV_IMAP_SORT_RELEVANCY;
 	program->count++;
 }
 
@@ -149,7 +151,7 @@ void cv_imap_sort_address(struct cv_buf *out, const struct cv_address_list *list
 
 static bool is_text(enum cv_imap_sort_key key)
 {
-	return key != CV_IMAP_SORT_ARRIVAL && key != CV_IMAP_SORT_DATE && key != CV_IMAP_SORT_SIZE;
+	return key != CV_IMAP_SORT_ARRIVAL && key != CV_IMAP_SORT_DATE && key != CV_IMAP_SORT_SIZE && key != CV_IMAP_SORT_RELEVANCY;
 }
 
 /* Append the text of a key as it is compared: by i;unicode-casemap (RFC 5256 section 7). */
@@ -191,6 +193,7 @@ union value {
 
 struct cv_imap_sorter {
 	struct cv_view *view;
+	const struct cv_mailsearch *search; /* whose relevancies are sorted by, or NULL */
 	struct cv_imap_sort_program program;
 	struct cv_ranges seqs;       /* owned */
 	uint32_t goal, done;         /* messages, and those whose keys were read */
@@ -229,6 +232,11 @@ struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_
 	cv_buf_init(&sorter->first, SIZE_MAX);
 	cv_buf_init(&sorter->second, SIZE_MAX);
 	return sorter;
+}
+
+void cv_imap_sorter_relevancies(struct cv_imap_sorter *sorter, const struct cv_mailsearch *search)
+{
+	sorter->search = search;
 }
 
 void cv_imap_sorter_free(struct cv_imap_sorter **sorter_p)
@@ -297,6 +305,7 @@ static enum cv_memo memo_of(enum cv_imap_sort_key key)
 	case CV_IMAP_SORT_ARRIVAL:
 	case CV_IMAP_SORT_DATE:
 	case CV_IMAP_SORT_SIZE:
+	case CV_IMAP_SORT_RELEVANCY:
 	case CV_IMAP_SORT_ANNOTATION:
 		break;
 	}
@@ -332,6 +341,8 @@ static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, const struct c
 				return -1;
 		} else if (key == CV_IMAP_SORT_SIZE) {
 			values[i].number = (int64_t)row->virtual_size;
+		} else if (key == CV_IMAP_SORT_RELEVANCY) {
+			values[i].number = sorter->search != NULL ? -(int64_t)cv_mailsearch_relevancy(sorter->search, seq) : 0;
 		} else if (key == CV_IMAP_SORT_ARRIVAL) {
 			values[i].number = row->internal_date;
 		} else if (cv_imap_message_sent(&sorter->message, sorter->view, seq, row->internal_date, &values[i].number, err) < 0) {

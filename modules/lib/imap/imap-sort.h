@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
-   Sorting messages (RFC 5256, RFC 5957): the sort program, and its evaluation in slices. */
+   Sorting messages (RFC 5256, RFC 5957, RFC 6203 section 6): the sort program, and its evaluation in slices. */
 #ifndef CV_IMAP_SORT_H
 #define CV_IMAP_SORT_H
 
 #include <culver/address.h>
 #include <culver/imap.h>
 #include <culver/mailbox.h>
+#include <culver/mailsearch.h>
 
 enum cv_imap_sort_key {
 	CV_IMAP_SORT_ARRIVAL = 1,
@@ -17,10 +18,11 @@ enum cv_imap_sort_key {
 	CV_IMAP_SORT_SIZE,
 	CV_IMAP_SORT_SUBJECT,
 	CV_IMAP_SORT_TO,
+	CV_IMAP_SORT_RELEVANCY, /* the highest first */
 	CV_IMAP_SORT_ANNOTATION /* RFC 5257 section 4.9 */
 };
 #define CV_IMAP_SORT_ANNOTATIONS_MAX 16u
-#define CV_IMAP_SORT_KEYS (9u + CV_IMAP_SORT_ANNOTATIONS_MAX)
+#define CV_IMAP_SORT_KEYS (10u + CV_IMAP_SORT_ANNOTATIONS_MAX)
 
 /* Criteria in order; each key once: a repeated one can't matter. */
 struct cv_imap_sort_program {
@@ -32,6 +34,7 @@ struct cv_imap_sort_program {
 	} criteria[CV_IMAP_SORT_KEYS];
 	size_t count;
 	size_t annotations;      /* of these */
+	bool relevancy;          /* is among them */
 };
 
 /* sort-criteria = "(" sort-criterion *(SP sort-criterion) ")". -1 with a public err (BAD). */
@@ -46,6 +49,8 @@ void cv_imap_sort_address(struct cv_buf *out, const struct cv_address_list *list
 struct cv_imap_sorter;
 /* Sort the messages seqs (copied) of view, which is borrowed and must not drop expunged messages until the sorter is freed. */
 struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_ranges *seqs, const struct cv_imap_sort_program *program);
+/* Where relevancies are from, for a program that has them; borrowed. Without, all messages have the same. */
+void cv_imap_sorter_relevancies(struct cv_imap_sorter *sorter, const struct cv_mailsearch *search);
 void cv_imap_sorter_free(struct cv_imap_sorter **sorter);
 /* Go on for about budget_us microseconds. True when all is sorted. Memory is bounded by the number of messages: of long texts the beginning is kept, and
    the rest read again where it decides. */

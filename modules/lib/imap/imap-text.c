@@ -188,6 +188,7 @@ static const cv_text_row rows[] = {
 	{ "No mailbox is selected", "Es ist kein Postfach gewählt", "Aucune boîte n'est choisie" },
 	{ "QRESYNC is not enabled", "QRESYNC ist nicht eingeschaltet", "QRESYNC n'est pas activé" },
 	{ "RECURSIVEMATCH needs SUBSCRIBED", "RECURSIVEMATCH braucht SUBSCRIBED", "RECURSIVEMATCH demande SUBSCRIBED" },
+	{ "RELEVANCY needs a FUZZY key", "RELEVANCY braucht einen Schlüssel mit FUZZY", "RELEVANCY demande une clé avec FUZZY" },
 	{ "STATUS needs a list of items", "STATUS braucht eine Liste von Angaben", "STATUS demande une liste d'éléments" },
 	{ "Special use is not supported", "Diese besondere Verwendung gibt es nicht", "Cet usage spécial n'existe pas" },
 	{ "Special use is not supported for new mailboxes", "Diese besondere Verwendung gibt es nicht für neue Postfächer",

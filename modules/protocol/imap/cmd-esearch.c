@@ -246,6 +246,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		cancel(cmd);
 		return imap_search_wrong(cmd, opts, &program, &err);
 	}
+	if (why == NULL)
+		why = imap_relevancy_wrong(&program, esearch->ret.opts);
 	if (why != NULL) {
 		cancel(cmd);
 		return imap_bad(cmd, why);
@@ -325,7 +327,8 @@ static bool begin_results(struct cv_imap_cmd *cmd, struct esearch *esearch)
 	}
 	if (result.ranges->count == 0)
 		return false;
-	imap_result_begin_esearch(&esearch->writer, cmd, esearch->view, &source, &esearch->ret, &result, esearch->search.modseq, esearch->saved);
+	imap_result_begin_esearch(&esearch->writer, cmd, esearch->view, &source, &esearch->ret, &result, esearch->search.modseq,
+		esearch->evaluation, esearch->saved);
 	esearch->writing = true;
 	return true;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   SEARCH (RFC 3501 section 6.4.4, RFC 7162 section 3.1.5), with result options (RFC 4731, RFC 5182, RFC 9394). */
+   SEARCH (RFC 3501 section 6.4.4, RFC 7162 section 3.1.5), with result options (RFC 4731, RFC 5182, RFC 6203, RFC 9394). */
 #include <config.h>
 
 #include "search.h"
@@ -47,7 +47,8 @@ static void begin_results(struct cv_imap_cmd *cmd, struct search *search)
 
 	search->found = true;
 	if (search->search.ret.given)
-		imap_result_begin_esearch(&search->writer, cmd, cmd->view, NULL, &search->search.ret, &result, modseq, search->saved);
+		imap_result_begin_esearch(&search->writer, cmd, cmd->view, NULL, &search->search.ret, &result, modseq,
+			search->search.evaluation, search->saved);
 	else
 		imap_result_begin_plain(&search->writer, cmd, "SEARCH", &result, modseq ? cv_mailsearch_modseq(search->search.evaluation) : 0);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   SORT (RFC 5256 section 3, RFC 5957), with result options (RFC 5267 section 3, RFC 9394). */
+   SORT (RFC 5256 section 3, RFC 5957, RFC 6203), with result options (RFC 5267 section 3, RFC 9394). */
 #include <config.h>
 
 #include "context.h"
@@ -41,6 +41,13 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	sort->search.completed = "Sort completed";
 	if (!imap_search_begin(cmd, &sort->search, arg->next->next, true, charset))
 		return CV_IMAP_DONE;
+	if (sort->program.relevancy && !sort->search.program.fuzzy)
+		return imap_bad(cmd, "RELEVANCY needs a FUZZY key");
+	/* Relevancies are of the moment: an order by them is not kept up to date. */
+	if (sort->program.relevancy && sort->search.context != NULL) {
+		imap_context_free(&sort->search.context);
+		sort->search.refused = true;
+	}
 	sort->saved = imap_ranges(cmd);
 	cv_arena_cleanup(cmd->arena, free_sort, sort);
 	cmd->data = sort;
@@ -57,7 +64,8 @@ static void begin_results(struct cv_imap_cmd *cmd, struct sort *sort)
 	if (result.count == 0)
 		result = (struct imap_result){ .ranges = sort->saved }; /* which is empty */
 	if (sort->search.ret.given)
-		imap_result_begin_esearch(&sort->writer, cmd, cmd->view, NULL, &sort->search.ret, &result, modseq, sort->saved);
+		imap_result_begin_esearch(&sort->writer, cmd, cmd->view, NULL, &sort->search.ret, &result, modseq,
+			sort->search.evaluation, sort->saved);
 	else
 		imap_result_begin_plain(&sort->writer, cmd, "SORT", &result,
 			modseq && result.count > 0 ? cv_mailsearch_modseq(sort->search.evaluation) : 0);
@@ -89,6 +97,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		if (!imap_search_step(cmd, &sort->search))
 			return CV_IMAP_STEP;
 		sort->sorter = cv_imap_sorter_new(cmd->view, cv_mailsearch_found(sort->search.evaluation), &sort->program);
+		cv_imap_sorter_relevancies(sort->sorter, sort->search.evaluation);
 		sort->phase = SORT_SORTS;
 		return CV_IMAP_STEP;
 	case SORT_SORTS:

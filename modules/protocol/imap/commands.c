@@ -123,6 +123,7 @@ static const struct {
 	{ "CONTEXT=SEARCH", ALWAYS },
 	{ "CONTEXT=SORT", ALWAYS },
 	{ "MULTISEARCH", ALWAYS },
+	{ "SEARCH=FUZZY", ALWAYS },
 	{ "I18NLEVEL=2", ALWAYS },
 	{ "LANGUAGE", ALWAYS },
 	{ "NOTIFY", ALWAYS },

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
    Results of SEARCH and SORT on the wire: numbers, or ESEARCH data with sets (RFC 3501 section 7.2.5, RFC 4731 section 3, RFC 5182 section 2.4,
-   RFC 5267 section 3.1, RFC 9394 section 3). */
+   RFC 5267 section 3.1, RFC 6203 section 4, RFC 9394 section 3). */
 #include <config.h>
 
 #include "search.h"
@@ -64,7 +64,7 @@ static uint64_t highest_modseq(const struct cv_view *view, const struct imap_res
 void imap_result_begin_plain(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const char *name, const struct imap_result *result,
 	uint64_t modseq)
 {
-	*writer = (struct imap_result_writer){ .view = cmd->view, .uid = cmd->uid, .wanted = *result, .end = "" };
+	*writer = (struct imap_result_writer){ .view = cmd->view, .uid = cmd->uid, .wanted = *result, .close = "", .end = "" };
 	if (modseq > 0)
 		writer->end = imap_code_printf(cmd, " (MODSEQ %llu)", (unsigned long long)modseq);
 	cv_buf_printf(imap_out(cmd), "* %s", name);
@@ -152,13 +152,13 @@ static void append_range(struct cv_buf *out, const struct cv_imap_partial *parti
 
 void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_view *view,
 	const struct imap_result_source *source, const struct cv_imap_return *ret, const struct imap_result *result, bool with_modseq,
-	struct cv_ranges *saved_r)
+	const struct cv_mailsearch *evaluation, struct cv_ranges *saved_r)
 {
 	struct cv_buf *out = imap_out(cmd);
 	size_t count = imap_result_count(result);
 	uint64_t modseq;
 
-	*writer = (struct imap_result_writer){ .view = view, .uid = cmd->uid || source != NULL, .wanted = *result, .set = true, .end = "" };
+	*writer = (struct imap_result_writer){ .view = view, .uid = cmd->uid || source != NULL, .wanted = *result, .set = true, .close = "", .end = "" };
 	if ((ret->opts & CV_IMAP_RETURN_PARTIAL) != 0)
 		take_partial(writer, &ret->partial, result);
 	if ((ret->opts & CV_IMAP_RETURN_SAVE) != 0)
@@ -188,15 +188,21 @@ void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap
 	if ((ret->opts & CV_IMAP_RETURN_PARTIAL) != 0) {
 		cv_buf_append_c(out, " PARTIAL (");
 		append_range(out, &ret->partial);
-		writer->end = imap_result_count(&writer->wanted) > 0 ? ")" : " NIL)";
+		writer->close = imap_result_count(&writer->wanted) > 0 ? ")" : " NIL)";
 	} else if ((ret->opts & CV_IMAP_RETURN_ALL) != 0 && count > 0) {
 		cv_buf_append_c(out, " ALL");
 	} else {
 		writer->wanted = (struct imap_result){ .ranges = &writer->partial };
 	}
+	/* Of the messages that ALL or PARTIAL names, in that order; of all that were found when there is neither. */
+	if ((ret->opts & CV_IMAP_RETURN_RELEVANCY) != 0) {
+		writer->scored = (ret->opts & CV_IMAP_RETURN_PARTIAL) != 0 ? writer->wanted : *result;
+		if (imap_result_count(&writer->scored) > 0)
+			writer->scores = evaluation;
+	}
 	/* Behind all else, as in RFC 7162's examples: there are clients and tests that take the items in that order. */
 	if (modseq > 0)
-		writer->end = imap_code_printf(cmd, "%s MODSEQ %llu", writer->end, (unsigned long long)modseq);
+		writer->end = imap_code_printf(cmd, " MODSEQ %llu", (unsigned long long)modseq);
 }
 
 static void end_run(struct imap_result_writer *writer, struct cv_buf *out)
@@ -230,25 +236,64 @@ static void put(struct imap_result_writer *writer, struct cv_buf *out, uint32_t 
 	writer->run_first = writer->run_last = n;
 }
 
-bool imap_result_write(struct imap_result_writer *writer, struct cv_imap_cmd *cmd)
+/* " RELEVANCY" SP score-list, between the set and what comes behind it. True when it is complete. */
+static bool write_scores(struct imap_result_writer *writer, struct cv_imap_cmd *cmd)
 {
 	struct cv_buf *out = imap_out(cmd);
 	uint32_t seq;
 
-	if (writer->end == NULL)
-		return true;
+	while (imap_room(cmd) > 0) {
+		if (!next_seq(&writer->scored, &writer->iter, &writer->next, &seq)) {
+			cv_buf_append_char(out, ')');
+			return true;
+		}
+		if (writer->wrote)
+			cv_buf_append_char(out, ' ');
+		cv_buf_append_u64(out, cv_mailsearch_relevancy(writer->scores, seq));
+		writer->wrote = true;
+	}
+	return false;
+}
+
+/* The numbers, and what closes them. True when they are complete. */
+static bool write_numbers(struct imap_result_writer *writer, struct cv_imap_cmd *cmd)
+{
+	struct cv_buf *out = imap_out(cmd);
+	uint32_t seq;
+
 	while (imap_room(cmd) > 0) {
 		if (next_seq(&writer->wanted, &writer->iter, &writer->next, &seq)) {
 			put(writer, out, number(writer, seq));
 			continue;
 		}
 		end_run(writer, out);
-		cv_buf_append_c(out, writer->end);
-		cv_buf_append_c(out, "\r\n");
-		imap_cmd_session(cmd)->in_line = false;
+		cv_buf_append_c(out, writer->close);
 		return true;
 	}
 	return false;
+}
+
+bool imap_result_write(struct imap_result_writer *writer, struct cv_imap_cmd *cmd)
+{
+	if (writer->end == NULL)
+		return true;
+	if (!writer->scoring) {
+		if (!write_numbers(writer, cmd))
+			return false;
+		writer->scoring = true;
+		if (writer->scores != NULL) {
+			cv_buf_append_c(imap_out(cmd), " RELEVANCY (");
+			writer->iter = (struct imap_iter){ 0 };
+			writer->next = 0;
+			writer->wrote = false;
+		}
+	}
+	if (writer->scores != NULL && !write_scores(writer, cmd))
+		return false;
+	cv_buf_append_c(imap_out(cmd), writer->end);
+	cv_buf_append_c(imap_out(cmd), "\r\n");
+	imap_cmd_session(cmd)->in_line = false;
+	return true;
 }
 
 void imap_result_deinit(struct imap_result_writer *writer)

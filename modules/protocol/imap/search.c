@@ -122,6 +122,11 @@ int imap_update_parse(struct cv_imap_cmd *cmd, const struct cv_imap_return *ret,
 	return 0;
 }
 
+const char *imap_relevancy_wrong(const struct cv_imap_search *program, unsigned opts)
+{
+	return (opts & CV_IMAP_RETURN_RELEVANCY) != 0 && !program->fuzzy ? "RELEVANCY needs a FUZZY key" : NULL;
+}
+
 bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_imap_arg *arg, bool charset_given,
 	struct cv_str charset)
 {
@@ -146,6 +151,10 @@ bool imap_search_begin(struct cv_imap_cmd *cmd, struct imap_search *search, cons
 	/* RFC 9586 section 3.5 */
 	if (s->uidonly && search->program.seqs) {
 		imap_bad_code(cmd, "UIDREQUIRED", "Message numbers are not allowed once UIDONLY is enabled");
+		return false;
+	}
+	if (imap_relevancy_wrong(&search->program, search->ret.opts) != NULL) {
+		imap_bad(cmd, imap_relevancy_wrong(&search->program, search->ret.opts));
 		return false;
 	}
 	if (search->program.modseq)

@@ -14,7 +14,7 @@
 /* Result options of SEARCH. */
 #define IMAP_SEARCH_RETURN                                                                                                                   \
 	(CV_IMAP_RETURN_MIN | CV_IMAP_RETURN_MAX | CV_IMAP_RETURN_ALL | CV_IMAP_RETURN_COUNT | CV_IMAP_RETURN_SAVE |                          \
-		CV_IMAP_RETURN_PARTIAL | CV_IMAP_RETURN_UPDATE | CV_IMAP_RETURN_CONTEXT)
+		CV_IMAP_RETURN_PARTIAL | CV_IMAP_RETURN_UPDATE | CV_IMAP_RETURN_CONTEXT | CV_IMAP_RETURN_RELEVANCY)
 
 struct imap_search {
 	const char *completed;            /* text of the OK */
@@ -39,6 +39,8 @@ CV_MUST_CHECK int imap_update_parse(struct cv_imap_cmd *cmd, const struct cv_ima
 bool imap_search_step(struct cv_imap_cmd *cmd, struct imap_search *search);
 /* The tagged reply behind the results. saved: sequence numbers for "$" when SAVE was asked for. */
 enum cv_imap_result imap_search_done(struct cv_imap_cmd *cmd, struct imap_search *search, const struct cv_ranges *saved);
+/* RFC 6203 section 4: "The RELEVANCY return option MUST NOT be used unless a FUZZY search key is also given." Why that is a BAD, or NULL. */
+const char *imap_relevancy_wrong(const struct cv_imap_search *program, unsigned opts);
 /* The NO or BAD for a program that could not be read; opts: of RETURN. */
 enum cv_imap_result imap_search_wrong(struct cv_imap_cmd *cmd, unsigned opts, const struct cv_imap_search *program, const struct cv_err *err);
 /* The untagged NO when UPDATE is refused. */
@@ -71,7 +73,11 @@ struct imap_result_writer {
 	bool wrote;                 /* something of the set */
 	bool run_open;
 	uint32_t run_first, run_last;
-	const char *end;            /* what comes behind */
+	const struct cv_mailsearch *scores; /* whose relevancies follow; NULL: none */
+	bool scoring;               /* the numbers are written, relevancies follow */
+	struct imap_result scored;  /* of which messages */
+	const char *close;          /* what comes behind the numbers */
+	const char *end;            /* and at the end; NULL: there is no line */
 };
 /* "* SEARCH", or what else name says, and all numbers; modseq 0: none. */
 void imap_result_begin_plain(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const char *name, const struct imap_result *result,
@@ -81,11 +87,11 @@ struct imap_result_source {
 	struct cv_str name;
 	uint32_t uidvalidity;
 };
-/* "* ESEARCH (TAG …)" with the data that ret asks for. source NULL: the selected mailbox, else view's, by UID (RFC 7377
+/* "* ESEARCH (TAG …)" with the data that ret asks for; evaluation, for RELEVANCY, must live until all is written. source NULL: the selected mailbox, else view's, by UID (RFC 7377
    section 2.1). with_modseq: RFC 4731 section 3.2. saved_r, when SAVE is asked for, gets what "$" shall be. */
 void imap_result_begin_esearch(struct imap_result_writer *writer, struct cv_imap_cmd *cmd, const struct cv_view *view,
 	const struct imap_result_source *source, const struct cv_imap_return *ret, const struct imap_result *result, bool with_modseq,
-	struct cv_ranges *saved_r);
+	const struct cv_mailsearch *evaluation, struct cv_ranges *saved_r);
 /* Go on. True when the line is complete. */
 bool imap_result_write(struct imap_result_writer *writer, struct cv_imap_cmd *cmd);
 void imap_result_deinit(struct imap_result_writer *writer);

@@ -37,7 +37,7 @@ static void sort_programs_are_read(void **state)
 	assert_int_equal(program.criteria[1].key, CV_IMAP_SORT_DATE);
 	assert_false(program.criteria[1].reverse);
 	assert_int_equal(program.criteria[2].key, CV_IMAP_SORT_SIZE);
-	assert_int_equal(cv_imap_sort_parse(parse(parser, "(CC TO FROM ARRIVAL DISPLAYTO DISPLAYFROM SIZE DATE SUBJECT)"), &program, &err), 0);
+	assert_int_equal(cv_imap_sort_parse(parse(parser, "(CC TO FROM ARRIVAL DISPLAYTO DISPLAYFROM SIZE DATE SUBJECT RELEVANCY)"), &program, &err), 0);
 	assert_int_equal(program.count, CV_IMAP_SORT_KEYS - CV_IMAP_SORT_ANNOTATIONS_MAX);
 	for (size_t i = 0; i < CV_COUNT_OF(wrong); i++) {
 		assert_int_equal(cv_imap_sort_parse(parse(parser, wrong[i]), &program, &err), -1);
