@@ -392,6 +392,12 @@ void cv_annotations_apply(struct cv_user *user, uint64_t seq, const struct cv_en
 	cv_annotations_set(&mailbox->annotations, entry->name, entry->new_name);
 	mailbox->annotations.seq = seq;
 	mailbox->dirty++; /* so that closing writes them to the snapshot too */
+	/* RFC 7162 section 3.2: "it MUST increment the per-mailbox mod-sequence when SETMETADATA successfully changes an annotation on the corresponding mailbox." Later
+	   changes of messages may be there already, which are not published. */
+	if (cv_annotation_is_public(entry->name)) {
+		mailbox->highest_modseq = CV_MAX(mailbox->highest_modseq, seq);
+		mailbox->published_modseq = CV_MAX(mailbox->published_modseq, seq);
+	}
 	if (cv_str_caseeq_c(entry->name, CV_ANNOTATION_SPECIAL_USE))
 		cv_annotations_use(mailbox);
 }
