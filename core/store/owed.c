@@ -262,6 +262,20 @@ static int set_ref(struct cv_user *user, struct cv_mailbox *to, uint32_t uid, st
 	return cv_txn_commit(&txn, NULL, NULL, err) < 0 ? -1 : 1;
 }
 
+/* Is a file there for it? After a crash what was made counts as owed again. */
+static bool is_there(struct cv_user *user, const struct cv_mailbox_ref *to, struct cv_str ref)
+{
+	struct cv_storage_blob blob = { .fd = -1 };
+	struct cv_err err = { 0 };
+	char new_ref[CV_STORAGE_REF_MAX];
+	size_t len = 0;
+
+	if (user->storage->open_ref(user->st, to, ref, &blob, new_ref, &len, &err) <= 0)
+		return false;
+	cv_file_close(&blob.fd);
+	return true;
+}
+
 /* No links, or too many of them: the octets themselves. */
 static int copy_octets(struct cv_user *user, struct batch *b, size_t i, struct cv_err *err)
 {
@@ -269,18 +283,14 @@ static int copy_octets(struct cv_user *user, struct batch *b, size_t i, struct c
 	struct cv_storage_copy *copy = &b->copies[i];
 	struct cv_columns *columns = b->to->columns;
 	struct cv_storage_meta meta = copy->meta;
-	struct cv_storage_blob blob = { .fd = -1 };
 	struct cv_arena *arena;
 	char ref[CV_STORAGE_REF_MAX];
 	size_t len = 0;
 	uint32_t row;
 	int ret;
 
-	/* Made before the crash? */
-	if (copy->again && user->storage->open_ref(user->st, &to, copy->ref, &blob, ref, &len, err) > 0) {
-		cv_file_close(&blob.fd);
+	if (copy->again && is_there(user, &to, copy->ref))
 		return 1;
-	}
 	if (!cv_columns_find(columns, meta.uid, columns->count, &row))
 		return 1;
 	arena = cv_arena_new("copy", NULL, 0);
@@ -432,8 +442,13 @@ static int add_to_batch(struct cv_user *user, struct batch *b, const struct cv_e
 		not_owed(to, entry->message.uid);
 		return 0; /* expunged since */
 	}
+	/* All that is owed is made before a mailbox is deleted. */
 	if (origin == NULL) {
-		cv_error(&to->log_ctx, "message %u has no octets: the mailbox that it was copied from is gone", entry->message.uid);
+		struct cv_mailbox_ref to_ref = cv_mailbox_storage_ref(to);
+
+		if (!is_there(user, &to_ref, cv_columns_ref(to->columns, row)))
+			cv_error(&to->log_ctx, "message %u has no octets: the mailbox that it was copied from is gone", entry->message.uid);
+		not_owed(to, entry->message.uid);
 		return 0;
 	}
 	b->to = to;

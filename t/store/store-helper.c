@@ -39,11 +39,19 @@ void store_assert_ok(int result, const struct cv_err *err, const char *call, con
 	}
 }
 
+static unsigned errors;
+
 static void quiet(void *ctx, enum cv_log_level level, struct cv_str line)
 {
 	(void)ctx;
+	errors += level == CV_LOG_ERROR;
 	if (getenv("STORE_TEST_LOG") != NULL)
 		fprintf(stderr, "%d %.*s\n", (int)level, CV_STR_ARG(line));
+}
+
+unsigned store_log_errors(void)
+{
+	return errors;
 }
 
 void store_tests_init(void)

@@ -23,6 +23,8 @@ struct store {
 
 /* In main, instead of cv_test_run: the log goes to STORE_TEST_LOG's standard error, if at all. */
 void store_tests_init(void);
+/* Lines of the log so far that are errors. */
+unsigned store_log_errors(void);
 #define store_tests_run(tests) (store_tests_init(), cmocka_run_group_tests((tests), NULL, NULL))
 
 void store_init(struct store *s, void **state);

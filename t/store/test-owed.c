@@ -167,6 +167,35 @@ static void a_deleted_mailbox_has_given_what_was_copied_from_it(void **state)
 	store_deinit(&s);
 }
 
+/* After a crash the copies count as owed again; that their source is gone is no error then. */
+static void copies_from_a_deleted_mailbox_are_there_after_a_crash(void **state)
+{
+	struct cv_err err = { 0 };
+	struct disk disk;
+	struct store s;
+	unsigned errors;
+
+	begin(&s, state);
+	copy(&s, "INBOX", 1, 3, "Sent", true);
+	turn(&s, 0);
+	turn(&s, 100);
+	copy(&s, "Sent", 1, 3, "INBOX", false);
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("Sent"), &err));
+	disk_read(&s, &disk);
+	store_close(&s);
+	disk_write(&s, &disk);
+	disk_free(&disk);
+	errors = store_log_errors();
+	store_open(&s);
+	turn(&s, 0);
+	turn(&s, 100);
+	assert_int_equal(s.user->owed.count, 0);
+	store_octets(&s, "INBOX", 4, "Subject: a\r\n\r\none\r\n");
+	store_octets(&s, "INBOX", 6, "Subject: c\r\n\r\nthree\r\n");
+	assert_int_equal(store_log_errors(), errors);
+	store_deinit(&s);
+}
+
 static void another_programs_file_of_that_name_stays(void **state)
 {
 	static const char theirs[] = "not ours\n";
@@ -291,6 +320,7 @@ int main(void)
 		cv_test(nothing_is_removed_before_what_is_made_of_it),
 		cv_test(a_copy_of_a_copy_is_made_of_what_is_there),
 		cv_test(a_deleted_mailbox_has_given_what_was_copied_from_it),
+		cv_test(copies_from_a_deleted_mailbox_are_there_after_a_crash),
 		cv_test(another_programs_file_of_that_name_stays),
 		cv_test(what_is_owed_is_remembered_when_the_user_is_closed),
 		cv_test(a_copy_that_was_made_before_a_crash_is_read_though_others_wait),

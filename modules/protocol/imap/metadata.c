@@ -304,6 +304,8 @@ struct imap_metadata {
 
 static void remove_change(struct imap_metadata *metadata, size_t at, size_t count)
 {
+	if (count == 0)
+		return; /* there may be none at all */
 	for (size_t i = at; i < at + count; i++) {
 		char *octets = (char *)(uintptr_t)metadata->changes.data[i].name.ptr; /* ours */
 
