@@ -271,6 +271,9 @@ static int open_octets(struct cv_mail *mail, struct cv_storage_blob *blob_r, cha
 
 	if (ret < 0 && (err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_EXPUNGED) && cv_work_retry(user))
 		ret = user->storage->open_ref(user->st, &mailbox, cv_buf_str(&mail->ref), blob_r, new_ref, new_len_r, err);
+	/* Another session has deleted the mailbox, of which this one hears with its next response. */
+	if (ret < 0 && mail->mailbox->gone)
+		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Mailbox was deleted");
 	return ret;
 }
 

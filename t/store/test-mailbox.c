@@ -647,6 +647,31 @@ static void sums_follow_every_change(void **state)
 	store_deinit(&s);
 }
 
+/* Of one that another session deletes while this one reads: no error of the file's, which is gone with it. */
+static void messages_of_a_deleted_mailbox_are_expunged(void **state)
+{
+	struct cv_mailbox *mailbox;
+	struct cv_view *view;
+	struct cv_mail *mail;
+	struct cv_str octets;
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "Junk", "Subject: a\r\n\r\none\r\n", 0);
+	mailbox = store_get(&s, "Junk");
+	assert_ok(cv_view_open(mailbox, 0, &view, &err));
+	cv_mailbox_unref(&mailbox);
+	assert_ok(cv_mail_open(view, 1, &mail, &err));
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("Junk"), &err));
+	assert_int_equal(cv_mail_octets(mail, &octets, &err), -1);
+	assert_int_equal(err.code, CV_ERR_EXPUNGED);
+	cv_mail_close(&mail);
+	cv_view_close(&view);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -670,6 +695,7 @@ int main(void)
 		cv_test(delivery_files_into_inbox_when_the_target_is_missing),
 		cv_test(a_change_that_cannot_be_written_leaves_all_as_it_was),
 		cv_test(sums_follow_every_change),
+		cv_test(messages_of_a_deleted_mailbox_are_expunged),
 	};
 
 	return store_tests_run(tests);
