@@ -139,17 +139,24 @@ static size_t count_sections(const struct cv_conf *conf, const char *kind)
 	return n;
 }
 
-struct auth_dbs *auth_dbs_new(const struct cv_registry *registry, const struct cv_conf *conf, struct cv_err *err)
+static struct auth_dbs *with_room(const struct cv_registry *registry, const struct cv_conf *conf)
 {
 	struct auth_dbs *dbs = cv_new0(struct auth_dbs);
-	const char *name;
-	size_t pos = 0;
 
 	dbs->registry = registry;
 	dbs->conf = conf;
 	dbs->arena = cv_arena_new("auth databases", NULL, CV_ARENA_WIPE);
 	dbs->passdbs = cv_new(dbs->arena, struct auth_passdb, count_sections(conf, "passdb"));
 	dbs->userdbs = cv_new(dbs->arena, struct auth_userdb, count_sections(conf, "userdb"));
+	return dbs;
+}
+
+struct auth_dbs *auth_dbs_new(const struct cv_registry *registry, const struct cv_conf *conf, struct cv_err *err)
+{
+	struct auth_dbs *dbs = with_room(registry, conf);
+	const char *name;
+	size_t pos = 0;
+
 	while (cv_conf_section_next(conf, "passdb", &pos, &name)) {
 		if (new_passdb(dbs, name, &dbs->passdbs[dbs->passdb_count++], err) < 0) {
 			(void)cv_err_context(err, "[passdb %s]", name);
@@ -221,6 +228,38 @@ int auth_userdb_open(struct auth_dbs *dbs, struct auth_userdb *db, struct cv_err
 	if (db->db != NULL || db->impl->open(&config, &db->db, err) >= 0)
 		return 0;
 	return cv_err_context(err, "[userdb %s]", db->name);
+}
+
+unsigned auth_dbs_check(const struct cv_registry *registry, const struct cv_conf *conf, auth_problem_fn *fn, void *ctx)
+{
+	struct auth_dbs *dbs = with_room(registry, conf);
+	unsigned problems = 0;
+	const char *name;
+
+	for (size_t pos = 0; cv_conf_section_next(conf, "passdb", &pos, &name);) {
+		struct auth_passdb *db = &dbs->passdbs[dbs->passdb_count++];
+		struct cv_err err = { 0 };
+		bool known = new_passdb(dbs, name, db, &err) == 0;
+		if (known && auth_passdb_open(dbs, db, &err) == 0)
+			continue;
+		problems++;
+		if (!known)
+			(void)cv_err_context(&err, "[passdb %s]", name);
+		fn(ctx, "passdb", name, db->impl == NULL ? "driver" : "args", err.text);
+	}
+	for (size_t pos = 0; cv_conf_section_next(conf, "userdb", &pos, &name);) {
+		struct auth_userdb *db = &dbs->userdbs[dbs->userdb_count++];
+		struct cv_err err = { 0 };
+		bool known = new_userdb(dbs, name, db, &err) == 0;
+		if (known && auth_userdb_open(dbs, db, &err) == 0)
+			continue;
+		problems++;
+		if (!known)
+			(void)cv_err_context(&err, "[userdb %s]", name);
+		fn(ctx, "userdb", name, db->impl == NULL ? "driver" : "args", err.text);
+	}
+	auth_dbs_free(&dbs);
+	return problems;
 }
 
 int auth_dbs_open_all(struct auth_dbs *dbs, struct cv_err *err)

@@ -43,6 +43,10 @@ struct auth_dbs {
 
 /* Read the sections and find their drivers. conf and registry must live as long. NULL with err set: unknown driver, bad args of the server's own. Opens none. */
 struct auth_dbs *auth_dbs_new(const struct cv_registry *registry, const struct cv_conf *conf, struct cv_err *err);
+/* What auth_dbs_new and auth_dbs_open_all would fail at, all of it, told through fn: the section (kind and name) and the key that it is about. Returns how many.
+   kind is NULL for a setting outside of sections. */
+typedef void auth_problem_fn(void *ctx, const char *kind, const char *name, const char *key, const char *text);
+unsigned auth_dbs_check(const struct cv_registry *registry, const struct cv_conf *conf, auth_problem_fn *fn, void *ctx);
 /* Closes what is open. */
 void auth_dbs_free(struct auth_dbs **dbs);
 /* By the section's name; NULL when there is none. */

@@ -35,16 +35,16 @@ static void add_mechs(const struct cv_auth_settings *set, struct cv_arena *arena
 }
 
 /* Every value of auth_mechanisms that can apply stands at the top or in one of the sections. */
-static int find_mechs(struct auth_gen *gen, const struct cv_conf *conf, struct cv_err *err)
+static int find_mechs(const struct cv_auth_settings *top, const struct cv_conf *conf, struct cv_arena *arena, const char *const **mechs_r,
+	struct cv_err *err)
 {
 	static const char *const kinds[] = { "protocol", "local", "remote" };
-	struct cv_arena *arena = gen->dbs->arena;
 	const char **names = cv_new(arena, const char *, MECHS_MAX + 1);
 	struct cv_map *seen = cv_map_new();
 	size_t count = 0;
 	int ret = 0;
 
-	add_mechs(gen->set, arena, seen, names, &count);
+	add_mechs(top, arena, seen, names, &count);
 	for (size_t k = 0; k < CV_COUNT_OF(kinds) && ret == 0; k++) {
 		const char *name;
 		for (size_t pos = 0; ret == 0 && cv_conf_section_next(conf, kinds[k], &pos, &name);) {
@@ -68,28 +68,31 @@ static int find_mechs(struct auth_gen *gen, const struct cv_conf *conf, struct c
 		}
 	}
 	cv_map_free(&seen);
-	gen->mechs = names;
+	*mechs_r = names;
 	return ret;
 }
 
-static int check_mechs(const struct auth_gen *gen, const struct cv_registry *registry, struct cv_err *err)
+static int check_mechs(const char *const *mechs, const struct cv_registry *registry, struct cv_err *err)
 {
-	struct cv_buf names;
+	struct cv_buf names, unknown;
 	const char *name;
-	size_t pos = 0;
 
-	for (size_t i = 0; gen->mechs[i] != NULL; i++) {
-		if (mech_of(registry, gen->mechs[i]) != NULL)
-			continue;
-		cv_buf_init(&names, 300);
-		while (cv_provider_next(registry, CV_CAP_SASL, &pos, &name) != NULL)
-			cv_buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", name);
-		(void)cv_err_set(err, CV_ERR_INVALID, "auth_mechanisms: no loaded module provides %s (there are: %s)",
-			gen->mechs[i], names.len > 0 ? names.data : "none");
-		cv_buf_deinit(&names);
-		return -1;
+	cv_buf_init(&unknown, 300);
+	for (size_t i = 0; mechs[i] != NULL; i++) {
+		if (mech_of(registry, mechs[i]) == NULL)
+			cv_buf_printf(&unknown, "%s%s", unknown.len > 0 ? ", " : "", mechs[i]);
 	}
-	return 0;
+	bool good = unknown.len == 0;
+	if (!good) {
+		cv_buf_init(&names, 300);
+		for (size_t pos = 0; cv_provider_next(registry, CV_CAP_SASL, &pos, &name) != NULL;)
+			cv_buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", name);
+		(void)cv_err_set(err, CV_ERR_INVALID, "auth_mechanisms: no loaded module provides %s (there are: %s)", unknown.data,
+			names.len > 0 ? names.data : "none");
+		cv_buf_deinit(&names);
+	}
+	cv_buf_deinit(&unknown);
+	return good ? 0 : -1;
 }
 
 /* Combinations that can't mean what they say. */
@@ -132,13 +135,34 @@ struct auth_gen *auth_gen_new(const struct cv_registry *registry, const struct c
 	}
 	gen->set = set;
 	set_valid_ids(gen, core);
-	if (find_mechs(gen, conf, err) < 0 || check_mechs(gen, registry, err) < 0 || check_databases(gen->dbs, err) < 0 || auth_dbs_open_all(gen->dbs, err) < 0) {
+	if (find_mechs(set, conf, gen->dbs->arena, &gen->mechs, err) < 0 || check_mechs(gen->mechs, registry, err) < 0 ||
+		check_databases(gen->dbs, err) < 0 || auth_dbs_open_all(gen->dbs, err) < 0) {
 		auth_gen_unref(&gen);
 		return NULL;
 	}
 	gen->release = release;
 	gen->ctx = ctx;
 	return gen;
+}
+
+void auth_check(const struct cv_registry *registry, const struct cv_conf *conf, auth_problem_fn *fn, void *ctx)
+{
+	struct cv_arena *arena = cv_arena_new("auth settings", NULL, 0);
+	struct auth_dbs *dbs = NULL;
+	const char *const *mechs;
+	const void *set;
+	struct cv_err err = { 0 };
+
+	if (cv_conf_get(conf, &cv_auth_settings_table, NULL, arena, &set, &err) < 0 || find_mechs(set, conf, arena, &mechs, &err) < 0 ||
+		check_mechs(mechs, registry, &err) < 0)
+		fn(ctx, NULL, NULL, "auth_mechanisms", err.text);
+	if (auth_dbs_check(registry, conf, fn, ctx) == 0) {
+		dbs = auth_dbs_new(registry, conf, &err);
+		if (dbs == NULL || check_databases(dbs, &err) < 0)
+			fn(ctx, NULL, NULL, NULL, err.text);
+	}
+	auth_dbs_free(&dbs);
+	cv_arena_free(&arena);
 }
 
 struct auth_gen *auth_gen_ref(struct auth_gen *gen)

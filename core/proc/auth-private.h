@@ -50,6 +50,8 @@ struct auth {
 /* conf must live until release(ctx), which may be NULL. NULL with err set when databases, drivers or mechanisms are not as they must be. */
 struct auth_gen *auth_gen_new(const struct cv_registry *registry, const struct cv_conf *conf, void (*release)(void *ctx), void *ctx,
 	struct cv_err *err);
+/* All that auth_gen_new would fail at, for the master and "culver conf check". key is NULL when it is about several settings. */
+void auth_check(const struct cv_registry *registry, const struct cv_conf *conf, auth_problem_fn *fn, void *ctx);
 struct auth_gen *auth_gen_ref(struct auth_gen *gen);
 void auth_gen_unref(struct auth_gen **gen);
 /* The mechanism of that name, or NULL when no module provides it. */

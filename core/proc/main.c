@@ -45,10 +45,12 @@ static void usage(FILE *out)
 		"SIGHUP reloads settings, SIGUSR1 reopens the log, SIGTERM stops. See culverd(8), culver(1) and culver.ini(5).\n");
 }
 
-static void print_problem(void *ctx, const char *text)
+static void print_problem(void *ctx, const struct cv_conf_problem *problem)
 {
+	char text[MASTER_PROBLEM_MAX];
+
 	(void)ctx;
-	(void)fprintf(stderr, "culverd: %s\n", text);
+	(void)fprintf(stderr, "culverd: %s\n", master_problem_text(problem, text, sizeof(text)));
 }
 
 static int run_role(const char *name, const char *index_text)

@@ -204,12 +204,13 @@ struct complaints {
 	struct cv_admin *admin;
 };
 
-static void complain(void *ctx, const char *text)
+static void complain(void *ctx, const struct cv_conf_problem *problem)
 {
 	struct complaints *c = ctx;
+	char text[MASTER_PROBLEM_MAX];
 	struct cv_err err = { 0 };
 
-	(void)cv_err_set_public(&err, CV_ERR_INVALID, "%s", text);
+	(void)cv_err_set_public(&err, CV_ERR_INVALID, "%s", master_problem_text(problem, text, sizeof(text)));
 	cv_admin_complain(c->admin, &err);
 }
 

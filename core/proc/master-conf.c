@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
    The master's reading of settings: everything is read and checked as a whole before any of it counts. */
+#include "core/proc/auth-private.h"
 #include "core/proc/master.h"
 
 #include <culver/hooks.h>
@@ -17,23 +18,61 @@
 struct reading {
 	const struct master_opts *opts;
 	struct master_conf *mc;
-	void (*fn)(void *ctx, const char *text);
+	master_problem_fn *fn;
 	void *ctx;
 	unsigned problems;
+	const struct cv_conf_item *items; /* all that is set, for the place of what is wrong; set once the files are read */
+	size_t item_count;
 	struct cv_map *refused; /* module name -> why it could not be opened */
 };
+
+const char *master_problem_text(const struct cv_conf_problem *problem, char *buf, size_t size)
+{
+	if (problem->file == NULL)
+		(void)snprintf(buf, size, "%s", problem->text);
+	else if (problem->line == 0)
+		(void)snprintf(buf, size, "%s: %s", problem->file, problem->text);
+	else
+		(void)snprintf(buf, size, "%s:%u: %s", problem->file, problem->line, problem->text);
+	return buf;
+}
+
+CV_PRINTF(4, 0)
+static void tell(struct reading *r, const char *file, unsigned line, const char *fmt, va_list ap)
+{
+	char text[2048];
+
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	r->problems++;
+	r->fn(r->ctx, &(const struct cv_conf_problem){ .file = file, .line = line, .text = text });
+}
 
 CV_PRINTF(2, 3)
 static void problem(struct reading *r, const char *fmt, ...)
 {
-	char text[2048];
 	va_list ap;
 
 	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	tell(r, NULL, 0, fmt, ap);
 	va_end(ap);
-	r->problems++;
-	r->fn(r->ctx, text);
+}
+
+/* With the place at which key is set in [kind name]; kind NULL: outside of sections. */
+CV_PRINTF(5, 6)
+static void problem_at(struct reading *r, const char *kind, const char *name, const char *key, const char *fmt, ...)
+{
+	const struct cv_conf_item *at = NULL;
+	va_list ap;
+
+	for (size_t i = 0; i < r->item_count && key != NULL && at == NULL; i++) {
+		const struct cv_conf_item *item = &r->items[i];
+		if (strcmp(item->kind, kind != NULL ? kind : "") == 0 && strcmp(item->name, name != NULL ? name : "") == 0 &&
+			strcmp(item->key, key) == 0)
+			at = item;
+	}
+	va_start(ap, fmt);
+	tell(r, at != NULL ? at->file : NULL, at != NULL ? at->line : 0, fmt, ap);
+	va_end(ap);
 }
 
 /* ---- Modules --------------------------------------------------------------------------------------------------- */
@@ -155,6 +194,40 @@ static bool serves(const struct master_conf *mc, const struct cv_registry *front
 	return among(mc->core->protocols, protocol) && cv_provider_get(front, CV_CAP_LOGIN, protocol) != NULL;
 }
 
+static bool has_login_module(const struct master_conf *mc, const char *protocol)
+{
+	const char *module = cv_arena_printf(mc->arena, "%s-login", protocol);
+	struct cv_module_info info;
+
+	for (size_t pos = 0; cv_module_next(mc->registry, &pos, &info);) {
+		if (strcmp(info.module->name, module) == 0)
+			return true;
+	}
+	return false;
+}
+
+static bool same_place(const struct listener_want *a, const struct listener_want *b)
+{
+	if (a->path != NULL || b->path != NULL)
+		return a->path != NULL && b->path != NULL && strcmp(a->path, b->path) == 0;
+	return a->port == b->port && strcmp(a->address, b->address) == 0;
+}
+
+/* Only one of them could listen there. */
+static void check_places(struct reading *r)
+{
+	const struct master_conf *mc = r->mc;
+
+	for (size_t i = 0; i < mc->listeners.count; i++) {
+		for (size_t j = 0; j < i; j++) {
+			const struct listener_want *a = &mc->listeners.data[j], *b = &mc->listeners.data[i];
+			if (same_place(a, b))
+				problem_at(r, "listener", b->name, b->path != NULL ? "path" : "port", "listeners %s and %s have the same %s", a->name, b->name,
+					b->path != NULL ? "path" : "address and port");
+		}
+	}
+}
+
 static void given_listener(struct reading *r, const struct cv_registry *front, const char *name, struct cv_map *given)
 {
 	struct master_conf *mc = r->mc;
@@ -177,8 +250,9 @@ static void given_listener(struct reading *r, const struct cv_registry *front, c
 	(void)cv_map_set(given, cv_str_c(protocol), mc);
 	if (!serves(mc, front, protocol)) {
 		/* One that is switched off in `protocols` is no mistake; one that nobody knows is. */
-		if (among(mc->core->protocols, protocol))
-			problem(r, "[listener %s]: protocol %s takes no connections (no module %s-login)", name, protocol, protocol);
+		if (!has_login_module(mc, protocol))
+			problem_at(r, "listener", name, "protocol", "[listener %s]: there is no protocol %s that takes connections (no module %s-login)",
+				name, protocol, protocol);
 		return;
 	}
 	struct listener_want want = { .name = name, .protocol = protocol, .mode = ls->mode, .user = ls->user, .group = ls->group,
@@ -239,6 +313,29 @@ static void find_listeners(struct reading *r, const struct cv_registry *front)
 	if (mc->listeners.count == 0 && mc->core->protocols != NULL && mc->core->protocols[0] != NULL &&
 		strcmp(mc->core->protocols[0], "none") != 0)
 		problem(r, "no listener is left: every [listener NAME] has neither port nor path");
+	check_places(r);
+}
+
+/* ---- Databases, storage ------------------------------------------------------------------------------------------------ */
+
+static void auth_problem(void *ctx, const char *kind, const char *name, const char *key, const char *text)
+{
+	problem_at(ctx, kind, name, key, "%s", text);
+}
+
+/* The place of mail for users of whom the user database says nothing else. */
+static void check_storage(struct reading *r, const struct cv_registry *worker)
+{
+	for (size_t i = 0; i < r->item_count; i++) {
+		const struct cv_conf_item *item = &r->items[i];
+		struct cv_str driver, rest;
+		if (*item->kind != '\0' || strcmp(item->key, "mail_location") != 0)
+			continue;
+		if (!cv_str_split(cv_str_c(item->value), ':', &driver, &rest) || memchr(driver.ptr, '%', driver.len) != NULL)
+			continue; /* an empty one, or one that differs by user */
+		if (cv_provider_get(worker, CV_CAP_STORAGE, cv_arena_cstr(r->mc->arena, driver)) == NULL)
+			problem_at(r, NULL, NULL, item->key, "mail_location: no module provides the storage %.*s", CV_STR_ARG(driver));
+	}
 }
 
 /* ---- TLS, users -------------------------------------------------------------------------------------------------------- */
@@ -254,13 +351,21 @@ static void check_tls(struct reading *r)
 	cv_buf_deinit(&out);
 }
 
+/* Whose sockets are another user's runs as that user, though root looks at its settings. */
+static bool runs_without_root(const struct cv_core_settings *core)
+{
+	struct stat st;
+
+	return geteuid() != 0 || (stat(core->base_dir, &st) == 0 && st.st_uid != 0);
+}
+
 static void check_users(struct reading *r)
 {
 	const struct cv_core_settings *core = r->mc->core;
 	struct cv_err err = { 0 };
 	uint32_t internal, login, gid;
 
-	if (geteuid() != 0)
+	if (runs_without_root(core))
 		return;
 	if (cv_restrict_user(core->default_internal_user, &internal, &gid, &err) < 0)
 		problem(r, "default_internal_user: %s", err.text);
@@ -337,6 +442,10 @@ static void check_all(struct reading *r)
 			problem(r, "modules of %s: %s", roles[i].name, err.text);
 		else if (roles[i].role == CV_ROLE_FRONT)
 			find_listeners(r, reg);
+		else if (roles[i].role == CV_ROLE_AUTH)
+			auth_check(reg, mc->conf, auth_problem, r);
+		else if (roles[i].role == CV_ROLE_WORKER)
+			check_storage(r, reg);
 		cv_registry_free(&reg);
 	}
 	check_services(r);
@@ -345,7 +454,7 @@ static void check_all(struct reading *r)
 	mc->front_count = count_fronts(mc);
 }
 
-struct master_conf *master_conf_load(const struct master_opts *opts, void (*fn)(void *ctx, const char *text), void *ctx)
+struct master_conf *master_conf_load(const struct master_opts *opts, master_problem_fn *fn, void *ctx)
 {
 	struct master_conf *mc = cv_new0(struct master_conf);
 	struct reading r = { .opts = opts, .mc = mc, .fn = fn, .ctx = ctx, .refused = cv_map_new() };
@@ -358,17 +467,14 @@ struct master_conf *master_conf_load(const struct master_opts *opts, void (*fn)(
 	const char *dir = open_modules(&r);
 	const struct cv_settings_table *const *tables = cv_server_tables(mc->registry, mc->arena, &table_count);
 	if (cv_conf_load(opts->conf_path, opts->overrides, tables, table_count, mc->arena, &mc->conf, &problems, &problem_count) < 0) {
-		for (size_t i = 0; i < problem_count; i++) {
-			if (problems[i].line != 0)
-				problem(&r, "%s:%u: %s", problems[i].file, problems[i].line, problems[i].text);
-			else
-				problem(&r, "%s%s%s", problems[i].file != NULL ? problems[i].file : "", problems[i].file != NULL ? ": " : "",
-					problems[i].text);
-		}
+		r.problems += (unsigned)problem_count;
+		for (size_t i = 0; i < problem_count; i++)
+			fn(ctx, &problems[i]);
 		if (r.problems == 0)
 			problem(&r, "%s cannot be read", opts->conf_path);
 	} else {
 		cv_registry_set_conf(mc->registry, mc->conf);
+		r.items = cv_conf_items(mc->conf, tables, table_count, 0, mc->arena, &r.item_count);
 		if (cv_conf_get(mc->conf, &cv_core_settings_table, NULL, mc->arena, &set, &err) < 0) {
 			problem(&r, "%s", err.text);
 		} else {

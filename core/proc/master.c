@@ -408,17 +408,18 @@ static void watch_files(struct master *m)
 
 /* Problems go to the log, and to who asked for the reload. */
 struct problems {
-	void (*fn)(void *ctx, const char *text);
+	master_problem_fn *fn;
 	void *ctx;
 };
 
-static void log_problem(void *ctx, const char *text)
+static void log_problem(void *ctx, const struct cv_conf_problem *problem)
 {
 	struct problems *p = ctx;
+	char text[MASTER_PROBLEM_MAX];
 
-	cv_error(NULL, "settings: %s", text);
+	cv_error(NULL, "settings: %s", master_problem_text(problem, text, sizeof(text)));
 	if (p->fn != NULL)
-		p->fn(p->ctx, text);
+		p->fn(p->ctx, problem);
 }
 
 /* The log is opened anew here; its descriptor goes to all, since most cannot open files any more. */
@@ -589,7 +590,7 @@ static void forget_listeners(struct master *m)
 	}
 }
 
-int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), void *ctx)
+int master_reload(struct master *m, master_problem_fn *fn, void *ctx)
 {
 	struct cv_err err = { 0 };
 	struct problems problems = { .fn = fn, .ctx = ctx };
@@ -601,16 +602,16 @@ int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), voi
 	master_notify(notify);
 	struct master_conf *now = master_conf_load(&m->opts, log_problem, &problems), *before = m->mc;
 	if (now != NULL && strcmp(now->core->base_dir, before->core->base_dir) != 0) {
-		log_problem(&problems, "base_dir can be changed by a restart only");
+		log_problem(&problems, &(const struct cv_conf_problem){ .text = "base_dir can be changed by a restart only" });
 		master_conf_free(&now);
 	}
 	struct new_tls tls = { .memfd = -1 };
 	if (now != NULL && make_tls(m, now, false, &tls, &err) < 0) {
-		log_problem(&problems, err.text);
+		log_problem(&problems, &(const struct cv_conf_problem){ .text = err.text });
 		master_conf_free(&now);
 	} else if (now != NULL && master_listen(m, now, &err) < 0) {
 		/* Last, since nobody may find a listener open that is not served. */
-		log_problem(&problems, err.text);
+		log_problem(&problems, &(const struct cv_conf_problem){ .text = err.text });
 		drop_tls(&tls);
 		master_conf_free(&now);
 	}

@@ -8,6 +8,8 @@
 #include <culver/log.h>
 #include <culver/tls.h>
 
+#include <sys/types.h>
+
 struct master;
 
 /* Command line. */
@@ -44,9 +46,14 @@ struct master_conf {
 	unsigned front_count;
 };
 
-/* Read and check everything: files, modules' own checks, that modules load in each role, certificates, users, listeners. All problems are
-   written through fn, one call each. NULL when there was any. */
-struct master_conf *master_conf_load(const struct master_opts *opts, void (*fn)(void *ctx, const char *text), void *ctx);
+/* file is NULL when the problem is of no one place. */
+typedef void master_problem_fn(void *ctx, const struct cv_conf_problem *problem);
+/* "FILE:LINE: what is wrong", as far as these are known, in buf, which is returned. */
+const char *master_problem_text(const struct cv_conf_problem *problem, char *buf, size_t size);
+#define MASTER_PROBLEM_MAX 4096u
+/* Read and check everything: files, modules' own checks, that modules load in each role, databases and mechanisms, storage, certificates, users, listeners. All
+   problems are told through fn, one call each. NULL when there was any. "culver conf check" is this. */
+struct master_conf *master_conf_load(const struct master_opts *opts, master_problem_fn *fn, void *ctx);
 void master_conf_free(struct master_conf **mc);
 /* culverd -M: modules and hooks of every role on standard output. */
 void master_conf_print_modules(const struct master_conf *mc);
@@ -168,7 +175,7 @@ void master_fail(struct master *m, const char *text);
 /* A part did not take new settings or certificates: logged, and told when the reload ends. */
 void master_reload_problem(struct master *m, const char *part, const char *text);
 /* Settings anew: 0 taken (master_admin_reloaded tells when all processes have answered), -1 refused, with each problem given to fn. */
-int master_reload(struct master *m, void (*fn)(void *ctx, const char *text), void *ctx);
+int master_reload(struct master *m, master_problem_fn *fn, void *ctx);
 void master_stop(struct master *m, bool now);
 
 /* ---- The admin socket (master-admin.c) ---------------------------------------------------------------------------- */

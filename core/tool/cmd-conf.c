@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
    culver conf: settings in effect, all problems, and what a setting means. */
+#include "core/proc/master.h"
 #include "core/proc/settings.h"
 #include "core/tool/tool.h"
 
@@ -25,10 +26,12 @@ static void print_problems(const struct settings *s, FILE *to)
 {
 	for (size_t i = 0; i < s->problem_count; i++) {
 		const struct cv_conf_problem *p = &s->problems[i];
-		output_text(to, p->file);
-		if (p->line > 0)
-			(void)fprintf(to, ":%u", p->line);
-		(void)fputs(": ", to);
+		if (p->file != NULL) {
+			output_text(to, p->file);
+			if (p->line > 0)
+				(void)fprintf(to, ":%u", p->line);
+			(void)fputs(": ", to);
+		}
 		output_text(to, p->text);
 		(void)fputc('\n', to);
 	}
@@ -39,7 +42,7 @@ static json_t *problems_json(const struct settings *s)
 	json_t *list = json_array();
 	for (size_t i = 0; i < s->problem_count; i++) {
 		json_t *row = json_object();
-		(void)json_object_set_new(row, "file", json_text(s->problems[i].file));
+		(void)json_object_set_new(row, "file", s->problems[i].file != NULL ? json_text(s->problems[i].file) : json_null());
 		(void)json_object_set_new(row, "line", s->problems[i].line > 0 ? json_integer(s->problems[i].line) : json_null());
 		(void)json_object_set_new(row, "text", json_text(s->problems[i].text));
 		(void)json_array_append_new(list, row);
@@ -169,28 +172,44 @@ const struct local_command tool_conf = { .spec = &conf_spec, .run = run_conf };
 
 /* ---- culver conf check ------------------------------------------------------------------------------------------------ */
 
+struct found {
+	struct cv_arena *arena;
+	CV_VEC(struct cv_conf_problem) problems;
+};
+
+static void on_problem(void *ctx, const struct cv_conf_problem *problem)
+{
+	struct found *found = ctx;
+	struct cv_conf_problem *copy = cv_vec_push(&found->problems);
+
+	copy->file = problem->file != NULL ? cv_arena_strdup(found->arena, problem->file) : NULL;
+	copy->line = problem->line;
+	copy->text = cv_arena_strdup(found->arena, problem->text);
+}
+
+/* The reading is the server's own, so that what passes here starts there. */
 static int run_check(struct tool *tool)
 {
-	struct settings s;
-	struct cv_err err = { 0 };
-	const char *const *names;
+	const struct master_opts opts = { .conf_path = tool->conf_path, .overrides = tool->overrides.data, .ready_fd = -1 };
+	struct found found = { .arena = tool->arena };
+	int status = 0;
 
-	load(tool, 0, &s);
-	if (s.conf == NULL)
-		return report_problems(tool, &s);
-	cv_registry_set_conf(tool->reg, s.conf);
-	if (cv_modules_check(tool->reg, s.conf, &err) < 0 ||
-		cv_server_modules(tool->reg, s.conf, ~0u, tool->arena, &names, &err) < 0) {
-		const struct cv_conf_problem one = { .file = tool->conf_path, .text = err.text };
-		s.problems = &one;
-		s.problem_count = 1;
-		return report_problems(tool, &s);
+	tool_modules(tool);
+	struct master_conf *mc = master_conf_load(&opts, on_problem, &found);
+	const struct settings s = { .problems = found.problems.data, .problem_count = found.problems.count };
+	if (mc == NULL) {
+		status = report_problems(tool, &s);
+	} else {
+		if (tool->json)
+			output_json(problems_json(&s));
+		else
+			(void)printf("%s: no problems\n", tool->conf_path);
+		if (tool->refused > 0)
+			status = EXIT_SETTINGS;
 	}
-	if (tool->json)
-		output_json(problems_json(&s));
-	else
-		(void)printf("%s: no problems\n", tool->conf_path);
-	return tool->refused > 0 ? EXIT_SETTINGS : 0;
+	master_conf_free(&mc);
+	cv_vec_free(&found.problems);
+	return status;
 }
 
 static const struct cv_admin_param no_params[] = { { .name = NULL } };
@@ -199,8 +218,8 @@ static const struct cv_admin_spec check_spec = {
 	.role = CV_ROLE_TOOL,
 	.params = no_params,
 	.summary = "find every problem in the settings files",
-	.help = "Checks names, values, repeated settings, files that settings name, modules and what the INI reader would misread, and says all with file and line. Run it as root: it "
-		"reads the private keys too. Exit status 0 when there is no problem, 78 when there is one.",
+	.help = "Checks what the server checks when it starts or reloads: names, values, repeated settings, files that settings name, what the INI reader would misread, modules, "
+		"listeners, databases, certificates and the system's users; and says all with file and line. Run it as root: it reads the private keys too. Exit status 0 when there is no problem, 78 when there is one.",
 };
 const struct local_command tool_conf_check = { .spec = &check_spec, .run = run_check };
 

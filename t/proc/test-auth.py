@@ -240,6 +240,15 @@ class Settings(unittest.TestCase):
         self.assertRegex(self.problems(sections="[service front]\nidle_kill = 3s\n"), r"\[service front\]: idle_kill")
 
 
+    def test_all_that_is_wrong_with_databases_is_told_at_once(self):
+        errors = self.problems("auth_mechanisms = plain no-such other\nmail_location = mbx:~/mail",
+                               "[passdb p]\ndriver = pamm\n\n[passdb q]\ndriver = passwd-file\nargs = users\n\n[userdb u]\ndriver = pasd\n")
+        for text in (r":\d+: \[passdb p\]: no loaded module provides the driver pamm \(there are: .*pass", r":\d+: \[passdb q\]: args must end with the absolute path",
+                     r":\d+: \[userdb u\]: no loaded module provides the driver pasd", r":\d+: auth_mechanisms: no loaded module provides no-such, other",
+                     r":\d+: mail_location: no module provides the storage mbx"):
+            self.assertRegex(errors, text)
+
+
 class Logs(unittest.TestCase):
     def test_levels_have_files_of_their_own_and_all_are_reopened(self):
         s = Server()

@@ -93,6 +93,19 @@ class StartAndStop(unittest.TestCase):
         finally:
             s.close()
 
+    def test_listeners_that_cannot_be_are_told_with_their_places(self):
+        s = Server(sections="[listener one]\nprotocol = ekho\nport = 4711\n\n[listener two]\nprotocol = echo\nport = 4712\n\n"
+                   "[listener three]\nprotocol = echo\nport = 4712\n")
+        try:
+            r = subprocess.run(s.command("-t"), capture_output=True, text=True, timeout=60, env=s.env)
+            self.assertEqual(r.returncode, 1)
+            with open(s.conf) as f:
+                lines = f.read().splitlines()
+            self.assertIn(f"{s.conf}:{lines.index('protocol = ekho') + 1}: [listener one]: there is no protocol ekho", r.stderr)
+            self.assertIn(f"{s.conf}:{len(lines) - lines[::-1].index('port = 4712')}: listeners two and three have the same address and port", r.stderr)
+        finally:
+            s.close()
+
     def test_a_protocol_without_module_is_refused(self):
         s = Server()
         try:
@@ -643,12 +656,14 @@ class Reload(unittest.TestCase):
                 Client(s.tls_port)
             self.assertEqual(s.pids("spawner"), spawner)
 
-    def test_the_master_does_not_say_reloaded_when_a_part_refused(self):
+    def test_what_only_one_part_reads_is_refused_for_all(self):
         with Server() as s:
             s.write("login_greeting = Changed.\nauth_mechanisms = plain no-such")
             s.reload()
             self.assertNotIn("settings are reloaded", s.log())
-            self.assertRegex(s.log(), "not all parts took the new settings: auth: .?auth_mechanisms")
+            self.assertRegex(s.log(), "settings: [^ ]+:[0-9]+: auth_mechanisms: no loaded module provides no-such")
+            with s.client() as n:
+                self.assertEqual(n.greeting, "OK Culver ready.")
             self.assertTrue(s.can_log_in())
             s.write("login_greeting = Better.")
             s.reload()

@@ -96,10 +96,12 @@ class Tool(unittest.TestCase):
             for name in ("no_such_setting", "another_bad", "the old ones stay in force"):
                 self.assertIn(name, self.err)
             self.assertEqual(self.json(s, "reload", status=CONFIG)["error"]["code"], "invalid")
-            # What only a process itself can find out is an error as well.
             s.write("auth_mechanisms = plain no-such")
             self.culver(s, "reload", status=CONFIG)
-            self.assertIn("auth: ", self.err)
+            self.assertIn("no loaded module provides no-such", self.err)
+            # What the server refuses, the check of the files has found before.
+            self.culver(s, "conf", "check", status=CONFIG)
+            self.assertIn("no loaded module provides no-such", self.err)
             s.write("login_greeting = Better.")
             self.culver(s, "reload")
             with s.client() as n:

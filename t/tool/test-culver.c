@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -183,13 +184,29 @@ static void conf_shows_checks_and_explains(void **state)
 	assert_int_equal(culver(f, "-o", "first_valid_uid=7", "conf", "first_valid_uid", "--json"), 0);
 	assert_true(has(f->out, "\"value\": \"7\""));
 	assert_true(has(f->out, "\"file\": \"(command line)\""));
-	assert_int_equal(culver(f, "conf", "check"), 0);
-	assert_true(has(f->out, "no problems"));
+	/* What the defaults ask for is missing where there are no modules. */
+	assert_int_equal(culver(f, "conf", "check"), 78);
+	assert_true(has(f->err, "auth_mechanisms: no loaded module provides plain"));
+	assert_true(has(f->err, "mail_location: no module provides the storage sdbox"));
+	assert_int_equal(f->out.len, 0);
 	assert_int_equal(culver(f, "conf", "explain", "protocols"), 0);
 	assert_true(has(f->out, cv_arena_printf(f->arena, "  Now:      none from %s line 3\n", path_of(f, "culver.ini"))));
 	assert_int_equal(culver(f, "conf", "explain", "protocls"), 68);
 	assert_int_equal(culver(f, "conf", "manual"), 0);
 	assert_true(has(f->out, "\n.It Ic mail_plugin_dir\n"));
+}
+
+/* As the server finds them, with modules. Root's server needs accounts, and the installed ones are not everywhere. */
+static void conf_check_finds_nothing_in_good_settings(void **state)
+{
+	struct fixture *f = *state;
+	char here[PATH_MAX];
+	assert_non_null(getcwd(here, sizeof(here)));
+	const char *modules = cv_arena_printf(f->arena, "mail_plugin_dir=%s/.libs", here);
+	assert_int_equal(culver(f, "-o", modules, "-o", "default_internal_user=daemon", "-o", "default_internal_group=daemon", "-o",
+				 "default_login_user=nobody", "conf", "check"),
+		0);
+	assert_true(has(f->out, "no problems"));
 }
 
 static void problems_are_told_with_status_78(void **state)
@@ -533,6 +550,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(help_is_shown_and_wrong_usage_is_64),
 		T(conf_shows_checks_and_explains),
+		T(conf_check_finds_nothing_in_good_settings),
 		T(problems_are_told_with_status_78),
 		T(a_server_that_does_not_run_is_status_69),
 		T(rows_become_an_aligned_table_without_control_characters),

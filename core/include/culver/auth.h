@@ -65,6 +65,8 @@ enum cv_authdb_opts {
 struct cv_passdb {
 	const char *name; /* driver */
 	unsigned opts;
+	/* Make an instance of args, or tell what is wrong with them. Reads no file and connects to nothing: the master and the culver command call it to check
+	   settings. */
 	int (*open)(const struct cv_authdb_config *config, void **db_r, struct cv_err *err);
 	void (*close)(void *db);
 	/* Check a password. May set request->user and fields. err is for the log. */
