@@ -77,7 +77,8 @@ const struct tool_option tool_common_options[] = {
 
 const struct tool_exit_status tool_exit_statuses[] = {
 	{ "0", "done" },
-	{ "1, 2", "fsck only: 1 all that was found was repaired, 2 something is left" },
+	{ "1", "fsck only: all that was found was repaired" },
+	{ "2", "fsck only: something that was found is left" },
 	{ "64", "wrong usage, or a command the server does not know" },
 	{ "65", "a value is wrong" },
 	{ "67", "no such user" },
