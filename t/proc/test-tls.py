@@ -241,7 +241,7 @@ class Names(unittest.TestCase):
             def renewed():
                 with s.tls_client(name="host500.example.org") as c:
                     return b"renewed.example.org" in c.sock.getpeercert(True)
-            wait_until("the renewed certificate", renewed, 30)
+            wait_until("the renewed certificate", renewed, 90)
 
 
 INSIDE = os.environ.get("CULVER_TEST_NET") == "1"
