@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Make the configure script from a checkout; a release tarball has it already.
 set -e
 cd "$(dirname "$0")"
