@@ -122,6 +122,7 @@ static void revive(struct cv_columns *columns, uint32_t row, const struct cv_new
 	cv_columns_set_names(columns, row, new->ref, new->uidl);
 	cv_memos_free(&columns->memos); /* whatever it was before */
 	columns->dead--;
+	cv_columns_unknown(columns);
 }
 
 static void add_row(struct cv_mailbox *mailbox, const struct cv_record_head *head, struct cv_journal_pos pos,
@@ -186,12 +187,13 @@ static int row_group(struct cv_mailbox *mailbox, const struct cv_record_head *he
 			if ((*flags & CV_ROW_EXPUNGED) != 0)
 				continue;
 			if (kind == CV_ENTRY_EXPUNGE) {
-				*flags |= CV_ROW_EXPUNGED;
-				columns->dead++;
+				cv_columns_kill(columns, row);
 				cv_notes_put(columns, *cv_col_uid(columns, row), (struct cv_str){ 0 });
 				continue;
 			}
 			*flags = (uint16_t)((*flags & CV_ROW_VERIFIED) | (group.flags_after & CV_FLAG_ALL));
+			if ((group.flags_after & CV_FLAG_DELETED) != 0)
+				cv_columns_note_deleted(columns, row);
 			*cv_col_keyword_set(columns, row) = set;
 			*cv_col_modseq(columns, row) = head->seq;
 		}

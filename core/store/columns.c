@@ -6,8 +6,10 @@
 #include "core/store/memo.h"
 #include "core/store/note.h"
 #include "core/store/snapshot.h"
+#include "core/store/view-uids.h"
 #include <culver/reader.h>
 
+#include <stdlib.h>
 #include <string.h>
 
 #define POOL_MAX ((size_t)4 << 30)
@@ -31,6 +33,9 @@ void cv_columns_free(struct cv_columns **columns_p)
 		return;
 	cv_notes_free(&columns->notes);
 	cv_memos_free(&columns->memos);
+	cv_uid_base_unref(&columns->uid_base);
+	cv_vec_free(&columns->dead_rows);
+	cv_free(columns->not_deleted);
 	cv_snapshot_free(&columns->base);
 #define X(name, type) cv_free(columns->tail.name);
 	CV_COLUMN_LIST(X)
@@ -122,6 +127,7 @@ void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row)
 		at = cv_columns_from(columns, row->uid);
 		cv_assert(at < columns->count && *cv_col_uid(columns, at) != row->uid);
 		cv_memos_free(&columns->memos); /* rows are not where they were */
+		cv_columns_unknown(columns);
 	}
 	if (at < columns->base_count)
 		move_to_tail(columns, at);
@@ -145,6 +151,87 @@ void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row)
 	columns->tail.cache[i] = row->cache;
 	columns->tail.sum[i] = row->sum;
 	columns->count++;
+	if ((row->flags & CV_FLAG_DELETED) != 0)
+		cv_columns_note_deleted(columns, at);
+}
+
+/* ---- rows that are gone or will be ------------------------------------------------------------------------------ */
+
+void cv_columns_kill(struct cv_columns *columns, uint32_t row)
+{
+	*cv_col_flags(columns, row) |= CV_ROW_EXPUNGED;
+	columns->dead++;
+	if (columns->dead_unknown)
+		return;
+	columns->dead_mixed = columns->dead_mixed || (columns->dead_rows.count > 0 && columns->dead_rows.data[columns->dead_rows.count - 1] > row);
+	*cv_vec_push(&columns->dead_rows) = row;
+}
+
+void cv_columns_unknown(struct cv_columns *columns)
+{
+	cv_uid_base_unref(&columns->uid_base);
+	columns->dead_rows.count = 0;
+	columns->dead_unknown = true;
+	columns->dead_mixed = false;
+	columns->not_deleted_cap = 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+const uint32_t *cv_columns_dead(struct cv_columns *columns, size_t *count_r)
+{
+	/* Flags that are touched first may have to be mended: then once more. */
+	while (columns->dead_unknown) {
+		columns->dead_unknown = false;
+		columns->dead_rows.count = 0;
+		for (uint32_t row = 0; row < columns->count; row++) {
+			if (!cv_row_live(columns, row))
+				*cv_vec_push(&columns->dead_rows) = row;
+		}
+	}
+	if (columns->dead_mixed)
+		qsort(columns->dead_rows.data, columns->dead_rows.count, sizeof(*columns->dead_rows.data), by_number);
+	columns->dead_mixed = false;
+	*count_r = columns->dead_rows.count;
+	return columns->dead_rows.data;
+}
+
+/* Room to say of every chunk what is in it. */
+static void reserve_chunks(struct cv_columns *columns)
+{
+	size_t chunks = (columns->count >> CV_CHUNK_SHIFT) + 1, cap = columns->not_deleted_cap;
+
+	if (chunks <= cap)
+		return;
+	columns->not_deleted = cv_reallocarray(columns->not_deleted, chunks, 1);
+	memset(columns->not_deleted + cap, 0, chunks - cap);
+	columns->not_deleted_cap = chunks;
+}
+
+uint32_t cv_columns_next_deleted(struct cv_columns *columns, uint32_t row, uint32_t end)
+{
+	reserve_chunks(columns);
+	while (row < end) {
+		uint32_t chunk = row >> CV_CHUNK_SHIFT, first = chunk << CV_CHUNK_SHIFT, start = row;
+		uint32_t stop = CV_MIN(end, CV_MIN(first + CV_CHUNK_ROWS, columns->count));
+
+		if (columns->not_deleted[chunk] != 0) {
+			row = stop;
+			continue;
+		}
+		for (; row < stop; row++) {
+			if ((*cv_col_flags(columns, row) & (CV_FLAG_DELETED | CV_ROW_EXPUNGED)) == CV_FLAG_DELETED)
+				return row;
+		}
+		if (start == first && stop == CV_MIN(first + CV_CHUNK_ROWS, columns->count))
+			columns->not_deleted[chunk] = 1;
+	}
+	return end;
 }
 
 /* Reference and UIDL of a row; both absent when they do not check. */

@@ -5,6 +5,7 @@
 
 #include <culver/buf.h>
 #include <culver/mailbox.h>
+#include <culver/map.h>
 
 struct cv_guid {
 	uint8_t b[16];
@@ -50,6 +51,7 @@ enum cv_column {
 struct cv_snapshot;
 struct cv_notes;
 struct cv_memos;
+struct cv_uid_base;
 
 /* Rows of a snapshot are checked when they are first touched, a column's chunk of 1 << CV_CHUNK_SHIFT rows at a time. */
 #define CV_CHUNK_SHIFT 12
@@ -70,6 +72,11 @@ struct cv_columns {
 	struct cv_buf pool;
 	struct cv_notes *notes;   /* owned; NULL: no message has annotations (note.h) */
 	struct cv_memos *memos;   /* owned; NULL: none (memo.h) */
+	struct cv_uid_base *uid_base; /* what views share (view-uids.h); NULL: none yet */
+	CV_VEC(uint32_t) dead_rows;   /* all rows marked CV_ROW_EXPUNGED, when dead_known */
+	bool dead_unknown, dead_mixed; /* they have to be looked for; they are not in order */
+	uint8_t *not_deleted;     /* owned; one for each chunk of rows, not 0: no row in it has CV_FLAG_DELETED */
+	size_t not_deleted_cap;
 };
 
 /* A chunk of a column is touched for the first time: check it, have it mended when it does not check (snapshot.c). */
@@ -117,6 +124,20 @@ void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str 
 /* Both anew, whatever was there. */
 void cv_columns_set_uidl(struct cv_columns *columns, uint32_t row, struct cv_str uidl);
 void cv_columns_set_names(struct cv_columns *columns, uint32_t row, struct cv_str ref, struct cv_str uidl);
+/* Mark a row that lives CV_ROW_EXPUNGED. */
+void cv_columns_kill(struct cv_columns *columns, uint32_t row);
+/* Rows were marked or moved otherwise: what is known of dead rows and of flags is looked for anew. */
+void cv_columns_unknown(struct cv_columns *columns);
+/* The rows marked CV_ROW_EXPUNGED, ascending; valid until the next change. */
+const uint32_t *cv_columns_dead(struct cv_columns *columns, size_t *count_r);
+/* A row has CV_FLAG_DELETED now. */
+static inline void cv_columns_note_deleted(struct cv_columns *columns, uint32_t row)
+{
+	if (row >> CV_CHUNK_SHIFT < columns->not_deleted_cap)
+		columns->not_deleted[row >> CV_CHUNK_SHIFT] = 0;
+}
+/* First row from row on, and before end, that lives and has CV_FLAG_DELETED; end when there is none. Chunks of which is known that there is none are passed over. */
+uint32_t cv_columns_next_deleted(struct cv_columns *columns, uint32_t row, uint32_t end);
 static inline bool cv_row_live(const struct cv_columns *c, uint32_t row)
 {
 	return (*cv_col_flags(c, row) & CV_ROW_EXPUNGED) == 0;

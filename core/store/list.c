@@ -58,6 +58,35 @@ static void build_list(struct cv_user *user)
 	user->list_valid = true;
 }
 
+static void ready(struct cv_user *user)
+{
+	cv_user_sync_folders(user);
+	if (!user->list_valid)
+		build_list(user);
+}
+
+/* Index of the first name that is not before name. */
+static size_t position(const struct cv_user *user, struct cv_str name)
+{
+	size_t low = 0, high = user->list.count;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (cv_tree_compare(user->list.data[mid].name, name) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+void cv_mailbox_seek(struct cv_user *user, struct cv_str name, size_t *pos_r)
+{
+	ready(user);
+	*pos_r = position(user, name);
+}
+
 bool cv_mailbox_next(struct cv_user *user, size_t *pos, struct cv_mailbox_info *info_r)
 {
 	if (*pos == 0)
@@ -75,19 +104,14 @@ int cv_mailbox_lookup(struct cv_user *user, struct cv_str name, struct cv_mailbo
 	struct cv_arena *arena = cv_arena_new("mailbox name", NULL, 0);
 	struct cv_str canonical = cv_tree_canonical(arena, name);
 	int found = 0;
+	size_t at;
 
 	*info_r = (struct cv_mailbox_info){ 0 };
-	cv_user_sync_folders(user);
-	if (!user->list_valid)
-		build_list(user);
-	if (cv_tree_has(user, canonical)) {
-		/* Names are few, and the list is in memory. */
-		for (size_t i = 0; i < user->list.count && found == 0; i++) {
-			if (cv_str_eq(user->list.data[i].name, canonical)) {
-				*info_r = user->list.data[i];
-				found = 1;
-			}
-		}
+	ready(user);
+	at = position(user, canonical);
+	if (at < user->list.count && cv_str_eq(user->list.data[at].name, canonical)) {
+		*info_r = user->list.data[at];
+		found = 1;
 	}
 	cv_arena_free(&arena);
 	return found;

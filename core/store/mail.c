@@ -147,7 +147,7 @@ int cv_mail_open(struct cv_view *view, uint32_t seq, struct cv_mail **mail_r, st
 	*mail_r = NULL;
 	if (cv_user_usable(mailbox->user, err) < 0)
 		return -1;
-	if (mailbox->columns == NULL || !cv_columns_find(mailbox->columns, cv_view_uid(view, seq), seq - 1, &row))
+	if (!cv_view_find_row(view, seq, &row))
 		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists");
 	*mail_r = cv_mail_of_row(mailbox, row);
 	return 1;

@@ -40,13 +40,6 @@ void cv_memos_free(struct cv_memos **memos_p)
 	cv_free(memos);
 }
 
-static bool find_row(const struct cv_view *view, uint32_t seq, uint32_t *row_r)
-{
-	const struct cv_columns *columns = view->mailbox->columns;
-
-	return columns != NULL && cv_columns_find(columns, cv_view_uid(view, seq), seq - 1, row_r);
-}
-
 bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str *octets_r)
 {
 	const struct kind *kind;
@@ -54,7 +47,7 @@ bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, s
 	uint16_t len;
 	uint32_t row;
 
-	if (!find_row(view, seq, &row) || view->mailbox->columns->memos == NULL)
+	if (!cv_view_find_row(view, seq, &row) || view->mailbox->columns->memos == NULL)
 		return false;
 	kind = &view->mailbox->columns->memos->kinds[memo];
 	if (row >= kind->cap || kind->rows[row] == 0)
@@ -86,7 +79,7 @@ void cv_view_memo_keep(struct cv_view *view, uint32_t seq, enum cv_memo memo, st
 	struct kind *kind;
 	uint32_t row;
 
-	if (octets.len > CV_MEMO_MAX || !find_row(view, seq, &row))
+	if (octets.len > CV_MEMO_MAX || !cv_view_find_row(view, seq, &row))
 		return;
 	memos = mailbox->columns->memos;
 	if (memos == NULL) {

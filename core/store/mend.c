@@ -439,6 +439,7 @@ void cv_mailbox_mend(struct cv_mailbox *mailbox)
 	second = second_columns(mailbox);
 	for (uint32_t row = 0; row < mailbox->columns->base_count; row++)
 		lost += !mend_row(mailbox, row, second, &bad);
+	cv_columns_unknown(mailbox->columns);
 	lost_notes = cv_notes_mend(mailbox->columns, second);
 	cv_columns_free(&second);
 	for (unsigned i = 0; i < CV_COLUMNS; i++)

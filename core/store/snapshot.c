@@ -17,12 +17,17 @@ static const uint8_t widths[CV_COLUMNS] = {
 #undef X
 };
 
+void cv_snapshot_ref(struct cv_snapshot *snapshot)
+{
+	snapshot->refs++;
+}
+
 void cv_snapshot_free(struct cv_snapshot **snapshot_p)
 {
 	struct cv_snapshot *snapshot = *snapshot_p;
 
 	*snapshot_p = NULL;
-	if (snapshot == NULL)
+	if (snapshot == NULL || --snapshot->refs > 0)
 		return;
 	for (unsigned i = 0; i < CV_COLUMNS; i++) {
 		cv_free(snapshot->checked[i]);
@@ -481,6 +486,7 @@ int cv_snapshot_open(int dir, const char *name, struct cv_snapshot **snapshot_r,
 	int ret;
 
 	*snapshot_r = NULL;
+	snapshot->refs = 1;
 	snapshot->fd = -1;
 	ret = open_file(dir, name, snapshot, err);
 	if (ret > 0)

@@ -62,6 +62,7 @@ struct cv_snapshot_head {
 };
 
 struct cv_snapshot {
+	int refs;                 /* columns and views (view-uids.h) */
 	struct cv_snapshot_head head;
 	char *octets;             /* owned; of the length of the file, zeros where nothing was read yet */
 	int fd;                   /* -1: all was read */
@@ -75,6 +76,8 @@ struct cv_snapshot {
 /* Open a file and check what every use of it needs. 1; 0 when there is none; -1: CORRUPT when it does not check, UNSUPPORTED for a newer format,
    others when it can't be read. */
 CV_MUST_CHECK int cv_snapshot_open(int dir, const char *name, struct cv_snapshot **snapshot_r, struct cv_err *err);
+void cv_snapshot_ref(struct cv_snapshot *snapshot);
+/* The last reference frees it. */
 void cv_snapshot_free(struct cv_snapshot **snapshot);
 uint32_t cv_snapshot_chunks(const struct cv_snapshot *snapshot);
 /* Does it check? Nothing is remembered. */

@@ -29,6 +29,7 @@
 #include "core/store/record.h"
 #include "core/store/snapshot.h"
 #include "core/store/store-settings.h"
+#include "core/store/view-uids.h"
 #include <culver/hooks.h>
 #include <culver/log.h>
 #include <culver/mailbox.h>
@@ -242,9 +243,7 @@ struct cv_view {
 	struct cv_node node;     /* in mailbox->views */
 	struct cv_mailbox *mailbox;
 	unsigned opts;
-	uint32_t *uids;
-	uint32_t count;
-	size_t cap;
+	struct cv_view_uids uids;
 	uint32_t last_uid;       /* messages up to here were looked at */
 	struct cv_ranges recent;
 	uint64_t cursor;         /* number of the next event in the mailbox's log */
@@ -458,6 +457,8 @@ CV_MUST_CHECK int cv_txn_may(struct cv_txn *txn, struct cv_mailbox *mailbox, uns
 
 /* The name as it is kept: "inbox" as first level in any case is INBOX. In arena when it has to be changed. */
 struct cv_str cv_tree_canonical(struct cv_arena *arena, struct cv_str name);
+/* The order of names: INBOX and what is below it first, parents before children, these before other names. */
+int cv_tree_compare(struct cv_str a, struct cv_str b);
 struct cv_name *cv_tree_find(const struct cv_user *user, struct cv_str name);
 /* The name, made when it is not there. */
 struct cv_name *cv_tree_add(struct cv_user *user, struct cv_str name);
@@ -691,6 +692,8 @@ CV_MUST_CHECK int cv_refresh_extra(struct cv_mailbox *mailbox, void (*fn)(void *
 /* While a view is open. */
 void cv_watch_start(struct cv_mailbox *mailbox);
 /* A view that was made becomes one of its mailbox's; from here on events are for it. */
+/* True with its row in the columns, which may have been expunged; false when there are none. */
+bool cv_view_find_row(const struct cv_view *view, uint32_t seq, uint32_t *row_r);
 void cv_view_attach(struct cv_view *view);
 void cv_watch_stop(struct cv_mailbox *mailbox);
 /* Its folder has another name now. */

@@ -20,7 +20,7 @@ struct cv_str cv_tree_canonical(struct cv_arena *arena, struct cv_str name)
 
 /* INBOX and what is below it first; else octet by octet, the separator lowest, so that parents come before their children and these before
    other names. */
-static int compare(struct cv_str a, struct cv_str b)
+int cv_tree_compare(struct cv_str a, struct cv_str b)
 {
 	bool a_inbox = is_inbox(a), b_inbox = is_inbox(b);
 	size_t len = CV_MIN(a.len, b.len);
@@ -47,7 +47,7 @@ static size_t position(const struct cv_user *user, struct cv_str name)
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (compare(cv_name_str(user->names.data[mid]), name) < 0)
+		if (cv_tree_compare(cv_name_str(user->names.data[mid]), name) < 0)
 			low = mid + 1;
 		else
 			high = mid;

@@ -22,10 +22,10 @@ static void put_uids(struct cv_buf *out, const struct cv_view *view)
 {
 	uint32_t end = 0;
 
-	for (uint32_t at = 0; at < view->count && cv_buf_ok(out);) {
-		uint32_t first = view->uids[at], last = first;
+	for (uint32_t seq = 1; seq <= view->uids.count && cv_buf_ok(out);) {
+		uint32_t first = cv_view_uid(view, seq), last = first;
 
-		for (at++; at < view->count && view->uids[at] == last + 1; at++)
+		for (seq++; seq <= view->uids.count && cv_view_uid(view, seq) == last + 1; seq++)
 			last++;
 		put_range(out, &end, first, last);
 	}
@@ -83,12 +83,10 @@ static bool take_uids(struct cv_reader *in, struct cv_view *view)
 		count += (size_t)range.last - range.first + 1;
 	if (more < 0 || count > UINT32_MAX)
 		return false;
-	view->cap = count;
-	view->uids = cv_reallocarray(NULL, CV_MAX(count, (size_t)1), sizeof(*view->uids));
 	end = 0;
 	while (take_range(in, &end, view->last_uid, &range) > 0) {
 		for (uint64_t uid = range.first; uid <= range.last; uid++)
-			view->uids[view->count++] = (uint32_t)uid;
+			cv_uids_push(&view->uids, (uint32_t)uid);
 	}
 	return true;
 }
@@ -117,7 +115,7 @@ static uint64_t first_expunge(const struct cv_view *view, uint64_t since)
 		const struct cv_vanished *v = &mailbox->vanished.data[i];
 		uint32_t seq = cv_view_seq_from(view, v->first);
 
-		if (v->modseq > since && seq <= view->count && view->uids[seq - 1] <= v->last)
+		if (v->modseq > since && seq <= view->uids.count && cv_view_uid(view, seq) <= v->last)
 			return v->modseq;
 	}
 	return since + 1;
@@ -131,8 +129,8 @@ static void catch_up(struct cv_view *view, uint64_t pending_modseq)
 
 	if (view->highest_modseq == view->mailbox->published_modseq && pending_modseq == 0)
 		return;
-	for (uint32_t at = 0; at < view->count; at++) {
-		uint32_t uid = view->uids[at];
+	for (uint32_t seq = 1; seq <= view->uids.count; seq++) {
+		uint32_t uid = cv_view_uid(view, seq);
 
 		while (row < columns->count && *cv_col_uid(columns, row) < uid)
 			row++;
@@ -178,7 +176,7 @@ int cv_view_restore(struct cv_user *user, struct cv_reader *in, struct cv_view *
 		!take_uids(in, &saved) || !take_recent(in, &saved)))
 		result = cv_err_set(err, CV_ERR_INTERNAL, "what was kept of a session's mailbox does not fit");
 	if (result <= 0) {
-		cv_free(saved.uids);
+		cv_uids_free(&saved.uids);
 		cv_ranges_free(&saved.recent);
 		cv_mailbox_unref(&mailbox);
 		return result;

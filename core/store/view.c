@@ -92,14 +92,6 @@ void cv_view_run_notify(struct cv_user *user)
 
 /* ---- opening ------------------------------------------------------------------------------------------------- */
 
-static void reserve(struct cv_view *view, size_t need)
-{
-	if (need > view->cap) {
-		view->cap = CV_MAX(need, view->cap + view->cap / 2);
-		view->uids = cv_reallocarray(view->uids, view->cap, sizeof(*view->uids));
-	}
-}
-
 /* Messages that are recent go to the first session that can take them (RFC 3501 section 2.3.2). */
 static void take_recent(struct cv_view *view, uint32_t from)
 {
@@ -111,8 +103,8 @@ static void take_recent(struct cv_view *view, uint32_t from)
 
 	if (first >= end)
 		return;
-	for (i = cv_view_seq_from(view, first); i <= view->count; i++)
-		cv_ranges_add(&view->recent, view->uids[i - 1], view->uids[i - 1]);
+	for (i = cv_view_seq_from(view, first); i <= view->uids.count; i++)
+		cv_ranges_add(&view->recent, cv_view_uid(view, i), cv_view_uid(view, i));
 	if ((view->opts & CV_VIEW_READONLY) != 0 || mailbox->gone)
 		return;
 	/* Messages committed but not published yet are counted by nobody else: views come first to what is published. */
@@ -129,11 +121,9 @@ static void add_rows(struct cv_view *view, uint32_t row)
 	struct cv_columns *columns = view->mailbox->columns;
 	uint32_t end = view->mailbox->published_uidnext;
 
-	if (row < columns->count)
-		reserve(view, (size_t)view->count + (columns->count - row));
 	for (; row < columns->count && *cv_col_uid(columns, row) < end; row++) {
 		if (cv_row_live(columns, row))
-			view->uids[view->count++] = *cv_col_uid(columns, row);
+			cv_uids_push(&view->uids, *cv_col_uid(columns, row));
 	}
 	view->last_uid = end - 1;
 }
@@ -171,7 +161,8 @@ int cv_view_open(struct cv_mailbox *mailbox, unsigned opts, struct cv_view **vie
 	view->mailbox = mailbox;
 	cv_mailbox_ref(mailbox);
 	view->opts = opts;
-	add_rows(view, 0);
+	cv_uids_open(&view->uids, mailbox->columns); /* all that is there is published */
+	view->last_uid = mailbox->published_uidnext - 1;
 	take_recent(view, 1);
 	view->seen_keywords = mailbox->published_keywords;
 	view->highest_modseq = mailbox->published_modseq;
@@ -201,7 +192,7 @@ void cv_view_close(struct cv_view **view_p)
 	trim_log(mailbox);
 	if (cv_list_empty(&mailbox->views))
 		cv_watch_stop(mailbox);
-	cv_free(view->uids);
+	cv_uids_free(&view->uids);
 	cv_ranges_free(&view->recent);
 	cv_ranges_free(&view->pending_expunges);
 	cv_ranges_free(&view->changed);
@@ -223,7 +214,7 @@ bool cv_view_readonly(const struct cv_view *view)
 
 uint32_t cv_view_count(const struct cv_view *view)
 {
-	return view->count;
+	return view->uids.count;
 }
 
 uint32_t cv_view_recent(const struct cv_view *view)
@@ -231,32 +222,38 @@ uint32_t cv_view_recent(const struct cv_view *view)
 	return (uint32_t)cv_ranges_numbers(&view->recent);
 }
 
+/* *row_r: where its row may be. */
+static uint32_t uid_at(const struct cv_view *view, uint32_t seq, uint32_t *row_r)
+{
+	cv_assert(seq >= 1 && seq <= view->uids.count);
+	return cv_uids_at(&view->uids, seq - 1, row_r);
+}
+
 uint32_t cv_view_uid(const struct cv_view *view, uint32_t seq)
 {
-	cv_assert(seq >= 1 && seq <= view->count);
-	return view->uids[seq - 1];
+	uint32_t row;
+
+	return uid_at(view, seq, &row);
+}
+
+bool cv_view_find_row(const struct cv_view *view, uint32_t seq, uint32_t *row_r)
+{
+	const struct cv_columns *columns = view->mailbox->columns;
+	uint32_t hint, uid = uid_at(view, seq, &hint);
+
+	return columns != NULL && cv_columns_find(columns, uid, hint, row_r);
 }
 
 uint32_t cv_view_seq_from(const struct cv_view *view, uint32_t uid)
 {
-	uint32_t low = 0, high = view->count;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (view->uids[mid] < uid)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low + 1;
+	return cv_uids_from(&view->uids, uid) + 1;
 }
 
 uint32_t cv_view_seq(const struct cv_view *view, uint32_t uid)
 {
 	uint32_t seq = cv_view_seq_from(view, uid);
 
-	return seq <= view->count && view->uids[seq - 1] == uid ? seq : 0;
+	return seq <= view->uids.count && cv_view_uid(view, seq) == uid ? seq : 0;
 }
 
 uint64_t cv_view_highest_modseq(const struct cv_view *view)
@@ -338,36 +335,54 @@ bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)
 {
 	struct cv_mailbox *mailbox = view->mailbox;
 	struct cv_columns *columns = mailbox->columns;
-	uint32_t row;
+	uint32_t row, hint;
 
-	*row_r = (struct cv_row){ .uid = cv_view_uid(view, seq) };
+	*row_r = (struct cv_row){ .uid = uid_at(view, seq, &hint) };
 	if (mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user) &&
 		(mailbox->user->storage_args.fsync == CV_FSYNC_ALWAYS || columns == NULL ||
-			!cv_columns_find(columns, row_r->uid, seq - 1, &row) || !cv_row_live(columns, row))) {
+			!cv_columns_find(columns, row_r->uid, hint, &row) || !cv_row_live(columns, row))) {
 		cv_user_flush(mailbox->user); /* nothing is shown that is not durable */
 		columns = mailbox->columns;
 	}
-	if (columns == NULL || !cv_columns_find(columns, row_r->uid, seq - 1, &row))
+	if (columns == NULL || !cv_columns_find(columns, row_r->uid, hint, &row))
 		return false;
 	fill_row(columns, row, row_r);
 	row_r->recent = cv_ranges_has(&view->recent, row_r->uid);
 	return cv_row_live(columns, row);
 }
 
+void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, struct cv_ranges *uids_r)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+
+	if (mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user))
+		cv_user_flush(mailbox->user);
+	if (mailbox->columns == NULL || mailbox->counts.deleted == 0)
+		return;
+	for (size_t i = 0; i < seqs->count; i++) {
+		uint32_t row = cv_columns_from(mailbox->columns, cv_view_uid(view, seqs->data[i].first));
+		uint32_t end = cv_columns_from(mailbox->columns, cv_view_uid(view, seqs->data[i].last) + 1);
+
+		for (; (row = cv_columns_next_deleted(mailbox->columns, row, end)) < end; row++) {
+			uint32_t uid = *cv_col_uid(mailbox->columns, row);
+
+			if (cv_view_seq(view, uid) != 0)
+				cv_ranges_add(uids_r, uid, uid);
+		}
+	}
+}
+
 struct cv_str cv_view_ref(const struct cv_view *view, uint32_t seq)
 {
-	const struct cv_columns *columns = view->mailbox->columns;
 	uint32_t row;
 
-	if (columns == NULL || !cv_columns_find(columns, cv_view_uid(view, seq), seq - 1, &row))
-		return (struct cv_str){ 0 };
-	return cv_columns_ref(columns, row);
+	return cv_view_find_row(view, seq, &row) ? cv_columns_ref(view->mailbox->columns, row) : (struct cv_str){ 0 };
 }
 
 bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, struct cv_ranges *uids_r)
 {
 	const struct cv_mailbox *mailbox = view->mailbox;
-	uint32_t next = 1, row = 0;
+	uint32_t next = 1;
 
 	if (modseq >= mailbox->vanished_from) {
 		for (size_t i = mailbox->vanished.count; i > 0 && mailbox->vanished.data[i - 1].modseq > modseq; i--) {
@@ -377,10 +392,12 @@ bool cv_view_vanished(const struct cv_view *view, uint64_t modseq, struct cv_ran
 		}
 		return true;
 	}
-	for (; row < view->count; row++) {
-		if (view->uids[row] > next)
-			cv_ranges_add(uids_r, next, view->uids[row] - 1);
-		next = view->uids[row] + 1;
+	for (uint32_t seq = 1; seq <= view->uids.count; seq++) {
+		uint32_t uid = cv_view_uid(view, seq);
+
+		if (uid > next)
+			cv_ranges_add(uids_r, next, uid - 1);
+		next = uid + 1;
 	}
 	if (next <= view->last_uid)
 		cv_ranges_add(uids_r, next, view->last_uid);
@@ -436,27 +453,21 @@ static void take_events(struct cv_view *view, uint64_t own, struct cv_ranges *ch
 	}
 }
 
-/* Each with the sequence number it has after the ones before it are gone (RFC 3501 section 7.4.1). Then the array is closed up in one go. */
+/* Each with the sequence number it has after the ones before it are gone (RFC 3501 section 7.4.1). */
 static void give_expunges(struct sync *sync)
 {
 	struct cv_view *view = sync->view;
 	struct cv_ranges *gone = &view->pending_expunges;
-	uint32_t removed = 0, kept = view->count;
+	uint32_t removed = 0, uid;
 
 	for (size_t i = 0; i < gone->count; i++) {
-		uint32_t at = cv_view_seq_from(view, gone->data[i].first) - 1;
+		uint32_t seq = cv_view_seq_from(view, gone->data[i].first);
 
-		for (; at < view->count && view->uids[at] <= gone->data[i].last; at++) {
-			give(sync, CV_EVENT_EXPUNGE, at + 1 - removed, view->uids[at], 0);
-			kept = CV_MIN(kept, at);
-			removed++;
-		}
+		for (; seq <= view->uids.count && (uid = cv_view_uid(view, seq)) <= gone->data[i].last; seq++)
+			give(sync, CV_EVENT_EXPUNGE, seq - removed++, uid, 0);
 	}
-	for (uint32_t at = kept; removed > 0 && at < view->count; at++) {
-		if (!cv_ranges_has(gone, view->uids[at]))
-			view->uids[kept++] = view->uids[at];
-	}
-	view->count -= removed;
+	if (removed > 0)
+		cv_uids_remove(&view->uids, gone);
 	for (size_t i = 0; i < gone->count; i++)
 		cv_ranges_remove(&view->recent, gone->data[i].first, gone->data[i].last);
 	gone->count = 0;
@@ -469,11 +480,11 @@ static void give_flags(struct sync *sync, const struct cv_ranges *changed)
 	uint32_t row;
 
 	for (size_t i = 0; i < changed->count; i++) {
-		uint32_t at = cv_view_seq_from(view, changed->data[i].first) - 1;
+		uint32_t seq = cv_view_seq_from(view, changed->data[i].first), uid;
 
-		for (; at < view->count && view->uids[at] <= changed->data[i].last; at++) {
-			if (cv_columns_find(columns, view->uids[at], at, &row) && cv_row_live(columns, row))
-				give(sync, CV_EVENT_FLAGS, at + 1, view->uids[at], *cv_col_modseq(columns, row));
+		for (; seq <= view->uids.count && (uid = cv_view_uid(view, seq)) <= changed->data[i].last; seq++) {
+			if (cv_view_find_row(view, seq, &row) && cv_row_live(columns, row))
+				give(sync, CV_EVENT_FLAGS, seq, uid, *cv_col_modseq(columns, row));
 		}
 	}
 }
@@ -490,13 +501,13 @@ static void give_notes(struct sync *sync, const struct event_list *notes)
 		struct cv_view_event told = { .kind = CV_EVENT_NOTES, .names = cv_str_mem(event->names, event->names_len) };
 
 		for (size_t j = 0; j < event->uids.count; j++) {
-			uint32_t at = cv_view_seq_from(view, event->uids.data[j].first) - 1;
+			uint32_t seq = cv_view_seq_from(view, event->uids.data[j].first), uid;
 
-			for (; at < view->count && view->uids[at] <= event->uids.data[j].last; at++) {
-				if (!cv_columns_find(columns, view->uids[at], at, &row) || !cv_row_live(columns, row) || sync->fn == NULL)
+			for (; seq <= view->uids.count && (uid = cv_view_uid(view, seq)) <= event->uids.data[j].last; seq++) {
+				if (!cv_view_find_row(view, seq, &row) || !cv_row_live(columns, row) || sync->fn == NULL)
 					continue;
-				told.seq = at + 1;
-				told.uid = view->uids[at];
+				told.seq = seq;
+				told.uid = uid;
 				told.modseq = *cv_col_modseq(columns, row);
 				sync->fn(sync->ctx, &told);
 			}
@@ -507,15 +518,15 @@ static void give_notes(struct sync *sync, const struct event_list *notes)
 static void give_new(struct sync *sync)
 {
 	struct cv_view *view = sync->view;
-	uint32_t before = view->count, last = view->last_uid;
+	uint32_t before = view->uids.count, last = view->last_uid;
 
 	if (last + 1 >= view->mailbox->published_uidnext)
 		return;
 	add_rows(view, cv_columns_from(view->mailbox->columns, last + 1));
-	if (view->count == before)
+	if (view->uids.count == before)
 		return;
 	take_recent(view, last + 1);
-	give(sync, CV_EVENT_EXISTS, view->count, view->uids[view->count - 1], 0);
+	give(sync, CV_EVENT_EXISTS, view->uids.count, cv_view_uid(view, view->uids.count), 0);
 }
 
 bool cv_view_hold(struct cv_view *view, struct cv_ranges *flagged)

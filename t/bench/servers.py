@@ -137,7 +137,7 @@ class Culver:
             except KeyError:
                 extra += "default_internal_user = nobody\ndefault_internal_group = nogroup\ndefault_login_user = nobody\n"
         self.server = culver.Server(prefix=prefix, privileged=root, settings=extra +
-                                    "mail_max_userip_connections = 20000\nmail_fsync = optimized\n")
+                                    "mail_max_userip_connections = 20000\nmail_max_mailboxes = 20000\nmail_fsync = optimized\n")
         if root:
             os.chown(self.server.mail, nobody.pw_uid, nobody.pw_gid)
         self.ports = self.server.ports

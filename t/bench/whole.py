@@ -68,7 +68,9 @@ def logged_in(server, user, timeout=60):
             sock.settimeout(600)
             if not sock.recv(4096):
                 raise measure.Failed("no greeting")
-            imap_command(sock, f"LOGIN {user} {culver.PASSWORD}".encode())
+            reply = imap_command(sock, f"LOGIN {user} {culver.PASSWORD}".encode())
+            if b"r OK" not in reply:
+                raise measure.Failed(reply.decode(errors="replace"))
             return sock
         except (OSError, measure.Failed):
             if time.monotonic() > end:

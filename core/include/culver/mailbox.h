@@ -137,6 +137,9 @@ CV_EXPORT char cv_user_separator(const struct cv_user *user); /* hierarchy delim
 /* All names, parents before children, INBOX first. False at the end; *pos starts at 0. Nobody's rights are asked: what is shown to who acts needs
    cv_mailbox_visible. */
 CV_EXPORT bool cv_mailbox_next(struct cv_user *user, size_t *pos, struct cv_mailbox_info *info_r);
+/* *pos_r for cv_mailbox_next: where name is or would be. From there on come name, those below it, and then, INBOX and those below it apart, the other
+   names that begin with it. */
+CV_EXPORT void cv_mailbox_seek(struct cv_user *user, struct cv_str name, size_t *pos_r);
 /* 1 with *info_r, 0 when there is no such name at all. "inbox" in any case is INBOX. */
 CV_EXPORT int cv_mailbox_lookup(struct cv_user *user, struct cv_str name, struct cv_mailbox_info *info_r);
 /* The rights of who acts on the mailbox of this name, or on one of this name if it existed; as bits. -1: could not tell. */
@@ -319,6 +322,8 @@ struct cv_row {
 	uint8_t guid[16];
 };
 CV_EXPORT bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r);
+/* Add the UIDs of those of the messages that have \Deleted and were not expunged meanwhile. What it costs depends on how many these are, and hardly on seqs. */
+CV_EXPORT void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, struct cv_ranges *uids_r);
 /* What was made of a message's header and is wanted again and again: by what it is sorted, threaded and searched. Octets of any kind, kept in this
    process only, within bounds, and forgotten when the user is quiet. */
 enum cv_memo {

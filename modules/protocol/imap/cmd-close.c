@@ -7,12 +7,10 @@
 /* UIDs of all messages with \Deleted. */
 static void find_deleted(const struct imap_session *s, struct cv_ranges *uids)
 {
-	for (uint32_t seq = 1; seq <= cv_view_count(s->view); seq++) {
-		struct cv_row row;
+	const struct cv_ranges all = { .data = &(struct cv_range){ 1, cv_view_count(s->view) }, .count = 1 };
 
-		if (cv_view_row(s->view, seq, &row) && (row.flags & CV_FLAG_DELETED) != 0)
-			cv_ranges_add(uids, row.uid, row.uid);
-	}
+	if (cv_view_count(s->view) > 0)
+		cv_view_deleted(s->view, &all, uids);
 }
 
 static enum cv_imap_result closed(struct cv_imap_cmd *cmd)

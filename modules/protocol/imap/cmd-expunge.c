@@ -10,19 +10,14 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd, const struct cv_ranges *
 {
 	struct imap_session *s = imap_cmd_session(cmd);
 	struct cv_ranges *uids = imap_ranges(cmd);
-	struct imap_iter iter = { 0 };
 	struct cv_err err = { 0 };
 	struct cv_txn *txn;
-	struct cv_row row;
-	uint32_t seq;
 
 	if (cv_view_readonly(s->view))
 		return imap_no(cmd, "READ-ONLY", "Mailbox is read-only");
 	if (cv_mailbox_may(cv_view_mailbox(s->view), CV_RIGHT_EXPUNGE, &err) < 0)
 		return imap_fail(cmd, &err);
-	while (imap_iter_next(seqs, &iter, &seq))
-		if (cv_view_row(s->view, seq, &row) && (row.flags & CV_FLAG_DELETED) != 0)
-			cv_ranges_add(uids, row.uid, row.uid);
+	cv_view_deleted(s->view, seqs, uids);
 	if (uids->count == 0)
 		return imap_ok(cmd, NULL, "Expunge completed");
 	if (imap_limit_cut(uids, limit))

@@ -97,6 +97,8 @@ struct list {
 	struct metadata_writer writer;
 	bool writing;             /* the METADATA response of an entry */
 	CV_VEC(struct cv_imap_pattern *) patterns;
+	struct cv_str prefix;     /* with which all names begin that can match, as the store writes it; absent: anything */
+	bool literal;             /* the prefix is all of the pattern */
 	CV_VEC(struct added_option) added;
 	CV_VEC(struct entry) entries;
 	size_t done;
@@ -165,6 +167,41 @@ static struct cv_str wire_name(struct cv_imap_cmd *cmd, struct cv_str name)
 	return imap_wire_name(imap_cmd_session(cmd), cmd->arena, name);
 }
 
+/* What a pattern demands at the beginning: only names with it are looked at. Nothing where the store may write it otherwise. */
+static void note_prefix(const struct imap_session *s, struct cv_arena *arena, struct list *list, struct cv_str pattern)
+{
+	static const char inbox[] = "INBOX";
+	size_t len = 0, inbox_len = sizeof(inbox) - 1;
+	char *prefix = cv_arena_alloc(arena, pattern.len);
+
+	for (; len < pattern.len && pattern.ptr[len] != '*' && pattern.ptr[len] != '%'; len++) {
+		if ((uint8_t)pattern.ptr[len] >= 0x80 || pattern.ptr[len] == '&')
+			return;
+		prefix[len] = pattern.ptr[len] == s->separator ? '/' : pattern.ptr[len];
+	}
+	list->literal = len == pattern.len;
+	if (cv_str_caseeq(cv_str_mem(prefix, CV_MIN(len, inbox_len)), cv_str_mem(inbox, CV_MIN(len, inbox_len)))) {
+		/* INBOX in any case is before all other names. */
+		if (!list->literal || len < inbox_len || (len > inbox_len && prefix[inbox_len] != '/'))
+			return;
+		memcpy(prefix, inbox, inbox_len);
+	}
+	list->prefix = cv_str_mem(prefix, len);
+}
+
+/* Names in order: those that the patterns may match, with all that are below them. */
+static bool next_name(struct cv_user *user, const struct list *list, size_t *pos, struct cv_mailbox_info *info_r)
+{
+	struct cv_str prefix = list->prefix;
+
+	if (prefix.ptr != NULL && *pos == 0)
+		cv_mailbox_seek(user, prefix, pos);
+	if (!cv_mailbox_next(user, pos, info_r))
+		return false;
+	return prefix.ptr == NULL || (cv_str_starts(info_r->name, prefix) &&
+		(!list->literal || info_r->name.len == prefix.len || info_r->name.ptr[prefix.len] == '/'));
+}
+
 /* The reference is put before the mailbox name: there are no names that break out of it. */
 static void add_pattern(struct cv_imap_cmd *cmd, struct list *list, struct cv_str reference, struct cv_str name)
 {
@@ -173,6 +210,10 @@ static void add_pattern(struct cv_imap_cmd *cmd, struct list *list, struct cv_st
 	cv_buf_init(&whole, reference.len + name.len + 1);
 	cv_buf_append(&whole, reference);
 	cv_buf_append(&whole, name);
+	if (list->patterns.count == 0)
+		note_prefix(imap_cmd_session(cmd), cmd->arena, list, cv_buf_str(&whole));
+	else
+		list->prefix = (struct cv_str){ 0 };
 	*cv_vec_push(&list->patterns) = cv_imap_pattern_new(cmd->arena, cv_buf_str(&whole), imap_cmd_session(cmd)->separator);
 	/* Mailboxes are called so in NFC, but for those that others made. */
 	if (imap_cmd_session(cmd)->utf8_names && !cv_str_is_ascii(cv_buf_str(&whole))) {
@@ -261,7 +302,7 @@ static void look_below(struct cv_imap_cmd *cmd, struct list *list)
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
-	while (cv_mailbox_next(cmd->user, &pos, &info)) {
+	while (next_name(cmd->user, list, &pos, &info)) {
 		unsigned marks;
 
 		if (info.exists && !cv_mailbox_visible(cmd->user, &info)) {
@@ -321,7 +362,7 @@ static void collect_list(struct cv_imap_cmd *cmd, struct list *list)
 	size_t pos = 0;
 
 	look_below(cmd, list);
-	while (cv_mailbox_next(cmd->user, &pos, &info)) {
+	while (next_name(cmd->user, list, &pos, &info)) {
 		if ((list->opts & SELECT_RECURSIVE) != 0)
 			add_parents(cmd, list, info.name);
 		add_name(cmd, list, &info);
@@ -364,7 +405,7 @@ static void collect_lsub(struct cv_imap_cmd *cmd, struct list *list)
 	struct cv_mailbox_info info;
 	size_t pos = 0;
 
-	while (cv_mailbox_next(cmd->user, &pos, &info)) {
+	while (next_name(cmd->user, list, &pos, &info)) {
 		struct cv_str wire;
 
 		if (!info.subscribed)
@@ -416,16 +457,17 @@ static void write_entry(struct cv_imap_cmd *cmd, const struct list *list, const 
 static bool shows_children(struct cv_user *user, const struct cv_mailbox_info *parent)
 {
 	struct cv_mailbox_info info;
-	bool below = false;
-	size_t pos = 0;
+	size_t pos;
 
-	while (parent->has_children && cv_mailbox_next(user, &pos, &info)) {
-		bool was = below;
-
-		below = info.name.len > parent->name.len && cv_str_starts(info.name, parent->name) && info.name.ptr[parent->name.len] == '/';
-		if (was && !below)
+	if (!parent->has_children)
+		return false;
+	cv_mailbox_seek(user, parent->name, &pos);
+	while (cv_mailbox_next(user, &pos, &info) && cv_str_starts(info.name, parent->name)) {
+		if (cv_str_eq(info.name, parent->name))
+			continue;
+		if (info.name.ptr[parent->name.len] != '/')
 			return false;
-		if (below && cv_mailbox_visible(user, &info))
+		if (cv_mailbox_visible(user, &info))
 			return true;
 	}
 	return false;
