@@ -181,9 +181,10 @@ static int text_key(struct cv_imap_message *message, enum cv_imap_sort_key key, 
 
 /* Of a message and a text criterion. */
 struct text {
-	size_t offset; /* in the pool */
+	uint64_t beginning; /* its first octets as a number: where it differs, it decides */
+	size_t offset;      /* in the pool */
 	uint32_t len;
-	bool cut;      /* there is more in the message */
+	bool cut;           /* there is more in the message */
 };
 
 union value {
@@ -312,6 +313,16 @@ static enum cv_memo memo_of(enum cv_imap_sort_key key)
 	return CV_MEMOS;
 }
 
+/* Up to eight octets, the first one the highest; zeros for what is not there. */
+static uint64_t beginning_of(struct cv_str text)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < sizeof(n); i++)
+		n = n << 8 | (i < text.len ? (uint8_t)text.ptr[i] : 0);
+	return n;
+}
+
 static int keep_text(struct cv_imap_sorter *sorter, uint32_t seq, size_t criterion, struct text *text, struct cv_err *err)
 {
 	enum cv_memo memo = memo_of(sorter->program.criteria[criterion].key);
@@ -327,6 +338,7 @@ static int keep_text(struct cv_imap_sorter *sorter, uint32_t seq, size_t criteri
 			cv_view_memo_keep(sorter->view, seq, memo, kept);
 	}
 	text->len = (uint32_t)kept.len;
+	text->beginning = beginning_of(kept);
 	cv_buf_append(&sorter->pool, kept);
 	return 0;
 }
@@ -412,8 +424,11 @@ static int compare_texts(struct cv_imap_sorter *sorter, uint32_t a, uint32_t b, 
 {
 	const struct text *x = &sorter->values[(size_t)a * sorter->program.count + criterion].text;
 	const struct text *y = &sorter->values[(size_t)b * sorter->program.count + criterion].text;
-	int result = cv_str_cmp(kept_text(sorter, x), kept_text(sorter, y));
+	int result;
 
+	if (x->beginning != y->beginning)
+		return x->beginning < y->beginning ? -1 : 1;
+	result = cv_str_cmp(kept_text(sorter, x), kept_text(sorter, y));
 	if (result != 0 || (!x->cut && !y->cut))
 		return result;
 	return cv_str_cmp(whole_text(sorter, a, criterion, x, &sorter->first), whole_text(sorter, b, criterion, y, &sorter->second));

@@ -14,8 +14,6 @@
 #include <culver/reader.h>
 #include <culver/search.h>
 
-/* Longer texts are known by their beginning, length and a keyed hash of all. */
-#define KEY_MAX 128u
 /* Other messages that count messages may name: dummies, and references in all. */
 #define DUMMIES_MAX(count) ((size_t)(count) * 4 + 100000)
 #define REFERENCES_MAX(count) ((size_t)(count) * 100 + 1000000)
@@ -41,6 +39,14 @@ struct message {
 	size_t refs;                    /* offset of its references; those of the next message end them */
 };
 
+/* Numbers by message-id or subject, which are known by a keyed hash of 64 bits: among a million of them two are taken for one with a chance of 1 to
+   40 million, and nobody who does not know the process' key can make such ones. A key of 0 is none. */
+struct table {
+	uint64_t *keys;
+	uint32_t *numbers;
+	size_t cap, count; /* cap: a power of two */
+};
+
 enum phase { ADDING = 0, SORTING, SORTING_ARRIVAL, LINKING, PRUNING, COUNTING, LISTING, SUBJECTS, MERGING, BUILDING, ROOTS, DONE };
 
 struct cv_imap_threads {
@@ -51,7 +57,7 @@ struct cv_imap_threads {
 	CV_VEC(uint32_t) refs;
 	CV_VEC(uint32_t) subjects;      /* step 5: the node of each subject */
 	CV_VEC(uint32_t) tops;          /* nodes under the root */
-	struct cv_map *ids, *subject_ids;
+	struct table ids, subject_ids;  /* nodes; indexes + 1 into subjects */
 	uint32_t *by_date, *by_arrival; /* messages */
 	struct cv_imap_merge merge;
 	size_t at;                      /* message, node or top in progress */
@@ -60,7 +66,6 @@ struct cv_imap_threads {
 	bool last_link;                 /* step 1.B of the message in progress */
 	uint32_t write, head, tail;     /* node being written; roots of the result */
 	bool leaving;
-	struct cv_buf key;
 };
 
 bool cv_imap_thread_algorithm(struct cv_str name, enum cv_imap_thread_algorithm *algorithm_r)
@@ -83,10 +88,13 @@ struct cv_imap_threads *cv_imap_threads_new(enum cv_imap_thread_algorithm algori
 
 	t->algorithm = algorithm;
 	(void)cv_vec_push(&t->nodes);
-	t->ids = cv_map_new();
-	t->subject_ids = cv_map_new();
-	cv_buf_init(&t->key, SIZE_MAX);
 	return t;
+}
+
+static void free_table(struct table *table)
+{
+	cv_free(table->keys);
+	cv_free(table->numbers);
 }
 
 void cv_imap_threads_free(struct cv_imap_threads **threads)
@@ -102,11 +110,10 @@ void cv_imap_threads_free(struct cv_imap_threads **threads)
 	cv_vec_free(&t->refs);
 	cv_vec_free(&t->subjects);
 	cv_vec_free(&t->tops);
-	cv_map_free(&t->ids);
-	cv_map_free(&t->subject_ids);
+	free_table(&t->ids);
+	free_table(&t->subject_ids);
 	cv_free(t->by_date);
 	cv_free(t->by_arrival);
-	cv_buf_deinit(&t->key);
 	cv_free(t);
 }
 
@@ -151,31 +158,83 @@ bool cv_imap_thread_next_id(struct cv_str *value, struct cv_buf *out)
 	return found;
 }
 
-/* ---- adding -------------------------------------------------------------------------------------------- */
+/* ---- keys ---------------------------------------------------------------------------------------------- */
 
-static struct cv_str key_of(struct cv_buf *text)
+static uint64_t key_of(const struct cv_buf *text)
 {
-	uint64_t hash;
+	uint64_t hash = cv_hash(text->data, text->len);
 
-	if (text->len > KEY_MAX) {
-		hash = cv_hash(text->data, text->len);
-		cv_buf_truncate(text, KEY_MAX - sizeof(hash));
-		cv_buf_append_mem(text, &hash, sizeof(hash));
-		cv_buf_append_char(text, '\n'); /* no short one is that long */
+	return hash != 0 ? hash : 1;
+}
+
+/* The next message-id of *value; 0: there is none. */
+static uint64_t next_key(struct cv_str *value, struct cv_buf *text)
+{
+	cv_buf_clear(text);
+	return cv_imap_thread_next_id(value, text) ? key_of(text) : 0;
+}
+
+void cv_imap_thread_keys(const struct cv_imap_thread_message *message, struct cv_buf *out)
+{
+	struct cv_str id = message->message_id, references = message->references, in_reply_to = message->in_reply_to;
+	bool reply, referred = false;
+	struct cv_buf text;
+	uint64_t key;
+
+	cv_buf_init(&text, SIZE_MAX);
+	reply = cv_subject_key(&text, message->subject);
+	cv_put_u8(out, reply);
+	cv_put_u64(out, text.len > 0 ? key_of(&text) : 0);
+	cv_put_u64(out, next_key(&id, &text));
+	for (; (key = next_key(&references, &text)) != 0; referred = true)
+		cv_put_u64(out, key);
+	/* "then use the first (if any) valid Message ID found in the In-Reply-To header line as the only reference". */
+	if (!referred && (key = next_key(&in_reply_to, &text)) != 0)
+		cv_put_u64(out, key);
+	cv_buf_deinit(&text);
+}
+
+static size_t place_of(const struct table *table, uint64_t key)
+{
+	size_t at = (size_t)key & (table->cap - 1);
+
+	while (table->keys[at] != 0 && table->keys[at] != key)
+		at = (at + 1) & (table->cap - 1);
+	return at;
+}
+
+static void grow(struct table *table)
+{
+	struct table old = *table;
+
+	table->cap = old.cap == 0 ? 1024 : old.cap * 2;
+	table->keys = cv_calloc(table->cap, sizeof(*table->keys));
+	table->numbers = cv_calloc(table->cap, sizeof(*table->numbers));
+	for (size_t i = 0; i < old.cap; i++) {
+		if (old.keys[i] != 0) {
+			size_t at = place_of(table, old.keys[i]);
+
+			table->keys[at] = old.keys[i];
+			table->numbers[at] = old.numbers[i];
+		}
 	}
-	return cv_buf_str(text);
+	free_table(&old);
 }
 
-/* Numbers are kept as the map's values: 1 and more. */
-static uint32_t look_up(const struct cv_map *map, struct cv_str key)
+/* Where the number of key is or goes to; 0: it has none yet. Valid until the next call. */
+static uint32_t *number_of(struct table *table, uint64_t key)
 {
-	return (uint32_t)(uintptr_t)cv_map_get(map, key);
+	size_t at;
+
+	if (table->count >= table->cap / 2)
+		grow(table);
+	at = place_of(table, key);
+	table->count += table->keys[at] == 0;
+	table->keys[at] = key;
+	return &table->numbers[at];
 }
 
-static void keep(struct cv_map *map, struct cv_str key, uint32_t number)
-{
-	(void)cv_map_set(map, key, (void *)(uintptr_t)number);
-}
+/* ---- adding -------------------------------------------------------------------------------------------- */
 
 static uint32_t new_node(struct cv_imap_threads *t, uint32_t message)
 {
@@ -185,28 +244,24 @@ static uint32_t new_node(struct cv_imap_threads *t, uint32_t message)
 	return (uint32_t)(t->nodes.count - 1);
 }
 
-/* The node of the message-id in key, a dummy when it is new. */
-static uint32_t node_of_id(struct cv_imap_threads *t)
+/* The node of a message-id, a dummy when it is new. */
+static uint32_t node_of_id(struct cv_imap_threads *t, uint64_t id)
 {
-	struct cv_str key = key_of(&t->key);
-	uint32_t node = look_up(t->ids, key);
+	uint32_t *node = number_of(&t->ids, id);
 
-	if (node == NONE) {
-		node = new_node(t, 0);
-		keep(t->ids, key, node);
-	}
-	return node;
+	if (*node == NONE)
+		*node = new_node(t, 0);
+	return *node;
 }
 
 /* Step 1.A, "two or more messages have the same Message ID", or none: the first has it, others get a node that nobody refers to. */
-static uint32_t node_of_message(struct cv_imap_threads *t, struct cv_str message_id, uint32_t message)
+static uint32_t node_of_message(struct cv_imap_threads *t, uint64_t id, uint32_t message)
 {
 	uint32_t node;
 
-	cv_buf_clear(&t->key);
-	if (!cv_imap_thread_next_id(&message_id, &t->key))
+	if (id == 0)
 		return new_node(t, message);
-	node = node_of_id(t);
+	node = node_of_id(t, id);
 	if (t->nodes.data[node].message != 0)
 		return new_node(t, message);
 	t->nodes.data[node].message = message;
@@ -218,63 +273,48 @@ static bool has_room(const struct cv_imap_threads *t)
 	return t->nodes.count < DUMMIES_MAX(t->messages.count) && t->refs.count < REFERENCES_MAX(t->messages.count);
 }
 
-static int add_references(struct cv_imap_threads *t, const struct cv_imap_thread_message *message, struct cv_err *err)
+static uint32_t subject_of(struct cv_imap_threads *t, uint64_t key)
 {
-	struct cv_str value = message->references;
-	size_t before = t->refs.count;
+	uint32_t *subject;
 
-	for (cv_buf_clear(&t->key); cv_imap_thread_next_id(&value, &t->key); cv_buf_clear(&t->key)) {
-		if (!has_room(t))
-			return cv_err_set_public(err, CV_ERR_LIMIT, "The messages refer to too many others");
-		*cv_vec_push(&t->refs) = node_of_id(t);
-	}
-	if (t->refs.count > before)
+	if (key == 0)
 		return 0;
-	/* "then use the first (if any) valid Message ID found in the In-Reply-To header line as the only reference". */
-	value = message->in_reply_to;
-	cv_buf_clear(&t->key);
-	if (cv_imap_thread_next_id(&value, &t->key))
-		*cv_vec_push(&t->refs) = node_of_id(t);
-	return 0;
-}
-
-static uint32_t subject_of(struct cv_imap_threads *t, struct cv_str value, bool *reply_r)
-{
-	struct cv_str key;
-	uint32_t subject;
-
-	cv_buf_clear(&t->key);
-	*reply_r = cv_subject_key(&t->key, value);
-	if (t->key.len == 0)
-		return 0;
-	key = key_of(&t->key);
-	subject = look_up(t->subject_ids, key);
-	if (subject == 0) {
+	subject = number_of(&t->subject_ids, key);
+	if (*subject == 0) {
 		*cv_vec_push(&t->subjects) = NONE;
-		subject = (uint32_t)t->subjects.count;
-		keep(t->subject_ids, key, subject);
+		*subject = (uint32_t)t->subjects.count;
 	}
-	return subject;
+	return *subject;
 }
 
-int cv_imap_threads_add(struct cv_imap_threads *t, const struct cv_imap_thread_message *message, struct cv_err *err)
+int cv_imap_threads_add(struct cv_imap_threads *t, const struct cv_imap_thread_message *message, struct cv_str keys, struct cv_err *err)
 {
+	struct cv_reader reader = cv_reader_init(keys);
 	struct message *m = cv_vec_push(&t->messages);
 	uint32_t index = (uint32_t)t->messages.count;
+	uint64_t subject, id, reference;
+	uint8_t reply;
+	bool whole = cv_take_u8(&reader, &reply) && cv_take_u64(&reader, &subject) && cv_take_u64(&reader, &id);
 
-	cv_assert(t->phase == ADDING);
+	cv_assert(t->phase == ADDING && whole);
 	m->number = message->number;
 	m->sent = message->sent;
 	m->arrived = message->arrived;
 	m->refs = t->refs.count;
+	m->reply = reply != 0;
 	if (t->algorithm != CV_IMAP_THREAD_REFS)
-		m->subject = subject_of(t, message->subject, &m->reply);
+		m->subject = subject_of(t, subject);
 	if (t->algorithm == CV_IMAP_THREAD_ORDEREDSUBJECT) {
 		m->node = new_node(t, index);
 		return 0;
 	}
-	m->node = node_of_message(t, message->message_id, index);
-	return add_references(t, message, err);
+	m->node = node_of_message(t, id, index);
+	while (cv_take_u64(&reader, &reference)) {
+		if (!has_room(t))
+			return cv_err_set_public(err, CV_ERR_LIMIT, "The messages refer to too many others");
+		*cv_vec_push(&t->refs) = node_of_id(t, reference);
+	}
+	return 0;
 }
 
 /* ---- by date ------------------------------------------------------------------------------------------- */

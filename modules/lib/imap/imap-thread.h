@@ -24,10 +24,13 @@ void cv_imap_threads_free(struct cv_imap_threads **threads);
 struct cv_imap_thread_message {
 	uint32_t number;       /* what the result calls it */
 	int64_t sent, arrived; /* seconds since 1970 */
-	struct cv_str message_id, in_reply_to, references, subject;
+	struct cv_str message_id, in_reply_to, references, subject; /* for its keys */
 };
-/* Add the next message, in mailbox order. -1 with CV_ERR_LIMIT when the messages name too many others for the memory that their count allows. */
-CV_MUST_CHECK int cv_imap_threads_add(struct cv_imap_threads *threads, const struct cv_imap_thread_message *message, struct cv_err *err);
+/* Append all that threading needs of the message's fields, in a form that can be kept as long as the process lives: 17 octets, and 8 for each message
+   that it refers to. */
+void cv_imap_thread_keys(const struct cv_imap_thread_message *message, struct cv_buf *out);
+/* Add the next message, in mailbox order, with what cv_imap_thread_keys made of it. -1 with CV_ERR_LIMIT when the messages name too many others for the memory that their count allows. */
+CV_MUST_CHECK int cv_imap_threads_add(struct cv_imap_threads *threads, const struct cv_imap_thread_message *message, struct cv_str keys, struct cv_err *err);
 /* After the last message: go on for about steps steps. True when all is threaded. */
 bool cv_imap_threads_step(struct cv_imap_threads *threads, size_t steps);
 /* After that: append "(…)(…)", about max octets at once. False at the end, when all was appended. */

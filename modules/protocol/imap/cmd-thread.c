@@ -7,7 +7,6 @@
 #include "modules/lib/imap/imap-message.h"
 #include "modules/lib/imap/imap-thread.h"
 
-#include <culver/reader.h>
 #include <culver/time.h>
 
 /* Steps of threading between two looks at the clock. */
@@ -20,7 +19,7 @@ struct thread {
 	struct imap_iter iter;
 	uint32_t done, goal;
 	struct cv_imap_message message;
-	struct cv_buf message_id, in_reply_to, references, subject, kept;
+	struct cv_buf message_id, in_reply_to, references, subject, keys;
 	struct cv_imap_threads *threads;
 	bool gone;
 	size_t failed;
@@ -37,7 +36,7 @@ static void free_thread(void *ctx)
 	cv_buf_deinit(&thread->in_reply_to);
 	cv_buf_deinit(&thread->references);
 	cv_buf_deinit(&thread->subject);
-	cv_buf_deinit(&thread->kept);
+	cv_buf_deinit(&thread->keys);
 }
 
 /* thread = "THREAD" SP thread-alg SP charset 1*(SP search-key) */
@@ -58,7 +57,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	cv_buf_init(&thread->in_reply_to, SIZE_MAX);
 	cv_buf_init(&thread->references, SIZE_MAX);
 	cv_buf_init(&thread->subject, SIZE_MAX);
-	cv_buf_init(&thread->kept, SIZE_MAX);
+	cv_buf_init(&thread->keys, SIZE_MAX);
 	thread->threads = cv_imap_threads_new(thread->algorithm);
 	cv_arena_cleanup(cmd->arena, free_thread, thread);
 	cmd->data = thread;
@@ -74,41 +73,29 @@ static int field(struct thread *thread, const char *name, struct cv_buf *to, str
 	return 0;
 }
 
-/* Subject, and what references are made of, as they are kept for the next time: strings one after the other. */
-static bool take_kept(struct cv_str kept, struct cv_imap_thread_message *message)
+/* What the message is threaded by, as it is kept for the next time. */
+static int read_keys(struct cv_imap_cmd *cmd, struct thread *thread, uint32_t seq, struct cv_str *keys_r, struct cv_err *err)
 {
-	struct cv_reader reader = cv_reader_init(kept);
+	struct cv_imap_thread_message message = { 0 };
 
-	return cv_take_str(&reader, CV_MEMO_MAX, &message->subject) && cv_take_str(&reader, CV_MEMO_MAX, &message->message_id) &&
-		cv_take_str(&reader, CV_MEMO_MAX, &message->in_reply_to) && cv_take_str(&reader, CV_MEMO_MAX, &message->references);
-}
-
-static int read_fields(struct cv_imap_cmd *cmd, struct thread *thread, uint32_t seq, struct cv_imap_thread_message *message, struct cv_err *err)
-{
-	struct cv_str kept;
-
-	if (cv_view_memo(cmd->view, seq, CV_MEMO_THREAD, &kept) && take_kept(kept, message))
+	if (cv_view_memo(cmd->view, seq, CV_MEMO_THREAD, keys_r))
 		return 0;
-	if (cv_imap_message_need(&thread->message, cmd->view, seq, err) < 0 || field(thread, "Subject", &thread->subject, &message->subject, err) < 0)
+	if (cv_imap_message_need(&thread->message, cmd->view, seq, err) < 0 || field(thread, "Subject", &thread->subject, &message.subject, err) < 0 ||
+		field(thread, "Message-ID", &thread->message_id, &message.message_id, err) < 0 ||
+		field(thread, "In-Reply-To", &thread->in_reply_to, &message.in_reply_to, err) < 0 ||
+		field(thread, "References", &thread->references, &message.references, err) < 0)
 		return -1;
-	if (thread->algorithm == CV_IMAP_THREAD_ORDEREDSUBJECT)
-		return 0;
-	if (field(thread, "Message-ID", &thread->message_id, &message->message_id, err) < 0 ||
-		field(thread, "In-Reply-To", &thread->in_reply_to, &message->in_reply_to, err) < 0 ||
-		field(thread, "References", &thread->references, &message->references, err) < 0)
-		return -1;
-	cv_buf_clear(&thread->kept);
-	cv_put_str(&thread->kept, message->subject);
-	cv_put_str(&thread->kept, message->message_id);
-	cv_put_str(&thread->kept, message->in_reply_to);
-	cv_put_str(&thread->kept, message->references);
-	cv_view_memo_keep(cmd->view, seq, CV_MEMO_THREAD, cv_buf_str(&thread->kept));
+	cv_buf_clear(&thread->keys);
+	cv_imap_thread_keys(&message, &thread->keys);
+	*keys_r = cv_buf_str(&thread->keys);
+	cv_view_memo_keep(cmd->view, seq, CV_MEMO_THREAD, *keys_r);
 	return 0;
 }
 
 static int read_message(struct cv_imap_cmd *cmd, struct thread *thread, uint32_t seq, struct cv_err *err)
 {
 	struct cv_imap_thread_message message = { .number = cmd->uid ? cv_view_uid(cmd->view, seq) : seq };
+	struct cv_str keys;
 	struct cv_row row;
 
 	if (!cv_view_row(cmd->view, seq, &row)) {
@@ -118,11 +105,9 @@ static int read_message(struct cv_imap_cmd *cmd, struct thread *thread, uint32_t
 	message.arrived = row.internal_date;
 	/* The date first: what is kept is valid until the next is. */
 	if (cv_imap_message_sent(&thread->message, cmd->view, seq, row.internal_date, &message.sent, err) < 0 ||
-		read_fields(cmd, thread, seq, &message, err) < 0)
+		read_keys(cmd, thread, seq, &keys, err) < 0)
 		return -1;
-	if (thread->algorithm == CV_IMAP_THREAD_ORDEREDSUBJECT)
-		message.message_id = message.in_reply_to = message.references = CV_STR("");
-	return cv_imap_threads_add(thread->threads, &message, err);
+	return cv_imap_threads_add(thread->threads, &message, keys, err);
 }
 
 /* Read what the next messages are threaded by, a slice. CV_IMAP_DONE: the reply was made. */

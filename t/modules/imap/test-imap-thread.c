@@ -19,6 +19,18 @@ static struct cv_str optional(const char *s)
 	return s != NULL ? cv_str_c(s) : (struct cv_str){ NULL, 0 };
 }
 
+static int add(struct cv_imap_threads *threads, const struct cv_imap_thread_message *message, struct cv_err *err)
+{
+	struct cv_buf keys;
+	int result;
+
+	cv_buf_init(&keys, SIZE_MAX);
+	cv_imap_thread_keys(message, &keys);
+	result = cv_imap_threads_add(threads, message, cv_buf_str(&keys), err);
+	cv_buf_deinit(&keys);
+	return result;
+}
+
 /* Messages 1, 2, 3 …, threaded in slices of slice steps and written in pieces of piece octets. */
 static void thread_in(enum cv_imap_thread_algorithm algorithm, const struct in *in, size_t count, size_t slice, size_t piece, struct cv_buf *out)
 {
@@ -30,7 +42,7 @@ static void thread_in(enum cv_imap_thread_algorithm algorithm, const struct in *
 			.message_id = optional(in[i].id), .references = optional(in[i].refs), .in_reply_to = optional(in[i].reply_to),
 			.subject = optional(in[i].subject) };
 
-		assert_int_equal(cv_imap_threads_add(threads, &message, &err), 0);
+		assert_int_equal(add(threads, &message, &err), 0);
 	}
 	while (!cv_imap_threads_step(threads, slice))
 		;
@@ -221,7 +233,7 @@ static void deep_threads_are_threaded(void **state)
 			.message_id = cv_str_c(cv_arena_printf(*state, "<%u@x>", i)),
 			.references = cv_str_c(cv_arena_printf(*state, "<%u@x>", i - 1)), .subject = CV_STR("re: a") };
 
-		assert_int_equal(cv_imap_threads_add(threads, &message, &err), 0);
+		assert_int_equal(add(threads, &message, &err), 0);
 	}
 	while (!cv_imap_threads_step(threads, 1000))
 		;
@@ -254,7 +266,7 @@ static void too_many_references_are_refused(void **state)
 			if (refs.data[at] == 'x' && refs.data[at + 3] == 'x' && refs.data[at + 4] == '@')
 				refs.data[at] = (char)('a' + i % 26);
 		message.references = cv_buf_str(&refs);
-		result = cv_imap_threads_add(threads, &message, &err);
+		result = add(threads, &message, &err);
 	}
 	assert_int_equal(result, -1);
 	assert_int_equal(err.code, CV_ERR_LIMIT);
