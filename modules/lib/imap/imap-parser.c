@@ -563,7 +563,8 @@ static const char *tag_octet(struct cv_imap_parser *parser, char c)
 		parser->tag = cv_arena_str(parser->arena, cv_buf_str(&parser->token));
 		return "Missing command";
 	}
-	if (c == '+' || !cv_imap_is_char(c, CV_IMAP_ASTRING_CHAR))
+	/* tag = 1*<any ASTRING-CHAR except "+">, which is ASCII: replies carry it. */
+	if (c == '+' || (uint8_t)c >= 0x80 || !cv_imap_is_char(c, CV_IMAP_ASTRING_CHAR))
 		return "Invalid tag";
 	cv_buf_append_char(&parser->token, c);
 	return NULL;

@@ -215,6 +215,7 @@ static void what_is_no_command_is_bad_and_the_next_one_goes_on(void **state)
 		{ CV_STR_INIT(" NOOP\r\n"), "!Invalid tag;" },
 		{ CV_STR_INIT("a+ NOOP\r\n"), "!Invalid tag;" },
 		{ CV_STR_INIT("a(b NOOP\r\n"), "!Invalid tag;" },
+		{ CV_STR_INIT("a\xC3\xA9 NOOP\r\n"), "!Invalid tag;" },
 		{ CV_STR_INIT("a NO\"OP\r\n"), "a!Invalid command;" },
 		{ CV_STR_INIT("a LIST  x\r\n"), "a!More than one space between arguments;" },
 		{ CV_STR_INIT("a LIST \"x\r\n"), "a!Missing \" at the end of a quoted string;" },
