@@ -59,22 +59,36 @@ static void folders_deinit(struct folders *f)
 	cv_arena_free(&f->arena);
 }
 
-/* GUID and UIDVALIDITY of the format, where they serve. A copy of a folder has those of the first one. */
+/* Has another folder that is there this GUID too? A mailbox without its folder is not another: that one came to a new place. */
+static bool is_copy(const struct folders *f, size_t i, const struct cv_guid *guid)
+{
+	const struct cv_mailbox *mailbox = cv_mailbox_by_guid(f->user, guid);
+
+	if (mailbox != NULL && cv_map_get(f->by_name, cv_mailbox_name(mailbox)) != NULL)
+		return true;
+	for (size_t j = 0; j < i; j++) {
+		if (memcmp(guid, &f->new.data[j].guid, sizeof(*guid)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* GUID and UIDVALIDITY of the format, where they serve. A copy of a folder has those of the first one, and would give UIDs to other messages than that:
+   under the first one's name and UIDVALIDITY, should it get that name. */
 static void choose_identity(struct folders *f, size_t i)
 {
 	struct folder *folder = &f->new.data[i];
-	struct cv_guid guid;
-	bool used;
+	bool none, copy;
 
-	memcpy(guid.b, folder->ref.guid, sizeof(guid.b));
-	used = memcmp(&guid, &no_guid, sizeof(guid)) == 0 || cv_mailbox_by_guid(f->user, &guid) != NULL;
-	for (size_t j = 0; !used && j < i; j++)
-		used = memcmp(&guid, &f->new.data[j].guid, sizeof(guid)) == 0;
-	if (used)
-		cv_random(guid.b, sizeof(guid.b));
-	folder->guid = guid;
-	memcpy(folder->ref.guid, guid.b, sizeof(folder->ref.guid));
-	if (folder->ref.uidvalidity == 0)
+	memcpy(folder->guid.b, folder->ref.guid, sizeof(folder->guid.b));
+	none = memcmp(&folder->guid, &no_guid, sizeof(no_guid)) == 0;
+	copy = !none && is_copy(f, i, &folder->guid);
+	if (none || copy || cv_mailbox_by_guid(f->user, &folder->guid) != NULL)
+		cv_random(folder->guid.b, sizeof(folder->guid.b));
+	memcpy(folder->ref.guid, folder->guid.b, sizeof(folder->ref.guid));
+	if (copy)
+		folder->ref.uidnext = 0;
+	if (copy || folder->ref.uidvalidity == 0)
 		folder->ref.uidvalidity = cv_user_new_uidvalidity(f->user);
 }
 

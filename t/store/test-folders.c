@@ -326,7 +326,7 @@ static void run(const char *const argv[])
 /* The copy has the GUID of the first one in it. */
 static void copied_folder_is_a_mailbox_of_its_own(void **state)
 {
-	struct cv_mailbox_info work, copy;
+	struct cv_mailbox_info work, copy, again;
 	struct cv_err err = { 0 };
 	struct store s;
 
@@ -339,10 +339,21 @@ static void copied_folder_is_a_mailbox_of_its_own(void **state)
 	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("Work"), &work), 1);
 	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("Copy"), &copy), 1);
 	assert_memory_not_equal(work.guid, copy.guid, sizeof(work.guid));
+	/* From here on they give the same UIDs to different messages. */
+	assert_true(copy.uidvalidity > work.uidvalidity);
+	assert_int_equal(store_save(&s, "Work", "Subject: y\r\n\r\ny\r\n", 0), 2);
+	assert_int_equal(store_save(&s, "Copy", "Subject: z\r\n\r\nz\r\n", 0), 2);
+	store_close(&s);
+	store_open(&s);
+	store_expect(&s, "Copy", "1 -|2 -");
+	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("Work"), &again), 1);
+	assert_int_equal(again.uidvalidity, work.uidvalidity);
+	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("Copy"), &again), 1);
+	assert_int_equal(again.uidvalidity, copy.uidvalidity);
 	assert_ok(cv_mailbox_delete(s.user, CV_STR("Copy"), &err));
 	assert_false(is_there(&s, "Copy"));
 	assert_int_equal(access(path_of(&s, ".Copy"), F_OK), -1);
-	store_expect(&s, "Work", "1 -");
+	store_expect(&s, "Work", "1 -|2 -");
 	store_deinit(&s);
 }
 
