@@ -38,6 +38,8 @@ int maildir_box_settle(struct maildir_box *box, struct cv_err *err)
 	for (unsigned i = 0; i < 2; i++) {
 		if (box->unsettled[i] && maildir_sync_dir(box->st, box->dirs[i].fd, err) < 0)
 			return -1;
+		if (box->unsettled[i] && i == MAILDIR_NEW)
+			box->new_synced = true;
 		box->unsettled[i] = false;
 	}
 	return 1;

@@ -141,6 +141,7 @@ struct maildir_box {
 	uint64_t used;
 	bool list_warned;
 	bool unsettled[2];   /* by enum maildir_where: copied to, removed or renamed in, and not synced since */
+	bool new_synced;     /* new/ was, since this was opened: what a process before moved out of it does not come back */
 	bool looked_for_copies; /* it was listed since copies may have been made in a process before */
 };
 

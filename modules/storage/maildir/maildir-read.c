@@ -109,6 +109,9 @@ static int remove_found(void *ctx, int dir, const struct maildir_file *file, str
 	if (ret > 0)
 		maildir_removed(box, cv_str_c(file->name));
 	box->unsettled[file->where] = true;
+	/* A process before may have moved it to cur/, and have ended before that was on disk. */
+	if (!box->new_synced)
+		box->unsettled[MAILDIR_NEW] = true;
 	return ret;
 }
 
