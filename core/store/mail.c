@@ -5,9 +5,8 @@
 #include "core/store/store-private.h"
 
 #include <string.h>
-#include <unistd.h>
 
-#define READ_WHOLE_MAX ((uint64_t)256 << 10) /* shorter messages are read, longer ones mapped */
+#define READ_WHOLE_MAX ((uint64_t)256 << 10) /* shorter messages are read at once, longer ones piece by piece */
 #define OCTETS_BUF_MAX ((size_t)READ_WHOLE_MAX + 4096) /* with what a storage has before them */
 #define SPARE_MAX ((size_t)32 << 10)          /* octets of buffers that are kept for the next message */
 #define SOURCE_WHOLE_MAX ((uint64_t)1 << 20) /* a transformed message up to this is read whole, so that damage shows before any of it is sent */
@@ -178,11 +177,10 @@ void cv_mail_close(struct cv_mail **mail_p)
 	keep_spare(user, mail);
 }
 
-int cv_octets_load(struct cv_octets *octets, const struct cv_storage_blob *blob, struct cv_err *err)
+int cv_octets_load(struct cv_octets *octets, struct cv_storage_blob *blob, struct cv_err *err)
 {
-	long page = sysconf(_SC_PAGESIZE);
 	struct stat st;
-	size_t got, skip;
+	size_t got;
 	void *p;
 
 	if (blob->len == 0) {
@@ -208,18 +206,32 @@ int cv_octets_load(struct cv_octets *octets, const struct cv_storage_blob *blob,
 		octets->loaded = true;
 		return 1;
 	}
-	/* A mapping of what is not there would end the process when it is read. */
 	if (cv_file_fstat(blob->fd, &st, err) < 0)
 		return -1;
 	if ((uint64_t)st.st_size < blob->offset || (uint64_t)st.st_size - blob->offset < blob->len)
 		return cv_err_set(err, CV_ERR_CORRUPT, "message file is shorter than known");
-	skip = (size_t)(blob->offset % (uint64_t)page);
-	octets->map_len = (size_t)blob->len + skip;
-	if (cv_file_map(blob->fd, blob->offset - skip, octets->map_len, false, &octets->map, err) < 0)
-		return -1;
-	octets->view = cv_str_mem((const char *)octets->map + skip, (size_t)blob->len);
-	octets->loaded = true;
+	octets->reader = cv_message_reader_new_fd(blob->fd, blob->offset, blob->len, true);
+	blob->fd = -1;
 	return 1;
+}
+
+int cv_octets_sum(struct cv_octets *octets, uint32_t *sum_r, struct cv_err *err)
+{
+	struct cv_message_reader *reader = octets->reader;
+	struct cv_str view;
+	uint64_t pos = 0;
+	int ret;
+
+	*sum_r = 0;
+	if (octets->loaded) {
+		*sum_r = cv_crc32c(0, octets->view.ptr, octets->view.len);
+		return 1;
+	}
+	while ((ret = cv_message_reader_get(reader, pos, SIZE_MAX, &view, err)) > 0) {
+		*sum_r = cv_crc32c(*sum_r, view.ptr, view.len);
+		pos += view.len;
+	}
+	return ret < 0 ? -1 : 1;
 }
 
 void cv_octets_free(struct cv_octets *octets)
@@ -314,7 +326,8 @@ static int verify(struct cv_mail *mail, struct cv_err *err)
 	if (how == CV_VERIFY_NO || columns == NULL || !cv_columns_find(columns, mail->uid, mail->row, &row) ||
 		(*cv_col_flags(columns, row) & CV_ROW_VERIFIED) != 0)
 		return 1;
-	sum = cv_crc32c(0, mail->octets.view.ptr, mail->octets.view.len);
+	if (cv_octets_sum(&mail->octets, &sum, err) < 0)
+		return -1;
 	if (*cv_col_sum(columns, row) == 0) {
 		*cv_col_sum(columns, row) = sum;
 		mailbox->dirty++;
@@ -383,7 +396,7 @@ static int need_octets(struct cv_mail *mail, struct cv_err *err)
 	cv_file_close(&blob.fd);
 	if (ret > 0)
 		ret = check_record(mail, err);
-	if (ret > 0 && mail->octets.loaded)
+	if (ret > 0 && !mail->octets.transformed) /* those are seen whole, or their module sees what is damaged */
 		ret = verify(mail, err);
 	if (ret < 0)
 		unload(mail);
@@ -471,7 +484,7 @@ int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, st
 		err = &own_err;
 	if (need_octets(mail, err) < 0)
 		return unreadable(mail, err);
-	if (!mail->octets.loaded && mail->octets.reader->size <= SOURCE_WHOLE_MAX && cv_mail_octets(mail, &octets, err) < 0)
+	if (!mail->octets.loaded && mail->octets.transformed && mail->octets.reader->size <= SOURCE_WHOLE_MAX && cv_mail_octets(mail, &octets, err) < 0)
 		return -1;
 	*reader_r = cv_octets_reader(&mail->octets);
 	return readable(mail);

@@ -494,8 +494,8 @@ static int look_at(struct refresh *r, struct found *found, bool want_parse, stru
 		ret = parse_found(found, cv_octets_reader(&octets), arena, parse_r, &open_err);
 	else if (ret > 0)
 		ret = count_wire(found, cv_octets_reader(&octets), &open_err);
-	if (ret > 0 && octets.loaded)
-		found->sum = cv_crc32c(0, octets.view.ptr, octets.view.len);
+	if (ret > 0 && !octets.transformed)
+		ret = cv_octets_sum(&octets, &found->sum, &open_err);
 	cv_octets_free(&octets);
 	return ret > 0 ? 1 : unreadable(r, found, &open_err, err);
 }

@@ -576,15 +576,16 @@ unsigned cv_mail_watch_kind(enum cv_entry_kind kind);
 void cv_mail_watch_published(const struct cv_txn *txn);
 void cv_mail_watch_tell(struct cv_user *user, const struct cv_mail_event *event);
 
-/* Octets of a message: short ones read, longer ones mapped, transformed ones behind a source until they are wanted whole. { 0 } is none. */
+/* Octets of a message: short ones read, longer and transformed ones behind a source until they are wanted whole. Nothing is mapped: a file that is cut while it
+   is read would end the process. { 0 } is none. */
 struct cv_octets {
 	struct cv_buf buf;
-	void *map;
+	void *map;                   /* memory for what is whole */
 	size_t map_len;
 	struct cv_str view;
 	bool loaded;                 /* view is set */
 	bool transformed;
-	struct cv_message_reader *reader; /* of a transformed message, or of view when it was asked for */
+	struct cv_message_reader *reader; /* of what is not loaded, or of view when it was asked for */
 };
 
 /* ---- Saving (save.c) -------------------------------------------------------------------------------------- */
@@ -621,8 +622,10 @@ CV_MUST_CHECK int cv_save_copy_hooks(struct cv_txn *txn, const struct cv_op *op,
 void cv_mail_free_spare(struct cv_user *user);
 /* A message without a view; row is its place in the columns. */
 struct cv_mail *cv_mail_of_row(struct cv_mailbox *mailbox, uint32_t row);
-/* The octets of a blob (whose descriptor stays the caller's), as they lie there, into octets, which is empty. */
-CV_MUST_CHECK int cv_octets_load(struct cv_octets *octets, const struct cv_storage_blob *blob, struct cv_err *err);
+/* The octets of a blob, as they lie there, into octets, which is empty. Of a long one the descriptor is theirs then, and the blob's -1. */
+CV_MUST_CHECK int cv_octets_load(struct cv_octets *octets, struct cv_storage_blob *blob, struct cv_err *err);
+/* The checksum of all octets. */
+CV_MUST_CHECK int cv_octets_sum(struct cv_octets *octets, uint32_t *sum_r, struct cv_err *err);
 void cv_octets_free(struct cv_octets *octets);
 
 /* ---- Transforms (transform.c) ------------------------------------------------------------------------------------ */
@@ -642,7 +645,7 @@ void cv_encoding_abort(struct cv_encoding *encoding);
 /* As cv_octets_load, but a blob that is a transform's is opened as a source (the blob's descriptor is -1 then). known_size as in cv_transform.decode. */
 CV_MUST_CHECK int cv_octets_open(struct cv_user *user, struct cv_octets *octets, struct cv_storage_blob *blob, uint64_t known_size,
 	struct cv_err *err);
-/* After open: all of it in memory. LIMIT for a transformed message that is too large for that. */
+/* After open: all of it in memory. LIMIT for one that is too large for that. */
 CV_MUST_CHECK int cv_octets_whole(struct cv_octets *octets, struct cv_err *err);
 /* After open: a source of it, borrowed until the octets are freed or wanted whole. */
 struct cv_message_reader *cv_octets_reader(struct cv_octets *octets);

@@ -250,7 +250,7 @@ int cv_octets_whole(struct cv_octets *octets, struct cv_err *err)
 	if (octets->loaded)
 		return 1;
 	if (reader->size > WHOLE_MAX)
-		return cv_err_set(err, CV_ERR_LIMIT, "a transformed message of %llu octets can't be read whole", (unsigned long long)reader->size);
+		return cv_err_set(err, CV_ERR_LIMIT, "a message of %llu octets can't be read whole", (unsigned long long)reader->size);
 	if (reader->size == 0) {
 		octets->view = CV_STR("");
 	} else {
@@ -273,7 +273,7 @@ int cv_octets_whole(struct cv_octets *octets, struct cv_err *err)
 		cv_file_unmap(octets->map, octets->map_len);
 		octets->map = NULL;
 		octets->map_len = 0;
-		return ret < 0 ? -1 : cv_err_set(err, CV_ERR_CORRUPT, "a transformed message is shorter than it says");
+		return ret < 0 ? -1 : cv_err_set(err, CV_ERR_CORRUPT, "a message is shorter than it says");
 	}
 	cv_message_reader_free(&octets->reader);
 	octets->loaded = true;

@@ -91,6 +91,7 @@ static uint64_t unstuffed_size(struct cv_str sent)
 static void check_surrogate(struct cv_str stored, const struct cv_message *message, size_t slice)
 {
 	struct cv_pop3_surrogate surrogate = { .arena = cv_arena_new("fuzz", NULL, 0) };
+	struct cv_message_reader *reader = cv_message_reader_new_mem(stored);
 	struct cv_pop3_wire wire;
 	struct cv_buf sent;
 	uint64_t size;
@@ -110,10 +111,11 @@ static void check_surrogate(struct cv_str stored, const struct cv_message *messa
 		}
 	}
 	cv_buf_init(&sent, SIZE_MAX);
-	cv_pop3_wire_init(&wire, stored, 0);
+	cv_pop3_wire_init(&wire, reader, 0);
 	cv_pop3_wire_replace(&wire, surrogate.pieces.data, surrogate.pieces.count);
-	while (!cv_pop3_wire_append(&wire, &sent, slice))
+	while (cv_pop3_wire_append(&wire, &sent, slice, NULL) == 0)
 		;
+	cv_message_reader_free(&reader);
 	size = message->wire_size - surrogate.replaced + surrogate.text_size;
 	fuzz_check(unstuffed_size(cv_buf_str(&sent)) - size <= 2);
 	cv_buf_deinit(&sent);
@@ -131,10 +133,10 @@ static void check_message(struct cv_str stored, size_t slice)
 
 	cv_buf_init(&whole, SIZE_MAX);
 	cv_buf_init(&sliced, SIZE_MAX);
-	cv_pop3_wire_init(&wire, stored, 0);
-	fuzz_check(cv_pop3_wire_append(&wire, &whole, SIZE_MAX / 2));
-	cv_pop3_wire_init(&wire, stored, 0);
-	while (!cv_pop3_wire_append(&wire, &sliced, slice))
+	cv_pop3_wire_init(&wire, reader, 0);
+	fuzz_check(cv_pop3_wire_append(&wire, &whole, SIZE_MAX / 2, NULL) > 0);
+	cv_pop3_wire_init(&wire, reader, 0);
+	while (cv_pop3_wire_append(&wire, &sliced, slice, NULL) == 0)
 		;
 	fuzz_check(cv_str_eq(cv_buf_str(&whole), cv_buf_str(&sliced)));
 	fuzz_check(cv_message_parse(arena, NULL, reader, &message, NULL) >= 0);

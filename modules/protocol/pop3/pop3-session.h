@@ -50,7 +50,7 @@ struct cv_pop3_piece {
 
 /* Stored octets become what RETR and TOP send: each line ends with CRLF, a dot at its start is doubled (RFC 1939 section 3). */
 struct cv_pop3_wire {
-	struct cv_str octets;
+	struct cv_message_reader *reader;
 	size_t pos;
 	const struct cv_pop3_piece *pieces; /* ascending */
 	size_t piece_count, piece, in_piece; /* piece: the next one, or the one that in_piece octets were given of */
@@ -62,11 +62,12 @@ struct cv_pop3_wire {
 	char last;
 	bool done;           /* all was given, but for the line with the dot */
 };
-void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_str octets, unsigned workarounds);
+/* The reader is borrowed until the end. */
+void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_message_reader *reader, unsigned workarounds);
 /* Before the first octets: what is sent in the place of some. Borrowed until the end. */
 void cv_pop3_wire_replace(struct cv_pop3_wire *wire, const struct cv_pop3_piece *pieces, size_t count);
-/* Append about max octets (at most max plus a few). True when nothing is left; the line with the dot is the caller's. */
-bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max);
+/* Append about max octets (at most max plus a few). 1 when nothing is left; the line with the dot is the caller's. 0: there is more. -1: it can't be read. */
+CV_MUST_CHECK int cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max, struct cv_err *err);
 
 /* ---- Surrogates of what a client without UTF8 must not get (surrogate.c) --------------------------------- */
 

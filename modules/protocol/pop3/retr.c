@@ -11,15 +11,20 @@ static bool more_message(struct cv_pop3_session *client)
 	struct cv_buf *out = cv_stream_out(client->stream);
 	size_t room = cv_stream_room(client->stream), before = out->len;
 	uint64_t *sum = client->wire.top ? &client->count.top_size : &client->count.retr_size;
-	bool done;
+	struct cv_err err = { 0 };
+	int ret;
 
 	if (room == 0)
 		return false;
-	done = cv_pop3_wire_append(&client->wire, out, room);
-	if (done)
+	ret = cv_pop3_wire_append(&client->wire, out, room, &err);
+	if (ret > 0)
 		cv_buf_append_c(out, ".\r\n");
 	*sum += out->len - before;
-	if (!done)
+	if (ret < 0) { /* a part was sent as good: nothing else tells that it is not all */
+		cv_error(cv_session_log(client->session), "message %u can't be read any further: %s", client->number, err.text);
+		cv_pop3_close(client, "Disconnected: a message could not be read");
+	}
+	if (ret <= 0)
 		return false;
 	cv_pop3_surrogate_free(&client->surrogate);
 	cv_mail_close(&client->mail);
@@ -39,12 +44,12 @@ static bool more_message(struct cv_pop3_session *client)
 /* False: the error was replied. */
 static bool open_message(struct cv_pop3_session *client, uint32_t number)
 {
+	struct cv_message_reader *reader;
 	struct cv_err err = { 0 };
-	struct cv_str octets;
 	int ret;
 
 	if (cv_mail_open(client->drop.view, client->drop.msgs.data[number - 1].seq, &client->mail, &err) < 0 ||
-		cv_mail_octets(client->mail, &octets, &err) < 0) {
+		cv_mail_reader(client->mail, &reader, &err) < 0) {
 		cv_mail_close(&client->mail);
 		if (err.code == CV_ERR_EXPUNGED) {
 			cv_pop3_reply(client, "-ERR Message %u was deleted by another session.", number);
@@ -56,6 +61,10 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 		return false;
 	}
 	ret = client->resume.utf8 ? 0 : cv_pop3_surrogate_make(client->mail, &client->surrogate, &err);
+	if (ret >= 0 && cv_mail_reader(client->mail, &reader, &err) < 0) { /* another one when it was wanted whole */
+		cv_pop3_surrogate_free(&client->surrogate);
+		ret = -1;
+	}
 	if (ret < 0) {
 		cv_mail_close(&client->mail);
 		if (err.code == CV_ERR_LIMIT) {
@@ -68,7 +77,7 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 		return false;
 	}
 	client->number = number;
-	cv_pop3_wire_init(&client->wire, octets, client->workarounds);
+	cv_pop3_wire_init(&client->wire, reader, client->workarounds);
 	cv_pop3_wire_replace(&client->wire, client->surrogate.pieces.data, client->surrogate.pieces.count);
 	return true;
 }

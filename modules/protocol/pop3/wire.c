@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_str octets, unsigned workarounds)
+void cv_pop3_wire_init(struct cv_pop3_wire *wire, struct cv_message_reader *reader, unsigned workarounds)
 {
-	*wire = (struct cv_pop3_wire){ .octets = octets, .workarounds = workarounds };
+	*wire = (struct cv_pop3_wire){ .reader = reader, .workarounds = workarounds };
 }
 
 void cv_pop3_wire_replace(struct cv_pop3_wire *wire, const struct cv_pop3_piece *pieces, size_t count)
@@ -17,21 +17,23 @@ void cv_pop3_wire_replace(struct cv_pop3_wire *wire, const struct cv_pop3_piece 
 	wire->piece_count = count;
 }
 
-/* The octets that come next, in the message or in what stands in their place; empty at the end. */
-static struct cv_str at_hand(struct cv_pop3_wire *wire, size_t max)
+/* The octets that come next, in the message or in what stands in their place: 1, 0 at the end, -1. */
+static int at_hand(struct cv_pop3_wire *wire, size_t max, struct cv_str *rest_r, struct cv_err *err)
 {
 	while (wire->piece < wire->piece_count) {
 		const struct cv_pop3_piece *piece = &wire->pieces[wire->piece];
 
 		if (wire->pos < piece->begin)
-			return cv_str_sub(wire->octets, wire->pos, CV_MIN(max, piece->begin - wire->pos));
-		if (wire->in_piece < piece->text.len)
-			return cv_str_sub(piece->text, wire->in_piece, max);
+			return cv_message_reader_get(wire->reader, wire->pos, CV_MIN(max, piece->begin - wire->pos), rest_r, err);
+		if (wire->in_piece < piece->text.len) {
+			*rest_r = cv_str_sub(piece->text, wire->in_piece, max);
+			return 1;
+		}
 		wire->pos = piece->end;
 		wire->in_piece = 0;
 		wire->piece++;
 	}
-	return cv_str_sub(wire->octets, wire->pos, max);
+	return cv_message_reader_get(wire->reader, wire->pos, max, rest_r, err);
 }
 
 static void consume(struct cv_pop3_wire *wire, size_t len)
@@ -122,18 +124,22 @@ static size_t append_plain_lines(struct cv_pop3_wire *wire, struct cv_buf *out, 
 	return len;
 }
 
-bool cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max)
+int cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max, struct cv_err *err)
 {
 	size_t begin = out->len;
 
 	while (!wire->done && out->len - begin < max) {
-		struct cv_str rest = at_hand(wire, max - (out->len - begin));
-		size_t end = cv_str_find(rest, '\n');
+		struct cv_str rest;
+		int ret = at_hand(wire, max - (out->len - begin), &rest, err);
+		size_t end;
 
-		if (rest.len == 0) {
+		if (ret < 0)
+			return -1;
+		if (ret == 0) {
 			finish(wire, out);
 			break;
 		}
+		end = cv_str_find(rest, '\n');
 		if (append_plain_lines(wire, out, rest) > 0)
 			continue;
 		if (wire->line_len == 0 && rest.ptr[0] == '.')

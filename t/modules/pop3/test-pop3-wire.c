@@ -52,16 +52,18 @@ static void message_is_sent_as_the_protocol_wants_it(void **state)
 	cv_buf_init(&out, 10000);
 	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
 		for (size_t slice = 1; slice < 40; slice++) {
+			struct cv_message_reader *reader = cv_message_reader_new_mem(cv_str_c(rows[i].stored));
 			struct cv_pop3_wire wire;
 
 			cv_buf_clear(&out);
-			cv_pop3_wire_init(&wire, cv_str_c(rows[i].stored), rows[i].workarounds);
+			cv_pop3_wire_init(&wire, reader, rows[i].workarounds);
 			wire.top = rows[i].top != ALL;
 			wire.lines_left = rows[i].top;
-			while (!cv_pop3_wire_append(&wire, &out, slice))
+			while (cv_pop3_wire_append(&wire, &out, slice, NULL) == 0)
 				;
 			assert_str_eq(cv_buf_str(&out), cv_str_c(rows[i].want));
-			assert_true(cv_pop3_wire_append(&wire, &out, slice));
+			assert_int_equal(cv_pop3_wire_append(&wire, &out, slice, NULL), 1);
+			cv_message_reader_free(&reader);
 		}
 	}
 	cv_buf_deinit(&out);
@@ -69,23 +71,26 @@ static void message_is_sent_as_the_protocol_wants_it(void **state)
 
 static void nuls_are_replaced_for_outlook(void **state)
 {
+	struct cv_message_reader *reader = cv_message_reader_new_mem(CV_STR("a\0b\n"));
 	struct cv_pop3_wire wire;
 	struct cv_buf out;
 
 	(void)state;
 	cv_buf_init(&out, 100);
-	cv_pop3_wire_init(&wire, CV_STR("a\0b\n"), CV_POP3_NO_NULS);
-	assert_true(cv_pop3_wire_append(&wire, &out, 1000));
+	cv_pop3_wire_init(&wire, reader, CV_POP3_NO_NULS);
+	assert_int_equal(cv_pop3_wire_append(&wire, &out, 1000, NULL), 1);
 	assert_str(cv_buf_str(&out), "a\x80" "b\r\n");
 	cv_buf_clear(&out);
-	cv_pop3_wire_init(&wire, CV_STR("a\0b\n"), 0);
-	assert_true(cv_pop3_wire_append(&wire, &out, 1000));
+	cv_pop3_wire_init(&wire, reader, 0);
+	assert_int_equal(cv_pop3_wire_append(&wire, &out, 1000, NULL), 1);
 	assert_str(cv_buf_str(&out), "a\0b\r\n");
+	cv_message_reader_free(&reader);
 	cv_buf_deinit(&out);
 }
 
 static void slices_are_bounded(void **state)
 {
+	struct cv_message_reader *reader;
 	struct cv_pop3_wire wire;
 	struct cv_buf stored, out;
 
@@ -94,11 +99,13 @@ static void slices_are_bounded(void **state)
 	for (int i = 0; i < 10000; i++)
 		cv_buf_append_c(&stored, ".\n");
 	cv_buf_init(&out, 1 << 20);
-	cv_pop3_wire_init(&wire, cv_buf_str(&stored), 0);
-	while (!cv_pop3_wire_append(&wire, &out, 100)) {
+	reader = cv_message_reader_new_mem(cv_buf_str(&stored));
+	cv_pop3_wire_init(&wire, reader, 0);
+	while (cv_pop3_wire_append(&wire, &out, 100, NULL) == 0) {
 		assert_true(out.len <= 100 + 3);
 		cv_buf_clear(&out);
 	}
+	cv_message_reader_free(&reader);
 	cv_buf_deinit(&out);
 	cv_buf_deinit(&stored);
 }
