@@ -357,6 +357,55 @@ static void copied_folder_is_a_mailbox_of_its_own(void **state)
 	store_deinit(&s);
 }
 
+/* RENAME in another process that ends in the middle, at each call. */
+static void rename_in_a_process(struct store *s, const char *from, const char *to, struct trouble trouble)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		struct cv_err err = { 0 };
+
+		store_open(s);
+		cv_file_set_fault(fail_call, &trouble);
+		_exit(cv_mailbox_rename(s->user, cv_str_c(from), cv_str_c(to), &err) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+}
+
+/* Without dovecot-keywords of its own the letters in the file names would mean other keywords. */
+static void files_below_control_follow_a_rename(void **state)
+{
+	struct store s;
+
+	init(&s, state, layouts[3]);
+	store_open(&s);
+	store_save_keyword(&s, "INBOX", "Subject: x\r\n\r\nx\r\n", 0, "Other");
+	for (unsigned after = 0; after < 24; after++) {
+		struct cv_err err = { 0 };
+		const char *name;
+
+		assert_ok(cv_mailbox_create(s.user, CV_STR("Work"), 0, &err));
+		(void)store_save_keyword(&s, "Work", "Subject: x\r\n\r\nx\r\n", CV_FLAG_SEEN, "First");
+		(void)store_save_keyword(&s, "Work", "Subject: y\r\n\r\ny\r\n", CV_FLAG_SEEN, "Second");
+		store_close(&s);
+		rename_in_a_process(&s, "Work", "Kept", (struct trouble){ .after = after, .die = true, .failing = 1 });
+		store_open(&s);
+		name = is_there(&s, "Kept") ? "Kept" : "Work";
+		store_expect(&s, name, "1 S First|2 S Second");
+		for (unsigned i = 0; i < 2; i++) {
+			const char *place = i == 0 ? "Kept" : "Work";
+			int want = strcmp(place, name) == 0 ? 0 : -1;
+
+			assert_int_equal(access(cv_arena_printf(*state, "%s/control/.%s/dovecot-keywords", s.dir, place), F_OK), want);
+			assert_int_equal(access(cv_arena_printf(*state, "%s/control/.%s/dovecot-uidlist", s.dir, place), F_OK), want);
+		}
+		assert_ok(cv_mailbox_delete(s.user, cv_str_c(name), &err));
+	}
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -366,6 +415,7 @@ int main(void)
 		cv_test(deleted_mailbox_stays_deleted),
 		cv_test(half_made_folder_is_not_what_was_renamed_before),
 		cv_test(copied_folder_is_a_mailbox_of_its_own),
+		cv_test(files_below_control_follow_a_rename),
 	};
 
 	return store_tests_run(tests);

@@ -15,7 +15,7 @@
 #define UNFINISHED_SEC 60
 
 /* What belongs to a mailbox when its directory holds other mailboxes too (LAYOUT=fs). */
-static const char *const own_names[] = { "cur", "new", "tmp", FOLDER_FILE, MAILDIR_UIDLIST, MAILDIR_KEYWORDS, MAILDIR_MAKING };
+static const char *const own_names[] = { "cur", "new", "tmp", FOLDER_FILE, MAILDIR_KEYWORDS, MAILDIR_UIDLIST, MAILDIR_MAKING };
 
 /* path without its last component, or "." */
 static char *parent_of(const char *path)
@@ -30,9 +30,9 @@ static char *parent_of(const char *path)
 	return cv_strdup(".");
 }
 
-static int sync_at(const struct maildir *st, const char *path, struct cv_err *err)
+static int sync_at(const struct maildir *st, int root, const char *path, struct cv_err *err)
 {
-	int fd, ret = cv_file_open(st->root, path, O_RDONLY | O_DIRECTORY, 0, &fd, err);
+	int fd, ret = cv_file_open(root, path, O_RDONLY | O_DIRECTORY, 0, &fd, err);
 
 	if (ret > 0)
 		ret = maildir_sync_dir(st, fd, err);
@@ -41,7 +41,7 @@ static int sync_at(const struct maildir *st, const char *path, struct cv_err *er
 }
 
 /* Each directory on the way to path. One that is not there has nothing to be synced: the one above it says so. */
-static int sync_parents(const struct maildir *st, const char *path, struct cv_err *err)
+static int sync_parents_below(const struct maildir *st, int root, const char *path, struct cv_err *err)
 {
 	char *at = cv_strdup(path);
 	int ret = 1;
@@ -52,13 +52,18 @@ static int sync_parents(const struct maildir *st, const char *path, struct cv_er
 
 		cv_free(at);
 		at = up;
-		if (sync_at(st, at, &sync_err) < 0 && sync_err.code != CV_ERR_NOTFOUND) {
+		if (sync_at(st, root, at, &sync_err) < 0 && sync_err.code != CV_ERR_NOTFOUND) {
 			*err = sync_err;
 			ret = -1;
 		}
 	}
 	cv_free(at);
 	return ret;
+}
+
+static int sync_parents(const struct maildir *st, const char *path, struct cv_err *err)
+{
+	return sync_parents_below(st, st->root, path, err);
 }
 
 static int is_there(int dir, const char *name, struct cv_err *err)
@@ -244,29 +249,49 @@ static int move_mailbox(struct maildir *st, const char *from, const char *to, bo
 	return ret;
 }
 
-/* The dovecot- files below CONTROL=. to NULL: remove them. */
+/* The dovecot- files from one directory below CONTROL= into another, durably: the UID list last, since it says whose they are. */
+static int move_control_files(struct maildir *st, int root, int from, const char *to, struct cv_err *err)
+{
+	int to_dir = -1, ret = cv_file_mkdirs(root, to, st->args->dir_mode, err);
+
+	if (ret >= 0)
+		ret = cv_file_open(root, to, O_RDONLY | O_DIRECTORY, 0, &to_dir, err);
+	if (ret > 0)
+		ret = move_own(from, to_dir, err);
+	if (ret > 0)
+		ret = maildir_sync_dir(st, to_dir, err);
+	if (ret > 0)
+		ret = maildir_sync_dir(st, from, err);
+	if (ret > 0)
+		ret = sync_parents_below(st, root, to, err);
+	cv_file_close(&to_dir);
+	return ret;
+}
+
+/* Those of a mailbox whose folder has moved. to NULL: remove them. */
 static int move_control(struct maildir *st, const char *from, const char *to, struct cv_err *err)
 {
 	struct cv_err open_err = { 0 };
-	int root, dir, to_dir = -1, ret = 1;
+	int root = -1, dir = -1, ret;
 
-	if (!st->own_control || cv_file_root(st->args->control_root, &root, &open_err) < 0)
+	if (!st->own_control)
 		return 1;
-	if (cv_file_open(root, from, O_RDONLY | O_DIRECTORY, 0, &dir, &open_err) > 0) {
-		if (to != NULL) {
-			ret = cv_file_mkdirs(root, to, st->args->dir_mode, err);
-			if (ret >= 0)
-				ret = cv_file_open(root, to, O_RDONLY | O_DIRECTORY, 0, &to_dir, err);
-			if (ret > 0)
-				ret = move_own(dir, to_dir, err);
-			cv_file_close(&to_dir);
-		} else if (cv_file_unlink(dir, MAILDIR_UIDLIST, err) < 0 || cv_file_unlink(dir, MAILDIR_KEYWORDS, err) < 0) {
-			ret = -1;
-		}
-		cv_file_close(&dir);
-		if (ret > 0 && cv_file_rmdir(root, from, err) < 0)
-			ret = -1;
+	ret = cv_file_root(st->args->control_root, &root, &open_err);
+	if (ret > 0)
+		ret = cv_file_open(root, from, O_RDONLY | O_DIRECTORY, 0, &dir, &open_err);
+	if (ret < 0) {
+		if (open_err.code == CV_ERR_NOTFOUND)
+			ret = 1; /* it has none, or they were moved before */
+		else
+			*err = open_err;
+	} else if (to != NULL) {
+		ret = move_control_files(st, root, dir, to, err);
+	} else if (cv_file_unlink(dir, MAILDIR_UIDLIST, err) < 0 || cv_file_unlink(dir, MAILDIR_KEYWORDS, err) < 0) {
+		ret = -1;
 	}
+	if (ret > 0 && dir >= 0 && cv_file_rmdir(root, from, err) < 0)
+		ret = -1;
+	cv_file_close(&dir);
 	cv_file_close(&root);
 	return ret;
 }
@@ -432,6 +457,21 @@ static int half_moved(struct maildir *st, const struct cv_mailbox_ref *mailbox, 
 	return *list_moved_r ? 0 : cv_err_set(err, CV_ERR_EXISTS, "mailbox folder %s is there", to);
 }
 
+/* A crash came between the moves of folder and dovecot- files. Without the latter, keywords would be read by other letters than they were written with. */
+static int late_control(struct maildir *st, const struct cv_mailbox_ref *mailbox, const char *from, const char *to, struct cv_err *err)
+{
+	struct cv_err other = { 0 };
+	bool named = false;
+
+	if (!st->own_control)
+		return 1;
+	if (is_of(st, from, mailbox, &named, &other) < 0 && other.code != CV_ERR_NOTFOUND) {
+		*err = other;
+		return -1;
+	}
+	return named ? move_control(st, from, to, err) : 1;
+}
+
 int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err)
 {
 	struct maildir *st = st_p;
@@ -451,8 +491,10 @@ int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		if (ret >= 0)
 			ret = ret > 0 ? half_moved(st, mailbox, to, named, &list_moved, err) : 1;
 	}
+	if (ret == 0 && (sync_parents(st, to, err) < 0 || late_control(st, mailbox, from, to, err) < 0))
+		ret = -1;
 	if (ret == 0)
-		ret = sync_parents(st, to, err) < 0 ? -1 : is_gone(st, from, err);
+		ret = is_gone(st, from, err);
 	if (ret > 0 && st->fs) {
 		up = parent_of(to);
 		ret = strcmp(up, ".") == 0 || cv_file_mkdirs(st->root, up, st->args->dir_mode, err) >= 0 ? 1 : -1;
