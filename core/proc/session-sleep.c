@@ -139,6 +139,10 @@ void cv_session_slept_rest(struct cv_session *session)
 	struct cv_str in = cv_stream_input(session->stream);
 	size_t len = CV_MIN(in.len, cv_stream_room(session->stream));
 
+	/* Front ends its end when it has heard that we sleep. Should the spawner die before it has passed that on, front would take what we send back for
+	   what the client is to see. */
+	if (!cv_stream_ended(session->stream) && !cv_stream_input_full(session->stream) && cv_stream_error(session->stream) == NULL)
+		return;
 	cv_stream_write(session->stream, cv_str_sub(in, 0, len));
 	cv_stream_consume(session->stream, len);
 	if (cv_stream_error(session->stream) != NULL || cv_stream_eof(session->stream))
