@@ -269,10 +269,59 @@ static void records_of_version_1_are_read(void **state)
 	cv_buf_deinit(&buf);
 }
 
+/* Another program cuts a long message's file while it is sent: what is not there any more is an error, and not the end of the process. */
+static void a_file_may_be_cut_while_it_is_read(void **state)
+{
+	const size_t line = strlen("0123456789\r\n");
+	struct cv_message_reader *reader;
+	struct cv_mailbox *mailbox;
+	struct cv_err err = { 0 };
+	struct cv_view *view;
+	struct cv_mail *mail;
+	struct cv_str octets;
+	struct cv_buf text;
+	struct store s;
+	char path[700];
+	uint64_t pos = 0;
+	int ret;
+
+	store_init(&s, state);
+	store_open(&s);
+	cv_buf_init(&text, SIZE_MAX);
+	cv_buf_append_c(&text, "Subject: long\r\n\r\n");
+	while (text.len < (size_t)2 << 20)
+		cv_buf_append_c(&text, "0123456789\r\n");
+	store_save(&s, "INBOX", text.data, 0);
+	mailbox = store_get(&s, "INBOX");
+	assert_ok(cv_view_open(mailbox, CV_VIEW_READONLY, &view, &err));
+	assert_ok(cv_mail_open(view, 1, &mail, &err));
+	assert_ok(cv_mail_reader(mail, &reader, &err));
+	assert_int_equal(reader->size, text.len);
+	assert_int_equal(cv_message_reader_get(reader, 0, line, &octets, &err), 1);
+	(void)snprintf(path, sizeof(path), "%s/mail/mailboxes/INBOX/dbox-Mails/u.1", s.dir);
+	assert_int_equal(truncate(path, 1 << 20), 0);
+	while ((ret = cv_message_reader_get(reader, pos, SIZE_MAX, &octets, &err)) > 0) {
+		assert_memory_equal(octets.ptr, text.data + pos, octets.len);
+		pos += octets.len;
+	}
+	assert_int_equal(ret, -1);
+	assert_int_equal(err.code, CV_ERR_CORRUPT);
+	assert_true(pos > (1 << 20) - 4096 && pos <= 1 << 20);
+	cv_mail_close(&mail);
+	/* From now on it is refused beforehand. */
+	assert_int_equal(read_it(&s, "INBOX", 1, &err), -1);
+	assert_int_equal(err.code, CV_ERR_CORRUPT);
+	cv_view_close(&view);
+	cv_mailbox_unref(&mailbox);
+	cv_buf_deinit(&text);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(damage_is_found_when_it_is_read),
+		cv_test(a_file_may_be_cut_while_it_is_read),
 		cv_test(it_is_compared_once),
 		cv_test(copies_have_it_too),
 		cv_test(snapshots_of_version_2_are_read),
