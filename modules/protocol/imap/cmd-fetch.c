@@ -240,7 +240,9 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 /* The messages can still be read: the client gets them, unread as they stay. */
 static void seen_failed(struct fetch *fetch, const struct cv_err *err)
 {
-	cv_error(fetch->s->log, "FETCH could not set \\Seen: %s", err->text);
+	/* A mailbox that another session deletes meanwhile is no error; the client is told of it next. */
+	if (err->code != CV_ERR_NOTFOUND)
+		cv_error(fetch->s->log, "FETCH could not set \\Seen: %s", err->text);
 	fetch->set_seen = false;
 	cv_ranges_free(fetch->newly_seen);
 }
