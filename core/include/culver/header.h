@@ -31,8 +31,8 @@ CV_EXPORT bool cv_header_iter_next(struct cv_header_iter *iter, struct cv_header
    empty line. */
 CV_EXPORT size_t cv_header_size(struct cv_str message);
 /* The nth (from 0) field with this name, without case. */
-CV_EXPORT bool cv_header_find(struct cv_str header, struct cv_str name, size_t nth, struct cv_header_field
-*field_r); 
+CV_EXPORT bool cv_header_find(struct cv_str header, struct cv_str name, size_t nth, struct cv_header_field *field_r);
+
 enum cv_header_subset_opts {
 	CV_HEADER_NOT = 1,  /* all fields but those named */
 	CV_HEADER_CRLF = 2, /* bare LF becomes CRLF */
@@ -41,8 +41,7 @@ enum cv_header_subset_opts {
 /* Append the raw octets of the fields whose name is in names, in order of the header, and an empty line
    (unless CV_HEADER_OPEN, also when header has none). Lines that are no field go with CV_HEADER_NOT
    only. */
-CV_EXPORT void cv_header_subset(
-	struct cv_buf *out, struct cv_str header, const struct cv_str *names, size_t count, unsigned opts);
+CV_EXPORT void cv_header_subset(struct cv_buf *out, struct cv_str header, const struct cv_str *names, size_t count, unsigned opts);
 
 /* Append value without its line ends (RFC 5322 section 2.2.3) and without white space at both ends. A tab behind a
    line end becomes a space, so do NUL and bare CR. All else as it is. */

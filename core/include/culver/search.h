@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   Text search in decoded messages, i;unicode-casemap (RFC 5051), and the base subject (RFC 5256 section 2.1).
-   */
+   Text search in decoded messages, i;unicode-casemap (RFC 5051), and the base subject (RFC 5256 section 2.1). */
 #ifndef CV_SEARCH_H
 #define CV_SEARCH_H
 
@@ -42,8 +41,8 @@ CV_EXPORT void cv_search_free(struct cv_search **search);
 #define CV_SEARCH_NEEDLE_MAX 4096
 /* Add a key: needle is UTF-8 (cv_charset_to_utf8 makes it so), name is for CV_SEARCH_HEADER only. Both are
    copied. *index_r counts from 0. -1 with CV_ERR_LIMIT beyond the bounds above. */
-CV_EXPORT CV_MUST_CHECK int cv_search_add(struct cv_search *search, enum cv_search_where where, struct cv_str
-name, struct cv_str needle, size_t *index_r, struct cv_err *err);
+CV_EXPORT CV_MUST_CHECK int cv_search_add(struct cv_search *search, enum cv_search_where where, struct cv_str name,
+	struct cv_str needle, size_t *index_r, struct cv_err *err);
 /* The same, matched fuzzily (RFC 6203): found when a key as above is, and also when all words of needle are there, in any order, each equal, at the beginning of a word
    (from three characters on), or one slip away (from four characters on; from eight, two): a character that is wrong, missing, too many, or swapped with its
    neighbour. Accents count for nothing. Words are looked at by their first 64 characters; of a needle with more than 32 words, the first 32. */
