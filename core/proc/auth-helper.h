@@ -64,6 +64,8 @@ CV_MUST_CHECK bool cv_helper_take_request(struct cv_reader *r, struct cv_auth_re
 /* What a database may have set: user, ids, home, mail, fields. */
 void cv_helper_put_results(struct cv_buf *out, const struct cv_auth_request *request);
 CV_MUST_CHECK bool cv_helper_take_results(struct cv_reader *r, struct cv_auth_request *request);
+/* What was taken for one request into another, with its strings in that one's arena. */
+void cv_helper_copy_results(const struct cv_auth_request *from, struct cv_auth_request *to);
 
 /* A kv list of messages.h: fields of a map whose values are C strings. */
 void cv_kv_put(struct cv_buf *out, const struct cv_map *map);

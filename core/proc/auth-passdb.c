@@ -147,20 +147,10 @@ static void on_answer(void *ctx, const struct auth_job_answer *answer)
 	struct auth_request *request = ctx;
 	struct cv_str stored = { 0 };
 	struct cv_err err = *answer->err;
-	struct cv_reader r;
-	struct cv_buf results;
 
 	request->job = NULL;
-	if (answer->results != NULL) {
-		/* Over the same encoding as from the helper: into this request's arena. */
-		cv_buf_init_wipe(&results, CV_IPC_MAX_PAYLOAD);
-		cv_helper_put_results(&results, answer->results);
-		r = cv_reader_init(cv_buf_str(&results));
-		/* What was read once can be written, and read again. */
-		bool again = cv_buf_ok(&results) && cv_helper_take_results(&r, &request->r);
-		cv_assert(again);
-		cv_buf_deinit(&results);
-	}
+	if (answer->results != NULL)
+		cv_helper_copy_results(answer->results, &request->r);
 	if (answer->stored.ptr != NULL)
 		stored = cv_arena_str(request->r.arena, answer->stored);
 	if (answered(request, answer->result, stored, &err))

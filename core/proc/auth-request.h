@@ -97,7 +97,6 @@ void auth_reason(struct auth_request *request, const char *fmt, ...) CV_PRINTF(2
 bool auth_is_verbose(const struct auth_request *request, unsigned of_database);
 /* Map for fields that ends with the request's arena; copy of another one. */
 struct cv_map *auth_fields_copy(struct auth_request *request, const struct cv_map *fields);
-
 /* Begin asking; ends in auth_passdbs_done. */
 void auth_passdbs_begin(struct auth_request *request, enum auth_passdb_mode mode);
 void auth_passdbs_done(struct auth_request *request, enum cv_auth_result result, const struct cv_err *err);

@@ -86,6 +86,19 @@ bool cv_helper_take_results(struct cv_reader *r, struct cv_auth_request *request
 		take_text(r, request->arena, &request->mail) && take_fields(r, request);
 }
 
+void cv_helper_copy_results(const struct cv_auth_request *from, struct cv_auth_request *to)
+{
+	struct cv_buf results;
+
+	cv_buf_init_wipe(&results, CV_IPC_MAX_PAYLOAD);
+	cv_helper_put_results(&results, from);
+	struct cv_reader r = cv_reader_init(cv_buf_str(&results));
+	/* What was read once can be written, and read again. */
+	bool again = cv_buf_ok(&results) && cv_helper_take_results(&r, to);
+	cv_assert(again);
+	cv_buf_deinit(&results);
+}
+
 void cv_helper_put_request(struct cv_buf *out, const struct cv_auth_request *request)
 {
 	cv_put_str(out, request->orig_user);
