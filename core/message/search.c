@@ -154,6 +154,8 @@ int cv_search_add_fuzzy(struct cv_search *search, enum cv_search_where where, st
 	key = &search->keys.data[*index_r];
 	key->fuzzy = cv_fuzzy_new(cv_buf_str(&key->needle));
 	search->fuzzy_words += cv_fuzzy_words(key->fuzzy);
+	if (search->fuzzy_words > CV_SEARCH_FUZZY_WORDS_MAX)
+		return cv_err_set_public(err, CV_ERR_LIMIT, "Too many words to be matched fuzzily");
 	return 1;
 }
 

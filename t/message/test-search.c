@@ -455,6 +455,20 @@ static void words_are_matched_fuzzily(void **state CV_UNUSED)
 	cv_buf_deinit(&octets);
 }
 
+static void so_many_words_are_matched_fuzzily(void **state CV_UNUSED)
+{
+	struct cv_search *search = cv_search_new();
+	struct cv_err err = { 0 };
+	size_t index;
+
+	for (unsigned i = 0; i < CV_SEARCH_FUZZY_WORDS_MAX / 4; i++)
+		assert_int_equal(cv_search_add_fuzzy(search, CV_SEARCH_TEXT, CV_STR(""), CV_STR("a, b; c d"), &index, &err), 1);
+	assert_int_equal(cv_search_add_fuzzy(search, CV_SEARCH_TEXT, CV_STR(""), CV_STR("--"), &index, &err), 1);
+	assert_int_equal(cv_search_add_fuzzy(search, CV_SEARCH_TEXT, CV_STR(""), CV_STR("e"), &index, &err), -1);
+	assert_int_equal(err.code, CV_ERR_LIMIT);
+	cv_search_free(&search);
+}
+
 static void bounds_of_keys_are_refused(void **state CV_UNUSED)
 {
 	struct cv_search *search = cv_search_new();
@@ -509,6 +523,7 @@ int main(void)
 		cv_test(a_search_maps_all_characters_as_casemap_does),
 		cv_test(several_keys_are_answered_in_one_pass),
 		cv_test(words_are_matched_fuzzily),
+		cv_test(so_many_words_are_matched_fuzzily),
 		cv_test(bounds_of_keys_are_refused),
 		cv_test(a_message_that_cannot_be_read_is_an_error),
 	};

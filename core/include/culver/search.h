@@ -45,7 +45,9 @@ CV_EXPORT CV_MUST_CHECK int cv_search_add(struct cv_search *search, enum cv_sear
 	struct cv_str needle, size_t *index_r, struct cv_err *err);
 /* The same, matched fuzzily (RFC 6203): found when a key as above is, and also when all words of needle are there, in any order, each equal, at the beginning of a word
    (from three characters on), or one slip away (from four characters on; from eight, two): a character that is wrong, missing, too many, or swapped with its
-   neighbour. Accents count for nothing. Words are looked at by their first 64 characters; of a needle with more than 32 words, the first 32. */
+   neighbour. Accents count for nothing. Words are looked at by their first 64 characters; of a needle with more than 32 words, the first 32. -1 with CV_ERR_LIMIT also beyond
+   CV_SEARCH_FUZZY_WORDS_MAX words in all keys: each word of a message is compared with each of them. */
+#define CV_SEARCH_FUZZY_WORDS_MAX 64u
 CV_EXPORT CV_MUST_CHECK int cv_search_add_fuzzy(struct cv_search *search, enum cv_search_where where, struct cv_str name, struct cv_str needle, size_t *index_r,
 	struct cv_err *err);
 /* How well such a key was found: 1 to 100, or 0. A word that is equal counts for 100, a longer one 80, with one slip 50, with two 30; of several words their mean, less a tenth

@@ -525,6 +525,7 @@ static const cv_text_row formats[] = {
 	{ "More than %u keywords", "Mehr als %u Schlüsselwörter", "Plus de %u mots-clés" },
 	{ "More than %u search keys", "Mehr als %u Suchschlüssel", "Plus de %u clés de recherche" },
 	{ "The %c right is not supported", "Das Recht %c gibt es nicht", "Le droit %c n'existe pas" },
+	{ "Too many words to be matched fuzzily", "Zu viele Wörter, die nur ungefähr passen sollen", "Trop de mots à comparer de façon approchée" },
 	{ "a search text is longer than %d octets", "ein Suchtext ist länger als %d Oktette", "un texte recherché dépasse %d octets" },
 	{ "more than %d text keys in one search", "mehr als %d Texte in einer Suche", "plus de %d textes dans une recherche" },
 };
