@@ -166,14 +166,43 @@ size_t spawner_sleeping(const struct spawner *sp, const char *user, struct cv_st
 /* Wake one for its goodbye, which only its protocol knows. */
 void spawner_kick_sleeper(struct sleeper *sleeper);
 
-/* spawner.c, for these */
+/* ---- Requests, and what auth knows of their users (spawner-request.c) ----------------------------------------- */
+
 struct request *request_new(struct spawner *sp, enum request_kind kind, struct front_peer *front, uint64_t front_id, int fd);
 void request_free(struct request **request);
-void spawner_place(struct spawner *sp, struct request *r);
+void request_close_fd(struct request *r);
+/* Answer with an error and forget. */
+void request_fail(struct request *r, const struct cv_err *err);
+void spawner_fail_list(struct cv_node *requests, const struct cv_err *err);
+/* Ask auth who r's user is (type: TICKET or USERDB); r is placed or failed when the answer comes, or failed now. */
+void spawner_ask(struct spawner *sp, struct request *r, uint16_t type, struct cv_str what, struct cv_str service);
+void spawner_auth_connect(struct spawner *sp, int fd);
 bool spawner_fds_left(struct spawner *sp);
-int spawner_take_fd(struct cv_ipc_msg *msg);
+void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, const struct cv_buf *out);
+/* A job's answer, to who asked. */
+void spawner_send_reply(const struct request *r, const struct cv_buf *out, int fd);
 
+/* ---- Workers (spawner-worker.c) ----------------------------------------------------------------------------------- */
+
+/* r's user is known: to the user's worker, or a new one. r is placed or failed. */
+void spawner_place(struct spawner *sp, struct request *r);
+/* All requests that somebody waits for. */
+void spawner_each_request(struct spawner *sp, void (*fn)(struct request *r, const void *who), const void *who);
+void spawner_worker_send(struct worker *w, uint16_t type, uint64_t id, struct cv_str payload, int fd);
+void spawner_worker_stop(struct worker *w, uint16_t type, struct cv_str payload);
+void spawner_worker_free(struct worker *w);
 /* End a session, or all of the worker's (session absent). */
 void spawner_kick(struct worker *w, struct cv_str session, struct cv_str reason);
+/* SIGCHLD. */
+void spawner_on_child(void *ctx, int signo, int pid, int uid);
+
+/* ---- Fronts (spawner-front.c) -------------------------------------------------------------------------------------- */
+
+void spawner_front_connect(struct spawner *sp, uint32_t index, int fd);
+void spawner_front_free(struct front_peer *front);
+/* Which hooks have handlers: front need not ask workers for the others. */
+void spawner_tell_hooks(struct spawner *sp, struct front_peer *front);
+/* The first descriptor of a message, which is the caller's from now on; -1: it has none. */
+int spawner_take_fd(struct cv_ipc_msg *msg);
 
 #endif

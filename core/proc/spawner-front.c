@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT
+   What fronts ask of the spawner. */
+#include "core/proc/login-private.h"
+#include "core/proc/spawner.h"
+#include <culver/hooks.h>
+
+#include <string.h>
+
+/* ---- From fronts: they may lie, but only about what they were told by clients anyway ------------------------------------------------------ */
+
+int spawner_take_fd(struct cv_ipc_msg *msg)
+{
+	int fd = -1;
+
+	if (msg->nfds > 0) {
+		fd = msg->fds[0];
+		msg->fds[0] = -1;
+	}
+	return fd;
+}
+
+static bool skip_kv(struct cv_reader *reader)
+{
+	uint16_t count;
+	struct cv_str s;
+
+	if (!cv_take_u16(reader, &count) || count > CV_LOGIN_CLIENT_ID_MAX)
+		return false;
+	for (unsigned i = 0; i < 2u * count; i++) {
+		if (!cv_take_str(reader, 1024, &s))
+			return false;
+	}
+	return true;
+}
+
+/* What follows the ticket goes to the worker as it is; here it is checked whole, so that a worker need not fear it. */
+static bool take_session(struct cv_reader *reader, struct request *r)
+{
+	struct cv_str local, name, tls, resume, unread;
+	uint32_t remote_port, local_port;
+	uint8_t secured;
+
+	r->payload = cv_arena_str(r->arena, cv_reader_rest(reader));
+	struct cv_reader own = cv_reader_init(r->payload);
+	if (!cv_take_str(&own, 63, &r->protocol) || !cv_take_str(&own, 64, &r->session) || !cv_take_str(&own, 45, &r->remote) ||
+		!cv_take_u32(&own, &remote_port) || !cv_take_str(&own, 45, &local) || !cv_take_u32(&own, &local_port) ||
+		!cv_take_str(&own, 255, &name) || !cv_take_u8(&own, &secured) || !cv_take_str(&own, 255, &tls))
+		return false;
+	r->head_len = own.pos;
+	if (!cv_take_str(&own, CV_LOGIN_RESUME_MAX, &resume) || !cv_take_str(&own, CV_IPC_MAX_PAYLOAD, &unread) || !skip_kv(&own))
+		return false;
+	r->secured = secured != 0;
+	r->relayed = tls.len > 0;
+	return cv_reader_end(&own) && r->session.len > 0;
+}
+
+static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct front_peer *front = ctx;
+	struct request *r = request_new(front->sp, REQUEST_SESSION, front, msg->id, spawner_take_fd(msg));
+	struct cv_str ticket;
+
+	(void)ipc;
+	if (!cv_take_str(&msg->payload, CV_TICKET_LEN, &ticket) || ticket.len != CV_TICKET_LEN || !take_session(&msg->payload, r)) {
+		request_free(&r);
+		return -1;
+	}
+	spawner_ask(front->sp, r, CV_MSG_TICKET, ticket, r->protocol);
+	return 0;
+}
+
+static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct front_peer *front = ctx;
+	struct request *r = request_new(front->sp, REQUEST_JOB, front, msg->id, spawner_take_fd(msg));
+	struct cv_str ticket, payload;
+	struct cv_buf out;
+
+	(void)ipc;
+	bool good = cv_take_str(&msg->payload, CV_TICKET_LEN, &ticket) && ticket.len == CV_TICKET_LEN;
+	if (good) {
+		r->payload = cv_arena_str(r->arena, cv_reader_rest(&msg->payload));
+		struct cv_reader own = cv_reader_init(r->payload);
+		good = cv_take_str(&own, 63, &r->protocol) && cv_take_str(&own, 64, &r->session) && cv_take_str(&own, 45, &r->remote) &&
+			cv_take_str(&own, CV_LOGIN_PAYLOAD_MAX, &payload) && cv_reader_end(&own);
+	}
+	if (good) {
+		/* Who asks is the spawner's to say, and front asks for nobody. */
+		cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
+		cv_buf_append(&out, r->payload);
+		cv_put_str(&out, (struct cv_str){ 0 });
+		r->payload = cv_arena_str(r->arena, cv_buf_str(&out));
+		good = cv_buf_ok(&out);
+		cv_buf_deinit(&out);
+	}
+	if (!good) {
+		request_free(&r);
+		return -1;
+	}
+	spawner_ask(front->sp, r, CV_MSG_TICKET, ticket, r->protocol);
+	return 0;
+}
+
+static const struct cv_ipc_type front_table[] = {
+	{ CV_MSG_SESSION, "SESSION", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_session },
+	{ CV_MSG_JOB, "JOB", CV_IPC_MAX_PAYLOAD, 0, 1, 0, on_job },
+	{ CV_MSG_WAKE, "WAKE", CV_IPC_MAX_PAYLOAD, 1, 1, 0, spawner_on_wake },
+	{ CV_MSG_SLEEPER_GONE, "SLEEPER_GONE", 512, 0, 0, 0, spawner_on_sleeper_gone },
+};
+
+static void forget_front(struct request *r, const void *front)
+{
+	if (r->front == front)
+		r->front = NULL;
+}
+
+/* Its connections before login are lost; deliveries that run go on. */
+void spawner_front_free(struct front_peer *front)
+{
+	struct cv_node *node, *next;
+
+	spawner_each_request(front->sp, forget_front, front);
+	spawner_forget_sleepers(front->sp, front);
+	cv_list_foreach(&front->sp->workers, node, next) {
+		struct worker *w = cv_container(node, struct worker, node);
+		struct cv_str key;
+		void *value;
+		for (size_t pos = 0; cv_map_next(w->sessions, &pos, &key, &value);) {
+			struct session *s = value;
+			if (s->front == front)
+				s->front = NULL;
+		}
+	}
+	cv_list_remove(&front->node);
+	cv_ipc_free(&front->ipc);
+	cv_free(front);
+}
+
+static void on_front_closed(void *ctx, struct cv_ipc *ipc)
+{
+	(void)ipc;
+	spawner_front_free(ctx);
+}
+
+/* What front need not ask workers for. */
+void spawner_tell_hooks(struct spawner *sp, struct front_peer *front)
+{
+	const char *hook, *handler, *before = "";
+	enum cv_hook_stage stage;
+	uint16_t count = 0;
+	struct cv_buf names, out;
+
+	cv_buf_init(&names, CV_IPC_MAX_PAYLOAD);
+	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
+	for (size_t pos = 0; cv_hook_next(sp->proc->registry, &pos, &hook, &handler, &stage);) {
+		if (strcmp(hook, before) == 0) /* handlers of one hook come together */
+			continue;
+		cv_put_str(&names, cv_str_c(hook));
+		before = hook;
+		count++;
+	}
+	cv_put_u16(&out, count);
+	cv_buf_append(&out, cv_buf_str(&names));
+	spawner_send_front(front, CV_MSG_HOOKS, 0, &out);
+	cv_buf_deinit(&names);
+	cv_buf_deinit(&out);
+}
+
+void spawner_front_connect(struct spawner *sp, uint32_t index, int fd)
+{
+	struct front_peer *front = cv_new0(struct front_peer);
+
+	front->sp = sp;
+	front->index = index;
+	front->ipc = cv_ipc_new(sp->loop, fd, "front", front_table, CV_COUNT_OF(front_table), on_front_closed, front);
+	cv_list_append(&sp->fronts, &front->node);
+	spawner_tell_hooks(sp, front);
+}
