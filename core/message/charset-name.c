@@ -7,13 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const cv_charset_usual[] = { "iso-8859-2", "iso-8859-3", "iso-8859-4", "iso-8859-5", "iso-8859-6",
-	"iso-8859-7", "iso-8859-8", "iso-8859-9", "iso-8859-10", "iso-8859-13", "iso-8859-14", "iso-8859-15",
-	"iso-8859-16", "windows-874", "windows-1250", "windows-1251", "windows-1253", "windows-1254",
-	"windows-1255", "windows-1256", "windows-1257", "windows-1258", "koi8-r", "koi8-u", "cp437", "cp850", "cp866",
-	"gb18030", "big5", "shift_jis", "iso-2022-jp", "euc-jp", "euc-kr", "iso-2022-kr", "utf-7", "utf-16",
-	"utf-16le", "utf-16be", "utf-32", "macintosh", NULL };
-
 /* key: the name in lower case, letters and digits only. Supersets stand in for what is labelled wrongly so often that every
    mail program does the same. */
 struct alias {

@@ -10,6 +10,7 @@ enum cv_charset_kind {
 	CV_CHARSET_UTF8,
 	CV_CHARSET_WINDOWS_1252,
 	CV_CHARSET_UTF7,
+	CV_CHARSET_TABLE, /* never resolved: ICONV becomes it when the charset is opened */
 	CV_CHARSET_ICONV
 };
 
@@ -22,8 +23,5 @@ struct cv_charset_name {
 
 /* Never fails: what it does not know is GUESS, not known. Only names from its own tables ever reach iconv. */
 void cv_charset_resolve(struct cv_str name, struct cv_charset_name *name_r);
-
-/* Our spellings of the charsets that mail uses most, in order; NULL at the end. */
-extern const char *const cv_charset_usual[];
 
 #endif

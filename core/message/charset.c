@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
-   Streaming conversion to UTF-8: UTF-8 itself, UTF-7, windows-1252 and guessing by our own code, all else by iconv. */
+   Streaming conversion to UTF-8: UTF-8 itself, UTF-7, windows-1252 and guessing by our own code, charsets of single octets
+   by tables that are made of what iconv says, all else by iconv. */
 #include <config.h>
 
 #include <culver/charset.h>
@@ -16,6 +17,7 @@
 struct cv_charset {
 	struct cv_charset_name name;
 	iconv_t cd; /* ICONV only */
+	const uint16_t *high; /* TABLE only: characters of the octets from 0x80 on */
 	uint8_t pending_len;
 	uint8_t pending[PENDING_MAX]; /* start of a character whose rest has not come yet */
 	struct {
@@ -69,11 +71,85 @@ void cv_charset_cache_clear(void)
 	}
 }
 
+/* ---- Charsets in which each octet is a character ---- */
+
+/* Not those whose letters join with what follows, as glibc reads CP1255, CP1258, TCVN. */
+static const char *const single_octet[] = { "ISO-8859-2", "ISO-8859-3", "ISO-8859-4", "ISO-8859-5", "ISO-8859-6", "ISO-8859-7", "ISO-8859-8",
+	"ISO-8859-10", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15", "ISO-8859-16", "CP874", "CP1250", "CP1251", "CP1253", "CP1254",
+	"CP1256", "CP1257", "KOI8-R", "KOI8-U", "CP437", "CP850", "CP866", "MACINTOSH" };
+
+/* Of each of these, made when it is first asked for; 1 KiB and a shared object that need not be loaded. Workers inherit what the spawner made. */
+static struct {
+	bool made, usable;
+	uint16_t high[128]; /* U+FFFD: no character */
+} tables[CV_COUNT_OF(single_octet)];
+
+/* The one character that octet is: 0xFFFD for none, 0 when it is none that fits here. */
+static uint16_t ask_iconv(iconv_t cd, uint8_t octet)
+{
+	char in = (char)octet, utf8[8], *from = &in, *to = utf8;
+	size_t left = 1, room = sizeof(utf8);
+	size_t result = iconv(cd, &from, &left, &to, &room);
+	const uint8_t *u = (const uint8_t *)utf8;
+
+	if (result == (size_t)-1)
+		return errno == EILSEQ ? 0xFFFD : 0;
+	switch (sizeof(utf8) - room) {
+	case 1:
+		return u[0];
+	case 2:
+		return (uint16_t)((u[0] & 0x1F) << 6 | (u[1] & 0x3F));
+	case 3:
+		return (uint16_t)((u[0] & 0x0F) << 12 | (u[1] & 0x3F) << 6 | (u[2] & 0x3F));
+	default:
+		return 0;
+	}
+}
+
+static bool make_table(const char *iconv_name, uint16_t high[128])
+{
+	iconv_t cd = iconv_open("UTF-8", iconv_name);
+	bool usable = cd != (iconv_t)-1;
+
+	if (!usable)
+		return false;
+	for (unsigned octet = 1; octet < 256 && usable; octet++) {
+		uint16_t c = ask_iconv(cd, (uint8_t)octet);
+		if (octet < 0x80)
+			usable = c == octet;
+		else
+			usable = c != 0;
+		if (octet >= 0x80)
+			high[octet - 0x80] = c;
+	}
+	(void)iconv_close(cd);
+	return usable;
+}
+
+/* NULL: iconv has to convert it. */
+static const uint16_t *table_of(const char *iconv_name)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(single_octet); i++) {
+		if (strcmp(single_octet[i], iconv_name) != 0)
+			continue;
+		if (!tables[i].made)
+			tables[i].usable = make_table(iconv_name, tables[i].high);
+		tables[i].made = true;
+		return tables[i].usable ? tables[i].high : NULL;
+	}
+	return NULL;
+}
+
 struct cv_charset *cv_charset_open(struct cv_str name)
 {
 	struct cv_charset *charset = cv_new0(struct cv_charset);
 
 	cv_charset_resolve(name, &charset->name);
+	if (charset->name.kind == CV_CHARSET_ICONV) {
+		charset->high = table_of(charset->name.iconv_name);
+		if (charset->high != NULL)
+			charset->name.kind = CV_CHARSET_TABLE;
+	}
 	if (charset->name.kind == CV_CHARSET_ICONV && !descriptor_get(charset->name.iconv_name, &charset->cd)) {
 		charset->name.kind = CV_CHARSET_GUESS;
 		charset->name.known = false;
@@ -102,8 +178,8 @@ bool cv_charset_known(struct cv_str name)
 
 void cv_charset_preload(void)
 {
-	for (size_t i = 0; cv_charset_usual[i] != NULL; i++)
-		(void)cv_charset_known(cv_str_c(cv_charset_usual[i]));
+	for (size_t i = 0; i < CV_COUNT_OF(single_octet); i++)
+		(void)table_of(single_octet[i]);
 }
 
 static void append_replacement(struct cv_buf *out)
@@ -252,6 +328,20 @@ static void feed_windows_1252(const uint8_t *p, size_t len, struct cv_buf *out)
 	}
 }
 
+static void feed_table(const uint16_t high[128], const uint8_t *p, size_t len, struct cv_buf *out)
+{
+	size_t pos = 0;
+
+	while (pos < len) {
+		size_t run = ascii_run(p + pos, len - pos);
+
+		cv_buf_append_mem(out, p + pos, run);
+		pos += run;
+		while (pos < len && p[pos] >= 0x80)
+			cv_buf_append_utf8(out, high[p[pos++] - 0x80]);
+	}
+}
+
 /* ---- UTF-7 (RFC 2152). glibc's decoder gives other results for broken text when it is cut in other places. ---- */
 
 static int modified_base64(uint8_t c)
@@ -395,6 +485,9 @@ void cv_charset_feed(struct cv_charset *charset, struct cv_str in, struct cv_buf
 		break;
 	case CV_CHARSET_UTF7:
 		feed_utf7(charset, (const uint8_t *)in.ptr, in.len, out);
+		break;
+	case CV_CHARSET_TABLE:
+		feed_table(charset->high, (const uint8_t *)in.ptr, in.len, out);
 		break;
 	case CV_CHARSET_ICONV:
 		feed_iconv(charset, in, out);

@@ -5,6 +5,8 @@
 #include "t/lib/test.h"
 #include <culver/charset.h>
 
+#include <iconv.h>
+
 struct row {
 	const char *charset;
 	struct cv_str octets;
@@ -175,6 +177,35 @@ static void utf8_becomes_other_charsets_or_fails(void **state CV_UNUSED)
 	cv_buf_deinit(&out);
 }
 
+/* Our tables against the C library, octet by octet. */
+static void single_octets_are_what_iconv_says(void **state CV_UNUSED)
+{
+	static const char *const names[] = { "ISO-8859-2", "ISO-8859-3", "ISO-8859-5", "ISO-8859-6", "ISO-8859-7", "ISO-8859-8", "ISO-8859-10", "ISO-8859-13",
+		"ISO-8859-14", "ISO-8859-15", "ISO-8859-16", "CP874", "CP1250", "CP1251", "CP1253", "CP1254", "CP1255", "CP1256", "CP1257", "CP1258", "KOI8-R",
+		"KOI8-U", "CP437", "CP850", "CP866", "MACINTOSH" };
+	struct cv_buf out;
+
+	cv_buf_init(&out, 100);
+	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
+		iconv_t cd = iconv_open("UTF-8", names[i]);
+		assert_true(cd != (iconv_t)-1);
+		for (unsigned octet = 1; octet < 256; octet++) {
+			char in = (char)octet, want[16], *from = &in, *to = want;
+			size_t left = 1, room = sizeof(want);
+			bool bad = iconv(cd, &from, &left, &to, &room) == (size_t)-1;
+			(void)iconv(cd, NULL, NULL, &to, &room);
+			cv_buf_clear(&out);
+			cv_charset_to_utf8(cv_str_c(names[i]), cv_str_mem(&in, 1), &out);
+			if (bad)
+				assert_str(cv_buf_str(&out), "\uFFFD");
+			else
+				assert_str_eq(cv_buf_str(&out), cv_str_mem(want, sizeof(want) - room));
+		}
+		(void)iconv_close(cd);
+	}
+	cv_buf_deinit(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -184,6 +215,7 @@ int main(void)
 		cv_test_fds_only(names_have_many_spellings),
 		cv_test_fds_only(output_stops_at_the_buffers_maximum),
 		cv_test_fds_only(utf8_becomes_other_charsets_or_fails),
+		cv_test_fds_only(single_octets_are_what_iconv_says),
 	};
 	int failed;
 
