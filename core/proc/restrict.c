@@ -167,6 +167,12 @@ static void close_range_or_each(unsigned first, unsigned last)
 		(void)close((int)fd);
 }
 
+void cv_close_range(int first, int last)
+{
+	cv_assert(first >= 0 && last >= first);
+	close_range_or_each((unsigned)first, (unsigned)last);
+}
+
 void cv_close_from(int first, const int *keep, size_t keep_count)
 {
 	cv_assert(first >= 0);

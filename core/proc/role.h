@@ -113,6 +113,8 @@ CV_EXPORT CV_MUST_CHECK int cv_restrict(const struct cv_restrict *restrict_to, s
 /* User (or, with group, group) by name or number from the system's databases. */
 CV_EXPORT CV_MUST_CHECK int cv_restrict_user(const char *name, uint32_t *sysuid_r, uint32_t *sysgid_r, struct cv_err *err);
 CV_EXPORT CV_MUST_CHECK int cv_restrict_group(const char *name, uint32_t *sysgid_r, struct cv_err *err);
+/* Close the descriptors first to last. */
+CV_EXPORT void cv_close_range(int first, int last);
 /* Close every descriptor from first on but those in keep (sorted or not). */
 CV_EXPORT void cv_close_from(int first, const int *keep, size_t keep_count);
 /* RLIMIT_NOFILE up to its hard limit; returns it. */
@@ -133,6 +135,9 @@ enum cv_sandbox_profile {
 /* System call filter; threads and children inherit it. */
 CV_EXPORT CV_MUST_CHECK int cv_sandbox_seccomp(enum cv_sandbox_profile profile, enum cv_seccomp_mode mode, struct cv_err *err);
 
+/* Make the workers' filter now: this process and those forked from it take it from then on (cv_sandbox_seccomp). */
+CV_EXPORT CV_MUST_CHECK int cv_sandbox_prepare(enum cv_seccomp_mode mode, struct cv_err *err);
+
 /* Landlock: only what is below these paths can be reached from now on. Paths that do not exist are passed over. */
 struct cv_sandbox_path {
 	const char *path;
@@ -140,5 +145,11 @@ struct cv_sandbox_path {
 };
 /* 1: confined, 0: the kernel has no Landlock (logged by the caller, once), -1 failed. count 0: no file at all. */
 CV_EXPORT CV_MUST_CHECK int cv_sandbox_landlock(const struct cv_sandbox_path *paths, size_t count, struct cv_err *err);
+/* Look up paths (borrowed) that many processes forked from this one will be allowed to read: for them cv_sandbox_landlock looks no more, nor does it ask
+   for what is below another one. What was held before is let go. Files may be replaced meanwhile: hold them anew from time to time. */
+CV_EXPORT void cv_sandbox_hold(const char *const *paths, size_t count);
+CV_EXPORT void cv_sandbox_let_go(void);
+/* The descriptors of what is held: how many. */
+CV_EXPORT size_t cv_sandbox_held(int *fds, size_t max);
 
 #endif

@@ -6,8 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -137,23 +142,95 @@ static int others_rules(scmp_filter_ctx filter, uint32_t refuse)
 	return result == -EDOM ? 0 : result;
 }
 
-int cv_sandbox_seccomp(enum cv_sandbox_profile profile, enum cv_seccomp_mode mode, struct cv_err *err)
+/* A filter with its rules, to be released; NULL with err. */
+static scmp_filter_ctx filter_make(enum cv_sandbox_profile profile, enum cv_seccomp_mode mode, struct cv_err *err)
 {
-	if (mode == CV_SECCOMP_OFF)
-		return 0;
 	uint32_t refuse = mode == CV_SECCOMP_KILL ? SCMP_ACT_KILL_PROCESS : SCMP_ACT_ERRNO(EPERM);
 	scmp_filter_ctx filter = seccomp_init(profile == CV_SANDBOX_FRONT ? refuse : SCMP_ACT_ALLOW);
-	int result;
 
-	if (filter == NULL)
-		return cv_err_set(err, CV_ERR_INTERNAL, "seccomp: no filter could be made");
+	if (filter == NULL) {
+		(void)cv_err_set(err, CV_ERR_INTERNAL, "seccomp: no filter could be made");
+		return NULL;
+	}
 	/* A tree instead of a list, where libseccomp can (2.5): front makes many system calls. */
 #ifdef SCMP_FLTATR_CTL_OPTIMIZE
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 #endif
-	result = profile == CV_SANDBOX_FRONT ? front_rules(filter) : others_rules(filter, refuse);
+	int result = profile == CV_SANDBOX_FRONT ? front_rules(filter) : others_rules(filter, refuse);
 	if (result == 0)
-		result = seccomp_load(filter);
+		return filter;
+	seccomp_release(filter);
+	(void)cv_err_sys(err, -result, "seccomp filter");
+	return NULL;
+}
+
+/* The workers' filter as the kernel takes it, for the mode it was made for. Compiling it costs more than a fork, so workers inherit it. */
+static struct {
+	bool made;
+	enum cv_seccomp_mode mode;
+	CV_VEC(struct sock_filter) code;
+} prepared;
+
+/* What libseccomp wrote to fd. */
+static int take_code(int fd, struct cv_err *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return cv_err_sys(err, errno, "seccomp filter");
+	size_t count = (size_t)st.st_size / sizeof(struct sock_filter);
+	if (count == 0 || count > USHRT_MAX || (size_t)st.st_size % sizeof(struct sock_filter) != 0)
+		return cv_err_set(err, CV_ERR_INTERNAL, "seccomp filter of %lld octets", (long long)st.st_size);
+	prepared.code.count = 0;
+	for (size_t i = 0; i < count; i++)
+		(void)cv_vec_push(&prepared.code);
+	if (pread(fd, prepared.code.data, (size_t)st.st_size, 0) != st.st_size)
+		return cv_err_sys(err, errno, "seccomp filter");
+	return 0;
+}
+
+int cv_sandbox_prepare(enum cv_seccomp_mode mode, struct cv_err *err)
+{
+	if (mode == CV_SECCOMP_OFF || (prepared.made && prepared.mode == mode))
+		return 0;
+	prepared.made = false;
+	scmp_filter_ctx filter = filter_make(CV_SANDBOX_WORKER, mode, err);
+	if (filter == NULL)
+		return -1;
+	int fd = memfd_create("seccomp", MFD_CLOEXEC), result;
+	if (fd < 0)
+		result = cv_err_sys(err, errno, "seccomp filter");
+	else if ((result = seccomp_export_bpf(filter, fd)) < 0)
+		result = cv_err_sys(err, -result, "seccomp filter");
+	else
+		result = take_code(fd, err);
+	if (fd >= 0)
+		(void)close(fd);
+	seccomp_release(filter);
+	prepared.mode = mode;
+	prepared.made = result == 0;
+	return result;
+}
+
+static int install_prepared(struct cv_err *err)
+{
+	struct sock_fprog program = { .len = (unsigned short)prepared.code.count, .filter = prepared.code.data };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+		return cv_err_sys(err, errno, "seccomp filter");
+	return 0;
+}
+
+int cv_sandbox_seccomp(enum cv_sandbox_profile profile, enum cv_seccomp_mode mode, struct cv_err *err)
+{
+	if (mode == CV_SECCOMP_OFF)
+		return 0;
+	if (profile == CV_SANDBOX_WORKER && prepared.made && prepared.mode == mode)
+		return install_prepared(err);
+	scmp_filter_ctx filter = filter_make(profile, mode, err);
+	if (filter == NULL)
+		return -1;
+	int result = seccomp_load(filter);
 	seccomp_release(filter);
 	if (result < 0)
 		return cv_err_sys(err, -result, "seccomp filter");
@@ -195,25 +272,125 @@ struct ll_path {
 	int32_t parent_fd;
 } __attribute__((packed));
 
-static int add_path(int ruleset, const struct cv_sandbox_path *path, uint64_t handled, struct cv_err *err)
-{
-	struct ll_path rule = { 0 };
-	struct stat st;
-	int fd = open(path->path, O_PATH | O_CLOEXEC);
+/* Paths looked up beforehand (cv_sandbox_hold). */
+struct held {
+	const char *path; /* borrowed */
+	int fd;           /* -1: there is no such file, or another one's rule has it already */
+	bool dir;
+	char real[PATH_MAX];
+};
+static CV_VEC(struct held) held;
 
-	if (fd < 0)
-		return errno == ENOENT || errno == ENOTDIR || errno == EACCES ? 0 : cv_err_sys(err, errno, "Landlock: %s", path->path);
-	rule.parent_fd = fd;
+/* Most often they have numbers that follow one another. */
+void cv_sandbox_let_go(void)
+{
+	int first = -1, last = -1;
+
+	for (size_t i = 0; i < held.count; i++) {
+		int fd = held.data[i].fd;
+		if (fd >= 0 && first >= 0 && fd != last + 1) {
+			cv_close_range(first, last);
+			first = -1;
+		}
+		if (fd >= 0) {
+			last = fd;
+			first = first < 0 ? fd : first;
+		}
+	}
+	if (first >= 0)
+		cv_close_range(first, last);
+	held.count = 0;
+}
+
+/* Is it below a directory that is held? */
+static bool is_below(const char *real)
+{
+	for (size_t i = 0; i < held.count; i++) {
+		const struct held *h = &held.data[i];
+		struct cv_str rest = cv_str_c(real);
+		if (h->fd < 0 || !h->dir || !cv_str_starts(rest, cv_str_c(h->real)))
+			continue;
+		rest = cv_str_sub(rest, strlen(h->real), SIZE_MAX);
+		if (rest.len == 0 || rest.ptr[0] == '/')
+			return true;
+	}
+	return false;
+}
+
+/* What cannot be reached needs no rule. */
+static bool is_absent(int errnum)
+{
+	return errnum == ENOENT || errnum == ENOTDIR || errnum == EACCES;
+}
+
+void cv_sandbox_hold(const char *const *paths, size_t count)
+{
+	cv_sandbox_let_go();
+	for (size_t i = 0; i < count; i++) {
+		struct held h = { .path = paths[i], .fd = -1 };
+		struct stat st;
+		bool there = realpath(paths[i], h.real) != NULL;
+		if (there && !is_below(h.real)) {
+			h.fd = open(h.real, O_PATH | O_CLOEXEC);
+			there = h.fd >= 0;
+		}
+		/* For want of descriptors, or such: each process looks for itself, and says what is wrong. */
+		if (!there && !is_absent(errno))
+			continue;
+		h.dir = h.fd >= 0 && fstat(h.fd, &st) == 0 && S_ISDIR(st.st_mode);
+		*cv_vec_push(&held) = h;
+	}
+}
+
+size_t cv_sandbox_held(int *fds, size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < held.count; i++) {
+		if (held.data[i].fd < 0)
+			continue;
+		cv_assert(count < max);
+		fds[count++] = held.data[i].fd;
+	}
+	return count;
+}
+
+static const struct held *find_held(const char *path)
+{
+	for (size_t i = 0; i < held.count; i++) {
+		if (strcmp(held.data[i].path, path) == 0)
+			return &held.data[i];
+	}
+	return NULL;
+}
+
+static int add_fd(int ruleset, const struct cv_sandbox_path *path, int fd, bool dir, uint64_t handled, struct cv_err *err)
+{
+	struct ll_path rule = { .parent_fd = fd };
+
 	rule.allowed = path->write ? handled & ~(uint64_t)(LL_MAKE_CHAR | LL_MAKE_BLOCK | LL_EXECUTE) :
 				     handled & (LL_READ_FILE | LL_READ_DIR | LL_EXECUTE);
-	if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
+	if (!dir)
 		rule.allowed &= LL_FILE_ONLY;
-	long result = syscall(SYS_landlock_add_rule, ruleset, LL_PATH_BENEATH, &rule, 0);
-	int errnum = errno;
-	(void)close(fd);
-	if (result < 0)
-		return cv_err_sys(err, errnum, "Landlock: %s", path->path);
+	if (syscall(SYS_landlock_add_rule, ruleset, LL_PATH_BENEATH, &rule, 0) < 0)
+		return cv_err_sys(err, errno, "Landlock: %s", path->path);
 	return 0;
+}
+
+static int add_path(int ruleset, const struct cv_sandbox_path *path, uint64_t handled, struct cv_err *err)
+{
+	const struct held *h = path->write ? NULL : find_held(path->path);
+	struct stat st;
+
+	if (h != NULL)
+		return h->fd >= 0 ? add_fd(ruleset, path, h->fd, h->dir, handled, err) : 0;
+	int fd = open(path->path, O_PATH | O_CLOEXEC);
+	if (fd < 0)
+		return is_absent(errno) ? 0 : cv_err_sys(err, errno, "Landlock: %s", path->path);
+	bool dir = fstat(fd, &st) != 0 || S_ISDIR(st.st_mode);
+	int result = add_fd(ruleset, path, fd, dir, handled, err);
+	(void)close(fd);
+	return result;
 }
 
 int cv_sandbox_landlock(const struct cv_sandbox_path *paths, size_t count, struct cv_err *err)

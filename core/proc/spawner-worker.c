@@ -15,6 +15,8 @@
 #define STOP_LIMIT_MS 30000
 /* Of one user at a time: their descriptors would pile up behind a worker that hangs in its storage. */
 #define JOBS_MAX 256u
+#define HELD_MAX 64           /* of cv_sandbox_hold */
+#define PREPARED_FOR_MS 1000u /* a file that was replaced is another one for Landlock */
 #define ASKS_MAX 16u /* of one worker at a time, to other users' workers */
 
 /* ---- Workers -------------------------------------------------------------------------------------------------------------- */
@@ -446,6 +448,17 @@ static void on_worker_closed(void *ctx, struct cv_ipc *ipc)
 
 /* ---- Starting one ---------------------------------------------------------------------------------------------------------------- */
 
+/* What all workers are confined with. */
+static int prepare(struct spawner *sp, const struct cv_core_settings *core, struct cv_err *err)
+{
+	uint64_t now = cv_loop_now_ms(sp->loop);
+
+	if (core->worker_exec || (sp->prepared_ms != 0 && now - sp->prepared_ms < PREPARED_FOR_MS))
+		return 0;
+	sp->prepared_ms = now;
+	return sp->entry->prepare(core, err);
+}
+
 /* In the child: nothing of the spawner's may be reached from here on. */
 CV_NORETURN static void become_worker(struct worker *w, int fd, int args_fd)
 {
@@ -468,8 +481,8 @@ CV_NORETURN static void become_worker(struct worker *w, int fd, int args_fd)
 		.idle_ms = sp->idle_ms,
 		.vsz_limit = sp->vsz_limit,
 	};
-	int keep[1 + CV_LOG_OUTPUTS] = { fd };
-	size_t logs = cv_log_fds(keep + 1);
+	int keep[1 + CV_LOG_OUTPUTS + HELD_MAX] = { fd };
+	size_t kept = 1 + cv_log_fds(keep + 1);
 
 	cv_loop_abandon(&proc->loop);
 	cv_signal_unblock_all();
@@ -477,7 +490,8 @@ CV_NORETURN static void become_worker(struct worker *w, int fd, int args_fd)
 		worker_exec(fd, args_fd, w->gen->memfd);
 	/* The system log's socket is inside the C library, which opens it anew. */
 	closelog();
-	cv_close_from(3, keep, 1 + logs);
+	kept += cv_sandbox_held(keep + kept, HELD_MAX);
+	cv_close_from(3, keep, kept);
 	cv_log_set_role("worker");
 	_exit(sp->entry->run(&args));
 }
@@ -499,7 +513,7 @@ static int worker_start(struct spawner *sp, struct request *r, struct cv_err *er
 		}
 		return cv_err_set(err, CV_ERR_LIMIT, "all %zu workers are in use (default_process_limit)", sp->worker_limit);
 	}
-	if (cv_ipc_pair_try(pair, err) < 0)
+	if (prepare(sp, sp->proc->gen->core, err) < 0 || cv_ipc_pair_try(pair, err) < 0)
 		return cv_err_context(err, "starting a worker");
 	w = cv_new0(struct worker);
 	w->sp = sp;

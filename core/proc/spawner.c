@@ -104,6 +104,7 @@ static int spawner_reload(struct cv_role_proc *proc, struct cv_gen *old, struct 
 	(void)old;
 	if (take_settings(sp, err) < 0)
 		return -1;
+	sp->prepared_ms = 0;
 	/* The modules may be others now. */
 	cv_list_foreach(&sp->fronts, node, next)
 		spawner_tell_hooks(sp, cv_container(node, struct front_peer, node));

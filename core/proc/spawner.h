@@ -136,6 +136,7 @@ struct spawner {
 	uint32_t mail_uid, mail_gid; /* UINT32_MAX: not set */
 	CV_VEC(uint32_t) groups;
 	const struct cv_worker_entry *entry;
+	uint64_t prepared_ms; /* what confines workers; 0: not for these settings */
 	bool stopping;
 	uint64_t started, jobs_done;
 };

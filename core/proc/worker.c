@@ -258,6 +258,20 @@ static int confine(struct worker_process *wp, const struct cv_user_config *confi
 	return result;
 }
 
+/* In the spawner: the filter, and the paths that are the same for all. */
+static int prepare(const struct cv_core_settings *core, struct cv_err *err)
+{
+	const char *paths[CV_COUNT_OF(readable) + 1];
+
+	memcpy(paths, readable, sizeof(readable));
+	paths[CV_COUNT_OF(readable)] = core->mail_plugin_dir;
+	if (core->landlock)
+		cv_sandbox_hold(paths, CV_COUNT_OF(paths));
+	else
+		cv_sandbox_let_go();
+	return cv_sandbox_prepare((enum cv_seccomp_mode)core->seccomp, err);
+}
+
 /* Another server has the mail: sessions end. */
 static void on_lost(void *ctx, const struct cv_err *err)
 {
@@ -290,6 +304,7 @@ static int open_user(struct worker_process *wp, struct cv_err *err)
 	/* Now that all directories are there, nothing above them is needed any more. */
 	if (!exact && confine(wp, &config, &exact, err) < 0)
 		return -1;
+	cv_sandbox_let_go();
 	return 0;
 }
 
@@ -836,4 +851,4 @@ static int run(const struct cv_worker_args *args)
 	return status;
 }
 
-const struct cv_worker_entry cv_worker_entry = { .version = CV_WORKER_ENTRY_VERSION, .prewarm = prewarm, .run = run };
+const struct cv_worker_entry cv_worker_entry = { .version = CV_WORKER_ENTRY_VERSION, .prewarm = prewarm, .prepare = prepare, .run = run };
