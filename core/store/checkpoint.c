@@ -80,6 +80,25 @@ static bool worth_at_close(const struct cv_mailbox *mailbox)
 		mailbox->dirty >= mailbox->counts.messages / WORTH_PART;
 }
 
+/* The same for the user as a whole: so little was recorded since the state that reading it at the next opening is cheaper than writing and
+   syncing three files now. */
+static bool little_is_behind(const struct cv_user *user)
+{
+	uint64_t octets = 0;
+
+	if (user->state_seq == 0 || user->state_dirty || user->state_is_old || user->published_seq - user->state_seq >= user->set->mail_journal_close_records)
+		return false;
+	for (size_t i = 0; i < user->names.count; i++) {
+		const struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
+		if (mailbox == NULL)
+			continue;
+		if (mailbox->rewrite || mailbox->dirty > 0)
+			return false;
+		octets += mailbox->behind_octets;
+	}
+	return octets < user->set->mail_snapshot_min_size / 2;
+}
+
 static bool has_behind(const struct cv_mailbox *mailbox)
 {
 	return mailbox->behind.count > 0 || mailbox->rewrite;
@@ -325,7 +344,7 @@ void cv_checkpoint_close(struct cv_user *user)
 	stop(user);
 	if (!user->lost)
 		cv_user_flush(user);
-	if (user->broken || user->lost)
+	if (user->broken || user->lost || little_is_behind(user))
 		return;
 	if (begin(user, worth_at_close, &err) > 0) {
 		if (user->checkpoint->todo.count > 0 || user->published_seq != user->state_seq || user->state_dirty || user->state_is_old)

@@ -979,8 +979,9 @@ int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_er
 	segment_name(name, last->number);
 	if (cv_file_open(journal->dir, name, O_RDWR, 0, &journal->fd, err) < 0)
 		return -1;
-	journal->synced = 0; /* what was read may never have been synced */
-	journal->unsynced = true;
+	/* Nothing is behind what the state counts, or what was read may never have been synced. */
+	journal->unsynced = last->durable < last->len;
+	journal->synced = journal->unsynced ? 0 : last->len;
 	if (take_tail(journal, last, err) < 0)
 		return -1;
 	/* Records in the next segment say that all before them is on disk. */

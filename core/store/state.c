@@ -159,8 +159,8 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 	int ret;
 
 	cv_assert(!cv_user_unpublished(user));
-	/* Records whose work is done are not named any more. */
-	if (cv_user_owned(user, err) < 0 || cv_work_settle(user, err) < 0)
+	/* Records whose work is done are not named any more; those that are counted are on disk before (see cv_journal_resume). */
+	if (cv_user_owned(user, err) < 0 || cv_work_settle(user, err) < 0 || cv_journal_sync(&user->journal, err) < 0)
 		return -1;
 	cv_buf_init(&body, STATE_MAX);
 	cv_buf_init(&file, STATE_MAX + STATE_HEAD);

@@ -2,6 +2,7 @@
    What store-helper.h promises. */
 #include <config.h>
 
+#include "core/store/store-private.h"
 #include "t/store/store-helper.h"
 #include <culver/log.h>
 #include <culver/map.h>
@@ -107,6 +108,14 @@ void store_open(struct store *s)
 
 void store_close(struct store *s)
 {
+	/* Tests mean what is in snapshots and state. */
+	if (s->user != NULL && !s->leave_records) {
+		struct cv_store_settings *set = cv_new(s->user->arena, struct cv_store_settings, 1);
+
+		*set = *s->user->set;
+		set->mail_journal_close_records = 0;
+		s->user->set = set;
+	}
 	cv_user_close(&s->user);
 }
 

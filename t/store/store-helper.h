@@ -16,6 +16,7 @@ struct store {
 	const char *driver;   /* "sdbox" unless set before store_open */
 	const char *location; /* mail_location; made from driver and dir when NULL */
 	struct cv_loop *loop;
+	bool leave_records; /* closing may leave a few records behind the state, as it does without tests */
 	const struct cv_conf *conf;
 	const struct cv_module *module; /* another storage module than sdbox, or NULL */
 	void (*add_hooks)(struct cv_registry *reg); /* called in the load of a test module */

@@ -301,6 +301,53 @@ static void expunged_uids_are_told_after_reopen(void **state)
 	store_deinit(&s);
 }
 
+/* Was the state written when the user was closed? */
+static bool close_writes(struct store *s)
+{
+	struct disk before, after;
+
+	disk_read(s, &before);
+	store_close(s);
+	disk_read(s, &after);
+	bool same = cv_str_eq(disk_find(&before, "state")->octets, disk_find(&after, "state")->octets);
+	disk_free(&before);
+	disk_free(&after);
+	return !same;
+}
+
+static void few_changes_stay_in_the_journal_at_close(void **state)
+{
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_close(&s);
+	s.leave_records = true;
+	store_open(&s);
+	const uint64_t limit = s.user->set->mail_journal_close_records;
+	assert_false(s.user->journal.unsynced); /* nothing is behind a state that was written after a sync */
+	assert_false(close_writes(&s));
+	for (uint64_t changes = 1; changes <= limit; changes++) {
+		store_open(&s);
+		assert_int_equal(uidnext(&s, "INBOX"), changes + 1);
+		store_save(&s, "INBOX", MAIL, 0);
+		assert_true(close_writes(&s) == (changes == limit));
+	}
+	/* What memory must have on disk is written however little it is. */
+	store_open(&s);
+	s.user->state_dirty = true;
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_true(close_writes(&s));
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_false(close_writes(&s));
+	store_open(&s);
+	assert_true(s.user->journal.unsynced);
+	assert_int_equal(uidnext(&s, "INBOX"), limit + 4);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -312,6 +359,7 @@ int main(void)
 		cv_test(the_cache_file_stays_small_under_churn),
 		cv_test(a_deleted_mailbox_leaves_no_files),
 		cv_test(expunged_uids_are_told_after_reopen),
+		cv_test(few_changes_stay_in_the_journal_at_close),
 	};
 
 	return store_tests_run(tests);
