@@ -44,6 +44,7 @@ struct cv_ipc {
 	bool send_failed; /* the peer reads no more; what it said before is still taken, then the channel is closed */
 	struct cv_task drain_task, closed_task;
 	bool told; /* closed was called */
+	uint64_t read_round; /* of the loop, in which there was a message */
 	unsigned busy;
 	bool freed;
 };
@@ -396,6 +397,16 @@ static int receive_one(struct cv_ipc *ipc, bool *eof_r)
 	return result;
 }
 
+/* A message seldom has another one behind it, and to find that out is a system call: where there was one in the round before too, there may be more. */
+static int messages_at_once(struct cv_ipc *ipc)
+{
+	uint64_t round = ipc->loop->rounds;
+	bool again = ipc->read_round + 1 >= round;
+
+	ipc->read_round = round;
+	return again || ipc->send_failed ? MESSAGES_A_ROUND : 1;
+}
+
 static void on_io(void *ctx, unsigned events)
 {
 	struct cv_ipc *ipc = ctx;
@@ -405,8 +416,8 @@ static void on_io(void *ctx, unsigned events)
 	if ((events & CV_IO_WRITE) != 0 && !cv_list_empty(&ipc->queue))
 		send_queued(ipc);
 	if ((events & CV_IO_READ) != 0) {
-		int result = 1;
-		for (int i = 0; i < MESSAGES_A_ROUND && result > 0 && !ipc->freed && ipc->fd >= 0; i++)
+		int result = 1, most = messages_at_once(ipc);
+		for (int i = 0; i < most && result > 0 && !ipc->freed && ipc->fd >= 0; i++)
 			result = receive_one(ipc, &eof);
 		if (result == 0 && ipc->send_failed)
 			shut(ipc);

@@ -68,6 +68,7 @@ struct cv_loop {
 	uint64_t timer_order;
 	struct cv_node due;
 	struct cv_node next_round, round_end; /* struct cv_task */
+	uint64_t rounds; /* so far */
 	struct cv_node orphans;               /* struct cv_loop_orphan */
 	uint64_t now_ms, fake_ms;
 	int signal_fd;

@@ -222,6 +222,7 @@ int cv_loop_once(struct cv_loop *loop, int timeout_ms)
 {
 	int count;
 
+	loop->rounds++;
 	loop->now_ms = clock_ms(loop);
 	loop->ops->wait(loop, wait_ms(loop, timeout_ms));
 	loop->now_ms = clock_ms(loop);
