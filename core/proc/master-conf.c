@@ -413,6 +413,8 @@ static void check_services(struct reading *r)
 			problem(r, "[service %s]: client_limit is for front and worker only", name);
 		if (service->idle_kill != 0 && !worker)
 			problem(r, "[service %s]: idle_kill is for worker only", name);
+		if (service->idle_limit != 0 && !worker)
+			problem(r, "[service %s]: idle_limit is for worker only", name);
 	}
 }
 

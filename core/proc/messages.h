@@ -94,6 +94,7 @@ enum cv_msg {
 	CV_MSG_WORKER_REOPEN_LOG, /* as REOPEN_LOG */
 	CV_MSG_WORKER_MAYEXIT,  /* u32 number of messages spawner had sent before: exit if that is what was received */
 	CV_MSG_WORKER_WAKE,     /* as SESSION from protocol to tls description, then str saved, u32 keepalive_in_ms, str unread input; 1 fd */
+	CV_MSG_WORKER_REST,     /* (empty) ask at once to exit (IDLE) when there is nothing to do */
 	CV_MSG_WORKER_ANSWER,   /* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: to ASK */
 	/* -- worker -> spawner -- */
 	CV_MSG_WORKER_READY = 176, /* (empty) user opened, confined */

@@ -33,7 +33,7 @@ static const struct cv_setting core_rows[] = {
 	CV_SETTING_UINT(SET, default_process_limit, "10000", 1, 1000000, "Most worker processes at a time, one for each active user"),
 	CV_SETTING_UINT(SET, default_client_limit, "20000", 1, 1000000, "Most connections of one front process: so many of clients, and so many of who delivers"),
 	CV_SETTING_SIZE(SET, default_vsz_limit, "1G", 0, UINT64_MAX, "Most address space of a process; 0: no limit"),
-	CV_SETTING_TIME(SET, default_idle_kill, "10s", 0, 86400000, "How long a worker with nothing to do stays"),
+	CV_SETTING_TIME(SET, default_idle_kill, "60s", 0, 86400000, "How long a worker with nothing to do stays"),
 	CV_SETTING_UINT(SET, first_valid_uid, "500", 0, UINT32_MAX - 1, "Lowest Unix user id that may have mail; root never may"),
 	CV_SETTING_UINT(SET, last_valid_uid, "0", 0, UINT32_MAX - 1, "Highest one; 0: no bound"),
 	CV_SETTING_UINT(SET, first_valid_gid, "1", 0, UINT32_MAX - 1, "Lowest Unix group id that may have mail"),
@@ -161,6 +161,8 @@ static const struct cv_setting service_rows[] = {
 		"front: most connections of one process (0: default_client_limit); worker: most sessions of one user (0: no limit)"),
 	CV_SETTING_SIZE(SET, vsz_limit, "0", 0, UINT64_MAX, "Most address space of one process; 0: default_vsz_limit, and no limit for front (client_limit is one)"),
 	CV_SETTING_TIME(SET, idle_kill, "0", 0, 86400000, "worker: how long it stays with nothing to do; 0: default_idle_kill"),
+	CV_SETTING_UINT(SET, idle_limit, "0", 0, 1000000,
+		"worker: most that stay with nothing to do, those that have been idle longest end first; 0: as many as fit in an eighth of the memory at 512 KiB each"),
 };
 #undef SET
 

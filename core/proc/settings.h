@@ -77,6 +77,7 @@ struct cv_service_settings {
 	uint64_t client_limit;
 	uint64_t vsz_limit;
 	uint64_t idle_kill; /* ms */
+	uint64_t idle_limit;
 };
 
 CV_EXPORT_DATA const struct cv_settings_table cv_core_settings_table;

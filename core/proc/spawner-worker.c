@@ -46,6 +46,31 @@ static void forget_asker(struct request *r, const void *asker)
 		r->asker = NULL;
 }
 
+static void not_idle(struct worker *w)
+{
+	if (w->idle.next == NULL)
+		return;
+	cv_list_remove(&w->idle);
+	w->sp->idle_count--;
+}
+
+/* It may have nothing to do now. Of too many such the one that has been so longest is asked to go. */
+static void look_idle(struct worker *w)
+{
+	struct spawner *sp = w->sp;
+
+	not_idle(w);
+	if (w->state != WORKER_READY || cv_map_count(w->sessions) > 0 || cv_map_count(w->jobs) > 0)
+		return;
+	cv_list_append(&sp->idle, &w->idle);
+	sp->idle_count++;
+	if (sp->idle_count <= sp->idle_limit)
+		return;
+	struct worker *oldest = cv_container(sp->idle.next, struct worker, idle);
+	not_idle(oldest);
+	spawner_worker_send(oldest, CV_MSG_WORKER_REST, 0, CV_STR(""), -1);
+}
+
 void spawner_worker_free(struct worker *w)
 {
 	struct spawner *sp = w->sp;
@@ -54,6 +79,7 @@ void spawner_worker_free(struct worker *w)
 
 	if (w->asking > 0)
 		spawner_each_request(sp, forget_asker, w);
+	not_idle(w);
 	cv_list_remove(&w->node);
 	(void)cv_map_remove(sp->by_user, cv_str_c(w->user));
 	(void)cv_map_remove(sp->by_pid, cv_str_mem(&w->pid, sizeof(w->pid)));
@@ -91,6 +117,7 @@ void spawner_worker_stop(struct worker *w, uint16_t type, struct cv_str payload)
 	if (w->state == WORKER_EXITING)
 		return;
 	w->state = WORKER_EXITING;
+	not_idle(w);
 	spawner_worker_send(w, type, 0, payload, -1);
 	w->limit = cv_timer_add(w->sp->loop, STOP_LIMIT_MS, on_limit, w);
 }
@@ -149,6 +176,7 @@ static void worker_take(struct worker *w, struct request *r)
 	struct cv_buf out;
 
 	cv_list_remove(&r->node);
+	not_idle(w);
 	switch (r->kind) {
 	case REQUEST_SESSION:
 	case REQUEST_WAKE:
@@ -170,6 +198,7 @@ static void worker_take(struct worker *w, struct request *r)
 	case REQUEST_ADMIN:
 		spawner_worker_send(w, CV_MSG_WORKER_ADMIN, r->id, r->payload, r->fd);
 		request_free(&r);
+		look_idle(w); /* it knows itself how long that takes */
 		break;
 	}
 	spawner_rouse(w->sp, w->user);
@@ -250,6 +279,7 @@ static int on_worker_ready(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 	w->was_ready = true;
 	while (!cv_list_empty(&w->waiting))
 		worker_take(w, cv_container(w->waiting.next, struct request, node));
+	look_idle(w);
 	return 0;
 }
 
@@ -292,6 +322,7 @@ static int on_session_state(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *ms
 		return 0;
 	if (ended) {
 		session_free(cv_map_remove(w->sessions, session));
+		look_idle(w);
 		return 0;
 	}
 	(void)snprintf(s->state, sizeof(s->state), "%.*s", CV_STR_ARG(state));
@@ -354,6 +385,7 @@ static int on_worker_job_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg 
 	cv_buf_deinit(&out);
 	w->sp->jobs_done++;
 	request_free(&r);
+	look_idle(w);
 	return 0;
 }
 
@@ -441,6 +473,7 @@ static void on_worker_closed(void *ctx, struct cv_ipc *ipc)
 
 	(void)ipc;
 	w->state = WORKER_EXITING;
+	not_idle(w);
 	cv_ipc_free(&w->ipc);
 	if (w->limit == NULL)
 		w->limit = cv_timer_add(w->sp->loop, STOP_LIMIT_MS, on_limit, w);
@@ -502,15 +535,9 @@ static int worker_start(struct spawner *sp, struct request *r, struct cv_err *er
 	int pair[2], args_fd = -1;
 
 	if (sp->worker_count >= sp->worker_limit) {
-		struct cv_node *node, *next;
 		/* One that has nothing to do makes room for the next time. */
-		cv_list_foreach(&sp->workers, node, next) {
-			struct worker *idle = cv_container(node, struct worker, node);
-			if (idle->state == WORKER_READY && cv_map_count(idle->sessions) == 0 && cv_map_count(idle->jobs) == 0) {
-				spawner_worker_stop(idle, CV_MSG_WORKER_STOP, CV_STR(""));
-				break;
-			}
-		}
+		if (!cv_list_empty(&sp->idle))
+			spawner_worker_stop(cv_container(sp->idle.next, struct worker, idle), CV_MSG_WORKER_STOP, CV_STR(""));
 		return cv_err_set(err, CV_ERR_LIMIT, "all %zu workers are in use (default_process_limit)", sp->worker_limit);
 	}
 	if (prepare(sp, sp->proc->gen->core, err) < 0 || cv_ipc_pair_try(pair, err) < 0)

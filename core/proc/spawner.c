@@ -5,6 +5,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+/* An idle worker's memory, the kernel's included, and which part of all may be theirs. */
+#define IDLE_WORKER (512u << 10)
+#define IDLE_PART 8
+#define IDLE_MIN 16
+
 static int spawner_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t index, int fd)
 {
 	if (role == CV_ROLE_AUTH) {
@@ -32,6 +37,15 @@ static int spawner_admin_user(struct cv_role_proc *proc, struct cv_str user, str
 
 /* ---- Start, reload, stop ---------------------------------------------------------------------------------------------------------------------- */
 
+/* How many idle workers may stay where nothing is set. */
+static size_t idle_room(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	uint64_t memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
+
+	return (size_t)CV_MAX(memory / IDLE_PART / IDLE_WORKER, (uint64_t)IDLE_MIN);
+}
+
 static int take_settings(struct spawner *sp, struct cv_err *err)
 {
 	const struct cv_gen *gen = sp->proc->gen;
@@ -55,6 +69,7 @@ static int take_settings(struct spawner *sp, struct cv_err *err)
 	sp->mail_gid = sysgid;
 	sp->worker_limit = service->process_limit != 0 ? service->process_limit : core->default_process_limit;
 	sp->session_limit = service->client_limit;
+	sp->idle_limit = service->idle_limit != 0 ? service->idle_limit : idle_room();
 	sp->idle_ms = service->idle_kill != 0 ? service->idle_kill : core->default_idle_kill;
 	sp->vsz_limit = cv_service_vsz_limit(gen->conf, "worker", gen->arena);
 	return 0;
@@ -69,6 +84,7 @@ static int spawner_init(struct cv_role_proc *proc, struct cv_err *err)
 	sp->loop = proc->loop;
 	cv_list_init(&sp->fronts);
 	cv_list_init(&sp->workers);
+	cv_list_init(&sp->idle);
 	cv_list_init(&sp->waiting);
 	sp->by_user = cv_map_new();
 	sp->households = cv_map_new();
@@ -156,6 +172,7 @@ static void spawner_status(struct cv_role_proc *proc, struct cv_buf *kv)
 		jobs += cv_map_count(w->jobs);
 	}
 	cv_role_figure(kv, "workers", sp->worker_count);
+	cv_role_figure(kv, "workers_idle", sp->idle_count);
 	cv_role_figure(kv, "sessions", sessions);
 	cv_role_figure(kv, "sleeping", cv_map_count(sp->sleepers));
 	cv_role_figure(kv, "jobs", jobs);

@@ -109,6 +109,7 @@ struct worker {
 	uint32_t sent;          /* messages to it */
 	struct cv_node waiting; /* requests */
 	struct cv_node running; /* jobs it has */
+	struct cv_node idle;    /* spawner.idle, when it has nothing to do */
 	struct cv_map *jobs;    /* id -> the same */
 	size_t asking;          /* jobs that it asked of other users' workers and that are not answered */
 	struct cv_map *sessions; /* session id -> struct session */
@@ -128,7 +129,8 @@ struct spawner {
 	struct cv_map *households; /* user -> struct household */
 	struct cv_map *sleepers;   /* id -> struct sleeper */
 	struct cv_node crowded;    /* sessions that wake and wait for the end of some worker */
-	size_t worker_count;
+	struct cv_node idle;       /* workers with nothing to do that were not asked to go, those that are so longest first */
+	size_t worker_count, idle_count, idle_limit;
 	size_t held_fds;        /* of requests */
 	uint64_t fd_limit;
 	uint64_t said_full_ms;

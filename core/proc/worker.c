@@ -737,6 +737,19 @@ static int on_stop(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+static int on_rest(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_reader_end(&msg->payload))
+		return -1;
+	if (!busy(wp) && !wp->stopping)
+		cv_timer_set(wp->idle, 0);
+	return 0;
+}
+
 static int on_mayexit(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker_process *wp = ctx;
@@ -763,6 +776,7 @@ static const struct cv_ipc_type table[] = {
 	{ CV_MSG_WORKER_KICK, "WORKER_KICK", 1024, 0, 0, 0, on_kick },
 	{ CV_MSG_WORKER_REOPEN_LOG, "WORKER_REOPEN_LOG", 0, 1, CV_LOG_OUTPUTS, 0, on_reopen_log },
 	{ CV_MSG_WORKER_STOP, "WORKER_STOP", 0, 0, 0, 0, on_stop },
+	{ CV_MSG_WORKER_REST, "WORKER_REST", 0, 0, 0, 0, on_rest },
 	{ CV_MSG_WORKER_MAYEXIT, "WORKER_MAYEXIT", 4, 0, 0, 0, on_mayexit },
 };
 

@@ -355,6 +355,18 @@ class Sessions(unittest.TestCase):
             wait_until("all workers' end", lambda: not s.pids("worker: alice"))
             self.assertNotIn("ended with status", s.log())
 
+    def test_of_too_many_idle_workers_those_idle_longest_end(self):
+        with Server(sections="[service worker]\nidle_limit = 2\n", users=("alice", "bob", "carol", "dave", "erin")) as s, s.session("dave") as busy:
+            for user in ("alice", "bob", "alice", "carol", "erin"):
+                with s.session(user) as c:
+                    c.cmd("QUIT")
+            wait_until("two idle workers and the busy one", lambda: not s.pids("worker: alice") and not s.pids("worker: bob"))
+            for user in ("carol", "erin", "dave"):
+                self.assertEqual(len(s.pids(f"worker: {user}")), 1, s.processes())
+            self.assertEqual(busy.cmd("x"), "ECHO x")
+            with s.session("alice") as c:
+                self.assertEqual(c.cmd("x"), "ECHO x")
+
 
 class Exec(unittest.TestCase):
     """worker_exec: the same as ever, but for the address space."""
