@@ -2,6 +2,7 @@
    Folders of mailboxes that could not be made, could not be removed, or were copied by another program: none of them is a mailbox by mistake. */
 #include <config.h>
 
+#include "core/store/store-private.h"
 #include "t/store/store-helper.h"
 #include <culver/file.h>
 
@@ -171,16 +172,26 @@ static void unfinished_folder_goes_at_the_next_opening(void **state)
 	}
 }
 
+/* As the journal has it, before folders are looked through. */
+static bool has_record(const struct store *s, const char *name)
+{
+	for (size_t i = 0; i < s->user->names.count; i++) {
+		if (strcmp(s->user->names.data[i]->text, name) == 0)
+			return s->user->names.data[i]->mailbox != NULL;
+	}
+	return false;
+}
+
 /* Somebody has delivered into it by then. The mark goes, unless the record was written and its removal failed: it says nothing of a mailbox that the
    journal has. */
 static void unfinished_folder_with_mail_is_a_mailbox(void **state)
 {
-	unsigned found = 0, marked = 0;
+	unsigned found = 0;
 	struct store s;
 
 	init(&s, state, "");
 	store_open(&s);
-	for (unsigned after = 0; after < 40; after++) {
+	for (unsigned after = 0; after < 50; after++) {
 		struct cv_err err = { 0 };
 		int fd;
 
@@ -194,17 +205,16 @@ static void unfinished_folder_with_mail_is_a_mailbox(void **state)
 		}
 		store_open(&s);
 		if (fd >= 0) {
+			const bool recorded = has_record(&s, "Work");
 			store_expect(&s, "Work", "1 -");
-			if (access(path_of(&s, ".Work/culver-making"), F_OK) == 0)
-				marked++;
-			else
-				assert_int_equal(marked, 0);
+			if (!recorded)
+				assert_int_equal(access(path_of(&s, ".Work/culver-making"), F_OK), -1);
 			assert_ok(cv_mailbox_delete(s.user, CV_STR("Work"), &err));
 		}
 		if (is_there(&s, "Work")) /* it was whole before calls failed */
 			assert_ok(cv_mailbox_delete(s.user, CV_STR("Work"), &err));
 	}
-	assert_true(found > 5 && marked < 3);
+	assert_true(found > 5);
 	store_deinit(&s);
 }
 
