@@ -59,6 +59,7 @@ struct cv_mailsearch {
 	enum stage stage;
 	uint32_t seq;
 	struct cv_row row;
+	bool row_whole;      /* more than cv_view_flags knows */
 	struct cv_arena *arena;
 	struct cv_mail *mail;
 	struct cv_message_reader *reader; /* the mail's */
@@ -371,10 +372,22 @@ static bool has_note(struct cv_mailsearch *search, const struct cv_mailsearch_ke
 	return false;
 }
 
+static const struct cv_row *whole_row(struct cv_mailsearch *search)
+{
+	if (!search->row_whole)
+		(void)cv_view_row(search->view, search->seq, &search->row);
+	search->row_whole = true;
+	return &search->row;
+}
+
+static int64_t arrival_day(struct cv_mailsearch *search)
+{
+	return day_of(whole_row(search)->internal_date, search->row.internal_zone);
+}
+
 static enum answer answer_from_row(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
 {
 	const struct cv_row *row = &search->row;
-	int64_t day = day_of(row->internal_date, row->internal_zone);
 
 	switch (key->kind) {
 	case CV_MAILSEARCH_SEQ:
@@ -388,29 +401,29 @@ static enum answer answer_from_row(struct cv_mailsearch *search, const struct cv
 	case CV_MAILSEARCH_KEYWORD:
 		return yes_or_no(has_keyword(search, key->text));
 	case CV_MAILSEARCH_BEFORE:
-		return yes_or_no(day < key->day);
+		return yes_or_no(arrival_day(search) < key->day);
 	case CV_MAILSEARCH_ON:
-		return yes_or_no(day == key->day);
+		return yes_or_no(arrival_day(search) == key->day);
 	case CV_MAILSEARCH_SINCE:
-		return yes_or_no(day >= key->day);
+		return yes_or_no(arrival_day(search) >= key->day);
 	case CV_MAILSEARCH_LARGER:
-		return yes_or_no(row->virtual_size > key->number);
+		return yes_or_no(whole_row(search)->virtual_size > key->number);
 	case CV_MAILSEARCH_SMALLER:
-		return yes_or_no(row->virtual_size < key->number);
+		return yes_or_no(whole_row(search)->virtual_size < key->number);
 	case CV_MAILSEARCH_MODSEQ:
 		return yes_or_no(row->modseq >= key->number);
 	case CV_MAILSEARCH_SAVEDBEFORE:
-		return yes_or_no(day_of(row->save_date, 0) < key->day);
+		return yes_or_no(day_of(whole_row(search)->save_date, 0) < key->day);
 	case CV_MAILSEARCH_SAVEDON:
-		return yes_or_no(day_of(row->save_date, 0) == key->day);
+		return yes_or_no(day_of(whole_row(search)->save_date, 0) == key->day);
 	case CV_MAILSEARCH_SAVEDSINCE:
-		return yes_or_no(day_of(row->save_date, 0) >= key->day);
+		return yes_or_no(day_of(whole_row(search)->save_date, 0) >= key->day);
 	case CV_MAILSEARCH_OLDER:
-		return yes_or_no(row->internal_date <= key->sec);
+		return yes_or_no(whole_row(search)->internal_date <= key->sec);
 	case CV_MAILSEARCH_YOUNGER:
-		return yes_or_no(row->internal_date >= key->sec);
+		return yes_or_no(whole_row(search)->internal_date >= key->sec);
 	case CV_MAILSEARCH_GUID:
-		return yes_or_no(memcmp(row->guid, key->guid, sizeof(key->guid)) == 0);
+		return yes_or_no(memcmp(whole_row(search)->guid, key->guid, sizeof(key->guid)) == 0);
 	case CV_MAILSEARCH_NOTE:
 		return yes_or_no(has_note(search, key) != (key->text.ptr == NULL));
 	case CV_MAILSEARCH_AND:
@@ -710,7 +723,8 @@ static bool work(struct cv_mailsearch *search)
 	int result;
 
 	if (search->stage == AT_ROW) {
-		if (!cv_view_row(search->view, search->seq, &search->row)) {
+		search->row_whole = false;
+		if (!cv_view_flags(search->view, search->seq, &search->row)) {
 			search->expunged = true;
 			return false;
 		}

@@ -44,6 +44,9 @@ static size_t position(const struct cv_user *user, struct cv_str name)
 {
 	size_t low = 0, high = user->names.count;
 
+	/* The state has names in their order. */
+	if (high > 0 && cv_tree_compare(cv_name_str(user->names.data[high - 1]), name) < 0)
+		return high;
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 

@@ -303,11 +303,15 @@ bool cv_view_pending(const struct cv_view *view)
 		(mailbox->gone && !view->gone_told);
 }
 
-static void fill_row(const struct cv_columns *columns, uint32_t row, struct cv_row *row_r)
+static void fill_flags(const struct cv_columns *columns, uint32_t row, struct cv_row *row_r)
 {
 	row_r->flags = *cv_col_flags(columns, row) & CV_FLAG_ALL;
 	row_r->keyword_set = *cv_col_keyword_set(columns, row);
 	row_r->modseq = *cv_col_modseq(columns, row);
+}
+
+static void fill_rest(const struct cv_columns *columns, uint32_t row, struct cv_row *row_r)
+{
 	row_r->internal_date = *cv_col_date(columns, row);
 	row_r->internal_zone = *cv_col_zone(columns, row);
 	row_r->save_date = *cv_col_saved(columns, row);
@@ -327,28 +331,47 @@ int cv_mailbox_row(struct cv_mailbox *mailbox, uint32_t uid, struct cv_row *row_
 		return -1;
 	if (!cv_columns_find(mailbox->columns, uid, UINT32_MAX, &row) || !cv_row_live(mailbox->columns, row))
 		return 0;
-	fill_row(mailbox->columns, row, row_r);
+	fill_flags(mailbox->columns, row, row_r);
+	fill_rest(mailbox->columns, row, row_r);
 	return 1;
 }
 
-bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)
+/* -1: there is no row; 0: one of an expunged message, 1. */
+static int find_shown(const struct cv_view *view, uint32_t seq, struct cv_row *row_r, uint32_t *row)
 {
 	struct cv_mailbox *mailbox = view->mailbox;
 	struct cv_columns *columns = mailbox->columns;
-	uint32_t row, hint;
+	uint32_t hint;
 
 	*row_r = (struct cv_row){ .uid = uid_at(view, seq, &hint) };
 	if (mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user) &&
 		(mailbox->user->storage_args.fsync == CV_FSYNC_ALWAYS || columns == NULL ||
-			!cv_columns_find(columns, row_r->uid, hint, &row) || !cv_row_live(columns, row))) {
+			!cv_columns_find(columns, row_r->uid, hint, row) || !cv_row_live(columns, *row))) {
 		cv_user_flush(mailbox->user); /* nothing is shown that is not durable */
 		columns = mailbox->columns;
 	}
-	if (columns == NULL || !cv_columns_find(columns, row_r->uid, hint, &row))
-		return false;
-	fill_row(columns, row, row_r);
+	if (columns == NULL || !cv_columns_find(columns, row_r->uid, hint, row))
+		return -1;
 	row_r->recent = cv_ranges_has(&view->recent, row_r->uid);
-	return cv_row_live(columns, row);
+	fill_flags(columns, *row, row_r);
+	return cv_row_live(columns, *row);
+}
+
+bool cv_view_flags(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)
+{
+	uint32_t row;
+
+	return find_shown(view, seq, row_r, &row) > 0;
+}
+
+bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)
+{
+	uint32_t row;
+	int live = find_shown(view, seq, row_r, &row);
+
+	if (live >= 0)
+		fill_rest(view->mailbox->columns, row, row_r);
+	return live > 0;
 }
 
 void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, struct cv_ranges *uids_r)

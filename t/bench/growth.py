@@ -194,7 +194,7 @@ def main(args):
     where = args.growth or os.path.join(HERE, "..", "..", "doc", "performance")
     sizes = [n for n in (1000, 10000, 100000, 1000000) if n <= args.growth_to]
     os.makedirs(where, exist_ok=True)
-    todo = [servers.Culver(args.prefix)]
+    todo = [] if args.no_culver else [servers.Culver(args.prefix)]
     if not args.no_dovecot:
         todo.append(servers.Dovecot(not args.no_fast))
     found = {}

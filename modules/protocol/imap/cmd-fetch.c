@@ -136,7 +136,7 @@ static void take_changed(struct fetch *fetch)
 	while (imap_iter_next(fetch->seqs, &iter, &seq)) {
 		struct cv_row row;
 
-		(void)cv_view_row(fetch->s->view, seq, &row);
+		(void)cv_view_flags(fetch->s->view, seq, &row);
 		if (is_wanted(fetch, &row))
 			cv_ranges_add(some, seq, seq);
 	}
@@ -319,6 +319,14 @@ static void note_error(struct fetch *fetch, const struct cv_err *err)
 
 enum next { NEXT_END, NEXT_BEGUN, NEXT_SKIPPED, NEXT_SEEN_FIRST };
 
+/* What cv_view_flags tells is all that is asked for. */
+static bool flags_only(const struct fetch *fetch)
+{
+	const unsigned known = CV_IMAP_FETCH_UID | CV_IMAP_FETCH_FLAGS | CV_IMAP_FETCH_MODSEQ;
+
+	return (fetch->what.items & ~known) == 0 && fetch->what.section_count == 0 && fetch->what.note_count == 0;
+}
+
 /* Begin the response of the next message, if it is wanted and there; or say that \Seen has to be set first. */
 static enum next next_message(struct fetch *fetch)
 {
@@ -335,7 +343,7 @@ static enum next next_message(struct fetch *fetch)
 	}
 	fetch->seen_left -= fetch->set_seen ? 1 : 0;
 	fetch->done++;
-	there = cv_view_row(fetch->s->view, fetch->seq, &fetch->row);
+	there = (flags_only(fetch) ? cv_view_flags : cv_view_row)(fetch->s->view, fetch->seq, &fetch->row);
 	if (!there && fetch->row.modseq == 0) {
 		/* It was expunged so long ago that nothing is known of it. */
 		fetch->gone = true;

@@ -206,7 +206,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		if (!imap_iter_next(select->seqs, &select->iter, &seq))
 			return imap_ok(cmd, cv_view_readonly(s->view) ? "READ-ONLY" : "READ-WRITE",
 				select->examine ? "Examine completed" : "Select completed");
-		if (cv_view_row(s->view, seq, &row) && row.modseq > select->qresync.modseq)
+		if (cv_view_flags(s->view, seq, &row) && row.modseq > select->qresync.modseq)
 			imap_write_flags(s, imap_out(cmd), seq, &row, true, true);
 	}
 	return CV_IMAP_STEP;

@@ -331,7 +331,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 			imap_cmd(cmd)->synced = !cmd->uid; /* by UID, EXPUNGE may follow */
 			return reply(cmd, store);
 		}
-		if (cv_view_row(s->view, seq, &row))
+		if (cv_view_flags(s->view, seq, &row))
 			imap_write_flags(s, imap_out(cmd), seq, &row, cmd->uid, cv_ranges_has(store->with_flags, seq));
 	}
 	return CV_IMAP_STEP;

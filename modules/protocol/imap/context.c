@@ -216,7 +216,7 @@ static void find_changed(struct imap_session *s, struct imap_context *context)
 
 	cv_ranges_free(context->changed);
 	for (uint32_t seq = 1; seq <= count; seq++) {
-		bool live = cv_view_row(s->view, seq, &row);
+		bool live = cv_view_flags(s->view, seq, &row);
 
 		/* Expunged ones leave a sorted result before their EXPUNGE: nothing can be compared with them any more. */
 		if (row.modseq > context->modseq || (!live && context->sorted && cv_ranges_has(&context->members, row.uid)))

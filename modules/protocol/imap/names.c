@@ -352,7 +352,7 @@ void imap_uids_of(const struct imap_session *s, const struct cv_ranges *seqs, bo
 	while (imap_iter_next(seqs, &iter, &seq)) {
 		struct cv_row row;
 
-		if (cv_view_row(s->view, seq, &row) || !present)
+		if (cv_view_flags(s->view, seq, &row) || !present)
 			cv_ranges_add(uids, row.uid, row.uid);
 	}
 }

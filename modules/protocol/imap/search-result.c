@@ -43,7 +43,7 @@ static uint64_t modseq_of(const struct cv_view *view, uint32_t seq)
 {
 	struct cv_row row;
 
-	(void)cv_view_row(view, seq, &row); /* of an expunged one: as last known */
+	(void)cv_view_flags(view, seq, &row); /* of an expunged one: as last known */
 	return row.modseq;
 }
 

@@ -246,7 +246,7 @@ static void write_event(struct imap_session *s, struct cv_buf *out, const struct
 		/* By its UID: the number in the event is that of its moment. One that was expunged meanwhile needs no flags. */
 		seq = cv_view_seq(s->view, event->uid);
 		if (seq != 0) {
-			(void)cv_view_row(s->view, seq, &row);
+			(void)cv_view_flags(s->view, seq, &row);
 			imap_write_flags(s, out, event->seq, &row, s->notify != NULL || (s->cmd != NULL && s->cmd->pub.uid), true);
 		}
 		break;
