@@ -492,7 +492,8 @@ static int remove_segment(struct cv_journal *journal, uint32_t number, struct cv
 }
 
 /* Was nothing of a segment whose head does not check ever on disk? The head goes there with the first records: a crash before that leaves a length at most, with
-   zeros for the head, and no record that says that something was synced before it. More than waits for a sync was not lost so. 1, 0, -1. */
+   zeros for the head, and no record that says that something was synced before it. More than waits for a sync was not lost so. 1: there is
+   nothing in it, 2: there are octets that somebody may want to look at, 0, -1. */
 static int was_never_synced(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
 {
 	struct cv_record_head head;
@@ -514,10 +515,23 @@ static int was_never_synced(struct cv_journal *journal, const struct cv_segment 
 		return -1;
 	octets = cv_str_mem(map, segment->len);
 	ret = all_zero(cv_str_sub(octets, 0, CV_SEGMENT_HEAD));
+	if (ret > 0 && !all_zero(octets))
+		ret = 2;
 	for (uint64_t at = find_record(octets, CV_SEGMENT_HEAD, &head); ret > 0 && at < octets.len; at = find_record(octets, at + 8, &head))
-		ret = head.synced == 0;
+		ret = head.synced == 0 ? ret : 0;
 	cv_file_unmap(map, segment->len);
 	return ret;
+}
+
+/* The copy first: the segment would come back from it. */
+static int leave_never_synced(struct cv_journal *journal, struct cv_segment *segment, bool keep, struct cv_err *err)
+{
+	char name[NAME_LEN + 1];
+
+	if (!keep)
+		return cv_journal_drop_copy(journal, segment->number, err) < 0 ? -1 : remove_segment(journal, segment->number, err);
+	segment_name(name, segment->number);
+	return cv_journal_copy_aside(journal, segment, err) < 0 ? -1 : cv_index_aside(journal->dir, name, err);
 }
 
 int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_journal_pos start, bool repair, cv_journal_fn *fn, void *ctx,
@@ -536,7 +550,7 @@ int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_jou
 
 			if (never > 0) {
 				damage->torn = true;
-				if (cv_journal_drop_copy(journal, segment->number, err) < 0 || remove_segment(journal, segment->number, err) < 0)
+				if (leave_never_synced(journal, segment, never > 1, err) < 0)
 					return -1;
 				journal->segments.count--;
 				break;
