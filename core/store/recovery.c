@@ -9,6 +9,7 @@
 
 /* After damage sequence numbers go on this much higher: no more records than this can have been lost, since the state is written whenever a segment
    is full. */
+#define UNSYNCED_MAX 65536u /* more records than fit into what may wait for a sync (TAIL_MAX of journal.c) */
 #define SEQ_JUMP (1u << 24)
 /* The least octets of a record that gives out a UID. */
 #define APPEND_MIN 128u
@@ -371,6 +372,9 @@ int cv_user_recover(struct cv_user *user, struct cv_err *err)
 		cv_info(&user->log_ctx, "journal ended in a torn record: what was never confirmed was cut off");
 	journal->seq = CV_MAX(journal->seq, given);
 	user->published_seq = journal->written_seq = journal->seq;
+	/* A power cut may have taken records that were shown and not synced yet: their numbers are not given to other changes. */
+	if (journal->seq > 0)
+		journal->seq += UNSYNCED_MAX;
 	user->journal.epoch++;
 	/* A former owner who lives may still write to the last segment: it is left then. */
 	ret = cv_journal_resume(journal, user->lease.by_time ? 0 : user->set->mail_journal_segment_size, err);

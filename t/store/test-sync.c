@@ -139,6 +139,12 @@ static void flags_outlive_a_sync_that_fails_once(void **state)
 	store_deinit(&s);
 }
 
+/* The segment's number in a name of its file or copy, in the test's arena. */
+static const char *file_name(struct store *s, const char *kind, uint32_t number)
+{
+	return cv_arena_printf(*s->state, "%s.%016x", kind, number);
+}
+
 /* Message 2 is not expunged, since the syncs fail. */
 static void refuse_an_expunge(struct store *s)
 {
@@ -237,12 +243,6 @@ static void new_segment_outlives_a_failed_start(void **state)
 	store_open(&s);
 	store_expect(&s, "INBOX", "1 -|2 -|3 -|4 -|5 -");
 	store_deinit(&s);
-}
-
-/* The segment's number in a name of its file or copy, in the test's arena. */
-static const char *file_name(struct store *s, const char *kind, uint32_t number)
-{
-	return cv_arena_printf(*s->state, "%s.%016x", kind, number);
 }
 
 /* A power cut before the first sync of a new segment may leave its length and no octets: nothing in it was confirmed, so nothing is lost. */
@@ -346,6 +346,54 @@ static void what_was_read_is_written_again(void **state)
 	assert_int_equal(s.user->journal.tail.len, 0);
 	killed(&s);
 	store_expect(&s, "INBOX", "1 SA");
+	store_deinit(&s);
+}
+
+static uint64_t highest_modseq(struct store *s)
+{
+	struct cv_mailbox *inbox = store_get(s, "INBOX");
+	struct cv_mailbox_status status;
+	struct cv_err err = { 0 };
+
+	assert_ok(cv_mailbox_get_status(inbox, &status, &err));
+	cv_mailbox_unref(&inbox);
+	return status.highest_modseq;
+}
+
+/* A client has seen it: what is changed after the power cut must be above. */
+static void the_modseq_of_flags_that_were_lost_is_not_given_again(void **state)
+{
+	const struct disk_file *file;
+	struct cv_err err = { 0 };
+	struct disk disk;
+	uint64_t synced, shown;
+	uint32_t number;
+	struct store s;
+	char *octets;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_ok(cv_journal_sync(&s.user->journal, &err));
+	synced = s.user->journal.synced;
+	number = cv_journal_end_pos(&s.user->journal).segment;
+	for (unsigned i = 0; i < 100; i++)
+		set_lazily(&s, 1, i % 2 == 0 ? CV_FLAG_SEEN : CV_FLAG_FLAGGED);
+	shown = highest_modseq(&s);
+	disk_read(&s, &disk);
+	store_close(&s);
+	disk_write(&s, &disk);
+	file = disk_find(&disk, file_name(&s, "journal", number));
+	assert_true(file != NULL && file->octets.len > synced);
+	octets = cv_arena_alloc(*state, (size_t)synced);
+	memcpy(octets, file->octets.ptr, (size_t)synced);
+	disk_put_file(&s, file->name, cv_str_mem(octets, (size_t)synced));
+	disk_put_file(&s, file_name(&s, "copy", number), cv_str_mem(octets, (size_t)synced));
+	disk_free(&disk);
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 -");
+	set_lazily(&s, 1, CV_FLAG_ANSWERED);
+	assert_true(highest_modseq(&s) > shown);
 	store_deinit(&s);
 }
 
@@ -718,6 +766,7 @@ int main(void)
 		cv_test(flags_outlive_a_change_that_is_refused),
 		cv_test(nothing_is_synced_before_the_cut),
 		cv_test(what_was_read_is_written_again),
+		cv_test(the_modseq_of_flags_that_were_lost_is_not_given_again),
 		cv_test(a_head_that_was_read_is_written_again),
 		cv_test(a_segment_that_is_left_is_synced),
 		cv_test(new_segment_outlives_a_failed_start),
