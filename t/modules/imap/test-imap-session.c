@@ -47,6 +47,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" CONTEXT=SEARCH" \
 	" CONTEXT=SORT" \
 	" MULTISEARCH" \
+	" SEARCH=FUZZY" \
 	" I18NLEVEL=2" \
 	" LANGUAGE" \
 	" NOTIFY ANNOTATE-EXPERIMENT-1 METADATA LIST-METADATA FILTERS"
