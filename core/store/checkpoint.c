@@ -86,7 +86,7 @@ static bool little_is_behind(const struct cv_user *user)
 {
 	uint64_t octets = 0;
 
-	if (user->state_seq == 0 || user->state_dirty || user->state_is_old || user->published_seq - user->state_seq >= user->set->mail_journal_close_records)
+	if (user->state_seq == 0 || user->state_dirty || user->state_is_old || user->behind_records >= user->set->mail_journal_close_records)
 		return false;
 	for (size_t i = 0; i < user->names.count; i++) {
 		const struct cv_mailbox *mailbox = user->names.data[i]->mailbox;

@@ -730,8 +730,10 @@ static void publish_memory(struct cv_txn *txn)
 		mailbox->published_keywords = mailbox->keywords.names.count;
 		cv_view_mark(mailbox);
 	}
-	if (txn->seq > txn->user->published_seq)
+	if (txn->seq > txn->user->published_seq) {
 		txn->user->published_seq = txn->seq;
+		txn->user->behind_records++;
+	}
 	if (txn->owes)
 		cv_owed_add(txn->user, txn->seq, txn->pos, false);
 	if (txn->has_storage_work)

@@ -9,8 +9,8 @@
 
 /* After damage sequence numbers go on this much higher: no more records than this can have been lost, since the state is written whenever a segment
    is full. */
-#define UNSYNCED_MAX 65536u /* more records than fit into what may wait for a sync (TAIL_MAX of journal.c) */
 #define SEQ_JUMP (1u << 24)
+#define UNSYNCED_MAX 65536u /* more records than fit into what may wait for a sync (TAIL_MAX of journal.c) */
 /* The least octets of a record that gives out a UID. */
 #define APPEND_MIN 128u
 
@@ -161,6 +161,8 @@ static int replay_record(void *ctx, const struct cv_record_head *head, struct cv
 	if (head->seq > user->published_seq && (replay->what & CV_APPLY_TREE) == 0)
 		return 1;
 	user->replayed++;
+	if (head->seq > user->state_seq)
+		user->behind_records++;
 	take_known_before(replay, head->seq);
 	if (cv_apply_record(user, head, pos, entries, replay->what, err) < 0)
 		return -1;
@@ -415,6 +417,7 @@ int cv_user_reread(struct cv_user *user, struct cv_err *err)
 	void *value;
 
 	user->generation++;
+	user->behind_records = 0;
 	while (cv_map_next(user->mailboxes, &pos, &key, &value))
 		forget(value);
 	if (cv_journal_scan(&user->journal, user->state_seq, (struct cv_journal_pos){ 0 }, false, replay_record, &replay, &damage, err) < 0)

@@ -202,6 +202,7 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 	user->state_is_old = false;
 	user->state_version = version;
 	user->state_seq = user->published_seq;
+	user->behind_records = 0;
 	user->state_dirty = false;
 	set_base(user);
 	return 1;

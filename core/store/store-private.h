@@ -364,6 +364,7 @@ struct cv_user {
 	uint64_t folders_stamp[4];      /* EXTERNAL storage: as of when the folders were last looked through */
 	bool recovering;                /* the user is being opened: no checkpoint begins by itself */
 	uint64_t published_seq;
+	uint64_t behind_records;        /* published after state_seq; numbers have gaps */
 	uint64_t generation;            /* counts how often memory was read anew */
 	uint64_t replayed;              /* records read when the user was opened, and mailboxes loaded */
 	uint32_t last_uidvalidity;
