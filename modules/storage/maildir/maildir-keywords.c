@@ -143,6 +143,8 @@ static int write_file(struct maildir_box *box, struct cv_err *err)
 		ret = maildir_sync_dir(box->st, dir, err);
 	if (ret > 0 && cv_file_fstat(fd, &st, err) > 0)
 		set_file(&box->keywords, &st);
+	box->keywords.durable = ret > 0;
+	box->st->keywords_failed = box->st->keywords_failed || ret < 0;
 	cv_file_close(&fd);
 	cv_buf_deinit(&text);
 	return ret;
@@ -172,7 +174,10 @@ int maildir_keywords_letters(struct maildir_box *box, const char *const *keyword
 		if (letter >= 0)
 			info->letters |= 1u << letter;
 	}
-	if (added == 0 || write_file(box, err) > 0)
+	/* What a sync that failed left may be read and be gone after a power cut. */
+	if (added == 0 && (info->letters == 0 || !box->st->keywords_failed || box->keywords.durable))
+		return 1;
+	if (write_file(box, err) > 0)
 		return 1;
 	for (unsigned i = 0; i < MAILDIR_LETTERS; i++) {
 		if ((added & 1u << i) != 0) {

@@ -119,6 +119,7 @@ struct maildir_todo {
 
 struct maildir_keywords {
 	bool known;
+	bool durable; /* it was written by us, and synced */
 	uint64_t inode, size;
 	int64_t mtime_ns;
 	char *names[MAILDIR_LETTERS]; /* owned; NULL: free */
@@ -188,6 +189,7 @@ struct maildir {
 	bool polling;        /* inotify does not work: the timer looks */
 	bool watch_timer_set, watch_running;
 	bool settle_failed;  /* of a mailbox that is not in use any more */
+	bool keywords_failed; /* a dovecot-keywords that is read may not be on disk */
 	int64_t unfinished_until; /* seconds since 1970: a folder that is no mailbox yet may become one */
 };
 

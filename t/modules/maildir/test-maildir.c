@@ -451,6 +451,44 @@ static void failed_sync_leaves_nothing(void **state)
 	}
 }
 
+static int set_keyword(struct box *b, const char *ref, const char *keyword, unsigned *syncs)
+{
+	const char *const keywords[] = { keyword, NULL };
+	struct cv_storage_meta meta = { .uid = 1, .keywords = keywords };
+	char new_ref[CV_STORAGE_REF_MAX];
+	struct cv_err err = { 0 };
+	unsigned left = *syncs;
+	size_t len;
+	int ret;
+
+	cv_file_set_fault(fail_sync, &left);
+	ret = b->storage->set_flags(b->st, &b->inbox, cv_str_c(ref), &meta, new_ref, &len, &err);
+	cv_file_set_fault(NULL, NULL);
+	*syncs -= left;
+	return ret;
+}
+
+/* The letter of a keyword can be read from a file whose directory could not be synced. A power cut takes it, and with it what file names say: it is written
+   again, once, before one uses the letter. */
+static void letter_that_may_be_lost_is_written_again(void **state)
+{
+	const unsigned none_fails = 1000;
+	struct box b;
+	const char *ref;
+	unsigned syncs = 1; /* that of the directory fails */
+
+	init_inbox(&b, state);
+	ref = save_in(&b, &b.inbox, 1, "x\n", CV_FLAG_SEEN, NULL);
+	assert_int_equal(set_keyword(&b, ref, "red", &syncs), -1);
+	syncs = none_fails;
+	assert_int_equal(set_keyword(&b, ref, "red", &syncs), 1);
+	assert_int_equal(syncs, 2);
+	syncs = none_fails;
+	assert_int_equal(set_keyword(&b, ref, "red", &syncs), 1);
+	assert_int_equal(syncs, 0);
+	deinit(&b);
+}
+
 static void count_syncs_of(struct box *b, enum cv_fsync mode, uint32_t uid, unsigned want)
 {
 	struct cv_err err = { 0 };
@@ -1519,6 +1557,7 @@ int main(void)
 		cv_test(recorded_after_a_crash_gives_the_name),
 		cv_test(given_up_message_leaves_nothing),
 		cv_test(failed_sync_leaves_nothing),
+		cv_test(letter_that_may_be_lost_is_written_again),
 		cv_test(delivery_costs_no_more_syncs_than_it_must),
 		cv_test(copy_within_a_mailbox_outlives_a_failed_look),
 		cv_test(copy_is_a_hard_link_with_its_own_flags),
