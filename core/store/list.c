@@ -341,6 +341,19 @@ static int rename_inbox(struct cv_user *user, struct cv_str to, struct cv_err *e
 	return ret;
 }
 
+/* Names below that are only subscribed to are no mailboxes. */
+static bool has_mailbox_below(struct cv_user *user, struct cv_str name)
+{
+	size_t first, end;
+
+	cv_tree_below(user, name, &first, &end);
+	for (; first < end; first++) {
+		if (user->names.data[first]->mailbox != NULL)
+			return true;
+	}
+	return false;
+}
+
 static int check_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err)
 {
 	size_t first, end;
@@ -352,8 +365,7 @@ static int check_rename(struct cv_user *user, struct cv_str from, struct cv_str 
 	if (cv_str_eq(from, to) || cv_tree_has(user, to)) {
 		struct cv_name *name = cv_tree_find(user, to);
 
-		cv_tree_below(user, to, &first, &end);
-		if ((name != NULL && name->mailbox != NULL) || end > first)
+		if ((name != NULL && name->mailbox != NULL) || has_mailbox_below(user, to))
 			return cv_access_taken(user, to, "Target mailbox already exists", err);
 	}
 	if (is_parent_of(from, to) && !cv_str_eq_c(from, "INBOX"))

@@ -376,6 +376,32 @@ static void a_mailbox_made_again_has_a_higher_uidvalidity(void **state)
 	store_deinit(&s);
 }
 
+/* A name that is only subscribed to is no mailbox: nothing is in the way of a rename. */
+static void rename_goes_above_what_is_only_subscribed_to(void **state)
+{
+	struct store s;
+	struct cv_mailbox_info info;
+	struct cv_err err = { 0 };
+
+	store_init(&s, state);
+	store_open(&s);
+	assert_ok(cv_mailbox_create(s.user, CV_STR("a"), 0, &err));
+	assert_ok(cv_mailbox_create(s.user, CV_STR("a/x"), 0, &err));
+	store_save(&s, "a/x", MAIL_A, 0);
+	assert_ok(cv_mailbox_create(s.user, CV_STR("b/x"), 0, &err));
+	assert_ok(cv_mailbox_subscribe(s.user, CV_STR("b/x"), true, &err));
+	assert_int_equal(cv_mailbox_rename(s.user, CV_STR("a"), CV_STR("b"), &err), -1);
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("b/x"), &err));
+	assert_ok(cv_mailbox_rename(s.user, CV_STR("a"), CV_STR("b"), &err));
+	store_close(&s);
+	store_open(&s);
+	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("b/x"), &info), 1);
+	assert_true(info.exists && info.subscribed);
+	store_expect(&s, "b/x", "1 -");
+	assert_int_equal(cv_mailbox_lookup(s.user, CV_STR("a"), &info), 0);
+	store_deinit(&s);
+}
+
 static void rename_takes_children_along(void **state)
 {
 	struct store s;
@@ -686,6 +712,7 @@ int main(void)
 		cv_test(a_message_that_is_so_already_gets_no_new_modseq),
 		cv_test(names_are_checked_made_and_removed),
 		cv_test(a_mailbox_made_again_has_a_higher_uidvalidity),
+		cv_test(rename_goes_above_what_is_only_subscribed_to),
 		cv_test(rename_takes_children_along),
 		cv_test(renaming_the_inbox_moves_its_messages),
 		cv_test(subscriptions_outlive_mailboxes),
