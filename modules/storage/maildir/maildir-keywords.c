@@ -143,11 +143,25 @@ static int write_file(struct maildir_box *box, struct cv_err *err)
 		ret = maildir_sync_dir(box->st, dir, err);
 	if (ret > 0 && cv_file_fstat(fd, &st, err) > 0)
 		set_file(&box->keywords, &st);
-	box->keywords.durable = ret > 0;
+	box->keywords.settled = ret > 0;
 	box->st->keywords_failed = box->st->keywords_failed || ret < 0;
 	cv_file_close(&fd);
 	cv_buf_deinit(&text);
 	return ret;
+}
+
+/* Letters that were read may be used in file names once the file that has them outlives a power cut. A sync that succeeds after one that failed says nothing
+   of what that one left: then the file is written again. */
+static int settle(struct maildir_box *box, struct cv_err *err)
+{
+	int dir, ret;
+
+	if (box->st->keywords_failed)
+		ret = write_file(box, err);
+	else if ((ret = maildir_control(box, true, &dir, err)) >= 0)
+		ret = maildir_sync_dir(box->st, dir, err);
+	box->keywords.settled = ret > 0;
+	return ret > 0 ? 1 : cv_err_context(err, MAILDIR_KEYWORDS);
 }
 
 int maildir_keywords_letters(struct maildir_box *box, const char *const *keywords, struct maildir_info *info, struct cv_err *err)
@@ -174,9 +188,8 @@ int maildir_keywords_letters(struct maildir_box *box, const char *const *keyword
 		if (letter >= 0)
 			info->letters |= 1u << letter;
 	}
-	/* What a sync that failed left may be read and be gone after a power cut. */
-	if (added == 0 && (info->letters == 0 || !box->st->keywords_failed || box->keywords.durable))
-		return 1;
+	if (added == 0)
+		return info->letters == 0 || box->keywords.settled ? 1 : settle(box, err);
 	if (write_file(box, err) > 0)
 		return 1;
 	for (unsigned i = 0; i < MAILDIR_LETTERS; i++) {

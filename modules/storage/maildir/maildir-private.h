@@ -119,7 +119,7 @@ struct maildir_todo {
 
 struct maildir_keywords {
 	bool known;
-	bool durable; /* it was written by us, and synced */
+	bool settled; /* its name is on disk as it is now: who wrote it may have ended before, or have failed to sync it */
 	uint64_t inode, size;
 	int64_t mtime_ns;
 	char *names[MAILDIR_LETTERS]; /* owned; NULL: free */
