@@ -534,12 +534,70 @@ static int leave_never_synced(struct cv_journal *journal, struct cv_segment *seg
 	return cv_journal_copy_aside(journal, segment, err) < 0 ? -1 : cv_index_aside(journal->dir, name, err);
 }
 
+/* It is gone: the next one has its number, since a number that is missing is damage. */
+static void forget_last(struct cv_journal *journal)
+{
+	uint32_t number = cv_journal_last(journal)->number;
+
+	journal->segments.count--;
+	if (journal->next_number == number + 1)
+		journal->next_number = number;
+}
+
+/* Has the segment a record that came after this one? */
+static int goes_beyond(struct cv_journal *journal, const struct cv_segment *segment, uint64_t seq, struct cv_err *err)
+{
+	struct cv_record_head head;
+	char name[NAME_LEN + 1];
+	struct cv_str octets;
+	void *map;
+	int fd, ret = 0;
+
+	if (segment->len <= CV_SEGMENT_HEAD)
+		return 0;
+	segment_name(name, segment->number);
+	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
+		return -1;
+	ret = cv_file_map(fd, 0, segment->len, false, &map, err);
+	cv_file_close(&fd);
+	if (ret < 0)
+		return -1;
+	octets = cv_str_mem(map, segment->len);
+	ret = 0;
+	for (uint64_t at = find_record(octets, CV_SEGMENT_HEAD, &head); ret == 0 && at < octets.len; at = find_record(octets, at + 8, &head))
+		ret = head.seq > seq;
+	cv_file_unmap(map, segment->len);
+	return ret;
+}
+
+/* A segment whose start failed, as its name could not be synced, was removed, and who came next went on in the one before. A power cut may bring its name and
+   head back: then it is removed again, or it would say of what is confirmed there that it came too late. */
+static int leave_failed_start(struct cv_journal *journal, struct cv_journal_pos start, struct cv_err *err)
+{
+	size_t count = journal->segments.count;
+	struct cv_segment *last = cv_journal_last(journal);
+	int ret;
+
+	if (count < 2 || last->len != CV_SEGMENT_HEAD || last->damaged || last->copied || last[-1].damaged || last[-1].number + 1 != last->number ||
+		last[-1].lost_seq != last->lost_seq || start.segment == last->number)
+		return 1;
+	ret = goes_beyond(journal, &last[-1], last->before_seq, err);
+	if (ret <= 0)
+		return ret < 0 ? -1 : 1;
+	if (remove_segment(journal, last->number, err) < 0)
+		return -1;
+	forget_last(journal);
+	return 1;
+}
+
 int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_journal_pos start, bool repair, cv_journal_fn *fn, void *ctx,
 	struct cv_journal_damage *damage, struct cv_err *err)
 {
 	struct scan scan = { .journal = journal, .from_seq = from_seq, .start = start, .repair = repair, .fn = fn, .ctx = ctx, .damage = damage };
 
 	*damage = (struct cv_journal_damage){ 0 };
+	if (repair && leave_failed_start(journal, start, err) < 0)
+		return -1;
 	for (size_t i = 0; i < journal->segments.count; i++) {
 		struct cv_segment *segment = &journal->segments.data[i], *before = i > 0 ? segment - 1 : NULL;
 		bool last = i + 1 == journal->segments.count;
@@ -552,7 +610,7 @@ int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_jou
 				damage->torn = true;
 				if (leave_never_synced(journal, segment, never > 1, err) < 0)
 					return -1;
-				journal->segments.count--;
+				forget_last(journal);
 				break;
 			}
 			if (never < 0)

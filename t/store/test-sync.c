@@ -245,6 +245,46 @@ static void new_segment_outlives_a_failed_start(void **state)
 	store_deinit(&s);
 }
 
+/* Nor is one that was removed and is back after a power cut: what was confirmed in the segment before it meanwhile is not too late for it. */
+static void removed_segment_may_come_back(void **state)
+{
+	struct cv_err err = { 0 };
+	struct disk before, started, later;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	disk_read(&s, &before);
+	const uint32_t number = cv_journal_end_pos(&s.user->journal).segment + 1;
+	assert_ok(cv_journal_rotate(&s.user->journal, &err));
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_FLAGGED, NULL);
+	disk_read(&s, &started);
+	store_close(&s);
+	disk_write(&s, &before);
+	store_open(&s);
+	assert_int_equal(store_save(&s, "INBOX", MAIL, 0), 2);
+	assert_int_equal(cv_journal_end_pos(&s.user->journal).segment, number - 1);
+	disk_read(&s, &later);
+	store_close(&s);
+	disk_write(&s, &later);
+	disk_put_file(&s, file_name(&s, "journal", number), cv_str_sub(disk_find(&started, file_name(&s, "journal", number))->octets, 0, CV_SEGMENT_HEAD));
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 -|2 -");
+	assert_false(cv_journal_has_segment(&s.user->journal, number));
+	assert_int_equal(disk_count(&s, ".damaged-"), 0);
+	assert_ok(cv_journal_rotate(&s.user->journal, &err));
+	assert_int_equal(store_save(&s, "INBOX", MAIL, 0), 3);
+	assert_true(cv_journal_has_segment(&s.user->journal, number));
+	killed(&s);
+	assert_int_equal(store_save(&s, "INBOX", MAIL, 0), 4);
+	store_expect(&s, "INBOX", "1 -|2 -|3 -|4 -");
+	disk_free(&before);
+	disk_free(&started);
+	disk_free(&later);
+	store_deinit(&s);
+}
+
 /* A power cut before the first sync of a new segment may leave its length and no octets: nothing in it was confirmed, so nothing is lost. */
 static void a_segment_that_never_was_on_disk_is_no_damage(void **state)
 {
@@ -770,6 +810,7 @@ int main(void)
 		cv_test(a_head_that_was_read_is_written_again),
 		cv_test(a_segment_that_is_left_is_synced),
 		cv_test(new_segment_outlives_a_failed_start),
+		cv_test(removed_segment_may_come_back),
 		cv_test(a_segment_that_never_was_on_disk_is_no_damage),
 		cv_test(what_was_expunged_stays_away),
 		cv_test(a_rename_that_can_not_be_taken_back_is_made_up_for),
