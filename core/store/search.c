@@ -382,7 +382,9 @@ static const struct cv_row *whole_row(struct cv_mailsearch *search)
 
 static int64_t arrival_day(struct cv_mailsearch *search)
 {
-	return day_of(whole_row(search)->internal_date, search->row.internal_zone);
+	const struct cv_row *row = whole_row(search);
+
+	return day_of(row->internal_date, row->internal_zone);
 }
 
 static enum answer answer_from_row(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
