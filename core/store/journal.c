@@ -534,27 +534,17 @@ static int leave_never_synced(struct cv_journal *journal, struct cv_segment *seg
 	return cv_journal_copy_aside(journal, segment, err) < 0 ? -1 : cv_index_aside(journal->dir, name, err);
 }
 
-/* It is gone: the next one has its number, since a number that is missing is damage. */
-static void forget_last(struct cv_journal *journal)
-{
-	uint32_t number = cv_journal_last(journal)->number;
-
-	journal->segments.count--;
-	if (journal->next_number == number + 1)
-		journal->next_number = number;
-}
-
-/* Has the segment a record that came after this one? */
-static int goes_beyond(struct cv_journal *journal, const struct cv_segment *segment, uint64_t seq, struct cv_err *err)
+/* Are there records up to this one? */
+static int reaches(struct cv_journal *journal, const struct cv_segment *segment, uint64_t seq, struct cv_err *err)
 {
 	struct cv_record_head head;
 	char name[NAME_LEN + 1];
 	struct cv_str octets;
 	void *map;
-	int fd, ret = 0;
+	int fd, ret;
 
 	if (segment->len <= CV_SEGMENT_HEAD)
-		return 0;
+		return segment->before_seq >= seq;
 	segment_name(name, segment->number);
 	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
 		return -1;
@@ -563,31 +553,47 @@ static int goes_beyond(struct cv_journal *journal, const struct cv_segment *segm
 	if (ret < 0)
 		return -1;
 	octets = cv_str_mem(map, segment->len);
-	ret = 0;
+	ret = segment->before_seq >= seq;
 	for (uint64_t at = find_record(octets, CV_SEGMENT_HEAD, &head); ret == 0 && at < octets.len; at = find_record(octets, at + 8, &head))
-		ret = head.seq > seq;
+		ret = head.seq >= seq;
 	cv_file_unmap(map, segment->len);
 	return ret;
 }
 
-/* A segment whose start failed, as its name could not be synced, was removed, and who came next went on in the one before. A power cut may bring its name and
-   head back: then it is removed again, or it would say of what is confirmed there that it came too late. */
-static int leave_failed_start(struct cv_journal *journal, struct cv_journal_pos start, struct cv_err *err)
+/* Is the last one a segment that could not be begun? Its name or its removal could not be synced, and who came next went on in the one before; a power cut
+   may bring it back. Nothing was confirmed in it, but it would say of what was confirmed in the one before that it came too late, and of a torn record there
+   that it was whole. 1: there is nothing in it, 2: octets that somebody may want to look at, 0, -1. */
+static int was_not_begun(struct cv_journal *journal, struct cv_journal_pos start, struct cv_err *err)
 {
-	size_t count = journal->segments.count;
 	struct cv_segment *last = cv_journal_last(journal);
-	int ret;
 
-	if (count < 2 || last->len != CV_SEGMENT_HEAD || last->damaged || last->copied || last[-1].damaged || last[-1].number + 1 != last->number ||
-		last[-1].lost_seq != last->lost_seq || start.segment == last->number)
-		return 1;
-	ret = goes_beyond(journal, &last[-1], last->before_seq, err);
-	if (ret <= 0)
-		return ret < 0 ? -1 : 1;
-	if (remove_segment(journal, last->number, err) < 0)
-		return -1;
-	forget_last(journal);
-	return 1;
+	if (last == NULL || start.segment == last->number)
+		return 0;
+	/* A crash while the first octets were written. */
+	if (last->damaged)
+		return last->last_seq == 0 && last->before_seq == 0 ? was_never_synced(journal, last, err) : 0;
+	if (journal->segments.count < 2 || last->len != CV_SEGMENT_HEAD || last->copied || last[-1].damaged || last[-1].number + 1 != last->number ||
+		last[-1].lost_seq != last->lost_seq)
+		return 0;
+	return reaches(journal, &last[-1], last->before_seq, err);
+}
+
+static int leave_not_begun(struct cv_journal *journal, struct cv_journal_pos start, struct cv_journal_damage *damage, struct cv_err *err)
+{
+	int what;
+
+	while ((what = was_not_begun(journal, start, err)) > 0) {
+		struct cv_segment *last = cv_journal_last(journal);
+
+		damage->torn = damage->torn || last->damaged;
+		if (leave_never_synced(journal, last, what > 1, err) < 0)
+			return -1;
+		/* The next one has its number, since a number that is missing is damage. */
+		if (journal->next_number == last->number + 1)
+			journal->next_number = last->number;
+		journal->segments.count--;
+	}
+	return what;
 }
 
 int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_journal_pos start, bool repair, cv_journal_fn *fn, void *ctx,
@@ -596,27 +602,14 @@ int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_jou
 	struct scan scan = { .journal = journal, .from_seq = from_seq, .start = start, .repair = repair, .fn = fn, .ctx = ctx, .damage = damage };
 
 	*damage = (struct cv_journal_damage){ 0 };
-	if (repair && leave_failed_start(journal, start, err) < 0)
+	if (repair && leave_not_begun(journal, start, damage, err) < 0)
 		return -1;
 	for (size_t i = 0; i < journal->segments.count; i++) {
 		struct cv_segment *segment = &journal->segments.data[i], *before = i > 0 ? segment - 1 : NULL;
 		bool last = i + 1 == journal->segments.count;
 
-		if (segment->damaged && segment->last_seq == 0 && segment->before_seq == 0) {
-			/* A crash while the first octets of a new segment were written leaves nothing that was acknowledged. */
-			int never = last && repair && start.segment != segment->number ? was_never_synced(journal, segment, err) : 0;
-
-			if (never > 0) {
-				damage->torn = true;
-				if (leave_never_synced(journal, segment, never > 1, err) < 0)
-					return -1;
-				forget_last(journal);
-				break;
-			}
-			if (never < 0)
-				return -1;
+		if (segment->damaged && segment->last_seq == 0 && segment->before_seq == 0)
 			note_damage(damage, segment, segment->len, "its head does not check", 0);
-		}
 		if (before != NULL && before->number + 1 != segment->number && segment->before_seq > CV_MAX(from_seq, segment->lost_seq)) {
 			note_damage(damage, segment, 0, "the segment before it is missing", 0);
 			damage->lost = UINT64_MAX;
