@@ -73,7 +73,7 @@ struct cv_columns {
 	struct cv_notes *notes;   /* owned; NULL: no message has annotations (note.h) */
 	struct cv_memos *memos;   /* owned; NULL: none (memo.h) */
 	struct cv_uid_base *uid_base; /* what views share (view-uids.h); NULL: none yet */
-	CV_VEC(uint32_t) dead_rows;   /* all rows marked CV_ROW_EXPUNGED, when dead_known */
+	CV_VEC(uint32_t) dead_rows;   /* all rows marked CV_ROW_EXPUNGED, unless dead_unknown */
 	bool dead_unknown, dead_mixed; /* they have to be looked for; they are not in order */
 	uint8_t *not_deleted;     /* owned; one for each chunk of rows, not 0: no row in it has CV_FLAG_DELETED */
 	size_t not_deleted_cap;

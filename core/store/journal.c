@@ -427,13 +427,25 @@ static int cut_tail(struct cv_journal *journal, struct cv_segment *segment, stru
 	return ret;
 }
 
-/* The octets of the file from its begin on, as far as the segment is long. */
-static int scan_file(struct scan *scan, struct cv_segment *segment, bool last, struct cv_err *err)
+/* The octets of the file from its begin on, as far as the segment is long, which is not 0: unmapped by the caller. */
+static int map_segment(const struct cv_journal *journal, const struct cv_segment *segment, void **map_r, struct cv_err *err)
 {
 	char name[NAME_LEN + 1];
+	int fd, ret;
+
+	segment_name(name, segment->number);
+	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
+		return -1;
+	ret = cv_file_map(fd, 0, segment->len, false, map_r, err);
+	cv_file_close(&fd);
+	return ret;
+}
+
+static int scan_file(struct scan *scan, struct cv_segment *segment, bool last, struct cv_err *err)
+{
 	uint64_t len = segment->len;
 	void *map = NULL;
-	int fd, ret;
+	int ret;
 
 	if (len <= CV_SEGMENT_HEAD) {
 		if (scan->start.segment == segment->number && scan->start.offset > len) {
@@ -443,12 +455,7 @@ static int scan_file(struct scan *scan, struct cv_segment *segment, bool last, s
 		}
 		return last && may_be_mended(scan, segment, CV_SEGMENT_HEAD) ? 0 : 1;
 	}
-	segment_name(name, segment->number);
-	if (cv_file_open(scan->journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
-		return -1;
-	ret = cv_file_map(fd, 0, len, false, &map, err);
-	cv_file_close(&fd);
-	if (ret < 0)
+	if (map_segment(scan->journal, segment, &map, err) < 0)
 		return -1;
 	if (scan->journal->tail.len > 0) {
 		char *copy = cv_malloc(len);
@@ -497,21 +504,15 @@ static int remove_segment(struct cv_journal *journal, uint32_t number, struct cv
 static int was_never_synced(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
 {
 	struct cv_record_head head;
-	char name[NAME_LEN + 1];
 	struct cv_str octets;
 	void *map;
-	int fd, ret;
+	int ret;
 
 	if (segment->len < CV_SEGMENT_HEAD)
 		return 1;
 	if (segment->len > NEVER_SYNCED_MAX)
 		return 0;
-	segment_name(name, segment->number);
-	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
-		return -1;
-	ret = cv_file_map(fd, 0, segment->len, false, &map, err);
-	cv_file_close(&fd);
-	if (ret < 0)
+	if (map_segment(journal, segment, &map, err) < 0)
 		return -1;
 	octets = cv_str_mem(map, segment->len);
 	ret = all_zero(cv_str_sub(octets, 0, CV_SEGMENT_HEAD));
@@ -538,19 +539,13 @@ static int leave_never_synced(struct cv_journal *journal, struct cv_segment *seg
 static int reaches(struct cv_journal *journal, const struct cv_segment *segment, uint64_t seq, struct cv_err *err)
 {
 	struct cv_record_head head;
-	char name[NAME_LEN + 1];
 	struct cv_str octets;
 	void *map;
-	int fd, ret;
+	int ret;
 
 	if (segment->len <= CV_SEGMENT_HEAD)
 		return segment->before_seq >= seq;
-	segment_name(name, segment->number);
-	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
-		return -1;
-	ret = cv_file_map(fd, 0, segment->len, false, &map, err);
-	cv_file_close(&fd);
-	if (ret < 0)
+	if (map_segment(journal, segment, &map, err) < 0)
 		return -1;
 	octets = cv_str_mem(map, segment->len);
 	ret = segment->before_seq >= seq;
