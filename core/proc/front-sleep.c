@@ -386,12 +386,10 @@ int front_on_woken(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 int front_on_wake_fail(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct sleeper *s = find(ctx, msg->id);
-	struct cv_str text;
-	uint8_t code, is_public;
+	struct cv_err err;
 
 	(void)ipc;
-	if (!cv_take_u8(&msg->payload, &code) || !cv_take_u8(&msg->payload, &is_public) || !cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) ||
-		!cv_reader_end(&msg->payload))
+	if (!cv_msg_take_err(&msg->payload, &err) || !cv_reader_end(&msg->payload))
 		return -1;
 	if (s == NULL)
 		return 0;

@@ -532,21 +532,16 @@ static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static int on_session_fail(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct front *front = ctx;
-	struct cv_err err = { 0 };
-	struct cv_str text;
-	uint8_t code, is_public;
+	struct cv_err err;
 
 	(void)ipc;
-	if (!cv_take_u8(&msg->payload, &code) || !cv_take_u8(&msg->payload, &is_public) ||
-		!cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) || !cv_reader_end(&msg->payload))
+	if (!cv_msg_take_err(&msg->payload, &err) || !cv_reader_end(&msg->payload))
 		return -1;
 	struct pending *p = find(front, msg->id, PENDING_SESSION);
 	if (p == NULL)
 		return 0;
 	struct cv_login *login = p->login;
 	forget(front, p);
-	(void)cv_err_set(&err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
-	err.public_text = is_public != 0;
 	cv_login_on_handover_failed(login, &err);
 	return 0;
 }
@@ -555,23 +550,15 @@ static int on_job_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct front *front = ctx;
 	struct cv_login_job_reply r = { 0 };
-	struct cv_str text;
-	uint8_t code, is_public;
 
 	(void)ipc;
-	if (!cv_take_u8(&msg->payload, &code) || !cv_take_u8(&msg->payload, &is_public) ||
-		!cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) || !cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &r.data) ||
-		!cv_reader_end(&msg->payload))
+	if (!cv_msg_take_err(&msg->payload, &r.err) || !cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &r.data) || !cv_reader_end(&msg->payload))
 		return -1;
 	struct pending *p = find(front, msg->id, PENDING_JOB);
 	if (p == NULL)
 		return 0;
 	struct cv_login *login = p->login;
 	r.id = p->login_id;
-	if (code != CV_ERR_NONE) {
-		(void)cv_err_set(&r.err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
-		r.err.public_text = is_public != 0;
-	}
 	forget(front, p);
 	cv_login_on_job(login, &r);
 	return 0;

@@ -23,6 +23,11 @@
 #ifndef CV_PROC_MESSAGES_H
 #define CV_PROC_MESSAGES_H
 
+#include <culver/err.h>
+#include <culver/reader.h>
+
+struct cv_buf;
+
 #define CV_TICKET_LEN 16
 
 enum cv_msg {
@@ -107,5 +112,12 @@ enum cv_msg {
 	CV_MSG_WORKER_IDLE,     /* u32 number of messages received so far: nothing to do, may I exit? */
 	CV_MSG_WORKER_ASK       /* id; str user, str protocol, str session, str payload: a job for another user's worker */
 };
+
+/* An error as messages have it: u8 enum cv_err_code, u8 public, str text. err NULL: none. */
+CV_EXPORT void cv_msg_put_err(struct cv_buf *out, const struct cv_err *err);
+/* False when it is malformed or its code is none: the peer may be one that was taken over. */
+CV_EXPORT CV_MUST_CHECK bool cv_msg_take_err(struct cv_reader *reader, struct cv_err *err_r);
+/* Pass over a kv; false when it is malformed or longer than a client's ID may be. */
+CV_EXPORT CV_MUST_CHECK bool cv_msg_skip_kv(struct cv_reader *reader);
 
 #endif

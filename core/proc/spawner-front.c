@@ -19,20 +19,6 @@ int spawner_take_fd(struct cv_ipc_msg *msg)
 	return fd;
 }
 
-static bool skip_kv(struct cv_reader *reader)
-{
-	uint16_t count;
-	struct cv_str s;
-
-	if (!cv_take_u16(reader, &count) || count > CV_LOGIN_CLIENT_ID_MAX)
-		return false;
-	for (unsigned i = 0; i < 2u * count; i++) {
-		if (!cv_take_str(reader, 1024, &s))
-			return false;
-	}
-	return true;
-}
-
 /* What follows the ticket goes to the worker as it is; here it is checked whole, so that a worker need not fear it. */
 static bool take_session(struct cv_reader *reader, struct request *r)
 {
@@ -47,7 +33,7 @@ static bool take_session(struct cv_reader *reader, struct request *r)
 		!cv_take_str(&own, 255, &name) || !cv_take_u8(&own, &secured) || !cv_take_str(&own, 255, &tls))
 		return false;
 	r->head_len = own.pos;
-	if (!cv_take_str(&own, CV_LOGIN_RESUME_MAX, &resume) || !cv_take_str(&own, CV_IPC_MAX_PAYLOAD, &unread) || !skip_kv(&own))
+	if (!cv_take_str(&own, CV_LOGIN_RESUME_MAX, &resume) || !cv_take_str(&own, CV_IPC_MAX_PAYLOAD, &unread) || !cv_msg_skip_kv(&own))
 		return false;
 	r->secured = secured != 0;
 	r->relayed = tls.len > 0;

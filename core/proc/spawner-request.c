@@ -59,13 +59,6 @@ void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, co
 		cv_warn(NULL, "an answer to front could not be sent");
 }
 
-static void put_err(struct cv_buf *out, const struct cv_err *err)
-{
-	cv_put_u8(out, (uint8_t)err->code);
-	cv_put_u8(out, err->public_text);
-	cv_put_str(out, cv_str_c(err->text));
-}
-
 /* A job's answer, to who asked. */
 void spawner_send_reply(const struct request *r, const struct cv_buf *out, int fd)
 {
@@ -84,12 +77,12 @@ void request_fail(struct request *r, const struct cv_err *err)
 	cv_buf_init(&out, 4096);
 	switch (r->kind) {
 	case REQUEST_SESSION:
-		put_err(&out, err);
+		cv_msg_put_err(&out, err);
 		spawner_send_front(r->front, CV_MSG_SESSION_FAIL, r->front_id, &out);
 		break;
 	case REQUEST_WAKE:
 		cv_warn(NULL, "user=%s session=%s could not wake: %s", cv_log_clean(cv_str_c(r->user)), cv_log_clean(r->session), err->text);
-		put_err(&out, err);
+		cv_msg_put_err(&out, err);
 		spawner_send_front(r->front, CV_MSG_WAKE_FAIL, r->front_id, &out);
 		break;
 	case REQUEST_JOB:
@@ -99,7 +92,7 @@ void request_fail(struct request *r, const struct cv_err *err)
 			temporary.code = CV_ERR_UNAVAILABLE;
 			err = &temporary;
 		}
-		put_err(&out, err);
+		cv_msg_put_err(&out, err);
 		cv_put_str(&out, CV_STR(""));
 		spawner_send_reply(r, &out, -1);
 		break;

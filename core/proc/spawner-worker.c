@@ -286,16 +286,13 @@ static int on_worker_ready(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 static int on_worker_failed(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker *w = ctx;
-	struct cv_err err = { 0 };
-	struct cv_str text;
-	uint8_t code, is_public;
+	struct cv_err err;
 
 	(void)ipc;
-	if (!cv_take_u8(&msg->payload, &code) || !cv_take_u8(&msg->payload, &is_public) ||
-		!cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) || !cv_reader_end(&msg->payload))
+	if (!cv_msg_take_err(&msg->payload, &err) || !cv_reader_end(&msg->payload))
 		return -1;
-	(void)cv_err_set(&err, code == CV_ERR_NONE ? CV_ERR_TEMP : (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
-	err.public_text = is_public != 0;
+	if (err.code == CV_ERR_NONE)
+		err.code = CV_ERR_TEMP;
 	cv_error(&w->log, "the user's mail cannot be opened: %s", err.text);
 	w->failed = true;
 	if (w->failure == NULL)
@@ -364,22 +361,18 @@ static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 static int on_worker_job_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker *w = ctx;
-	struct cv_str text, data;
-	uint8_t code, is_public;
+	struct cv_err err;
+	struct cv_str data;
 	struct cv_buf out;
 
 	(void)ipc;
-	if (!cv_take_u8(&msg->payload, &code) || !cv_take_u8(&msg->payload, &is_public) ||
-		!cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) || !cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &data) ||
-		!cv_reader_end(&msg->payload))
+	if (!cv_msg_take_err(&msg->payload, &err) || !cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &data) || !cv_reader_end(&msg->payload))
 		return -1;
 	struct request *r = cv_map_remove(w->jobs, cv_str_mem(&msg->id, sizeof(msg->id)));
 	if (r == NULL)
 		return -1;
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
-	cv_put_u8(&out, code);
-	cv_put_u8(&out, is_public);
-	cv_put_str(&out, text);
+	cv_msg_put_err(&out, &err);
 	cv_put_str(&out, data);
 	spawner_send_reply(r, &out, msg->nfds > 0 ? msg->fds[0] : -1);
 	cv_buf_deinit(&out);

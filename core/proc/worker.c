@@ -310,13 +310,6 @@ static int open_user(struct worker_process *wp, struct cv_err *err)
 
 /* ---- To the spawner ---------------------------------------------------------------------------------------------------------- */
 
-static void put_err(struct cv_buf *out, const struct cv_err *err)
-{
-	cv_put_u8(out, err != NULL ? (uint8_t)err->code : CV_ERR_NONE);
-	cv_put_u8(out, err != NULL && err->public_text);
-	cv_put_str(out, err != NULL ? cv_str_c(err->text) : CV_STR(""));
-}
-
 static void tell_fd(struct worker_process *wp, uint16_t type, uint64_t id, const struct cv_buf *out, int fd)
 {
 	if (wp->spawner == NULL)
@@ -335,7 +328,7 @@ static void tell_failed(struct worker_process *wp, const struct cv_err *err)
 	struct cv_buf out;
 
 	cv_buf_init(&out, 4096);
-	put_err(&out, err);
+	cv_msg_put_err(&out, err);
 	tell(wp, CV_MSG_WORKER_FAILED, 0, &out);
 	cv_buf_deinit(&out);
 }
@@ -359,7 +352,7 @@ static void on_job_reply(struct cv_session_host *host, uint64_t id, const struct
 	struct cv_buf out;
 
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
-	put_err(&out, err);
+	cv_msg_put_err(&out, err);
 	cv_put_str(&out, data);
 	tell_fd(host->ctx, CV_MSG_WORKER_JOB_REPLY, id, &out, memfd);
 	cv_buf_deinit(&out);
@@ -526,20 +519,6 @@ static void stop(struct worker_process *wp, const char *reason)
 
 /* ---- From the spawner ------------------------------------------------------------------------------------------------------------- */
 
-static bool skip_kv(struct cv_reader *reader)
-{
-	uint16_t count;
-	struct cv_str s;
-
-	if (!cv_take_u16(reader, &count) || count > CV_LOGIN_CLIENT_ID_MAX)
-		return false;
-	for (unsigned i = 0; i < 2u * count; i++) {
-		if (!cv_take_str(reader, 1024, &s))
-			return false;
-	}
-	return true;
-}
-
 static const struct cv_session_protocol *find_protocol(const struct worker_process *wp, struct cv_str name)
 {
 	char text[64];
@@ -589,7 +568,7 @@ static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	wp->received++;
 	struct cv_reader *r = &msg->payload;
 	if (!take_session_head(r, &protocol, &config, &secured) || !cv_take_str(r, CV_LOGIN_RESUME_MAX, &config.resume) ||
-		!cv_take_str(r, CV_IPC_MAX_PAYLOAD, &config.unread) || !skip_kv(r) || !cv_reader_end(r))
+		!cv_take_str(r, CV_IPC_MAX_PAYLOAD, &config.unread) || !cv_msg_skip_kv(r) || !cv_reader_end(r))
 		return -1;
 	return take_session(wp, msg, protocol, &config, secured);
 }
@@ -640,17 +619,11 @@ static int on_answer(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker_process *wp = ctx;
 	struct cv_ask_reply reply = { .memfd = msg->nfds > 0 ? msg->fds[0] : -1 };
-	struct cv_str text;
-	uint8_t code, is_public;
 
 	(void)ipc;
 	wp->received++;
-	if (!cv_take_u8(&msg->payload, &code) || !cv_take_u8(&msg->payload, &is_public) || !cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) ||
-		!cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &reply.data) || !cv_reader_end(&msg->payload))
+	if (!cv_msg_take_err(&msg->payload, &reply.err) || !cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &reply.data) || !cv_reader_end(&msg->payload))
 		return -1;
-	if (code != CV_ERR_NONE)
-		(void)cv_err_set(&reply.err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
-	reply.err.public_text = code != CV_ERR_NONE && is_public != 0;
 	cv_session_answer(&wp->host, msg->id, &reply);
 	if (reply.memfd < 0 && msg->nfds > 0)
 		msg->fds[0] = -1;
