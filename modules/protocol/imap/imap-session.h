@@ -62,6 +62,13 @@ struct imap_stats {
 	uint64_t header_count, header_size, body_count, body_size; /* sections sent, octets of them */
 };
 
+/* Batches that UIDBATCHES told of the selected mailbox (RFC 10022 section 3.1.1). */
+struct imap_batches {
+	uint32_t size;              /* messages of a batch; 0: nothing was told */
+	uint32_t messages, newest;  /* what the view had then, and the highest UID that was known */
+	struct cv_ranges told;      /* by number */
+};
+
 struct imap_cmd;
 struct imap_context;
 struct imap_metadata;
@@ -108,6 +115,7 @@ struct imap_session {
 	struct imap_stats stats;
 	/* UIDs that "$" stands for in the selected mailbox (RFC 5182). Those that are gone stay: a UID is never used again. */
 	struct cv_ranges saved;
+	struct imap_batches batches; /* forgotten in sleep: asking once more after it is no burden */
 	struct imap_metadata *metadata; /* ENABLE METADATA: changes of annotations that are to be told; NULL: not enabled */
 	/* NOTIFY (RFC 5465) */
 	struct imap_notify *notify;  /* NULL until the command was used; notify.c */
@@ -292,6 +300,10 @@ void imap_select(struct imap_session *s, struct cv_view *view);
 /* Close the selected mailbox, if any. */
 void imap_unselect(struct imap_session *s);
 
+/* cmd-uidbatches.c */
+/* Nothing was told of the selected mailbox. */
+void imap_batches_forget(struct imap_session *s);
+
 /* context.c: searches that are kept up to date */
 /* Tell the client how results changed, when the view is up to date and its events were written. False: more room or time is needed; a step is asked for. */
 bool imap_contexts_update(struct imap_session *s);
@@ -381,7 +393,7 @@ extern const struct cv_imap_command imap_cmd_append, imap_cmd_cancelupdate, imap
 	imap_cmd_status, imap_cmd_store, imap_cmd_subscribe, imap_cmd_thread, imap_cmd_uid_expunge, imap_cmd_unselect, imap_cmd_unsubscribe, imap_cmd_urlfetch,
 	imap_cmd_xlist;
 
-extern const struct cv_imap_command imap_cmd_comparator, imap_cmd_compress, imap_cmd_language, imap_cmd_unauthenticate;
+extern const struct cv_imap_command imap_cmd_comparator, imap_cmd_compress, imap_cmd_language, imap_cmd_uidbatches, imap_cmd_unauthenticate;
 
 extern const struct cv_session_protocol imap_session_protocol, imap_urlauth_protocol;
 

@@ -404,6 +404,7 @@ void imap_unselect(struct imap_session *s)
 	s->annotate = s->examined = false;
 	s->events_done = 0;
 	cv_ranges_free(&s->saved);
+	imap_batches_forget(s);
 	s->modseq_held = false;
 	if (s->state == IMAP_STATE_SELECTED)
 		s->state = IMAP_STATE_AUTHENTICATED;

@@ -36,6 +36,7 @@ extern const struct cv_module imap_LTX_cv_module, sdbox_LTX_cv_module;
 	" SEARCHRES" \
 	" WITHIN" \
 	" PARTIAL" \
+	" UIDBATCHES" \
 	" SAVEDATE" \
 	" INPROGRESS" \
 	" SORT" \
@@ -358,6 +359,38 @@ static void fetch_parses_sections_exactly(void **state)
 		expect_at(a, cv_str_sub(cv_buf_str(&command), 8, SIZE_MAX), rows[i].want, __FILE__, __LINE__);
 		cv_buf_deinit(&command);
 	}
+	fake_worker_free(&w);
+}
+
+/* Replies that nobody reads, until no more than room octets are left for others. */
+static void fill_but(struct cv_session *session, size_t room)
+{
+	while (cv_stream_room(session->stream) > room)
+		fake_session_push(session, CV_STR("n NOOP\r\n"));
+	assert_true(cv_stream_room(session->stream) > 0);
+}
+
+static void batches_go_out_while_there_is_room(void **state)
+{
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = with_messages(w, 1);
+	struct cv_str begin = CV_STR("* UIDBATCHES (TAG \"t\")"), all = CV_STR("* UIDBATCHES (TAG \"t\") 1:1\r\nt OK Uidbatches completed\r\n"), got;
+	struct cv_buf *out = cv_stream_out(a->stream);
+
+	/* The room that is left ends within the beginning of the response. */
+	fill_but(a, begin.len);
+	fake_session_push(a, CV_STR("t UIDBATCHES 500\r\n"));
+	assert_true(cv_str_eq(cv_str_sub(cv_buf_str(out), out->len - begin.len, SIZE_MAX), begin));
+	got = fake_session_output(a);
+	assert_true(cv_str_eq(cv_str_sub(got, got.len - all.len, SIZE_MAX), all));
+	/* In the middle of the line nothing else may be said. */
+	EXPECT(a, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
+	fill_but(a, begin.len);
+	fake_session_push(a, CV_STR("t UIDBATCHES 500\r\n"));
+	cv_buf_clear(out);
+	w->protocol->goodbye(a->state, "shutdown");
+	assert_int_equal(out->len, 0);
+	assert_true(a->closed);
 	fake_worker_free(&w);
 }
 
@@ -1039,6 +1072,7 @@ int main(void)
 		cv_test(append_refuses_before_the_literal_where_it_can),
 		cv_test(fetch_of_a_body_sets_seen_and_tells_it),
 		cv_test(fetch_parses_sections_exactly),
+		cv_test(batches_go_out_while_there_is_room),
 		cv_test(a_large_message_goes_out_while_there_is_room),
 		cv_test(store_answers_with_the_new_flags),
 		cv_test(expunge_renumbers),
