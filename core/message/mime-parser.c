@@ -57,6 +57,9 @@ struct cv_mime_parser {
 
 	struct cv_preview preview;
 	struct node *preview_node;
+
+	void (*observe)(void *ctx, const struct cv_mime_part *part, enum cv_mime_place place, struct cv_str octets); /* NULL: nobody */
+	void *observe_ctx;
 };
 
 static void parser_cleanup(void *ctx)
@@ -142,6 +145,19 @@ struct cv_mime_parser *cv_mime_parser_new(struct cv_arena *arena, const struct c
 	cv_arena_cleanup(arena, parser_cleanup, p);
 	start_part(p, NULL);
 	return p;
+}
+
+void cv_mime_parser_observe(struct cv_mime_parser *parser,
+	void (*fn)(void *ctx, const struct cv_mime_part *part, enum cv_mime_place place, struct cv_str octets), void *ctx)
+{
+	parser->observe = fn;
+	parser->observe_ctx = ctx;
+}
+
+static inline void observe(struct cv_mime_parser *p, enum cv_mime_place place, const char *o, size_t len)
+{
+	if (p->observe != NULL)
+		p->observe(p->observe_ctx, &p->current->part, place, cv_str_mem(o, len));
 }
 
 /* ---- counting ---- */
@@ -405,6 +421,7 @@ static void end_parts(struct cv_mime_parser *p, struct node *stop, struct mark e
 static void body_octets(struct cv_mime_parser *p, const char *o, size_t len)
 {
 	count(p, (const uint8_t *)o, len, CV_MIME_BODY_NUL, CV_MIME_BODY_8BIT);
+	observe(p, CV_MIME_IN_BODY, o, len);
 	if (p->preview_node == p->current)
 		cv_preview_feed(&p->preview, cv_str_mem(o, len));
 }
@@ -417,6 +434,7 @@ static void header_octets(struct cv_mime_parser *p, const char *o, size_t len)
 	size_t text = ends ? len - 1 : len;
 
 	count(p, (const uint8_t *)o, len, CV_MIME_HEADER_NUL, CV_MIME_HEADER_8BIT);
+	observe(p, CV_MIME_IN_HEADER, o, len);
 	cv_buf_append_mem(&p->header, o, keep);
 	p->header_left -= keep;
 	if (keep < len)
@@ -477,6 +495,7 @@ static void delimiter(struct cv_mime_parser *p, const char *o, size_t len, size_
 		node->part.preamble_size = end.pos - node->body.pos;
 	p->state = PARSER_BODY;
 	count(p, (const uint8_t *)o, len, CV_MIME_BODY_NUL, CV_MIME_BODY_8BIT);
+	observe(p, CV_MIME_DELIMITER, o, len);
 	if (closing) {
 		node->closed = true;
 		node->epilogue = p->now;

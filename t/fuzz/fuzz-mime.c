@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
-   The MIME parser: any octets make a sound tree, the same for every split, and their record gives the same tree back. */
+   The MIME parser: any octets make a sound tree, the same for every split, their record gives the same tree back, and what
+   is made of binary content is the same message. */
 #include <config.h>
 
 #include "t/fuzz/fuzz.h"
@@ -80,6 +81,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_check(cv_str_eq(cv_buf_str(&a), cv_buf_str(&b)));
 	check_record(arena, whole);
 	check_wire(whole, octets);
+	cv_buf_clear(&a);
+	fuzz_check(cv_check_binary_encoder(octets, step, &a) == NULL);
 	cv_buf_deinit(&a);
 	cv_buf_deinit(&b);
 	cv_arena_free(&arena);

@@ -186,3 +186,79 @@ const char *cv_check_tree(const struct cv_message *m)
 		return "the preview is UTF-8";
 	return NULL;
 }
+
+/* ---- binary content ---- */
+
+static bool encode_all(struct cv_str octets, size_t step, struct cv_buf *out)
+{
+	struct cv_binary_encoder *encoder = cv_binary_encoder_new();
+	bool done = true;
+
+	for (size_t pos = 0; done && pos < octets.len; pos += CV_MIN(step, octets.len - pos))
+		done = cv_binary_encoder_feed(encoder, cv_str_sub(octets, pos, step), true, out);
+	done = done && cv_binary_encoder_finish(encoder, out);
+	cv_binary_encoder_free(&encoder);
+	return done;
+}
+
+static bool same_content(struct cv_str before, const struct cv_mime_part *a, struct cv_str after, const struct cv_mime_part *b)
+{
+	struct cv_str body = cv_str_sub(before, (size_t)a->body_offset, (size_t)a->body_size);
+	struct cv_str made = cv_str_sub(after, (size_t)b->body_offset, (size_t)b->body_size);
+	struct cv_transfer_decoder decoder;
+	struct cv_buf decoded;
+	bool same;
+
+	if (a->kind != CV_MIME_LEAF || a->encoding == b->encoding)
+		return a->kind != CV_MIME_LEAF || cv_str_eq(body, made);
+	cv_buf_init(&decoded, SIZE_MAX);
+	cv_transfer_decoder_init(&decoder, b->encoding);
+	cv_transfer_decode(&decoder, made, &decoded);
+	cv_transfer_decode_finish(&decoder, &decoded);
+	same = b->encoding == CV_TRANSFER_BASE64 && !decoder.invalid && cv_str_eq(cv_buf_str(&decoded), body) && !cv_str_has_nul(made);
+	cv_buf_deinit(&decoded);
+	return same;
+}
+
+static const char *compare_messages(struct cv_arena *arena, struct cv_str before, struct cv_str after)
+{
+	struct cv_mime_parser *a = cv_mime_parser_new(arena, NULL), *b = cv_mime_parser_new(arena, NULL);
+	const struct cv_mime_part *x, *y;
+
+	cv_mime_parser_feed(a, before);
+	cv_mime_parser_feed(b, after);
+	x = cv_mime_parser_finish(a)->root;
+	y = cv_mime_parser_finish(b)->root;
+	for (; x != NULL && y != NULL; x = cv_mime_part_next(x), y = cv_mime_part_next(y)) {
+		if (x->kind != y->kind || x->depth != y->depth || !cv_str_eq(x->type, y->type) || !cv_str_eq(x->subtype, y->subtype))
+			return "the tree is another";
+		if (x->preamble_size != y->preamble_size || x->epilogue_size != y->epilogue_size)
+			return "what is between the parts is other";
+		if (!same_content(before, x, after, y))
+			return "a part has other content";
+	}
+	return x == NULL && y == NULL ? NULL : "there are other parts";
+}
+
+const char *cv_check_binary_encoder(struct cv_str octets, size_t step, struct cv_buf *out)
+{
+	struct cv_arena *arena = cv_arena_new("binary", NULL, 0);
+	size_t start = out->len;
+	const char *bad;
+	struct cv_buf pieces;
+	bool whole_done = encode_all(octets, SIZE_MAX, out), pieces_done;
+
+	cv_buf_init(&pieces, SIZE_MAX);
+	pieces_done = encode_all(octets, step, &pieces);
+	if (whole_done != pieces_done)
+		bad = "pieces are taken otherwise";
+	else if (!whole_done)
+		bad = NULL;
+	else if (!cv_str_eq(cv_buf_str(&pieces), cv_str_sub(cv_buf_str(out), start, SIZE_MAX)))
+		bad = "pieces give another message";
+	else
+		bad = compare_messages(arena, octets, cv_buf_str(&pieces));
+	cv_buf_deinit(&pieces);
+	cv_arena_free(&arena);
+	return bad;
+}

@@ -19,4 +19,8 @@ void cv_dump_message(struct cv_buf *out, const struct cv_message *message);
 /* Invariants that every tree has; the first that does not hold as text, or NULL. */
 const char *cv_check_tree(const struct cv_message *message);
 
+/* What cv_binary_encoder makes of octets, all from a literal8, must be the same message: the same for pieces of step octets, with the same tree, and each
+   leaf with the same content. The first that does not hold as text, or NULL, with the result appended to out. */
+const char *cv_check_binary_encoder(struct cv_str octets, size_t step, struct cv_buf *out);
+
 #endif

@@ -171,6 +171,22 @@ CV_EXPORT bool cv_mime_part_is(const struct cv_mime_part *part, const char *type
 /* Append the file name as UTF-8: disposition's filename, else the type's name. False when there is none. */
 CV_EXPORT bool cv_mime_part_filename(const struct cv_mime_part *part, struct cv_buf *out);
 
+/* ---- binary content -------------------------------------------------------------------------------------- */
+
+/* Makes a message that can be kept and sent as text of one with binary content (RFC 3516 section 4.4), while it comes: leaf parts whose content transfer
+   encoding is "binary" become base64, as octet for octet what they were, and containers that say "binary" become 8bit. What is in a multipart/signed
+   stays as it is, and so do message/partial and the like, which may not be encoded (RFC 2046 section 5.2), and what is beyond the parser's bounds: NUL that
+   is there is still there in what comes out, and so is NUL in headers and in parts that do not say "binary". Memory depends on the parser's bounds only. */
+struct cv_binary_encoder;
+CV_EXPORT struct cv_binary_encoder *cv_binary_encoder_new(void);
+CV_EXPORT void cv_binary_encoder_free(struct cv_binary_encoder **encoder);
+/* The next octets, cut anywhere; what is known of the result is appended to out. A part is only changed when binary was true before, or with, the first octet
+   behind its header. False: a part that is being encoded has other parts behind it that are beyond the parser's bounds, and would swallow them; all is
+   refused from then on. */
+CV_EXPORT CV_MUST_CHECK bool cv_binary_encoder_feed(struct cv_binary_encoder *encoder, struct cv_str octets, bool binary, struct cv_buf *out);
+/* End of the message: the rest. Once only. */
+CV_EXPORT CV_MUST_CHECK bool cv_binary_encoder_finish(struct cv_binary_encoder *encoder, struct cv_buf *out);
+
 /* ---- parse record ---------------------------------------------------------------------------------------- */
 
 /* The serialised form of a cv_message: versioned, little-endian, position-independent, read in place. What

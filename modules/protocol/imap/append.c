@@ -11,6 +11,7 @@
 #include "modules/lib/imap/imap-flags.h"
 #include "modules/lib/imap/imap-url.h"
 
+#include <culver/message.h>
 #include <culver/time.h>
 
 /* Messages of one command: each holds memory until the commit. */
@@ -24,8 +25,8 @@ struct append {
 	struct cv_txn *txn;   /* NULL once the commit has it */
 	struct cv_save *save; /* the message in progress; NULL between two of them */
 	bool failed;          /* err says why; what still comes of the message is dropped */
-	bool binary_failed;   /* it is that NUL cannot be stored */
 	struct cv_err err;
+	const char *code;     /* failed: the response code, when err is none of those that have their own; NULL otherwise */
 	struct cv_ranges *uids;
 	unsigned count;
 	const struct cv_imap_arg *last; /* the mailbox, or the last message that is complete */
@@ -35,7 +36,10 @@ struct append {
 	struct cv_imap_literal literal; /* that one, or the last that was */
 
 	/* The message in progress. */
-	uint64_t size;                  /* octets it has so far */
+	uint64_t size;                  /* octets it has so far, as they are stored */
+	struct cv_binary_encoder *encoder; /* makes text of binary content; NULL: there can be none */
+	bool binary;                    /* any of it came in a literal8 */
+	struct cv_buf encoded;          /* what it made of the octets that came last */
 	bool in_header, empty_line;     /* and where they end: in the header, in a line without octets */
 	const struct cv_imap_arg *head; /* what stands before its literal, or the list that it is */
 	bool in_list;                   /* the latter: UTF8 (…) or CATENATE (…) */
@@ -61,6 +65,8 @@ static void give_up(struct cv_imap_cmd *cmd)
 	if (append->save != NULL)
 		cv_save_cancel(&append->save);
 	imap_part_close(&append->source);
+	cv_binary_encoder_free(&append->encoder);
+	cv_buf_deinit(&append->encoded);
 	if (append->txn != NULL)
 		cv_txn_rollback(&append->txn);
 	if (append->mailbox != NULL)
@@ -212,6 +218,7 @@ static bool open_target(struct cv_imap_cmd *cmd)
 
 	append->last = mailbox_arg(cmd->command, cmd->args);
 	append->uids = imap_ranges(cmd);
+	cv_buf_init(&append->encoded, SIZE_MAX / 2);
 	if (!imap_mailbox_arg(cmd, append->last, 0, &name) || !parse_replaced(cmd, append))
 		return false;
 	cmd->data = append;
@@ -238,9 +245,8 @@ static bool fail(struct cv_imap_cmd *cmd)
 {
 	struct append *append = cmd->data;
 
-	/* RFC 3516 section 4.4: "If the destination mailbox does not support the storage of binary content". */
-	if (append->binary_failed)
-		imap_no(cmd, "UNKNOWN-CTE", "Messages with NUL can't be stored");
+	if (append->code != NULL)
+		imap_no(cmd, append->code, cv_arena_strdup(cmd->arena, append->err.text));
 	else
 		imap_fail(cmd, &append->err);
 	return false;
@@ -260,27 +266,76 @@ static bool is_8bit_header(struct append *append, struct cv_str octets)
 	return false;
 }
 
-/* More octets of the message. What is wrong with them is said when they are all there. */
-static void take(struct imap_session *s, struct append *append, struct cv_str octets, bool binary)
+/* err is set; it is said when all octets of the message are there. code: the response code, NULL when err has its own. */
+static void refuse(struct append *append, const char *code)
 {
-	if (append->failed)
+	append->code = code;
+	append->failed = true;
+}
+
+/* RFC 3516 section 4.4: "If the destination mailbox does not support the storage of binary content". */
+static void refuse_binary(struct append *append)
+{
+	cv_err_set_public(&append->err, CV_ERR_INVALID, "NUL can only be in the body of a part that is binary, and not signed");
+	refuse(append, "UNKNOWN-CTE");
+}
+
+/* More octets as they are stored. */
+static void store(struct imap_session *s, struct append *append, struct cv_str octets)
+{
+	if (octets.len > IMAP_APPEND_LIMIT - append->size) {
+		cv_err_set_public(&append->err, CV_ERR_LIMIT, "Message is too long");
+		refuse(append, "TOOBIG");
 		return;
+	}
 	append->size += octets.len;
 	/* RFC 6855 section 4: without ENABLE "the server MUST reject, with a "NO" response, an "APPEND" command that includes any 8-bit character in message
 	   header fields". Old mail is full of them, and who copies a mailbox from elsewhere must not lose any: only when asked for. */
 	if (s->set->imap_utf8_accept && s->set->imap_utf8_strict && !s->utf8_names && is_8bit_header(append, octets)) {
 		cv_err_set_public(&append->err, CV_ERR_INVALID, "Header fields with 8-bit characters need ENABLE UTF8=ACCEPT");
-		append->failed = true;
+		refuse(append, NULL);
 		return;
 	}
 	/* RFC 3501 section 4.3: a literal is of CHAR8, which NUL is not; and what is stored must be one when it is fetched. */
 	if (cv_str_has_nul(octets)) {
 		cv_err_set_public(&append->err, CV_ERR_INVALID, "Message contains NUL");
-		append->failed = true;
-		append->binary_failed = binary;
-	} else if (cv_save_write(append->save, octets, &append->err) < 0) {
+		if (append->binary)
+			refuse_binary(append);
+		else
+			refuse(append, NULL);
+	} else if (octets.len > 0 && cv_save_write(append->save, octets, &append->err) < 0) {
 		append->failed = true;
 	}
+}
+
+/* More octets of the message. */
+static void take(struct imap_session *s, struct append *append, struct cv_str octets, bool binary)
+{
+	if (append->failed)
+		return;
+	append->binary |= binary;
+	if (append->encoder == NULL) {
+		store(s, append, octets);
+		return;
+	}
+	cv_buf_clear(&append->encoded);
+	if (!cv_binary_encoder_feed(append->encoder, octets, binary, &append->encoded))
+		refuse_binary(append);
+	else
+		store(s, append, cv_buf_str(&append->encoded));
+}
+
+/* All octets of the message came. */
+static void take_end(struct imap_session *s, struct append *append)
+{
+	if (append->failed || append->encoder == NULL)
+		return;
+	cv_buf_clear(&append->encoded);
+	if (!cv_binary_encoder_finish(append->encoder, &append->encoded))
+		refuse_binary(append);
+	else
+		store(s, append, cv_buf_str(&append->encoded));
+	cv_binary_encoder_free(&append->encoder);
 }
 
 /* RFC 4469 section 4.2: "may also wish to return the TOOBIG response code if the resulting message exceeds a server-specific message size limit". False:
@@ -315,6 +370,7 @@ static bool begin_message(struct cv_imap_cmd *cmd)
 		return false;
 	}
 	append->size = 0;
+	append->binary = false;
 	append->in_header = append->empty_line = true;
 	if (!parse_options(cmd, append->last->next, &config))
 		return false;
@@ -335,6 +391,9 @@ static bool begin_message(struct cv_imap_cmd *cmd)
 		annotate_fail(cmd, &append->err);
 		return false;
 	}
+	/* Any part of a CATENATE may be a literal8. */
+	if (append->catenate || append->literal.binary)
+		append->encoder = cv_binary_encoder_new();
 	return true;
 }
 
@@ -361,6 +420,9 @@ static bool finish_message(struct cv_imap_cmd *cmd, const struct cv_imap_arg *la
 {
 	struct append *append = cmd->data;
 
+	take_end(imap_cmd_session(cmd), append);
+	if (append->failed)
+		return fail(cmd);
 	if (append->size == 0) {
 		imap_no(cmd, NULL, "A message can't be empty");
 		return false;
