@@ -17,17 +17,26 @@ PASSWORD = "pass"
 BAD_LOG = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|\bfatal\b|assertion|panic|killed by signal|core dumped", re.I)
 
 
+# Below those that the system gives to clients, and elsewhere for each process: what is free now is still free when a server listens on it.
+PORT_FIRST, PORT_LAST = 10240, 32000
+next_port = PORT_FIRST + os.getpid() * 64 % (PORT_LAST - PORT_FIRST)
+
+
 def free_ports(count):
-    """Ports on loopback that nobody listens on now."""
-    held, ports = [], []
-    for _ in range(count):
-        s = socket.socket()
-        s.bind(("127.0.0.1", 0))
-        held.append(s)
-        ports.append(s.getsockname()[1])
-    for s in held:
-        s.close()
-    return ports
+    """Ports on loopback that nobody listens on now, and that no other test asks for."""
+    global next_port
+    ports = []
+    for _ in range(PORT_LAST - PORT_FIRST):
+        port, next_port = next_port, next_port + 1 if next_port < PORT_LAST else PORT_FIRST
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        ports.append(port)
+        if len(ports) == count:
+            return ports
+    raise OSError("no free ports")
 
 
 def make_certificate(directory, name="localhost", days=30):
