@@ -425,6 +425,9 @@ static int check_op(struct cv_op *op, struct cv_err *err)
 		return -1;
 	if (op->from != NULL && cv_mailbox_load(op->from, err) < 0)
 		return -1;
+	/* The system takes octets whose sync has failed for clean: another sync would say that all is well. */
+	if ((op->kind == CV_OP_TXN_SAVE || (op->kind == CV_OP_TXN_COPY && !op->later)) && op->losses != op->mailbox->user->storage_losses)
+		return cv_err_set(err, CV_ERR_TEMP, "the message may not be on disk: a sync failed after it was saved");
 	switch (op->kind) {
 	case CV_OP_TXN_FLAGS:
 		return check_flags(op, err);
@@ -646,8 +649,11 @@ int cv_txn_commit(struct cv_txn **txn_p, cv_commit_fn *done, void *ctx, struct c
 	txn->done_ctx = ctx;
 	txn->flags_only = is_flags_only(txn);
 	for (size_t i = 0; i < txn->ops.count; i++) {
-		if (txn->ops.data[i].kind == CV_OP_TXN_SAVE || (txn->ops.data[i].kind == CV_OP_TXN_COPY && !txn->ops.data[i].later))
-			user->queue_needs_storage_sync = true;
+		if (txn->ops.data[i].kind != CV_OP_TXN_SAVE && (txn->ops.data[i].kind != CV_OP_TXN_COPY || txn->ops.data[i].later))
+			continue;
+		if (!user->queue_needs_storage_sync)
+			user->queue_losses = user->storage_losses;
+		user->queue_needs_storage_sync = true;
 	}
 	user->owed_queued = user->owed_queued || txn->owes;
 	if (!txn->flags_only || user->storage_args.fsync == CV_FSYNC_ALWAYS)
@@ -762,6 +768,21 @@ static void move_list(struct cv_node *from, struct cv_node *to)
 	}
 }
 
+int cv_user_storage_sync(struct cv_user *user, struct cv_err *err)
+{
+	if (user->storage->sync(user->st, err) >= 0)
+		return 1;
+	user->storage_losses++;
+	return -1;
+}
+
+static int sync_octets(struct cv_user *user, struct cv_err *err)
+{
+	if (user->queue_losses != user->storage_losses)
+		return cv_err_set(err, CV_ERR_TEMP, "they could not be synced before");
+	return cv_user_storage_sync(user, err);
+}
+
 static int make_durable(struct cv_user *user, struct cv_err *err)
 {
 	bool sync = user->queue_needs_sync;
@@ -771,7 +792,7 @@ static int make_durable(struct cv_user *user, struct cv_err *err)
 		cv_buf_clear(&user->journal.pending);
 		return -1;
 	}
-	if (user->queue_needs_storage_sync && user->storage->sync(user->st, err) < 0) {
+	if (user->queue_needs_storage_sync && sync_octets(user, err) < 0) {
 		/* The records name octets that may be lost: they must not be written. */
 		cv_buf_clear(&user->journal.pending);
 		return cv_err_context(err, "message octets");

@@ -300,7 +300,7 @@ static int copy_octets(struct cv_user *user, struct batch *b, size_t i, struct c
 		ret = cv_storage_copy_octets(user, &origin, copy->source, &to, &meta, ref, &len, err);
 	while (ret < 0 && err->code == CV_ERR_EXISTS && cv_mailbox_take_uid(b->to, &meta.uid, err) > 0);
 	if (ret > 0)
-		ret = user->storage->sync(user->st, err);
+		ret = cv_user_storage_sync(user, err);
 	if (ret > 0 && !cv_str_eq(cv_str_mem(ref, len), copy->ref))
 		ret = set_ref(user, b->to, copy->meta.uid, cv_str_mem(ref, len), err);
 	if (ret > 0 && user->storage->recorded != NULL) {

@@ -290,6 +290,7 @@ struct cv_op {
 	unsigned rights;            /* COPY: which flags and annotations go along */
 	CV_VEC(struct cv_copied) copied;
 	struct cv_save *save;
+	uint64_t losses;            /* user->storage_losses when its octets went into the storage */
 	struct cv_entry entry;      /* ENTRY: as it is; strings in the transaction's arena */
 };
 
@@ -390,6 +391,8 @@ struct cv_user {
 	struct cv_node watches;          /* struct cv_mail_watch */
 	struct cv_node queue;           /* committed transactions, not yet flushed */
 	bool queue_needs_sync, queue_needs_storage_sync;
+	uint64_t storage_losses;        /* syncs of the storage that failed: what was saved before them is never recorded */
+	uint64_t queue_losses;          /* the same, when the first message of the queue was committed */
 	bool broken;                    /* memory and journal may differ and could not be read anew yet: nothing is read or changed until they could */
 	bool rereading;
 	struct cv_timer *flush_timer, *sync_timer, *notify_timer, *usable_timer, *work_timer, *refresh_timer, *checkpoint_timer, *subscriber_timer;
@@ -533,6 +536,8 @@ CV_MUST_CHECK int cv_txn_usable(struct cv_txn *txn, struct cv_mailbox *mailbox, 
 int cv_txn_fail(struct cv_txn *txn, const struct cv_err *err);
 /* Of these UIDs, those that are there and pass the operation's test of UNCHANGEDSINCE go into it; failed and gone may be NULL. */
 void cv_txn_take_uids(struct cv_op *op, const struct cv_ranges *uids, struct cv_ranges *failed, struct cv_ranges *gone);
+/* The storage's sync: when it fails, no message that was saved before is recorded. */
+CV_MUST_CHECK int cv_user_storage_sync(struct cv_user *user, struct cv_err *err);
 /* Make everything committed durable and show it. Errors go to the transactions. Nothing to do: fine. */
 void cv_user_flush(struct cv_user *user);
 /* Is there something committed that is not published yet? */

@@ -29,6 +29,7 @@ struct cv_op *cv_txn_add(struct cv_txn *txn, enum cv_op_kind kind, struct cv_mai
 
 	op->kind = kind;
 	op->mailbox = mailbox;
+	op->losses = txn->user->storage_losses;
 	if (mailbox != NULL)
 		cv_mailbox_ref(mailbox);
 	if (kind == CV_OP_TXN_SAVE || kind == CV_OP_TXN_COPY)

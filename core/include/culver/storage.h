@@ -96,7 +96,8 @@ struct cv_storage {
 
 	/* Saving in three steps: octets go to a temporary place; finish gives them their name (ref_r: CV_STORAGE_REF_MAX octets, *ref_len_r);
 	   sync makes all that finished since the last sync durable in as few system calls as the format allows. The journal record is written after
-	   sync. After a crash a finished but unrecorded message is either removed by sweep or found by scan: never a lost record's message.
+	   sync. When sync fails, all that finished since the last one is given up: none of it is recorded, and the next sync has nothing to do with it. What
+	   finished follows its mailbox when that is renamed, and goes with it. After a crash a finished but unrecorded message is either removed by sweep or found by scan: never a lost record's message.
 	   save_finish may answer CV_ERR_EXISTS: meta->uid belongs to a message that another program saved; then save stays, and the caller gives
 	   another UID or aborts. */
 	int (*save_begin)(void *st, const struct cv_mailbox_ref *mailbox, uint64_t size_hint, void **save_r, struct cv_err *err);

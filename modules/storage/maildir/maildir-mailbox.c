@@ -427,6 +427,8 @@ int maildir_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		ret = move_mailbox(st, path, trash.data, false, err);
 	}
 	if (ret > 0)
+		maildir_pending_moved(st, path, NULL);
+	if (ret > 0)
 		ret = sync_parents(st, path, err);
 	if (ret > 0)
 		ret = move_control(st, path, NULL, err);
@@ -502,6 +504,8 @@ int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, str
 	}
 	if (ret > 0)
 		ret = move_mailbox(st, from, to, list_moved, err);
+	if (ret > 0)
+		maildir_pending_moved(st, from, to);
 	if (ret > 0)
 		ret = sync_parents(st, to, err);
 	if (ret > 0 && st->fs) /* else it is the same one */

@@ -363,6 +363,8 @@ enum maildir_where maildir_place_of(struct cv_str name);
 int maildir_sync(void *st, struct cv_err *err);
 int maildir_recorded(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 void maildir_pending_free(struct maildir *st, struct maildir_pending *pending);
+/* The mailbox of the path `from` is at `to` now; NULL: it is gone, and what waited with it. */
+void maildir_pending_moved(struct maildir *st, const char *from, const char *to);
 /* maildir-read.c */
 int maildir_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, struct cv_storage_blob *blob_r, char *new_ref_r,
 	size_t *new_ref_len_r, struct cv_err *err);

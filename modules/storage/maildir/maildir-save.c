@@ -130,6 +130,26 @@ void maildir_pending_free(struct maildir *st, struct maildir_pending *pending)
 	cv_free(pending);
 }
 
+void maildir_pending_moved(struct maildir *st, const char *from, const char *to)
+{
+	size_t pos = 0;
+	struct cv_str key;
+	void *value;
+
+	while (cv_map_next(st->pending, &pos, &key, &value)) {
+		struct maildir_pending *pending = value;
+
+		if (strcmp(pending->path, from) != 0)
+			continue;
+		if (to != NULL) {
+			cv_free(pending->path);
+			pending->path = cv_strdup(to);
+		} else {
+			maildir_pending_free(st, pending);
+		}
+	}
+}
+
 static void add_pending(struct maildir *st, const struct maildir_box *box, struct cv_str name, char *tmp, int fd, const struct cv_storage_meta *meta)
 {
 	struct maildir_pending *pending = cv_new0(struct maildir_pending);

@@ -234,6 +234,8 @@ int sdbox_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 		ret = sdbox_dir(st, path, &removing.dir, err);
 	if (ret > 0)
 		ret = cv_file_list(removing.dir, ".", remove_one, &removing, err);
+	if (ret > 0)
+		sdbox_pending_moved(st, path, NULL);
 	/* Last: as long as a message is there the folder says whose it is, after a power cut too. */
 	if (ret > 0 && st->args->fsync != CV_FSYNC_NEVER)
 		ret = cv_file_sync(removing.dir, true, err);
@@ -323,6 +325,8 @@ int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 	/* An empty folder in the way is replaced; one with messages makes it fail. */
 	if (ret >= 0)
 		ret = cv_file_rename(st->mailboxes, from, st->mailboxes, to, true, err);
+	if (ret > 0)
+		sdbox_pending_moved(st, from, to);
 	if (ret > 0)
 		ret = sync_path(st, to, err);
 	if (ret > 0)

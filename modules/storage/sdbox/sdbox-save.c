@@ -253,9 +253,8 @@ static void start_writing(struct sdbox *st)
 	}
 }
 
-int sdbox_sync(void *st_p, struct cv_err *err)
+static int sync_all(struct sdbox *st, struct cv_err *err)
 {
-	struct sdbox *st = st_p;
 	int dir;
 
 	if (st->args->fsync != CV_FSYNC_NEVER)
@@ -272,8 +271,17 @@ int sdbox_sync(void *st_p, struct cv_err *err)
 			(sdbox_dir(st, pending->mailbox, &dir, err) < 0 || cv_file_sync(dir, true, err) < 0))
 			return -1;
 	}
-	sdbox_pending_free(st);
 	return 1;
+}
+
+/* What can't be synced is given up with all the rest: it must neither be recorded nor be in the way of what is saved later. */
+int sdbox_sync(void *st_p, struct cv_err *err)
+{
+	struct sdbox *st = st_p;
+	int ret = sync_all(st, err);
+
+	sdbox_pending_free(st);
+	return ret;
 }
 
 int sdbox_recorded(void *st_p, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err)
@@ -308,4 +316,23 @@ void sdbox_pending_free(struct sdbox *st)
 		cv_free(st->pending.data[i].mailbox);
 	}
 	st->pending.count = 0;
+}
+
+void sdbox_pending_moved(struct sdbox *st, const char *from, const char *to)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < st->pending.count; i++) {
+		struct sdbox_pending pending = st->pending.data[i];
+
+		if (strcmp(pending.mailbox, from) == 0) {
+			cv_free(pending.mailbox);
+			pending.mailbox = to != NULL ? cv_strdup(to) : NULL;
+		}
+		if (pending.mailbox != NULL)
+			st->pending.data[kept++] = pending;
+		else
+			cv_file_close(&pending.fd);
+	}
+	st->pending.count = kept;
 }

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+   Messages that are saved and not committed yet, over sdbox and maildir: what a failed sync, and a mailbox that moves or goes, mean for them. */
+#include <config.h>
+
+#include "t/store/store-helper.h"
+#include <culver/file.h>
+
+#include <errno.h>
+
+CV_EXPORT extern const struct cv_module maildir_LTX_cv_module;
+
+#define MAIL "From: a@example.org\r\nSubject: one\r\n\r\nHello\r\n"
+
+/* The next syncs, as many as ctx says. */
+static int fail_sync(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *failing = ctx;
+
+	(void)name;
+	(void)len;
+	return op == CV_FILE_SYNC && *failing > 0 ? --*failing, EIO : 0;
+}
+
+/* A message that is there, but that is not committed. */
+static struct cv_txn *save_half(struct store *s, const char *name)
+{
+	struct cv_mailbox *mailbox = store_get(s, name);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	const struct cv_save_config config = { 0 };
+	struct cv_err err = { 0 };
+	struct cv_save *save;
+
+	assert_ok(cv_save_begin(txn, mailbox, &config, &save, &err));
+	assert_ok(cv_save_write(save, CV_STR(MAIL), &err));
+	assert_ok(cv_save_finish(save, &err));
+	cv_mailbox_unref(&mailbox);
+	return txn;
+}
+
+static const char *const drivers[] = { "sdbox", "maildir" };
+
+static void init_with(struct store *s, void **state, const char *driver)
+{
+	store_init(s, state);
+	s->driver = driver;
+	s->module = driver == drivers[1] ? &maildir_LTX_cv_module : NULL;
+	store_open(s);
+}
+
+/* A refused message is not synced again with others: its mailbox may be elsewhere by then. */
+static void what_was_refused_is_in_nobodys_way(void **state)
+{
+	for (size_t i = 0; i < 2 * CV_COUNT_OF(drivers); i++) {
+		struct cv_err err = { 0 };
+		unsigned failing = 1;
+		struct cv_txn *txn;
+		struct store s;
+
+		init_with(&s, state, drivers[i / 2]);
+		assert_ok(cv_mailbox_create(s.user, CV_STR("Old"), 0, &err));
+		txn = save_half(&s, "Old");
+		cv_file_set_fault(fail_sync, &failing);
+		assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+		cv_file_set_fault(NULL, NULL);
+		assert_int_equal(failing, 0);
+		if (i % 2 == 0)
+			assert_ok(cv_mailbox_rename(s.user, CV_STR("Old"), CV_STR("New"), &err));
+		else
+			assert_ok(cv_mailbox_delete(s.user, CV_STR("Old"), &err));
+		(void)store_save(&s, "INBOX", MAIL, 0);
+		store_deinit(&s);
+	}
+}
+
+/* Nor one that was given up, or that comes to its end when its mailbox has moved. */
+static void what_waits_follows_its_mailbox(void **state)
+{
+	for (size_t i = 0; i < 3 * CV_COUNT_OF(drivers); i++) {
+		struct cv_err err = { 0 };
+		struct cv_txn *txn;
+		struct store s;
+
+		init_with(&s, state, drivers[i / 3]);
+		assert_ok(cv_mailbox_create(s.user, CV_STR("Old"), 0, &err));
+		txn = save_half(&s, "Old");
+		if (i % 3 == 0)
+			cv_txn_rollback(&txn);
+		if (i % 3 == 2)
+			assert_ok(cv_mailbox_delete(s.user, CV_STR("Old"), &err));
+		else
+			assert_ok(cv_mailbox_rename(s.user, CV_STR("Old"), CV_STR("New"), &err));
+		(void)store_save(&s, "INBOX", MAIL, 0);
+		if (i % 3 == 1) {
+			assert_ok(cv_txn_commit_wait(&txn, &err));
+			store_octets(&s, "New", 1, MAIL);
+			store_close(&s);
+			store_open(&s);
+			store_octets(&s, "New", 1, MAIL);
+		}
+		if (i % 3 == 2)
+			assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+		store_deinit(&s);
+	}
+}
+
+/* The sync that failed may have lost the octets of a message that somebody else has not committed yet, and the next one would not tell. */
+static void a_sync_that_fails_refuses_all_that_was_saved(void **state)
+{
+	for (size_t i = 0; i < CV_COUNT_OF(drivers); i++) {
+		struct cv_err err = { 0 };
+		unsigned failing = 1;
+		struct cv_txn *waiting, *txn;
+		struct store s;
+
+		init_with(&s, state, drivers[i]);
+		waiting = save_half(&s, "INBOX");
+		txn = save_half(&s, "INBOX");
+		cv_file_set_fault(fail_sync, &failing);
+		assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+		cv_file_set_fault(NULL, NULL);
+		assert_int_equal(failing, 0);
+		assert_int_equal(cv_txn_commit_wait(&waiting, &err), -1);
+		assert_int_equal(err.code, CV_ERR_TEMP);
+		store_expect(&s, "INBOX", "");
+		(void)store_save(&s, "INBOX", MAIL, 0);
+		store_deinit(&s);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cv_test(what_was_refused_is_in_nobodys_way),
+		cv_test(what_waits_follows_its_mailbox),
+		cv_test(a_sync_that_fails_refuses_all_that_was_saved),
+	};
+
+	return store_tests_run(tests);
+}
