@@ -536,6 +536,7 @@ static void reread(struct cv_user *user)
 	struct cv_err err = { 0 };
 
 	user->broken = true;
+	user->numbers_kept = false;
 	if (!user->lost && cv_user_usable(user, &err) < 0)
 		cv_error(&user->log_ctx, "%s; it is out of reach until that works", err.text);
 }
@@ -785,7 +786,9 @@ static int sync_octets(struct cv_user *user, struct cv_err *err)
 
 static int make_durable(struct cv_user *user, struct cv_err *err)
 {
-	bool sync = user->queue_needs_sync;
+	/* Numbers have jumped at the opening. What is shown before a record has one of the new numbers durably would have the same as what comes after a power
+	   cut, which makes the same jump. */
+	bool sync = user->queue_needs_sync || !user->numbers_kept;
 
 	/* Where a lease says whose it is: before anything is written, and again before it is acknowledged. */
 	if (cv_user_owned(user, err) < 0) {
@@ -799,6 +802,7 @@ static int make_durable(struct cv_user *user, struct cv_err *err)
 	}
 	if (cv_journal_write(&user->journal, sync, err) < 0)
 		return -1;
+	user->numbers_kept = user->numbers_kept || user->journal.written_seq > user->published_seq;
 	return cv_user_owned(user, err);
 }
 

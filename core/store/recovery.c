@@ -428,6 +428,8 @@ int cv_user_reread(struct cv_user *user, struct cv_err *err)
 		struct cv_mailbox *mailbox = value;
 
 		mailbox->uid_reserved = CV_MAX(mailbox->uid_reserved, mailbox->uidnext);
+		/* Annotations are not read anew, but have raised it. */
+		mailbox->highest_modseq = CV_MAX(mailbox->highest_modseq, mailbox->published_modseq);
 		if (!cv_list_empty(&mailbox->views) && cv_mailbox_load(mailbox, err) < 0)
 			return -1;
 	}

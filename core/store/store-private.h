@@ -391,6 +391,7 @@ struct cv_user {
 	struct cv_node watches;          /* struct cv_mail_watch */
 	struct cv_node queue;           /* committed transactions, not yet flushed */
 	bool queue_needs_sync, queue_needs_storage_sync;
+	bool numbers_kept;              /* a record on disk has a number that was given since the opening, or since a failed write */
 	uint64_t storage_losses;        /* syncs of the storage that failed: what was saved before them is never recorded */
 	uint64_t queue_losses;          /* the same, when the first message of the queue was committed */
 	bool broken;                    /* memory and journal may differ and could not be read anew yet: nothing is read or changed until they could */

@@ -400,40 +400,77 @@ static uint64_t highest_modseq(struct store *s)
 	return status.highest_modseq;
 }
 
-/* A client has seen it: what is changed after the power cut must be above. */
+/* A power cut takes what was not synced; what is within the first octets of the segment was there before. */
+static void lose_unsynced(struct store *s, uint64_t octets)
+{
+	struct cv_journal_pos end = cv_journal_end_pos(&s->user->journal);
+	size_t kept = (size_t)CV_MAX(s->user->journal.synced, octets);
+	const struct disk_file *file;
+	struct disk disk;
+	char *copy;
+
+	disk_read(s, &disk);
+	store_close(s);
+	disk_write(s, &disk);
+	file = disk_find(&disk, file_name(s, "journal", end.segment));
+	assert_true(file != NULL && file->octets.len > kept);
+	copy = cv_arena_alloc(*s->state, kept);
+	memcpy(copy, file->octets.ptr, kept);
+	disk_put_file(s, file->name, cv_str_mem(copy, kept));
+	disk_put_file(s, file_name(s, "copy", end.segment), cv_str_mem(copy, kept));
+	disk_free(&disk);
+	store_open(s);
+}
+
+/* A client has seen it: what is changed after the power cut must be above. Also when nothing was changed since the power cut before. */
 static void the_modseq_of_flags_that_were_lost_is_not_given_again(void **state)
 {
-	const struct disk_file *file;
 	struct cv_err err = { 0 };
-	struct disk disk;
-	uint64_t synced, shown;
-	uint32_t number;
+	static const uint16_t flags[] = { CV_FLAG_ANSWERED, CV_FLAG_FLAGGED, CV_FLAG_DRAFT, CV_FLAG_DELETED };
+	uint64_t shown, octets;
 	struct store s;
-	char *octets;
 
 	store_init(&s, state);
 	store_open(&s);
 	store_save(&s, "INBOX", MAIL, 0);
 	assert_ok(cv_journal_sync(&s.user->journal, &err));
-	synced = s.user->journal.synced;
-	number = cv_journal_end_pos(&s.user->journal).segment;
 	for (unsigned i = 0; i < 100; i++)
 		set_lazily(&s, 1, i % 2 == 0 ? CV_FLAG_SEEN : CV_FLAG_FLAGGED);
 	shown = highest_modseq(&s);
-	disk_read(&s, &disk);
-	store_close(&s);
-	disk_write(&s, &disk);
-	file = disk_find(&disk, file_name(&s, "journal", number));
-	assert_true(file != NULL && file->octets.len > synced);
-	octets = cv_arena_alloc(*state, (size_t)synced);
-	memcpy(octets, file->octets.ptr, (size_t)synced);
-	disk_put_file(&s, file->name, cv_str_mem(octets, (size_t)synced));
-	disk_put_file(&s, file_name(&s, "copy", number), cv_str_mem(octets, (size_t)synced));
-	disk_free(&disk);
-	store_open(&s);
+	lose_unsynced(&s, 0);
 	store_expect(&s, "INBOX", "1 -");
-	set_lazily(&s, 1, CV_FLAG_ANSWERED);
-	assert_true(highest_modseq(&s) > shown);
+	for (size_t cut = 0; cut + 1 < CV_COUNT_OF(flags); cut++) {
+		octets = cv_journal_end_pos(&s.user->journal).offset;
+		set_lazily(&s, 1, flags[cut]);
+		assert_true(highest_modseq(&s) > shown);
+		set_lazily(&s, 1, flags[cut + 1]);
+		shown = highest_modseq(&s);
+		lose_unsynced(&s, octets);
+	}
+	store_deinit(&s);
+}
+
+/* SETMETADATA has raised it (RFC 7162 section 3.2), and what is read anew after a failed write are only the messages. */
+static void the_highest_modseq_outlives_a_failed_write(void **state)
+{
+	struct faults faults = { .failing = 1 };
+	uint64_t shown;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_annotate(&s, "INBOX", "/private/comment", "one");
+	shown = highest_modseq(&s);
+	cv_file_set_fault(fail_later, &faults);
+	refuse_an_expunge(&s);
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(faults.failing, 0);
+	assert_int_equal(highest_modseq(&s), shown);
+	store_close(&s);
+	store_open(&s);
+	assert_int_equal(highest_modseq(&s), shown);
 	store_deinit(&s);
 }
 
@@ -812,6 +849,7 @@ int main(void)
 		cv_test(nothing_is_synced_before_the_cut),
 		cv_test(what_was_read_is_written_again),
 		cv_test(the_modseq_of_flags_that_were_lost_is_not_given_again),
+		cv_test(the_highest_modseq_outlives_a_failed_write),
 		cv_test(a_head_that_was_read_is_written_again),
 		cv_test(a_segment_that_is_left_is_synced),
 		cv_test(new_segment_outlives_a_failed_start),
