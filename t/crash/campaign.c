@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
    Power cuts: random programs of changes with a model beside them; at many points of each the power fails, and what a file system may leave is opened.
-   What was acknowledged must be there once, what was not is whole or absent, octets are unharmed, UIDs are never given twice, and the next
-   delivery works.
+   What was acknowledged must be there once, what was not is whole or absent, octets are unharmed, UIDs are never given twice, what a
+   client with a cache (CONDSTORE, QRESYNC) does not hear of has not changed, and the next delivery works.
 
    usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k] [-2] [-f]
    Prints a line for each failure with the program's seed (-s SEED -n CUTS-PER-PROGRAM brings it again), and the counts. -k keeps the
@@ -54,7 +54,7 @@ static void refused(struct program *p, const struct model *before)
 
 	if (p->user == NULL && program_open(p, p->dir, &p->user, &err) < 0)
 		program_stop(p, "the user does not open when the disk works again", &err);
-	program_remember(p, false);
+	program_remember(p, false, false);
 	p->states.data[p->states.count - 1].refused = true;
 	p->states.data[p->states.count - 1].any = create;
 	cv_buf_init(&done, SIZE_MAX);
@@ -66,7 +66,7 @@ static void refused(struct program *p, const struct model *before)
 		model_copy(&p->model, before);
 	cv_buf_deinit(&done);
 	cv_buf_deinit(&found);
-	program_remember(p, false);
+	program_remember(p, false, false);
 }
 
 static void run_program(struct program *p)
@@ -92,7 +92,7 @@ static void run_program(struct program *p)
 		if (p->failed)
 			refused(p, &before_step);
 		else /* A step that did nothing makes nothing durable. */
-			program_remember(p, durable && fault.fired == 0 && disk_calls(p->disk) > before);
+			program_remember(p, durable && fault.fired == 0 && disk_calls(p->disk) > before, p->loop == NULL || program_below(2) == 0);
 		/* Reading makes files that are owed. */
 		if (p->loop == NULL || program_below(4) == 0)
 			program_check_live(p);
@@ -100,7 +100,7 @@ static void run_program(struct program *p)
 	}
 	p->what = "close";
 	cv_user_close(&p->user);
-	program_remember(p, true);
+	program_remember(p, true, false);
 	cv_file_set_fault(NULL, NULL);
 	model_free(&before_step);
 }
@@ -157,8 +157,43 @@ static size_t match(const struct program *p, size_t at, const char *text, struct
 	return SIZE_MAX;
 }
 
-/* A UID that was given before to other octets must not be given again. */
-static void deliver(struct program *p, struct cv_user *user, const char *name, struct verdict *v)
+/* A client's cache of any time up to the state that survived still serves: some of these times, and the last. */
+static void check_caches(const struct program *p, size_t state, struct cv_user *user, struct verdict *v)
+{
+	size_t last = state;
+
+	while (last > 0 && p->states.data[last].seen == NULL)
+		last--;
+	for (unsigned i = 0; i < 3 && v->ok; i++) {
+		size_t at = i == 0 ? last : program_below((uint32_t)last + 1);
+		struct cv_err err = { 0 };
+		struct cv_buf why;
+		int ret;
+
+		if (p->states.data[at].seen == NULL)
+			continue;
+		cv_buf_init(&why, SIZE_MAX);
+		ret = seen_check(p->states.data[at].seen, user, program_names, NAMES, &why, &err);
+		if (ret <= 0)
+			refuse(v, "a cache of state %zu (%s), when state %zu survived: %s", at, p->states.data[at].what, state, ret < 0 ? err.text : why.data);
+		cv_buf_deinit(&why);
+	}
+}
+
+/* What a client has seen of the mailbox before the cut, whether it survived or not: a change that comes now must have a higher one. */
+static uint64_t shown_modseq(const struct program *p, size_t at, uint32_t uidvalidity)
+{
+	uint64_t highest = 0;
+
+	for (size_t i = 0; i < p->states.count && p->states.data[i].acked <= at; i++) {
+		if (p->states.data[i].seen != NULL)
+			highest = CV_MAX(highest, seen_highest(p->states.data[i].seen, uidvalidity));
+	}
+	return highest;
+}
+
+/* A UID that was given before to other octets must not be given again, nor a modseq that was shown. */
+static void deliver(struct program *p, size_t at, struct cv_user *user, const char *name, struct verdict *v)
 {
 	static const char octets[] = "Subject: the next delivery\r\n\r\nworks\r\n";
 	const struct cv_save_config config = { .delivery = true };
@@ -167,6 +202,8 @@ static void deliver(struct program *p, struct cv_user *user, const char *name, s
 	struct cv_txn *txn = cv_txn_begin(user);
 	struct cv_err err = { 0 };
 	struct cv_save *save;
+	struct cv_row row;
+	uint32_t uid;
 	char key[32];
 	int len;
 
@@ -178,11 +215,16 @@ static void deliver(struct program *p, struct cv_user *user, const char *name, s
 		cv_mailbox_unref(&mailbox);
 		return;
 	}
-	len = snprintf(key, sizeof(key), "%u %u", status.uidvalidity, cv_save_uid(save));
+	uid = cv_save_uid(save);
+	len = snprintf(key, sizeof(key), "%u %u", status.uidvalidity, uid);
 	if (cv_map_get(p->given, cv_str_mem(key, (size_t)len)) != NULL)
-		refuse(v, "delivery to %s: UID %u of UIDVALIDITY %u was given before", name, cv_save_uid(save), status.uidvalidity);
+		refuse(v, "delivery to %s: UID %u of UIDVALIDITY %u was given before", name, uid, status.uidvalidity);
 	if (cv_txn_commit_wait(&txn, &err) < 0)
 		refuse(v, "delivery to %s: %s", name, err.text);
+	else if (cv_mailbox_row(mailbox, uid, &row, &err) <= 0)
+		refuse(v, "delivery to %s: message %u is not there: %s", name, uid, err.text);
+	else if (row.modseq <= shown_modseq(p, at, status.uidvalidity))
+		refuse(v, "delivery to %s: modseq %llu was shown before", name, (unsigned long long)row.modseq);
 	cv_mailbox_unref(&mailbox);
 }
 
@@ -217,7 +259,7 @@ static void check_second_cut(struct program *p, size_t at, const char *dir, cons
 	struct disk *disk = disk_new(dir);
 	struct cv_err err = { 0 };
 	struct cv_buf before, after;
-	size_t first = disk_calls(disk), second;
+	size_t first = disk_calls(disk), second, state;
 	enum disk_luck luck = (enum disk_luck)program_below(DISK_LUCKS);
 	char again[PATH_MAX];
 	bool opened;
@@ -235,7 +277,9 @@ static void check_second_cut(struct program *p, size_t at, const char *dir, cons
 		if (program_open(p, again, &user, &err) < 0 || store_text(user, &after, &err) < 0)
 			refuse(v, "after a second cut before call %zu of %zu (%s survives): %s", second, disk_calls(disk), disk_luck_name(luck),
 				err.text);
-		else if (match(p, at, after.data, v) == SIZE_MAX)
+		else if ((state = match(p, at, after.data, v)) != SIZE_MAX)
+			check_caches(p, state, user, v);
+		if (!v->ok)
 			refuse(v, "after a second cut before call %zu of %zu, %s survives", second, disk_calls(disk), disk_luck_name(luck));
 		for (size_t n = first; !v->ok && n < disk_calls(disk); n++)
 			refuse(v, "  call %s", disk_call_text(disk, n));
@@ -276,6 +320,7 @@ static void check_cut(struct program *p, size_t at, enum disk_luck luck, uint64_
 	state = match(p, at, first.data, v);
 	if (state == SIZE_MAX)
 		goto out;
+	check_caches(p, state, user, v);
 	/* What was found stays, also when the server is stopped and started again. */
 	cv_user_close(&user);
 	if (program_open(p, dir, &user, &err) < 0 || store_text(user, &again, &err) < 0) {
@@ -284,12 +329,13 @@ static void check_cut(struct program *p, size_t at, enum disk_luck luck, uint64_
 	}
 	if (strcmp(first.data, again.data) != 0)
 		refuse(v, "changed from the first opening to the second\n-- first\n%s-- second\n%s", first.data, again.data);
+	check_caches(p, state, user, v);
 	forget_later(p, state);
 	for (size_t n = 0; n < NAMES && v->ok; n++) {
 		struct cv_mailbox_info info;
 
 		if (cv_mailbox_lookup(user, cv_str_c(program_names[n]), &info) == 1 && info.exists)
-			deliver(p, user, program_names[n], v);
+			deliver(p, at, user, program_names[n], v);
 	}
 out:
 	cv_user_close(&user);
@@ -333,6 +379,9 @@ static void run_cuts(struct program *p, uint64_t seed, uint64_t cuts, const char
 			keep_tree(p, at, luck, cut_seed, base);
 		printf("FAILED program %llu, cut before call %zu of %zu, %s survives: %s", (unsigned long long)seed, at, disk_calls(p->disk),
 			disk_luck_name(luck), verbose || totals->failed <= 3 ? v.text.data : "(-v tells more)\n");
+		for (size_t n = 0; verbose && n < p->states.count; n++)
+			printf("  state %zu: %s, %s%s, after %zu calls\n", n, p->states.data[n].what, p->states.data[n].durable ? "durable" : "may be lost",
+				p->states.data[n].refused ? ", refused" : "", p->states.data[n].acked);
 		for (size_t n = 0; verbose && n < at; n++) {
 			const char *call = disk_call_text(p->disk, n);
 

@@ -318,11 +318,15 @@ int store_text(struct cv_user *user, struct cv_buf *out, struct cv_err *err)
 
 /* ---- states -------------------------------------------------------------------------------------------------------- */
 
-void program_remember(struct program *p, bool durable)
+void program_remember(struct program *p, bool durable, bool looked)
 {
+	struct seen *seen = NULL;
+	struct cv_err err = { 0 };
 	struct state *state;
 	struct cv_buf text;
 
+	if (looked && seen_take(p->user, program_names, NAMES, &seen, &err) < 0)
+		program_stop(p, "looking at the mailboxes", &err);
 	cv_buf_init(&text, SIZE_MAX);
 	model_text(&p->model, &text);
 	state = cv_vec_push(&p->states);
@@ -330,6 +334,7 @@ void program_remember(struct program *p, bool durable)
 	state->what = p->what;
 	state->acked = disk_calls(p->disk);
 	state->durable = durable;
+	state->seen = seen;
 	cv_buf_deinit(&text);
 	for (size_t i = 0; i < BOXES_MAX; i++) {
 		const struct box *box = &p->model.boxes[i];
@@ -914,14 +919,16 @@ void program_begin(struct program *p, const char *driver, struct cv_registry *re
 				(void)add_box(&p->model, program_names[n], info.uidvalidity);
 		}
 	}
-	program_remember(p, true);
+	program_remember(p, true, true);
 }
 
 void program_end(struct program *p)
 {
 	disk_record(NULL, false);
-	for (size_t i = 0; i < p->states.count; i++)
+	for (size_t i = 0; i < p->states.count; i++) {
 		cv_free(p->states.data[i].text);
+		seen_free(&p->states.data[i].seen);
+	}
 	if (p->loop != NULL)
 		cv_loop_free(&p->loop);
 	model_free(&p->model);

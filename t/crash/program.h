@@ -4,6 +4,7 @@
 #define CV_CRASH_PROGRAM_H
 
 #include "t/crash/disk.h"
+#include "t/crash/seen.h"
 #include <culver/buf.h>
 #include <culver/loop.h>
 #include <culver/mailbox.h>
@@ -49,6 +50,7 @@ struct state {
 	size_t acked;     /* calls recorded when the step was acknowledged */
 	bool durable;     /* must survive from then on; else (flags, mail_fsync = optimized) it may be lost until the next that is */
 	bool refused;     /* the step was: what it would have made may be there after a cut, but nobody was told of it */
+	struct seen *seen; /* what a client has seen of it, or NULL: nobody looked */
 	bool any;         /* a mailbox that was refused may be there, and nobody knows its UIDVALIDITY: any text may be found */
 };
 
@@ -84,8 +86,8 @@ void program_end(struct program *p);
 bool program_step(struct program *p);
 /* Between two steps, on a loop: some rounds of it, or none. */
 void program_rest(struct program *p);
-/* The model as it is now becomes a state. */
-void program_remember(struct program *p, bool durable);
+/* The model as it is now becomes a state. looked: a client has looked at all mailboxes then. */
+void program_remember(struct program *p, bool durable, bool looked);
 CV_MUST_CHECK int program_open(const struct program *p, const char *dir, struct cv_user **user_r, struct cv_err *err);
 
 void model_copy(struct model *to, const struct model *from);
