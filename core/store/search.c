@@ -62,7 +62,9 @@ struct cv_mailsearch {
 	bool row_whole;      /* more than cv_view_flags knows */
 	struct cv_arena *arena;
 	struct cv_mail *mail;
-	struct cv_message_reader *reader; /* the mail's */
+	struct cv_mailsearch_message message; /* its reader is the mail's */
+	size_t ask_count, ask;  /* ASK keys; in stage IN_BODY: the text key that is asked next */
+	bool body_done;         /* in stage IN_BODY: the body was searched */
 	struct cv_buf header;
 };
 
@@ -137,6 +139,10 @@ static int prepare(struct cv_mailsearch *search, struct cv_mailsearch_key *key, 
 	case CV_MAILSEARCH_SENTON:
 	case CV_MAILSEARCH_SENTSINCE:
 		add_text_key(search, key);
+		return 0;
+	case CV_MAILSEARCH_ASK:
+		add_text_key(search, key);
+		search->ask_count++;
 		return 0;
 	case CV_MAILSEARCH_HEADER:
 	case CV_MAILSEARCH_BODY:
@@ -255,6 +261,7 @@ int cv_mailsearch_new(struct cv_view *view, struct cv_mailsearch_key *root, stru
 		return -1;
 	}
 	search->arena = cv_arena_new("message being searched", NULL, 0);
+	search->message.arena = search->arena;
 	find_memos(search);
 	find_candidates(search);
 	search->goal = (uint32_t)cv_ranges_numbers(&search->candidates);
@@ -291,7 +298,8 @@ void cv_mailsearch_limit(struct cv_mailsearch *search, uint32_t max, bool from_e
 
 static void close_message(struct cv_mailsearch *search)
 {
-	search->reader = NULL;
+	search->message.reader = NULL;
+	search->message.tree = NULL;
 	cv_mail_close(&search->mail);
 	cv_arena_reset(search->arena);
 	search->stage = AT_ROW;
@@ -436,6 +444,7 @@ static enum answer answer_from_row(struct cv_mailsearch *search, const struct cv
 	case CV_MAILSEARCH_HEADER:
 	case CV_MAILSEARCH_BODY:
 	case CV_MAILSEARCH_TEXT:
+	case CV_MAILSEARCH_ASK:
 		break;
 	}
 	return (enum answer)key->answer;
@@ -568,7 +577,7 @@ static int answer_from_header(struct cv_mailsearch *search, uint64_t size, struc
 
 	if (search->header_search == NULL)
 		return 1;
-	if (cv_message_reader_view(search->reader, 0, size, &search->header, &header, err) < 0)
+	if (cv_message_reader_view(search->message.reader, 0, size, &search->header, &header, err) < 0)
 		return -1;
 	cv_search_header(search->header_search, header);
 	for (size_t i = 0; i < search->text_count; i++) {
@@ -622,65 +631,114 @@ static void note_failed(struct cv_mailsearch *search, const struct cv_err *err)
 }
 
 /* The tree of parts, from the record or, when it was too large for that, from the octets. */
-static int get_tree(struct cv_arena *arena, const struct cv_parse_record *record, struct cv_message_reader *reader, struct cv_mime_part **root_r,
-	struct cv_err *err)
+int cv_mailsearch_tree(struct cv_mailsearch_message *message, struct cv_err *err)
 {
-	struct cv_message *message;
-	int result = cv_parse_record_tree(record, arena, root_r, err);
+	struct cv_message *parsed;
+	int result = 1;
 
-	if (result != 0)
+	if (message->tree == NULL)
+		result = cv_parse_record_tree(&message->record, message->arena, &message->tree, err);
+	if (result != 0 || message->reader == NULL)
 		return result;
-	if (cv_message_parse(arena, NULL, reader, &message, err) < 0)
+	if (cv_message_parse(message->arena, NULL, message->reader, &parsed, err) < 0)
 		return -1;
-	*root_r = message->root;
+	message->tree = parsed->root;
 	return 1;
 }
 
 int cv_mail_search_begin(struct cv_mail *mail, struct cv_arena *arena, struct cv_search *search, struct cv_err *err)
 {
-	struct cv_message_reader *reader;
-	struct cv_parse_record record;
-	struct cv_mime_part *tree;
+	struct cv_mailsearch_message message = { .arena = arena };
 	struct cv_str octets;
 
-	if (cv_mail_record(mail, &octets, err) < 0 || cv_parse_record_open(octets, &record, err) < 0 || cv_mail_reader(mail, &reader, err) < 0 ||
-		get_tree(arena, &record, reader, &tree, err) < 0)
+	if (cv_mail_record(mail, &octets, err) < 0 || cv_parse_record_open(octets, &message.record, err) < 0 ||
+		cv_mail_reader(mail, &message.reader, err) < 0 || cv_mailsearch_tree(&message, err) < 0)
 		return -1;
-	cv_search_begin(search, reader, tree);
+	cv_search_begin(search, message.reader, message.tree);
+	return 1;
+}
+
+/* Ask key about the message, and keep what it says. Results as those of ask. */
+static int ask(struct cv_mailsearch *search, struct cv_mailsearch_key *key, bool first, struct cv_err *err)
+{
+	bool yes = false;
+	int result = key->ask(key->ask_ctx, &search->message, first, BODY_SLICE, &yes, err);
+
+	if (result > 0)
+		key->answer = yes_or_no(yes);
+	return result;
+}
+
+/* What ASK keys say of the record alone. */
+static int ask_of_record(struct cv_mailsearch *search, struct cv_err *err)
+{
+	if (search->ask_count == 0)
+		return 1;
+	search->message.row = *whole_row(search);
+	for (size_t i = 0; i < search->text_count; i++)
+		if (search->texts[i]->kind == CV_MAILSEARCH_ASK && ask(search, search->texts[i], true, err) < 0)
+			return -1;
+	return 1;
+}
+
+/* The next ASK key that has not answered yet, for a slice. 1 when there is none. */
+static int ask_of_octets(struct cv_mailsearch *search, struct cv_err *err)
+{
+	for (; search->ask < search->text_count; search->ask++) {
+		struct cv_mailsearch_key *key = search->texts[search->ask];
+
+		if (key->kind == CV_MAILSEARCH_ASK && key->answer == UNKNOWN)
+			return ask(search, key, false, err) < 0 ? -1 : 0;
+	}
 	return 1;
 }
 
 /* Open the message as far as its answer needs. 1 with *answer_r, 0 when the body has to be searched (stage IN_BODY), -1. */
 static int open_message(struct cv_mailsearch *search, enum answer *answer_r, struct cv_err *err)
 {
-	struct cv_parse_record record;
+	struct cv_parse_record *record = &search->message.record;
 	struct cv_str octets;
-	struct cv_mime_part *tree;
 
 	if (cv_mail_open(search->view, search->seq, &search->mail, err) < 0 ||
-		cv_mail_record(search->mail, &octets, err) < 0 || cv_parse_record_open(octets, &record, err) < 0)
+		cv_mail_record(search->mail, &octets, err) < 0 || cv_parse_record_open(octets, record, err) < 0)
 		return -1;
-	answer_from_record(search, &record);
+	answer_from_record(search, record);
 	*answer_r = evaluate(search, search->root);
 	if (*answer_r != UNKNOWN)
 		return 1;
-	if (cv_mail_reader(search->mail, &search->reader, err) < 0 || answer_from_header(search, record.header_size, err) < 0)
+	if (ask_of_record(search, err) < 0)
 		return -1;
 	*answer_r = evaluate(search, search->root);
 	if (*answer_r != UNKNOWN)
 		return 1;
-	if (get_tree(search->arena, &record, search->reader, &tree, err) < 0)
+	if (cv_mail_reader(search->mail, &search->message.reader, err) < 0 || answer_from_header(search, record->header_size, err) < 0)
 		return -1;
-	cv_search_begin(search->body_search, search->reader, tree);
+	*answer_r = evaluate(search, search->root);
+	if (*answer_r != UNKNOWN)
+		return 1;
+	if (cv_mailsearch_tree(&search->message, err) < 0)
+		return -1;
+	search->body_done = search->body_search == NULL;
+	if (!search->body_done)
+		cv_search_begin(search->body_search, search->message.reader, search->message.tree);
+	search->ask = 0;
 	search->stage = IN_BODY;
 	return 0;
 }
 
-/* A slice of the message's octets. Results as above. */
+/* A slice of the message's octets: of the texts that are looked for together, then of what each ASK key wants. Results as above. */
 static int search_body(struct cv_mailsearch *search, enum answer *answer_r, struct cv_err *err)
 {
-	int result = cv_search_step(search->body_search, BODY_SLICE, err);
+	int result;
 
+	if (search->body_done) {
+		result = ask_of_octets(search, err);
+		if (result < 0)
+			return -1;
+		*answer_r = evaluate(search, search->root);
+		return *answer_r != UNKNOWN || result > 0 ? 1 : 0;
+	}
+	result = cv_search_step(search->body_search, BODY_SLICE, err);
 	if (result <= 0)
 		return result;
 	for (size_t i = 0; i < search->text_count; i++) {
@@ -689,8 +747,9 @@ static int search_body(struct cv_mailsearch *search, enum answer *answer_r, stru
 		if (key->kind == CV_MAILSEARCH_BODY || key->kind == CV_MAILSEARCH_TEXT)
 			answer_from(search->body_search, key);
 	}
+	search->body_done = true;
 	*answer_r = evaluate(search, search->root);
-	return 1;
+	return *answer_r != UNKNOWN ? 1 : 0;
 }
 
 /* The next candidate's sequence number; false when there is none, or no more is wanted. */

@@ -5,6 +5,7 @@
 #define CV_MAILSEARCH_H
 
 #include <culver/mailbox.h>
+#include <culver/message.h>
 
 enum cv_mailsearch_kind {
 	CV_MAILSEARCH_AND = 1,    /* of child…; none: every message */
@@ -36,9 +37,24 @@ enum cv_mailsearch_kind {
 	CV_MAILSEARCH_OLDER,      /* sec: the internal date is this moment or before it */
 	CV_MAILSEARCH_YOUNGER,    /* sec: or after it */
 	CV_MAILSEARCH_GUID,       /* guid */
-	CV_MAILSEARCH_NOTE        /* text is in an annotation of the message (note.h) whose entry matches name; number: 1 private ones, 2 shared ones, 3 both;
+	CV_MAILSEARCH_NOTE,       /* text is in an annotation of the message (note.h) whose entry matches name; number: 1 private ones, 2 shared ones, 3 both;
 	                             text absent: none of these has a value */
+	CV_MAILSEARCH_ASK         /* what ask says of the message */
 };
+
+/* The message at hand, for keys that are answered by who made them. */
+struct cv_mailsearch_message {
+	struct cv_row row;
+	struct cv_parse_record record;
+	struct cv_message_reader *reader; /* NULL: only what the row and the record tell is asked for yet */
+	struct cv_mime_part *tree;        /* NULL until cv_mailsearch_tree was called */
+	struct cv_arena *arena;           /* what is made in it goes with the message */
+};
+/* The message's tree of parts. 1; 0: it did not fit into the record, and there is no reader yet; -1. */
+CV_EXPORT CV_MUST_CHECK int cv_mailsearch_tree(struct cv_mailsearch_message *message, struct cv_err *err);
+/* Does the message match? 1 with *yes_r; 0: not known yet, to be called again for the same message (without a reader: once there is one; with it: about
+   budget octets were looked at); -1: the message cannot be read. first: it is another message than in the call before, or again from its beginning. */
+typedef int cv_mailsearch_ask_fn(void *ctx, struct cv_mailsearch_message *message, bool first, uint64_t budget, bool *yes_r, struct cv_err *err);
 
 /* One key. Made by the caller, in an arena; the evaluation keeps its own notes in it. */
 struct cv_mailsearch_key {
@@ -52,6 +68,8 @@ struct cv_mailsearch_key {
 	uint8_t guid[16];
 	uint64_t number;
 	struct cv_str name, text; /* UTF-8 */
+	cv_mailsearch_ask_fn *ask;
+	void *ask_ctx;
 	/* For the evaluation. */
 	int answer;
 	size_t index;

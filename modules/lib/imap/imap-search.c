@@ -9,8 +9,11 @@
 #include "imap-flags.h"
 #include "imap-parser.h"
 #include "imap-sequence.h"
+#include "imap-threadid.h"
 
 #include <culver/charset.h>
+
+#include <string.h>
 
 #define DEPTH_MAX 100u  /* NOT, OR and parentheses within each other */
 #define KEYS_MAX 10000u
@@ -345,15 +348,34 @@ static int emailid_argument(struct parse *parse, const struct key_word *word, co
 	return 0;
 }
 
-/* RFC 8474 section 5.2: without THREADID support "a SEARCH for THREADID MUST NOT match any messages". */
+static int is_in_thread(void *ctx, struct cv_mailsearch_message *message, bool first, uint64_t budget, bool *yes_r, struct cv_err *err)
+{
+	const struct cv_imap_threadid *wanted = ctx;
+	struct cv_imap_threadid id;
+	int result = cv_imap_threadid_get(message, &id, err);
+
+	(void)first;
+	(void)budget;
+	if (result > 0)
+		*yes_r = memcmp(id.octets, wanted->octets, sizeof(id.octets)) == 0;
+	return result;
+}
+
+/* "THREADID" SP objectid (RFC 8474 section 6) */
 static int threadid_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg,
 	struct cv_mailsearch_key *key)
 {
+	struct cv_imap_threadid *wanted = cv_new(parse->arena, struct cv_imap_threadid, 1);
 	struct cv_str id;
 
 	(void)word;
-	(void)key;
-	return take_objectid(arg, &id) ? 0 : invalid(parse, "Missing or invalid object identifier in search");
+	if (!take_objectid(arg, &id))
+		return invalid(parse, "Missing or invalid object identifier in search");
+	if (!cv_imap_threadid_parse(id, wanted))
+		key->kind = CV_MAILSEARCH_OR; /* of nothing: none of ours */
+	key->ask = is_in_thread;
+	key->ask_ctx = wanted;
+	return 0;
 }
 
 /* NEW and OLD. */
@@ -478,7 +500,7 @@ static const struct key_word words[] = {
 	{ "SMALLER", CV_MAILSEARCH_SMALLER, 0, NULL, number_argument, false },
 	{ "SUBJECT", CV_MAILSEARCH_HEADER, 0, "Subject", text_argument, false },
 	{ "TEXT", CV_MAILSEARCH_TEXT, 0, NULL, text_argument, false },
-	{ "THREADID", CV_MAILSEARCH_OR, 0, NULL, threadid_argument, false },
+	{ "THREADID", CV_MAILSEARCH_ASK, 0, NULL, threadid_argument, false },
 	{ "TO", CV_MAILSEARCH_HEADER, 0, "To", text_argument, false },
 	{ "UID", CV_MAILSEARCH_AND, 0, NULL, uid_argument, false },
 	{ "UIDAFTER", CV_MAILSEARCH_UID, 0, NULL, uid_after_argument, false },

@@ -93,6 +93,21 @@ static int get_preview(struct fetch *fetch, struct cv_err *err)
 	return parse_again(fetch, err);
 }
 
+static int get_threadid(struct fetch *fetch, struct cv_err *err)
+{
+	struct cv_mailsearch_message message = { .row = fetch->row, .record = fetch->record };
+	int result = cv_imap_threadid_get(&message, &fetch->threadid, err);
+
+	if (result == 0) {
+		if (get_octets(fetch, err) < 0)
+			return -1;
+		message.reader = fetch->reader;
+		result = cv_imap_threadid_get(&message, &fetch->threadid, err);
+	}
+	fetch->has_thread = result > 0;
+	return result < 0 ? -1 : 0;
+}
+
 int fetch_message_get(struct fetch *fetch, struct cv_err *err)
 {
 	struct cv_str record;
@@ -107,6 +122,8 @@ int fetch_message_get(struct fetch *fetch, struct cv_err *err)
 	if ((fetch->what.items & CV_IMAP_FETCH_ENVELOPE) != 0 && get_envelope(fetch, err) < 0)
 		return -1;
 	if ((fetch->what.items & CV_IMAP_FETCH_PREVIEW) != 0 && get_preview(fetch, err) < 0)
+		return -1;
+	if ((fetch->what.items & CV_IMAP_FETCH_THREADID) != 0 && get_threadid(fetch, err) < 0)
 		return -1;
 	return 0;
 }
@@ -189,9 +206,13 @@ static int compose_items(struct fetch *fetch, struct cv_err *err)
 		cv_imap_append_emailid(out, row->guid);
 		cv_buf_append_char(out, ')');
 	}
-	/* RFC 8474 section 5.3: "when the server mailbox does not support THREADID calculation". */
-	if ((items & CV_IMAP_FETCH_THREADID) != 0)
+	if ((items & CV_IMAP_FETCH_THREADID) != 0 && fetch->has_thread) {
+		begin_item(out, "THREADID (", &first);
+		cv_imap_append_threadid(out, &fetch->threadid);
+		cv_buf_append_char(out, ')');
+	} else if ((items & CV_IMAP_FETCH_THREADID) != 0) {
 		begin_item(out, "THREADID NIL", &first);
+	}
 	if ((items & CV_IMAP_FETCH_SIZE) != 0) {
 		begin_item(out, "RFC822.SIZE ", &first);
 		cv_buf_append_u64(out, row->virtual_size);
@@ -219,18 +240,25 @@ static int compose_items(struct fetch *fetch, struct cv_err *err)
 	return fetch->what.section_count > 0 || !first;
 }
 
+/* RFC 8474 section 5.2: NIL where the server "is unable to calculate relationships between messages", as of one whose file is gone and of which nothing is known. */
+static bool only_thread_unknown(const struct fetch *fetch, unsigned parsed, const struct cv_err *err)
+{
+	return err->code == CV_ERR_CORRUPT && (fetch->what.items & parsed) == CV_IMAP_FETCH_THREADID && fetch->what.section_count == 0 && !fetch->note_parts;
+}
+
 int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 {
-	unsigned parsed = CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE | CV_IMAP_FETCH_PREVIEW;
+	unsigned parsed = CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE | CV_IMAP_FETCH_PREVIEW | CV_IMAP_FETCH_THREADID;
 	int composed;
 
 	cv_buf_clear(&fetch->text);
 	fetch->text_done = 0;
 	fetch->section = 0;
+	fetch->has_thread = false;
 	if (fetch->what.note_count > 0 && !there)
 		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message was expunged");
 	if ((fetch->what.items & parsed) != 0 || fetch->what.section_count > 0 || fetch->note_parts) {
-		if (fetch_message_get(fetch, err) < 0) {
+		if (fetch_message_get(fetch, err) < 0 && !(there && only_thread_unknown(fetch, parsed, err))) {
 			if (!there)
 				err->code = CV_ERR_EXPUNGED;
 			return -1;

@@ -7,6 +7,7 @@
 
 #include "modules/lib/imap/imap-fetch.h"
 #include "modules/lib/imap/imap-return.h"
+#include "modules/lib/imap/imap-threadid.h"
 
 #include <culver/charset.h>
 #include <culver/time.h>
@@ -74,6 +75,8 @@ struct fetch {
 	struct cv_mime_part *tree;   /* NULL: not needed */
 	struct cv_envelope *envelope; /* NULL: not needed */
 	struct cv_str preview;
+	bool has_thread;             /* threadid is set */
+	struct cv_imap_threadid threadid;
 	struct cv_buf text;          /* composed and not yet written: text_done octets are */
 	size_t text_done;
 	size_t section;              /* next one to write */

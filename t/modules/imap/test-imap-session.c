@@ -6,6 +6,7 @@
 #include "t/lib/fake-session.h"
 #include "t/lib/test.h"
 
+#include <glob.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -783,6 +784,42 @@ static void searches(void **state)
 	fake_worker_free(&w);
 }
 
+/* The file and what was parsed of it are lost, the journal still knows the message. */
+static void lose_message(void **state, struct fake_worker *w)
+{
+	const char *lost[] = { "culver-index/cache.*", "mailboxes/INBOX/dbox-Mails/u.1" };
+
+	fake_worker_close_user(w);
+	for (size_t i = 0; i < CV_COUNT_OF(lost); i++) {
+		glob_t files = { 0 };
+
+		assert_int_equal(glob(cv_arena_printf(*state, "%s/%s", w->mail_location + strlen("sdbox:"), lost[i]), 0, NULL, &files), 0);
+		for (size_t k = 0; k < files.gl_pathc; k++)
+			assert_int_equal(unlink(files.gl_pathv[k]), 0);
+		globfree(&files);
+	}
+	fake_worker_open_user(w);
+}
+
+static void a_thread_that_cannot_be_told_is_nil(void **state)
+{
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = log_in(w);
+
+	/* So much that it goes to a snapshot, and what was parsed to its cache. */
+	for (int i = 0; i < 300; i++)
+		append(a, "INBOX", "", MESSAGE("1"));
+	fake_session_end(&a);
+	lose_message(state, w);
+	a = log_in(w);
+	fake_session_push(a, CV_STR("s1 SELECT INBOX\r\n"));
+	(void)fake_session_output(a);
+	EXPECT(a, "f1 FETCH 1 (UID THREADID)\r\n", "* 1 FETCH (UID 1 THREADID NIL)\r\nf1 OK Fetch completed\r\n");
+	EXPECT(a, "f2 FETCH 1 (THREADID ENVELOPE)\r\n", "f2 NO [CORRUPTION] ~\r\n");
+	fake_session_end(&a);
+	fake_worker_free(&w);
+}
+
 /* Of long texts the beginning is kept; where that does not decide, all of it does. */
 static void long_subjects_are_sorted_to_their_end(void **state)
 {
@@ -1098,6 +1135,7 @@ int main(void)
 		cv_test(large_values_of_annotations),
 		cv_test(settings_are_followed),
 		cv_test(a_session_without_a_tag_is_refused),
+		cv_test(a_thread_that_cannot_be_told_is_nil),
 	};
 
 	return cv_test_run(tests);
