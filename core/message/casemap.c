@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "core/message/casemap-private.h"
+#include "core/message/words-private.h"
 
 #include <culver/search.h>
 
@@ -53,7 +54,7 @@ static void append_mapped(struct cv_buf *out, utf8proc_int32_t code_point)
 }
 
 /* A character outside ASCII of well-formed UTF-8; returns its length. UNSAFE: its first octet tells how many follow. */
-static size_t code_point_at(const char *p, uint32_t *code_point_r)
+static inline size_t code_point_at(const char *p, uint32_t *code_point_r)
 {
 	const uint8_t *u = (const uint8_t *)p;
 
@@ -69,49 +70,13 @@ static size_t code_point_at(const char *p, uint32_t *code_point_r)
 	return 4;
 }
 
-#define WORD sizeof(uint64_t)
-#define EACH 0x0101010101010101ULL /* times an octet: that octet in each place */
-
-/* Upper case for eight octets of ASCII at once: bit 7 of each place says whether it is from 'a' to 'z', no place carries into the next. */
+/* Upper case for ASCII, eight octets at once, up to the first that is none: bit 7 of each place says whether it is from 'a' to 'z', and no place of ASCII
+   carries into the next. */
 static uint64_t upper_word(uint64_t word)
 {
-	uint64_t from_a = word + EACH * (0x80 - 'a'), above_z = word + EACH * (0x7F - 'z');
+	uint64_t from_a = word + CV_WORD_EACH * (0x80 - 'a'), above_z = word + CV_WORD_EACH * (0x7F - 'z');
 
-	return word - ((from_a & ~above_z & EACH * 0x80) >> 2);
-}
-
-/* Append the ASCII that s starts with, in upper case; returns its length. */
-static size_t append_ascii(struct cv_buf *out, struct cv_str s)
-{
-	size_t done = 0;
-
-	while (done < s.len) {
-		size_t n = 0, take = CV_MIN(s.len - done, (size_t)4096);
-		char *to = cv_buf_reserve(out, take);
-
-		if (to == NULL)
-			return s.len;
-		/* UNSAFE: n + WORD <= take, which both sides have. */
-		while (take - n >= WORD) {
-			uint64_t word;
-
-			memcpy(&word, s.ptr + done + n, WORD);
-			if ((word & EACH * 0x80) != 0)
-				break;
-			word = upper_word(word);
-			memcpy(to + n, &word, WORD);
-			n += WORD;
-		}
-		while (n < take && (uint8_t)s.ptr[done + n] < 0x80) {
-			to[n] = cv_upper(s.ptr[done + n]);
-			n++;
-		}
-		cv_buf_commit(out, n);
-		done += n;
-		if (n < take)
-			break;
-	}
-	return done;
+	return word - ((from_a & ~above_z & CV_WORD_HIGH) >> 2);
 }
 
 /* Map one character by the library, and remember it; what is longer than an entry stays outside. */
@@ -129,42 +94,57 @@ static void append_and_remember(struct cv_buf *out, uint32_t code_point, struct 
 	memcpy(known->utf8, out->data + before, len);
 }
 
-#define RUN 64 /* characters for which room is made at once */
+#define PIECE ((size_t)4096) /* octets for whose mappings room is made at once */
+#define LONGEST (sizeof(((struct known *)0)->utf8)) /* what an entry has for a character, which takes two octets at least */
 
-/* Append the characters outside ASCII that s starts with, and single ones of ASCII between them; returns the length of what was mapped. */
-static size_t append_others(struct cv_buf *out, struct cv_str s, struct cv_casemap_cache *cache)
+/* Append the mapping of what s starts with, up to a character that is not in the cache (NULL: up to the first outside ASCII); returns its length, 0 when out
+   has no room for what a piece might become. */
+static size_t append_known(struct cv_buf *out, struct cv_str s, const struct cv_casemap_cache *cache)
 {
-	char *to = cv_buf_reserve(out, RUN * sizeof(cache->known[0].utf8)), *start = to;
-	uint32_t code_point = 0;
-	bool known = true;
-	size_t pos = 0;
+	size_t pos = 0, end = CV_MIN(s.len, PIECE);
+	size_t room = (end / 2 + 1) * LONGEST + CV_WORD;
+	char *start, *to;
 
-	if (to == NULL)
-		return s.len;
-	/* UNSAFE: each round writes the octets of one entry, of which there is room for RUN. */
-	for (unsigned i = 0; i < RUN && pos < s.len && known; i++) {
-		const struct known *entry;
+	if (room > out->max - out->len)
+		return 0;
+	start = to = cv_buf_reserve(out, room);
+	if (start == NULL)
+		return 0;
+	/* ASCII is written a word at a time; what is none of it is then written over. */
+	/* UNSAFE: each octet taken gives one octet of ASCII, or half of at most LONGEST. */
+	while (pos < end) {
+		uint32_t code_point;
+		const struct known *known;
 		size_t len;
 
-		if ((uint8_t)s.ptr[pos] < 0x80) {
-			if (pos + 1 < s.len && (uint8_t)s.ptr[pos + 1] < 0x80)
-				break;
+		if (s.len - pos >= CV_WORD) {
+			uint64_t word = cv_word_load(s.ptr + pos), marks = word & CV_WORD_HIGH;
+			size_t run = marks == 0 ? CV_WORD : cv_word_before(marks);
+
+			cv_word_store(to, upper_word(word));
+			to += run;
+			pos += run;
+			if (marks == 0)
+				continue;
+		} else if ((uint8_t)s.ptr[pos] < 0x80) {
 			*to++ = cv_upper(s.ptr[pos++]);
 			continue;
 		}
-		len = code_point_at(s.ptr + pos, &code_point);
-		cv_assert(len <= s.len - pos); /* the caller gives well-formed UTF-8 */
-		pos += len;
-		entry = &cache->known[code_point & (KNOWN - 1)];
-		known = entry->code_point == code_point;
-		if (known) {
-			memcpy(to, entry->utf8, sizeof(entry->utf8));
-			to += entry->len;
-		}
+		if (cache == NULL)
+			break;
+		do {
+			len = code_point_at(s.ptr + pos, &code_point);
+			cv_assert(len <= s.len - pos); /* the caller gives well-formed UTF-8 */
+			known = &cache->known[code_point & (KNOWN - 1)];
+			if (known->code_point != code_point)
+				goto done;
+			memcpy(to, known->utf8, LONGEST);
+			to += known->len;
+			pos += len;
+		} while (pos < end && (uint8_t)s.ptr[pos] >= 0x80);
 	}
+done:
 	cv_buf_commit(out, (size_t)(to - start));
-	if (!known)
-		append_and_remember(out, code_point, cache);
 	return pos;
 }
 
@@ -173,18 +153,19 @@ void cv_casemap_valid(struct cv_buf *out, struct cv_str utf8, struct cv_casemap_
 	size_t pos = 0;
 
 	while (pos < utf8.len && cv_buf_ok(out)) {
-		pos += append_ascii(out, cv_str_sub(utf8, pos, SIZE_MAX));
-		if (cache != NULL) {
-			if (pos < utf8.len)
-				pos += append_others(out, cv_str_sub(utf8, pos, SIZE_MAX), cache);
-			continue;
-		}
-		while (pos < utf8.len && (uint8_t)utf8.ptr[pos] >= 0x80) {
-			uint32_t code_point;
+		size_t done = append_known(out, cv_str_sub(utf8, pos, SIZE_MAX), cache);
+		uint32_t code_point;
 
-			pos += code_point_at(utf8.ptr + pos, &code_point);
+		pos += done;
+		if (pos < utf8.len && (uint8_t)utf8.ptr[pos] < 0x80 && done == 0)
+			cv_buf_append_char(out, cv_upper(utf8.ptr[pos++]));
+		if (pos == utf8.len || (uint8_t)utf8.ptr[pos] < 0x80)
+			continue;
+		pos += code_point_at(utf8.ptr + pos, &code_point);
+		if (cache != NULL)
+			append_and_remember(out, code_point, cache);
+		else
 			append_mapped(out, (utf8proc_int32_t)code_point);
-		}
 	}
 }
 

@@ -6,6 +6,7 @@
 #include <culver/charset.h>
 
 #include "core/message/charset-private.h"
+#include "core/message/words-private.h"
 
 #include <errno.h>
 #include <iconv.h>
@@ -118,7 +119,7 @@ static bool make_table(const char *iconv_name, uint16_t high[128])
 		if (octet < 0x80)
 			usable = c == octet;
 		else
-			usable = c != 0;
+			usable = c >= 0x80;
 		if (octet >= 0x80)
 			high[octet - 0x80] = c;
 	}
@@ -187,28 +188,30 @@ static void append_replacement(struct cv_buf *out)
 	cv_buf_append(out, CV_STR("\xEF\xBF\xBD"));
 }
 
+/* windows-1252's characters for the octets from 0x80 on. */
+static const uint16_t windows_1252[128] = { 0x20AC, 0xFFFD, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0xFFFD,
+	0x017D, 0xFFFD, 0xFFFD, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0xFFFD, 0x017E, 0x0178,
+	0xA0, 0xA1, 0xA2, 0xA3, 0xA4, 0xA5, 0xA6, 0xA7, 0xA8, 0xA9, 0xAA, 0xAB, 0xAC, 0xAD, 0xAE, 0xAF,
+	0xB0, 0xB1, 0xB2, 0xB3, 0xB4, 0xB5, 0xB6, 0xB7, 0xB8, 0xB9, 0xBA, 0xBB, 0xBC, 0xBD, 0xBE, 0xBF,
+	0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0xC5, 0xC6, 0xC7, 0xC8, 0xC9, 0xCA, 0xCB, 0xCC, 0xCD, 0xCE, 0xCF,
+	0xD0, 0xD1, 0xD2, 0xD3, 0xD4, 0xD5, 0xD6, 0xD7, 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xDE, 0xDF,
+	0xE0, 0xE1, 0xE2, 0xE3, 0xE4, 0xE5, 0xE6, 0xE7, 0xE8, 0xE9, 0xEA, 0xEB, 0xEC, 0xED, 0xEE, 0xEF,
+	0xF0, 0xF1, 0xF2, 0xF3, 0xF4, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF };
+
 static void append_windows_1252(struct cv_buf *out, uint8_t octet)
 {
-	static const uint16_t high[32] = { 0x20AC, 0xFFFD, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030,
-		0x0160, 0x2039, 0x0152, 0xFFFD, 0x017D, 0xFFFD, 0xFFFD, 0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013,
-		0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0xFFFD, 0x017E, 0x0178 };
-
-	cv_buf_append_utf8(out, octet >= 0x80 && octet < 0xA0 ? high[octet - 0x80] : octet);
+	cv_buf_append_utf8(out, octet >= 0x80 ? windows_1252[octet - 0x80] : octet);
 }
 
 static size_t ascii_run(const uint8_t *p, size_t len)
 {
 	size_t n = 0;
 
-	/* 16 at a time: a constant count that compilers make one comparison of */
-	while (len - n >= 16) {
-		uint8_t any = 0;
+	for (; len - n >= CV_WORD; n += CV_WORD) {
+		uint64_t marks = cv_word_load(p + n) & CV_WORD_HIGH;
 
-		for (size_t i = 0; i < 16; i++)
-			any |= p[n + i];
-		if (any & 0x80)
-			break;
-		n += 16;
+		if (marks != 0)
+			return n + cv_word_before(marks);
 	}
 	while (n < len && p[n] < 0x80)
 		n++;
@@ -251,6 +254,29 @@ static int utf8_sequence(const uint8_t *p, size_t len)
 	return (int)need;
 }
 
+static bool continues(uint8_t octet)
+{
+	return (octet & 0xC0) == 0x80;
+}
+
+/* Octets of the sequences at p that are seen to be well-formed at first glance: those of two octets, and those of three that begin from E1 to EC. */
+static size_t common_run(const uint8_t *p, size_t len)
+{
+	size_t n = 0;
+
+	while (len - n >= 3) {
+		if (p[n] >= 0xC2 && p[n] <= 0xDF && continues(p[n + 1]))
+			n += 2;
+		else if (p[n] >= 0xE1 && p[n] <= 0xEC && continues(p[n + 1]) && continues(p[n + 2]))
+			n += 3;
+		else if (p[n] < 0x80 && p[n + 1] >= 0x80) /* a blank between words */
+			n++;
+		else
+			break;
+	}
+	return n;
+}
+
 static void append_invalid(const struct cv_charset *charset, struct cv_buf *out, const uint8_t *p, size_t len)
 {
 	if (charset->name.kind == CV_CHARSET_UTF8) {
@@ -287,6 +313,8 @@ static void feed_utf8(struct cv_charset *charset, const uint8_t *p, size_t len, 
 		int n;
 
 		pos += ascii_run(p + pos, len - pos);
+		if (pos < len)
+			pos += common_run(p + pos, len - pos);
 		if (pos == len)
 			break;
 		n = utf8_sequence(p + pos, len - pos);
@@ -308,37 +336,57 @@ static void feed_utf8(struct cv_charset *charset, const uint8_t *p, size_t len, 
 		cv_buf_append_mem(out, p + start, pos - start);
 }
 
-static void feed_windows_1252(const uint8_t *p, size_t len, struct cv_buf *out)
+/* UTF-8 of a character below U+10000 that is none of ASCII; returns its end. UNSAFE: to has room for three octets. */
+static char *put_utf8(char *to, uint16_t c)
 {
-	size_t pos = 0;
-
-	while (pos < len) {
-		size_t run = ascii_run(p + pos, len - pos);
-
-		cv_buf_append_mem(out, p + pos, run);
-		pos += run;
-		while (pos < len && p[pos] >= 0xA0) { /* the most of them, two octets each */
-			const char two[2] = { (char)(0xC0 | p[pos] >> 6), (char)(0x80 | (p[pos] & 63)) };
-
-			cv_buf_append_mem(out, two, 2);
-			pos++;
-		}
-		if (pos < len && p[pos] >= 0x80)
-			append_windows_1252(out, p[pos++]);
+	if (c < 0x800) {
+		*to++ = (char)(0xC0 | c >> 6);
+	} else {
+		*to++ = (char)(0xE0 | c >> 12);
+		*to++ = (char)(0x80 | (c >> 6 & 63));
 	}
+	*to++ = (char)(0x80 | (c & 63));
+	return to;
 }
 
-static void feed_table(const uint16_t high[128], const uint8_t *p, size_t len, struct cv_buf *out)
+#define PIECE ((size_t)2048) /* octets for whose characters room is made at once */
+
+/* Each octet is a character: ASCII, or what the table has for those from 0x80 on, which is below U+10000 and none of ASCII. */
+static void feed_octets(const uint16_t high[128], const uint8_t *p, size_t len, struct cv_buf *out)
 {
-	size_t pos = 0;
+	while (len > 0) {
+		size_t take = CV_MIN(len, PIECE), pos = 0;
+		char *start, *to;
 
-	while (pos < len) {
-		size_t run = ascii_run(p + pos, len - pos);
+		if (take * 3 + CV_WORD > out->max - out->len) { /* no room for the worst: it may fit all the same */
+			cv_buf_append_utf8(out, *p < 0x80 ? *p : high[*p - 0x80]);
+			p++;
+			len--;
+			continue;
+		}
+		start = to = cv_buf_reserve(out, take * 3 + CV_WORD);
+		if (start == NULL)
+			return;
+		/* UNSAFE: at most three octets for each. ASCII is written a word at a time; what is none of it is then written over. */
+		while (pos < take) {
+			if (take - pos >= CV_WORD) {
+				uint64_t word = cv_word_load(p + pos), marks = word & CV_WORD_HIGH;
+				size_t run = marks == 0 ? CV_WORD : cv_word_before(marks);
 
-		cv_buf_append_mem(out, p + pos, run);
-		pos += run;
-		while (pos < len && p[pos] >= 0x80)
-			cv_buf_append_utf8(out, high[p[pos++] - 0x80]);
+				cv_word_store(to, word);
+				to += run;
+				pos += run;
+				if (marks == 0)
+					continue;
+			}
+			if (p[pos] < 0x80)
+				*to++ = (char)p[pos++];
+			while (pos < take && p[pos] >= 0x80)
+				to = put_utf8(to, high[p[pos++] - 0x80]);
+		}
+		cv_buf_commit(out, (size_t)(to - start));
+		p += take;
+		len -= take;
 	}
 }
 
@@ -481,13 +529,13 @@ void cv_charset_feed(struct cv_charset *charset, struct cv_str in, struct cv_buf
 		feed_utf8(charset, (const uint8_t *)in.ptr, in.len, out);
 		break;
 	case CV_CHARSET_WINDOWS_1252:
-		feed_windows_1252((const uint8_t *)in.ptr, in.len, out);
+		feed_octets(windows_1252, (const uint8_t *)in.ptr, in.len, out);
 		break;
 	case CV_CHARSET_UTF7:
 		feed_utf7(charset, (const uint8_t *)in.ptr, in.len, out);
 		break;
 	case CV_CHARSET_TABLE:
-		feed_table(charset->high, (const uint8_t *)in.ptr, in.len, out);
+		feed_octets(charset->high, (const uint8_t *)in.ptr, in.len, out);
 		break;
 	case CV_CHARSET_ICONV:
 		feed_iconv(charset, in, out);

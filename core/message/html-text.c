@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "core/message/text-private.h"
+#include "core/message/words-private.h"
 
 #include <culver/reader.h>
 
@@ -234,6 +235,22 @@ static bool step(struct cv_html_text *html, char c, struct cv_buf *out)
 	return true;
 }
 
+/* Octets of s before the next "<" or "&". */
+static size_t text_run(struct cv_str s)
+{
+	size_t n = 0;
+
+	for (; s.len - n >= CV_WORD; n += CV_WORD) {
+		uint64_t word = cv_word_load(s.ptr + n), marks = cv_word_has(word, '<') | cv_word_has(word, '&');
+
+		if (marks != 0)
+			return n + cv_word_before(marks);
+	}
+	while (n < s.len && s.ptr[n] != '<' && s.ptr[n] != '&')
+		n++;
+	return n;
+}
+
 void cv_html_text_feed(struct cv_html_text *html, struct cv_str utf8, struct cv_buf *out)
 {
 	size_t i = 0;
@@ -246,8 +263,7 @@ void cv_html_text_feed(struct cv_html_text *html, struct cv_str utf8, struct cv_
 				i++;
 			continue;
 		}
-		while (i < utf8.len && utf8.ptr[i] != '<' && utf8.ptr[i] != '&')
-			i++;
+		i += text_run(cv_str_sub(utf8, i, SIZE_MAX));
 		cv_buf_append(out, cv_str_sub(utf8, start, i - start));
 		if (i < utf8.len)
 			html->state = utf8.ptr[i++] == '<' ? HTML_OPEN : HTML_ENTITY;

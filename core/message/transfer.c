@@ -2,6 +2,8 @@
    Content transfer decodings (RFC 2045 section 6), streaming and as lenient as mail programs are. */
 #include <config.h>
 
+#include "core/message/words-private.h"
+
 #include <culver/charset.h>
 
 #include <string.h>
@@ -130,45 +132,90 @@ static void qp_release(struct cv_transfer_decoder *d, struct cv_buf *out)
 	d->state = QP_TEXT;
 }
 
-static bool is_qp_plain(char c)
+static bool is_blank(char c)
 {
-	return (unsigned char)c > ' ' ? c != '=' : c != ' ' && c != '\t' && c != '\r' && c != '\n';
+	return c == ' ' || c == '\t';
 }
 
-/* What quoted-printable writes most, whole in the input: "=XX", a soft line break. Returns how much was taken, 0 when it is something else. */
-static size_t qp_escape(struct cv_str in, size_t i, struct cv_buf *out)
+/* The octet that "=XX" at p stands for, -1 for none. UNSAFE: p has three octets. */
+static int qp_octet(const char *p)
 {
-	int high, low;
+	static const int8_t digits[256] = {
+		['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10,
+		['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+		['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+	}; /* one more than the value: 0 is no digit */
+	int high = digits[(uint8_t)p[1]], low = digits[(uint8_t)p[2]];
 
-	if (in.len - i < 3)
-		return 0;
-	if (in.ptr[i + 1] == '\r' && in.ptr[i + 2] == '\n')
-		return 3;
-	high = cv_hex_digit(in.ptr[i + 1]);
-	low = cv_hex_digit(in.ptr[i + 2]);
-	if (high < 0 || low < 0)
-		return 0;
-	cv_buf_append_char(out, (char)(high * 16 + low));
-	return 3;
+	return high > 0 && low > 0 ? (high - 1) * 16 + low - 1 : -1;
 }
 
-/* How many octets from i on stand for themselves, whatever comes behind them: a blank does when a plain octet follows it. */
-static size_t qp_run(struct cv_str in, size_t i)
+/* Decode of the line from p to its end, which is a line end or blanks that come before one, what is plain: octets for themselves and "=XX". Returns where it
+   stopped, at the end or at another "=". UNSAFE: *to has as many octets as there are from p to end, and seven more; seven may be read behind end. */
+static const char *qp_plain(const char *p, const char *end, char **to)
 {
-	size_t start = i;
+	char *out = *to;
+
+	while (p < end) {
+		uint64_t word = cv_word_load(p), marks = cv_word_has(word, '=');
+		size_t run = marks == 0 ? CV_WORD : cv_word_before(marks);
+		int octet;
+
+		cv_word_store(out, word);
+		run = CV_MIN(run, (size_t)(end - p));
+		out += run;
+		p += run;
+		while (p < end && *p == '=') {
+			octet = end - p >= 3 ? qp_octet(p) : -1;
+			if (octet < 0)
+				goto done;
+			*out++ = (char)octet;
+			p += 3;
+		}
+	}
+done:
+	*to = out;
+	return p;
+}
+
+/* Whole lines from i on, of text that is as most is: what is odd, and what comes close to the end of the input, is left to be looked at one by one.
+   *next is where the line after i begins, as found by the last call. Returns how much was taken. */
+static size_t qp_lines(struct cv_str in, size_t i, size_t *next, struct cv_buf *out)
+{
+	size_t start = i, room = in.len - i + CV_WORD;
+	char *to = NULL;
 
 	while (i < in.len) {
-		unsigned char c = (unsigned char)in.ptr[i];
+		const char *end, *stop;
 
-		if (c > ' ' && c != '=')
-			i++;
-		else if (c == ' ' && i + 1 < in.len && is_qp_plain(in.ptr[i + 1]))
-			i += 2;
-		else if (is_qp_plain((char)c))
-			i++;
-		else
+		if (*next <= i) {
+			size_t lf = cv_str_find(cv_str_sub(in, i, SIZE_MAX), '\n');
+
+			*next = lf == SIZE_MAX ? SIZE_MAX : i + lf + 1;
+		}
+		if (*next > in.len || in.len - *next < CV_WORD || room > out->max - out->len)
 			break;
+		if (to == NULL)
+			to = cv_buf_reserve(out, room);
+		if (to == NULL)
+			break;
+		end = in.ptr + *next - 1;
+		if (end > in.ptr + i && end[-1] == '\r')
+			end--;
+		if (end > in.ptr + i && is_blank(end[-1]))
+			break;
+		stop = qp_plain(in.ptr + i, end, &to);
+		i = (size_t)(stop - in.ptr);
+		if (stop == end) {
+			memcpy(to, stop, *next - i);
+			to += *next - i;
+		} else if (stop + 1 != end) {
+			break; /* neither "=XX" nor a soft line break */
+		}
+		i = *next;
 	}
+	if (to != NULL)
+		cv_buf_commit(out, (size_t)(to - (out->data + out->len)));
 	return i - start;
 }
 
@@ -176,43 +223,29 @@ static size_t qp_run(struct cv_str in, size_t i)
    having released what was held, looks at it again as text. */
 static void decode_qp(struct cv_transfer_decoder *d, struct cv_str in, struct cv_buf *out)
 {
-	size_t i = 0;
+	size_t i = 0, next = 0;
 
 	while (i < in.len) {
-		char c = in.ptr[i];
+		char c;
 
+		if (d->state == QP_TEXT)
+			i += qp_lines(in, i, &next, out);
+		if (i == in.len)
+			break;
+		c = in.ptr[i];
 		if (d->pending_len == sizeof(d->pending)) {
 			d->invalid = true;
 			qp_release(d, out);
 		}
 		switch ((enum qp_state)d->state) {
 		case QP_TEXT:
-			if (c == '=') {
-				size_t taken = qp_escape(in, i, out);
-
-				i += taken;
-				if (taken == 0) {
-					qp_hold(d, c);
-					d->state = QP_EQUALS;
-					i++;
-				}
-			} else if (c == '\r' && i + 1 < in.len && in.ptr[i + 1] == '\n') {
-				cv_buf_append(out, CV_STR("\r\n"));
-				i += 2;
-			} else if (c == '\n') {
-				cv_buf_append_char(out, c);
-				i++;
+			if (c == '=' || is_blank(c) || c == '\r') {
+				qp_hold(d, c);
+				d->state = c == '=' ? QP_EQUALS : QP_BLANKS;
 			} else {
-				size_t run = qp_run(in, i);
-
-				cv_buf_append(out, cv_str_sub(in, i, run));
-				i += run;
-				if (run == 0) {
-					qp_hold(d, c);
-					d->state = QP_BLANKS;
-					i++;
-				}
+				cv_buf_append_char(out, c);
 			}
+			i++;
 			break;
 		case QP_BLANKS:
 			if (c == '\n') {

@@ -206,6 +206,45 @@ static void single_octets_are_what_iconv_says(void **state CV_UNUSED)
 	cv_buf_deinit(&out);
 }
 
+/* Long text is converted by words of ASCII and whole runs, single octets are not. room: a maximum that is just enough. */
+static void text_is_the_same_at_once_and_by_octets(void **state CV_UNUSED)
+{
+	static const char *const names[] = { "utf-8", "iso-8859-1", "iso-8859-2", "koi8-r", "windows-1251", "us-ascii" };
+	static const char *const pieces[] = { "plain", " ", "longer than eight octets", "\xC3\xA4", "\xD0\xB3\xD0\xB0", "\xE6\xB8\xAF\xE5\x8F\xA3", "\xF0\x9F\x98\x80", "\xE0\x80",
+		"\xED\xA0\x80", "\xC3", "\xE6\xB8", "\x93", "\xFF", "\xC0\x80" };
+	struct cv_buf in, whole, single, exact;
+	uint32_t seed = 3;
+
+	cv_buf_init(&in, 10000);
+	cv_buf_init(&whole, 40000);
+	cv_buf_init(&single, 40000);
+	for (unsigned round = 0; round < 1200; round++) {
+		struct cv_str name = cv_str_c(names[round % CV_COUNT_OF(names)]);
+		struct cv_charset *charset = cv_charset_open(name);
+
+		cv_buf_clear(&in);
+		cv_buf_clear(&whole);
+		cv_buf_clear(&single);
+		for (unsigned i = 0; i < 60; i++) {
+			seed = seed * 1664525u + 1013904223u;
+			cv_buf_append_c(&in, pieces[(seed >> 16) % (round % 4 < 2 ? CV_COUNT_OF(pieces) : 6)]);
+		}
+		cv_charset_to_utf8(name, cv_buf_str(&in), &whole);
+		for (size_t i = 0; i < in.len; i++)
+			cv_charset_feed(charset, cv_str_sub(cv_buf_str(&in), i, 1), &single);
+		cv_charset_finish(charset, &single);
+		cv_charset_close(&charset);
+		assert_str_eq(cv_buf_str(&whole), cv_buf_str(&single));
+		cv_buf_init(&exact, whole.len);
+		cv_charset_to_utf8(name, cv_buf_str(&in), &exact);
+		assert_str_eq(cv_buf_str(&exact), cv_buf_str(&whole));
+		cv_buf_deinit(&exact);
+	}
+	cv_buf_deinit(&in);
+	cv_buf_deinit(&whole);
+	cv_buf_deinit(&single);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -215,6 +254,7 @@ int main(void)
 		cv_test_fds_only(names_have_many_spellings),
 		cv_test_fds_only(output_stops_at_the_buffers_maximum),
 		cv_test_fds_only(utf8_becomes_other_charsets_or_fails),
+		cv_test_fds_only(text_is_the_same_at_once_and_by_octets),
 		cv_test_fds_only(single_octets_are_what_iconv_says),
 	};
 	int failed;

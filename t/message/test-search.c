@@ -41,6 +41,40 @@ static void casemap_is_titlecase_and_decomposition(void **state CV_UNUSED)
 	cv_buf_deinit(&out);
 }
 
+/* ASCII is mapped by words, what is near the end is not; and a maximum that is just enough is enough. */
+static void casemap_is_the_same_at_once_and_by_characters(void **state CV_UNUSED)
+{
+	static const char *const characters[] = { "a", "z", "M", "{", "`", "@", "[", "\x7F", " ", "\u00E4", "\uFB01", "\u0431", "\u6E2F", "\U0001F600" };
+	struct cv_buf text, whole, single, exact;
+	uint32_t seed = 5;
+
+	cv_buf_init(&text, 100000);
+	cv_buf_init(&whole, 100000);
+	cv_buf_init(&single, 100000);
+	for (unsigned round = 0; round < 300; round++) {
+		cv_buf_clear(&text);
+		cv_buf_clear(&whole);
+		cv_buf_clear(&single);
+		for (unsigned i = 0; i < (round == 0 ? 6000 : 50); i++) {
+			struct cv_str character;
+
+			seed = seed * 1664525u + 1013904223u;
+			character = cv_str_c(characters[(seed >> 16) % (round % 3 == 0 ? CV_COUNT_OF(characters) : 9 + round % 3)]);
+			cv_buf_append(&text, character);
+			cv_casemap(&single, character);
+		}
+		cv_casemap(&whole, cv_buf_str(&text));
+		assert_str_eq(cv_buf_str(&whole), cv_buf_str(&single));
+		cv_buf_init(&exact, whole.len);
+		cv_casemap(&exact, cv_buf_str(&text));
+		assert_str_eq(cv_buf_str(&exact), cv_buf_str(&whole));
+		cv_buf_deinit(&exact);
+	}
+	cv_buf_deinit(&text);
+	cv_buf_deinit(&whole);
+	cv_buf_deinit(&single);
+}
+
 static void base_subjects_are_those_of_rfc5256(void **state CV_UNUSED)
 {
 	static const struct {
@@ -511,6 +545,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(casemap_is_titlecase_and_decomposition),
+		cv_test_fds_only(casemap_is_the_same_at_once_and_by_characters),
 		cv_test(base_subjects_are_those_of_rfc5256),
 		cv_test(hostile_subjects_take_linear_time),
 		cv_test_fds_only(headers_are_searched_decoded),

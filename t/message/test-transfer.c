@@ -77,6 +77,42 @@ static void quoted_printable_is_decoded(void **state CV_UNUSED)
 	check(rows, CV_COUNT_OF(rows));
 }
 
+/* Long text is decoded by whole lines, single octets are not: both give the same. */
+static void quoted_printable_is_the_same_by_lines_and_by_octets(void **state CV_UNUSED)
+{
+	static const char *const pieces[] = { "=", "=41", "=e9", "=\r\n", "=\n", "= \r\n", "=4", "=zz", " ", "\t", "\r", "\n", "\r\n", " \r\n", "\xE9", "word",
+		"some more words than fit into eight octets", "=D0=B3=D0=B0" };
+	struct cv_buf in, whole, single;
+	uint32_t seed = 7;
+
+	cv_buf_init(&in, 10000);
+	cv_buf_init(&whole, 10000);
+	cv_buf_init(&single, 10000);
+	for (unsigned round = 0; round < 2000; round++) {
+		struct cv_transfer_decoder at_once, by_octet;
+
+		cv_buf_clear(&in);
+		cv_buf_clear(&whole);
+		cv_buf_clear(&single);
+		for (unsigned i = 0; i < 60; i++) {
+			seed = seed * 1664525u + 1013904223u;
+			cv_buf_append_c(&in, pieces[(seed >> 16) % (round % 2 == 0 ? CV_COUNT_OF(pieces) : 4)]);
+		}
+		cv_transfer_decoder_init(&at_once, CV_TRANSFER_QP);
+		cv_transfer_decode(&at_once, cv_buf_str(&in), &whole);
+		cv_transfer_decode_finish(&at_once, &whole);
+		cv_transfer_decoder_init(&by_octet, CV_TRANSFER_QP);
+		for (size_t i = 0; i < in.len; i++)
+			cv_transfer_decode(&by_octet, cv_str_sub(cv_buf_str(&in), i, 1), &single);
+		cv_transfer_decode_finish(&by_octet, &single);
+		assert_str_eq(cv_buf_str(&whole), cv_buf_str(&single));
+		assert_int_equal(at_once.invalid, by_octet.invalid);
+	}
+	cv_buf_deinit(&in);
+	cv_buf_deinit(&whole);
+	cv_buf_deinit(&single);
+}
+
 static void long_runs_of_blanks_are_text(void **state CV_UNUSED)
 {
 	struct cv_transfer_decoder d;
@@ -183,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cv_test(base64_is_decoded),
 		cv_test(quoted_printable_is_decoded),
+		cv_test(quoted_printable_is_the_same_by_lines_and_by_octets),
 		cv_test(long_runs_of_blanks_are_text),
 		cv_test(uuencode_is_decoded),
 		cv_test(other_encodings_are_identity),
