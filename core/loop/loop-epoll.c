@@ -15,9 +15,12 @@ static bool wanted(unsigned events)
 	return (events & (CV_IO_READ | CV_IO_WRITE)) != 0;
 }
 
+/* Tell the kernel what is wanted. */
 static void control(const struct cv_loop *loop, int op, struct cv_io *io)
 {
 	struct epoll_event event = { .data.ptr = io };
+
+	io->watched = op == EPOLL_CTL_DEL ? 0 : io->events;
 
 	if ((io->events & CV_IO_READ) != 0)
 		event.events |= EPOLLIN;
@@ -56,21 +59,32 @@ static void epoll_add(struct cv_loop *loop, struct cv_io *io)
 
 static void epoll_remove(struct cv_loop *loop, struct cv_io *io)
 {
-	if (wanted(io->events))
+	if (wanted(io->watched))
 		control(loop, EPOLL_CTL_DEL, io);
 }
 
-static void epoll_change(struct cv_loop *loop, struct cv_io *io, unsigned before)
+/* An exclusive one can't be modified. */
+static void tell(struct cv_loop *loop, struct cv_io *io)
 {
-	if (wanted(before) && wanted(io->events) && (before & CV_IO_EXCLUSIVE) == 0) {
+	if (wanted(io->watched) && wanted(io->events) && (io->watched & CV_IO_EXCLUSIVE) == 0) {
 		control(loop, EPOLL_CTL_MOD, io);
 		return;
 	}
-	/* An exclusive one can't be modified. */
-	if (wanted(before))
+	if (wanted(io->watched))
 		control(loop, EPOLL_CTL_DEL, io);
 	if (wanted(io->events))
 		control(loop, EPOLL_CTL_ADD, io);
+}
+
+/* Who stops reading mostly reads on, or goes, before anything comes: the kernel is told only when something does. Writing is not put off like
+   that, since a socket can mostly be written to. */
+static void epoll_change(struct cv_loop *loop, struct cv_io *io, unsigned before CV_UNUSED)
+{
+	unsigned surplus = io->watched & ~io->events;
+
+	if ((io->events & ~io->watched) == 0 && (surplus & CV_IO_WRITE) == 0 && (io->watched & CV_IO_EXCLUSIVE) == 0)
+		return;
+	tell(loop, io);
 }
 
 static void epoll_wait_round(struct cv_loop *loop, int timeout_ms)
@@ -88,7 +102,10 @@ static void epoll_wait_round(struct cv_loop *loop, int timeout_ms)
 		/* Whoever waits learns of an error by trying. */
 		if ((events[i].events & (EPOLLERR | EPOLLHUP)) != 0)
 			io->ready |= CV_IO_HUP | CV_IO_READ | CV_IO_WRITE;
-		*cv_vec_push(&loop->ready) = io;
+		if (io->watched != io->events && (io->ready & (io->watched & ~io->events)) != 0)
+			tell(loop, io);
+		if (wanted(io->events))
+			*cv_vec_push(&loop->ready) = io;
 	}
 }
 

@@ -15,6 +15,7 @@ struct cv_io {
 	struct cv_loop *loop;
 	int fd;
 	unsigned events; /* wanted */
+	unsigned watched; /* epoll: what the kernel was told; may be more than is wanted */
 	unsigned ready;  /* of this round */
 	bool dead;
 	cv_io_fn *fn;

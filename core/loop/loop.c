@@ -120,6 +120,11 @@ uint64_t cv_loop_now_ms(const struct cv_loop *loop)
 	return loop->now_ms;
 }
 
+uint64_t cv_loop_rounds(const struct cv_loop *loop)
+{
+	return loop->rounds;
+}
+
 void cv_loop_fake_advance(struct cv_loop *loop, uint64_t ms)
 {
 	cv_assert(loop->fake);
@@ -130,13 +135,6 @@ void cv_loop_fake_advance(struct cv_loop *loop, uint64_t ms)
 void cv_loop_stop(struct cv_loop *loop)
 {
 	loop->stopped = true;
-}
-
-void cv_loop_run(struct cv_loop *loop)
-{
-	while (!loop->stopped)
-		(void)cv_loop_once(loop, -1);
-	loop->stopped = false;
 }
 
 void cv_loop_on_quiet(struct cv_loop *loop, uint64_t after_ms, void (*fn)(void *ctx), void *ctx)
@@ -218,14 +216,21 @@ static int run_ios(struct cv_loop *loop)
 	return count;
 }
 
-int cv_loop_once(struct cv_loop *loop, int timeout_ms)
+static bool has_own_work(const struct cv_loop *loop)
+{
+	return !cv_list_empty(&loop->next_round) || !cv_list_empty(&loop->round_end) || cv_timers_next(loop) <= loop->now_ms;
+}
+
+static int run_round(struct cv_loop *loop, bool ask_kernel, int timeout_ms)
 {
 	int count;
 
 	loop->rounds++;
 	loop->now_ms = clock_ms(loop);
-	loop->ops->wait(loop, wait_ms(loop, timeout_ms));
-	loop->now_ms = clock_ms(loop);
+	if (ask_kernel) {
+		loop->ops->wait(loop, wait_ms(loop, timeout_ms));
+		loop->now_ms = clock_ms(loop);
+	}
 	count = run_tasks(&loop->next_round);
 	count += run_ios(loop);
 	count += cv_timers_run(loop);
@@ -233,6 +238,23 @@ int cv_loop_once(struct cv_loop *loop, int timeout_ms)
 	free_ios(&loop->dead_ios);
 	look_quiet(loop, count);
 	return count;
+}
+
+int cv_loop_once(struct cv_loop *loop, int timeout_ms)
+{
+	return run_round(loop, true, timeout_ms);
+}
+
+void cv_loop_run(struct cv_loop *loop)
+{
+	bool asked = true;
+
+	while (!loop->stopped) {
+		/* What is left for the next round need not wait for the kernel's word that nothing came; what comes waits for one such round at most. */
+		asked = !asked || !has_own_work(loop);
+		(void)run_round(loop, asked, -1);
+	}
+	loop->stopped = false;
 }
 
 struct cv_io *cv_io_add(struct cv_loop *loop, int fd, unsigned events, cv_io_fn *fn, void *ctx)

@@ -111,6 +111,88 @@ on_both(reports_only_what_is_asked_for)
 	(void)close(fds[0]);
 }
 
+/* Who stops reading is taken off only when something comes: nothing of that may be seen. */
+on_both(who_stopped_reading_is_not_called_and_may_read_again)
+{
+	struct end end = { 0 }, other = { 0 };
+	int fds[2];
+
+	pair(fds);
+	end.io = cv_io_add(loop, fds[0], CV_IO_READ, note, &end);
+	cv_io_set(end.io, 0);
+	cv_io_set(end.io, CV_IO_READ);
+	cv_io_set(end.io, 0);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(cv_loop_once(loop, 0), 0);
+	cv_io_set(end.io, CV_IO_READ);
+	assert_int_equal(cv_loop_once(loop, 1000), 1);
+	/* Writing goes on without reading. */
+	cv_io_set(end.io, CV_IO_READ | CV_IO_WRITE);
+	cv_io_set(end.io, CV_IO_WRITE);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(cv_loop_once(loop, 1000), 1);
+		assert_int_equal(end.events, CV_IO_WRITE);
+	}
+	cv_io_set(end.io, CV_IO_READ);
+	assert_int_equal(cv_loop_once(loop, 1000), 1);
+	assert_int_equal(end.events, CV_IO_READ);
+	/* Removed while it wanted nothing: the descriptor may be added anew. */
+	cv_io_set(end.io, 0);
+	cv_io_remove(&end.io);
+	other.io = cv_io_add(loop, fds[0], CV_IO_READ, note, &other);
+	assert_int_equal(cv_loop_once(loop, 1000), 1);
+	assert_int_equal(other.calls, 1);
+	/* Nor is a hang-up told, nor does it keep the loop awake. */
+	cv_io_set(other.io, 0);
+	(void)close(fds[1]);
+	uint64_t before = cv_time_mono_ms();
+	while (cv_time_mono_ms() - before < 20)
+		assert_int_equal(cv_loop_once(loop, 20), 0);
+	assert_int_equal(other.calls, 1);
+	cv_io_remove(&other.io);
+	(void)close(fds[0]);
+}
+
+struct own_work {
+	struct cv_loop *loop;
+	struct cv_timer *timer;
+	int runs, runs_at_call;
+};
+
+static void work_again(void *ctx)
+{
+	struct own_work *own = ctx;
+
+	own->runs++;
+	cv_timer_set(own->timer, 0);
+}
+
+static void stop_on_read(void *ctx, unsigned events CV_UNUSED)
+{
+	struct own_work *own = ctx;
+
+	own->runs_at_call = own->runs;
+	cv_loop_stop(own->loop);
+}
+
+on_both(endless_work_of_its_own_does_not_keep_others_waiting)
+{
+	struct own_work own = { .loop = loop };
+	int fds[2];
+
+	pair(fds);
+	assert_int_equal(write(fds[1], "x", 1), 1);
+	own.timer = cv_timer_add(loop, 0, work_again, &own);
+	struct cv_io *io = cv_io_add(loop, fds[0], CV_IO_READ, stop_on_read, &own);
+	cv_loop_run(loop);
+	assert_true(own.runs_at_call <= 2);
+	cv_io_remove(&io);
+	cv_timer_remove(&own.timer);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
 on_both(callback_may_remove_itself_at_the_end)
 {
 	struct end end = { 0 };
@@ -459,6 +541,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cv_test(reports_readable_until_it_is_read),
 		cv_test(reports_only_what_is_asked_for),
+		cv_test(who_stopped_reading_is_not_called_and_may_read_again),
+		cv_test(endless_work_of_its_own_does_not_keep_others_waiting),
 		cv_test(callback_may_remove_itself_at_the_end),
 		cv_test(removed_by_another_callback_is_not_called),
 		cv_test(second_io_of_a_descriptor_is_refused),

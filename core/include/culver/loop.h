@@ -42,6 +42,8 @@ CV_EXPORT int cv_loop_once(struct cv_loop *loop, int timeout_ms);
 CV_EXPORT void cv_loop_on_quiet(struct cv_loop *loop, uint64_t after_ms, void (*fn)(void *ctx), void *ctx);
 /* Monotonic milliseconds, taken once a round. */
 CV_EXPORT uint64_t cv_loop_now_ms(const struct cv_loop *loop);
+/* Rounds so far, that which runs included: who was called in the one before too is busy. */
+CV_EXPORT uint64_t cv_loop_rounds(const struct cv_loop *loop);
 CV_EXPORT void cv_loop_fake_advance(struct cv_loop *loop, uint64_t ms);
 
 /* fd is borrowed. At most one cv_io a descriptor. fn may remove any cv_io, also its own. */
