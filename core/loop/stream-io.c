@@ -55,6 +55,12 @@ static void read_mem(struct cv_stream *s)
 		end_input(s);
 }
 
+/* A socket need not be made non-blocking for that. */
+static ssize_t read_some(const struct cv_stream *s, char *p, size_t size)
+{
+	return s->is_socket ? recv(s->fd, p, size, MSG_DONTWAIT) : read(s->fd, p, size);
+}
+
 /* Packed octets from the descriptor, or memory. False when there are none now. */
 static bool fill_packed(struct cv_stream *s)
 {
@@ -73,7 +79,7 @@ static bool fill_packed(struct cv_stream *s)
 		return n > 0;
 	}
 	do
-		n = read(s->fd, scratch, CV_MIN(room, CV_LOOP_SCRATCH));
+		n = read_some(s, scratch, CV_MIN(room, CV_LOOP_SCRATCH));
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		cv_stream_packed_take(s, scratch, (size_t)n);
@@ -121,7 +127,7 @@ static void read_plain(struct cv_stream *s)
 	ssize_t n;
 
 	do
-		n = read(s->fd, scratch, room);
+		n = read_some(s, scratch, room);
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
 		take_in(s, scratch, (size_t)n);
@@ -155,6 +161,9 @@ static void read_tls(struct cv_stream *s)
 			take_in(s, scratch, len);
 			cv_wipe(scratch, len);
 			budget -= len;
+			/* OpenSSL reads as much as it has room for: what it left is announced by the descriptor. */
+			if (!cv_tls_conn_pending(s->tls))
+				return;
 			break;
 		case CV_TLS_WANT_READ:
 		case CV_TLS_WANT_WRITE:
@@ -204,7 +213,7 @@ static ssize_t write_some(struct cv_stream *s, const char *p, size_t len)
 		return 0;
 	}
 	do
-		n = s->is_socket ? send(s->fd, p, len, MSG_NOSIGNAL) : write(s->fd, p, len);
+		n = s->is_socket ? send(s->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT) : write(s->fd, p, len);
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return n;
@@ -321,7 +330,8 @@ bool cv_stream_handshake(struct cv_stream *s)
 		s->state = CV_STREAM_TLS;
 		s->read_wait = CV_IO_READ;
 		s->write_wait = CV_IO_WRITE;
-		s->more = true;
+		/* What the client said right behind its part of the handshake. */
+		s->more = cv_tls_conn_pending(s->tls);
 		return true;
 	case CV_TLS_WANT_READ:
 	case CV_TLS_WANT_WRITE:

@@ -38,16 +38,24 @@ static struct cv_stream *stream_new(struct cv_loop *loop, int fd, size_t max_in,
 	return s;
 }
 
-struct cv_stream *cv_stream_new(struct cv_loop *loop, int fd, size_t max_in, size_t max_out)
+static void make_nonblocking(int fd)
 {
-	struct cv_stream *s = stream_new(loop, fd, max_in, max_out);
-	int flags = fcntl(fd, F_GETFL), domain = 0;
-	socklen_t len = sizeof(domain);
+	int flags = fcntl(fd, F_GETFL);
 
 	cv_assert(flags >= 0);
 	if ((flags & O_NONBLOCK) == 0 && fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
 		cv_fatal("descriptor %d cannot be made non-blocking (errno %d)", fd, errno);
+}
+
+struct cv_stream *cv_stream_new(struct cv_loop *loop, int fd, size_t max_in, size_t max_out)
+{
+	struct cv_stream *s = stream_new(loop, fd, max_in, max_out);
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
 	s->is_socket = getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0;
+	if (!s->is_socket)
+		make_nonblocking(fd);
 	s->is_tcp = s->is_socket && (domain == AF_INET || domain == AF_INET6);
 	cv_stream_update(s);
 	return s;
@@ -521,6 +529,8 @@ uint64_t cv_stream_bytes_out(const struct cv_stream *s)
 void cv_stream_start_tls(struct cv_stream *s, struct cv_tls_ctx *tls)
 {
 	cv_assert(s->state == CV_STREAM_PLAIN && s->deflate == NULL && s->fd >= 0 && !s->closing);
+	/* OpenSSL reads and writes by itself. */
+	make_nonblocking(s->fd);
 	/* RFC 3501 section 6.2.1 and many a CVE: what came in plain text behind STARTTLS was not said under TLS. */
 	cv_buf_deinit(&s->in);
 	s->in_pos = 0;

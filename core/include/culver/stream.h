@@ -23,7 +23,7 @@ struct cv_stream_ops {
 	void (*secured)(void *ctx);
 };
 
-/* fd becomes the stream's (set non-blocking, closed with it). max_in, max_out in octets. */
+/* fd becomes the stream's (closed with it; what is no socket is set non-blocking). max_in, max_out in octets. */
 CV_EXPORT struct cv_stream *cv_stream_new(struct cv_loop *loop, int fd, size_t max_in, size_t max_out);
 /* A stream of memory for tests: input is pushed by cv_stream_mem_push, output collected in cv_stream_out. */
 CV_EXPORT struct cv_stream *cv_stream_new_mem(struct cv_loop *loop, size_t max_in, size_t max_out);
