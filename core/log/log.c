@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -27,6 +28,8 @@ static struct {
 	bool open;
 } the_log = { .config = { .target = CV_LOG_STDERR, .timestamps = true },
 	.outputs = { { .target = CV_LOG_STDERR, .fd = STDERR_FILENO, .same = -1 }, { .fd = -1, .same = OUTPUT_MAIN }, { .fd = -1, .same = OUTPUT_MAIN } } };
+
+static long the_pid; /* 0: not asked for since the last fork */
 
 static const struct {
 	const char *name;
@@ -285,11 +288,30 @@ static void add_timestamp(struct cv_log_text *t)
 		cv_log_add(t, text, CV_MIN((size_t)len, sizeof(text) - 1));
 }
 
+static void forget_pid(void)
+{
+	the_pid = 0;
+}
+
+/* A system call for each line is one too many. */
+static long own_pid(void)
+{
+	static bool watches_forks;
+
+	if (the_pid == 0) {
+		if (!watches_forks && pthread_atfork(NULL, NULL, forget_pid) != 0)
+			return (long)getpid();
+		watches_forks = true;
+		the_pid = (long)getpid();
+	}
+	return the_pid;
+}
+
 /* "<level> <role>[pid] ": what syslog and the journal keep in fields of their own. */
 static void add_origin(struct cv_log_text *t, const struct cv_log_entry *entry)
 {
 	char text[128];
-	int len = snprintf(text, sizeof(text), "%s %.64s[%ld] ", level_names[entry->level], entry->role, (long)getpid());
+	int len = snprintf(text, sizeof(text), "%s %.64s[%ld] ", level_names[entry->level], entry->role, own_pid());
 
 	if (len > 0)
 		cv_log_add(t, text, CV_MIN((size_t)len, sizeof(text) - 1));

@@ -6,7 +6,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -32,6 +31,7 @@ struct listener {
 	bool tls, is_unix;
 	int fd;
 	struct cv_io *io;
+	uint64_t accept_round; /* of the loop: the last with a connection */
 };
 
 /* Connections of one address, or of one IPv6 network of 64 bits. */
@@ -862,13 +862,10 @@ static struct cv_login *take_connection(struct listener *l, int fd, const struct
 {
 	struct front *front = l->front;
 	struct cv_login_peer peer = { .is_unix = l->is_unix };
-	int on = 1;
 
-	if (!l->is_unix) {
+	/* TCP_NODELAY and SO_KEEPALIVE come from the listening socket. */
+	if (!l->is_unix)
 		find_peer(fd, remote, &peer);
-		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
-	}
 	front->accepted++;
 	return begin_login(front, l->protocol, cv_stream_new(front->loop, fd, l->protocol->max_input, l->protocol->max_output), &peer, l->tls, false);
 }
@@ -960,7 +957,10 @@ static void on_accept(void *ctx, unsigned events)
 	struct front *front = l->front;
 
 	(void)events;
-	for (unsigned i = 0; i < ACCEPT_BURST; i++) {
+	/* To ask whether there is another one is a call for nothing where they come one by one. */
+	unsigned most = cv_loop_rounds(front->loop) - l->accept_round <= 1 ? ACCEPT_BURST : 1;
+	l->accept_round = cv_loop_rounds(front->loop);
+	for (unsigned i = 0; i < most; i++) {
 		struct sockaddr_storage remote = { 0 };
 		socklen_t len = sizeof(remote);
 		if (!front_fds_left(front)) {

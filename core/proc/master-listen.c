@@ -270,6 +270,15 @@ static void set_names(struct listener *l, const struct listener_want *want)
 	l->tls = want->tls;
 }
 
+/* What each connection is to have it inherits: front needs no calls for it. */
+static void set_for_connections(int fd)
+{
+	int on = 1;
+
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
 /* 1: listening, 0: this address does not exist here and need not, -1. */
 static int listen_one(struct master *m, const struct listener_want *want, struct cv_err *err)
 {
@@ -305,6 +314,8 @@ static int listen_one(struct master *m, const struct listener_want *want, struct
 	int flags = fcntl(fd, F_GETFL);
 	if (flags >= 0)
 		(void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	if (want->path == NULL)
+		set_for_connections(fd);
 	l = cv_new0(struct listener);
 	l->fd = fd;
 	l->key = cv_strdup(key);
