@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
    Power cuts: random programs of changes with a model beside them; at many points of each the power fails, and what a file system may leave is opened.
    What was acknowledged must be there once, what was not is whole or absent, octets are unharmed, UIDs are never given twice, what a
-   client with a cache (CONDSTORE, QRESYNC) does not hear of has not changed, and the next delivery works.
+   client with a cache (CONDSTORE, QRESYNC) does not hear of has not changed, and the next delivery works. Some processes are killed: the next one goes on with what
+   the system had and the disk may not have, before the power fails.
 
    usage: campaign-DRIVER [-n CUTS] [-s SEED] [-p CUTS-PER-PROGRAM] [-t DIR] [-v] [-k] [-2] [-f]
    Prints a line for each failure with the program's seed (-s SEED -n CUTS-PER-PROGRAM brings it again), and the counts. -k keeps the
@@ -69,14 +70,36 @@ static void refused(struct program *p, const struct model *before)
 	program_remember(p, false, false);
 }
 
+/* After a kill: is what was refused, and could not be cut off the journal, there again? Then nobody knows what else is. */
+static bool refused_is_back(struct program *p)
+{
+	bool refusals = false, back;
+	struct cv_err err = { 0 };
+	struct cv_buf want, found;
+
+	for (size_t i = 0; i < p->states.count; i++)
+		refusals = p->states.data[i].refused || (refusals && !p->states.data[i].durable);
+	if (!refusals)
+		return false;
+	cv_buf_init(&want, SIZE_MAX);
+	cv_buf_init(&found, SIZE_MAX);
+	if (store_text(p->user, &found, &err) < 0)
+		program_stop(p, "reading after a kill", &err);
+	model_text(&p->model, &want);
+	back = strcmp(want.data, found.data) != 0;
+	cv_buf_deinit(&want);
+	cv_buf_deinit(&found);
+	return back;
+}
+
 static void run_program(struct program *p)
 {
-	bool faulty = failing_syncs && program_below(2) == 0;
+	bool faulty = failing_syncs && program_below(2) == 0, lost_track = false;
 	struct fault fault = { 0 };
 	struct model before_step = { 0 };
 
 	if (faulty)
-		cv_file_set_fault(on_call, &fault);
+		program_faults(p, on_call, &fault);
 	for (int i = 0; i < STEPS; i++) {
 		size_t before = disk_calls(p->disk);
 		bool durable;
@@ -89,10 +112,15 @@ static void run_program(struct program *p)
 		fault.count = 0;
 		if (p->failed && fault.fired == 0)
 			program_stop(p, "a step was refused", &p->err);
-		if (p->failed)
+		if (p->failed) {
 			refused(p, &before_step);
-		else /* A step that did nothing makes nothing durable. */
+		} else if (faulty && strcmp(p->what, "kill") == 0 && refused_is_back(p)) {
+			program_remember(p, false, false);
+			p->states.data[p->states.count - 1].any = lost_track = true;
+			break;
+		} else { /* A step that did nothing makes nothing durable. */
 			program_remember(p, durable && fault.fired == 0 && disk_calls(p->disk) > before, p->loop == NULL || program_below(2) == 0);
+		}
 		/* Reading makes files that are owed. */
 		if (p->loop == NULL || program_below(4) == 0)
 			program_check_live(p);
@@ -101,7 +129,8 @@ static void run_program(struct program *p)
 	p->what = "close";
 	cv_user_close(&p->user);
 	program_remember(p, true, false);
-	cv_file_set_fault(NULL, NULL);
+	p->states.data[p->states.count - 1].any = lost_track;
+	program_faults(p, NULL, NULL);
 	model_free(&before_step);
 }
 

@@ -186,7 +186,8 @@ static void run_program(struct program *p, uint64_t seed, bool verbose, struct t
 
 	cv_buf_init(&fault.trace, SIZE_MAX);
 	disk_record(NULL, false);
-	cv_file_set_fault(on_call, &fault);
+	p->recording = false;
+	program_faults(p, on_call, &fault);
 	for (int i = 0; i < STEPS && ok; i++) {
 		model_copy(&before, &p->model);
 		if (program_below(2) == 0)
@@ -200,7 +201,7 @@ static void run_program(struct program *p, uint64_t seed, bool verbose, struct t
 			fprintf(stderr, "-- step %d: %s, %s\n", i, p->what, p->failed ? p->err.text : "confirmed");
 		ok = check_step(p, &before, &fault, seed, i, totals);
 	}
-	cv_file_set_fault(NULL, NULL);
+	program_faults(p, NULL, NULL);
 	if (ok)
 		check_end(p, &fault, seed, totals);
 	cv_user_close(&p->user);

@@ -775,6 +775,52 @@ static void step_restart(struct program *p)
 		fail(p, &err);
 }
 
+void program_faults(struct program *p, cv_file_fault_fn *fn, void *ctx)
+{
+	p->fault = fn;
+	p->fault_ctx = ctx;
+	cv_file_set_fault(fn, ctx);
+}
+
+static int refuse_changes(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	(void)ctx;
+	(void)name;
+	*len = 0;
+	switch (op) {
+	case CV_FILE_OPEN: /* of a file that is there, too: nothing is to be read any more */
+	case CV_FILE_MKDIR:
+	case CV_FILE_WRITE:
+	case CV_FILE_SYNC:
+	case CV_FILE_TRUNCATE:
+	case CV_FILE_RENAME:
+	case CV_FILE_LINK:
+	case CV_FILE_UNLINK:
+		return EIO;
+	case CV_FILE_READ:
+	case CV_FILE_STAT:
+	case CV_FILE_MAP:
+	case CV_FILE_LIST:
+		return 0;
+	}
+	return 0;
+}
+
+/* kill -9: what the process had still to do is not done, and the next one finds what the system has, on disk or not. */
+static void step_kill(struct program *p)
+{
+	struct cv_err err = { 0 };
+
+	p->what = "kill";
+	disk_record(NULL, false);
+	cv_file_set_fault(refuse_changes, NULL);
+	cv_user_close(&p->user);
+	cv_file_set_fault(p->fault, p->fault_ctx);
+	disk_record(p->disk, true);
+	if (program_open(p, p->dir, &p->user, &err) < 0)
+		fail(p, &err);
+}
+
 void program_rest(struct program *p)
 {
 	for (uint32_t rounds = program_below(4); p->loop != NULL && rounds > 0; rounds--) {
@@ -803,8 +849,12 @@ bool program_step(struct program *p)
 		step_subscribe(p);
 		return true;
 	case 5:
-		step_restart(p);
-		return true;
+		if (program_below(2) == 0 || !p->recording) {
+			step_restart(p);
+			return true;
+		}
+		step_kill(p);
+		return false;
 	case 6:
 	case 7:
 		step_expunge(p);
@@ -906,6 +956,7 @@ void program_begin(struct program *p, const char *driver, struct cv_registry *re
 	p->disk = disk_new(p->dir);
 	p->given = cv_map_new();
 	disk_record(p->disk, true);
+	p->recording = true;
 	/* Before the first open is acknowledged nothing is promised. */
 	*(struct state *)cv_vec_push(&p->states) = (struct state){ .text = cv_strdup(""), .what = "nothing", .durable = true };
 	if (program_open(p, p->dir, &p->user, &err) < 0)

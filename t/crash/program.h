@@ -70,6 +70,9 @@ struct program {
 	uint32_t bodies;
 	const char *what;     /* the step, for reports */
 	bool closing;         /* a user is being closed: a disk that fails until the process ends is as good as a crash, which faults do not mean */
+	bool recording;       /* its calls are; else no step kills the process */
+	cv_file_fault_fn *fault; /* what cv_file_set_fault was given, by program_faults; and its context */
+	void *fault_ctx;
 	bool failed;          /* the step was refused; the model is as if it had been done, when that was possible at all */
 	struct cv_err err;
 };
@@ -82,6 +85,8 @@ uint32_t program_below(uint32_t n);
 /* Open a user for the first time, in a new directory below base, with settings of the program's own. Ends the process when that fails. */
 void program_begin(struct program *p, const char *driver, struct cv_registry *registry, const char *base, bool on_loop);
 void program_end(struct program *p);
+/* From now on calls go through fn (cv_file_set_fault); NULL: no more. */
+void program_faults(struct program *p, cv_file_fault_fn *fn, void *ctx);
 /* One step; false when it makes nothing durable by itself. p->failed is set when it was refused. */
 bool program_step(struct program *p);
 /* Between two steps, on a loop: some rounds of it, or none. */
