@@ -862,8 +862,10 @@ CV_MUST_CHECK int cv_work_each(struct cv_user *user, bool lost, cv_work_fn *fn, 
 /* Do what is due; a slice when there is a loop (and go on in later rounds), all of it when not or when all is set. Work that has to wait does not hold up what
    comes after it; a folder that can't be moved or removed does. */
 void cv_work_run(struct cv_user *user, bool all);
-/* At opening: all that a crash left undone. */
+/* At opening: what a crash, or the end before, left undone: folders, and of the rest what some seconds allow; the loop does the others. */
 void cv_work_begin(struct cv_user *user);
+/* At closing: the same. The state names what is left for the next opening. */
+void cv_work_end(struct cv_user *user);
 /* Is a folder of this name (empty: any) still to be moved or removed for a record of ours? Then what is there says nothing. */
 bool cv_work_has_folder(struct cv_user *user, struct cv_str name);
 /* Move and remove folders now, before the other work that is due. Done again in its turn, which is harmless. */

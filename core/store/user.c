@@ -427,7 +427,7 @@ void cv_user_close(struct cv_user **user_p)
 		(void)cv_hook_run_user_close(user->registry, &args, &err);
 	cv_assert(cv_list_empty(&user->annotation_watches));
 	cv_user_flush(user);
-	cv_work_run(user, true);
+	cv_work_end(user);
 	if (!user->lost && (cv_journal_cut(&user->journal, &err) < 0 || cv_journal_sync(&user->journal, &err) < 0))
 		cv_error(&user->log_ctx, "%s", err.text);
 	cv_checkpoint_close(user);

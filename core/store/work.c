@@ -10,6 +10,7 @@
 
 #define BATCH 64 /* messages whose octets the storage removes at once */
 #define SLICE_MS 5
+#define WHOLE_MS 2000 /* so long a user who is opened or closed waits for all that is left */
 #define ROOM_MIN ((uint64_t)64 << 20) /* less on the file system is hardly any */
 
 void cv_work_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos)
@@ -374,6 +375,8 @@ int cv_work_folders(struct cv_user *user, struct cv_err *err)
 	return user->work_due > 0 && (records_are_durable(user, true, err) < 0 || move_folders(user, err) < 0) ? -1 : 1;
 }
 
+static void run_until(struct cv_user *user, bool all, uint64_t deadline);
+
 void cv_work_begin(struct cv_user *user)
 {
 	struct cv_err err = { 0 };
@@ -382,7 +385,14 @@ void cv_work_begin(struct cv_user *user)
 	user->folders_behind = cv_work_folders(user, &err) < 0;
 	if (user->folders_behind)
 		cv_error(&user->log_ctx, "%s; trying again later", err.text);
-	cv_work_run(user, true);
+	run_until(user, true, user->loop != NULL ? cv_time_mono_ms() + WHOLE_MS : UINT64_MAX);
+}
+
+void cv_work_end(struct cv_user *user)
+{
+	run_until(user, true, cv_time_mono_ms() + WHOLE_MS);
+	if (cv_work_is_due(user) && !user->work_failed && !user->lost)
+		cv_info(&user->log_ctx, "not all files of copied messages are made, or those of expunged ones removed: the next opening goes on with it");
 }
 
 int cv_work_settle(struct cv_user *user, struct cv_err *err)
@@ -446,10 +456,9 @@ static int run(struct cv_user *user, uint64_t deadline_ms, bool *any_r, struct c
 	return result;
 }
 
-void cv_work_run(struct cv_user *user, bool all)
+static void run_until(struct cv_user *user, bool all, uint64_t deadline)
 {
 	struct cv_err err = { 0 };
-	uint64_t deadline = all || user->loop == NULL ? UINT64_MAX : cv_time_mono_ms() + SLICE_MS;
 	unsigned wait_ms = 1000;
 	bool any = false;
 	int ret;
@@ -483,6 +492,11 @@ void cv_work_run(struct cv_user *user, bool all)
 		cv_work_soon(user);
 	else
 		cv_timer_set(user->work_timer, ret < 0 ? 60000 : wait_ms);
+}
+
+void cv_work_run(struct cv_user *user, bool all)
+{
+	run_until(user, all, all || user->loop == NULL ? UINT64_MAX : cv_time_mono_ms() + SLICE_MS);
 }
 
 void cv_work_soon(struct cv_user *user)

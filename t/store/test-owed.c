@@ -312,6 +312,71 @@ static void a_copy_that_was_made_before_a_crash_is_read_though_others_wait(void 
 	store_deinit(&s);
 }
 
+struct slow {
+	unsigned links, unlinks;
+};
+
+/* Changing a name takes 10 ms. */
+static int slow_names(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct slow *slow = ctx;
+
+	(void)len;
+	if ((op != CV_FILE_LINK && op != CV_FILE_UNLINK) || strncmp(name, "u.", 2) != 0)
+		return 0;
+	slow->links += op == CV_FILE_LINK;
+	slow->unlinks += op == CV_FILE_UNLINK;
+	(void)usleep(10000);
+	return 0;
+}
+
+/* 510 copies, or removals, would take five seconds: neither who closes nor who opens waits for them. */
+static void very_many_files_are_no_wait(void **state)
+{
+	struct cv_err err = { 0 };
+	struct slow slow = { 0 };
+	uint64_t began;
+	struct store s;
+
+	begin(&s, state);
+	assert_ok(cv_mailbox_create(s.user, CV_STR("Archive"), 0, &err));
+	for (uint32_t have = 1; have < 512; have *= 2) /* messages 1 to 2, 2 to 4, … of Sent, all of them the first one */
+		copy(&s, have == 1 ? "INBOX" : "Sent", 1, have == 1 ? 2 : have, "Sent", false);
+	turn(&s, 0);
+	turn(&s, 100);
+	assert_int_equal(s.user->owed.count, 0);
+	cv_file_set_fault(slow_names, &slow);
+	copy(&s, "Sent", 1, 510, "Archive", false);
+	store_expunge(&s, "Sent", 1, 510);
+	began = cv_time_mono_ms();
+	store_close(&s);
+	store_open(&s);
+	assert_true(cv_time_mono_ms() - began < 4900);
+	assert_true(slow.links > 100 && slow.links < 510);
+	assert_int_equal(slow.unlinks, 0);
+	store_octets(&s, "Archive", 1, "Subject: a\r\n\r\none\r\n");
+	store_octets(&s, "Archive", 510, "Subject: b\r\n\r\ntwo\r\n");
+	cv_file_set_fault(NULL, NULL);
+	for (unsigned i = 0; i < 100 && cv_work_is_due(s.user); i++)
+		turn(&s, 100);
+	assert_false(cv_work_is_due(s.user));
+	assert_true(is_there(&s, "Archive", "u.510"));
+	assert_false(is_there(&s, "Sent", "u.1") || is_there(&s, "Sent", "u.510"));
+	cv_file_set_fault(slow_names, &slow);
+	store_expunge(&s, "Archive", 1, 510);
+	began = cv_time_mono_ms();
+	store_close(&s);
+	store_open(&s);
+	assert_true(cv_time_mono_ms() - began < 4900);
+	cv_file_set_fault(NULL, NULL);
+	assert_true(slow.unlinks > 100 && slow.unlinks < 510);
+	for (unsigned i = 0; i < 100 && cv_work_is_due(s.user); i++)
+		turn(&s, 100);
+	assert_false(cv_work_is_due(s.user) || is_there(&s, "Archive", "u.510"));
+	store_expect(&s, "Archive", "");
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -325,6 +390,7 @@ int main(void)
 		cv_test(what_is_owed_is_remembered_when_the_user_is_closed),
 		cv_test(a_copy_that_was_made_before_a_crash_is_read_though_others_wait),
 		cv_test(without_links_octets_are_copied),
+		cv_test(very_many_files_are_no_wait),
 	};
 
 	return store_tests_run(tests);
