@@ -841,6 +841,65 @@ static void a_rename_that_can_not_be_taken_back_is_made_up_for(void **state)
 	}
 }
 
+struct moved {
+	unsigned syncs;   /* since the new name's directory was made */
+	bool made, failed, synced;
+	unsigned early, moves;
+};
+
+/* The second sync after the directory was made, which is that of the one above it, fails. */
+static int fail_above(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct moved *moved = ctx;
+
+	(void)len;
+	if (op == CV_FILE_MKDIR && strcmp(name, "New") == 0)
+		moved->made = true;
+	if (op != CV_FILE_SYNC || !moved->made || moved->failed || ++moved->syncs < 2)
+		return 0;
+	moved->failed = true;
+	moved->synced = false;
+	return EIO;
+}
+
+static void note_move(void *ctx, const struct cv_file_event *event)
+{
+	struct moved *moved = ctx;
+	char link[64], path[800];
+	ssize_t len;
+
+	if (event->op == CV_FILE_SYNC && !event->failed) {
+		(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", event->fd);
+		len = readlink(link, path, sizeof(path));
+		moved->synced = moved->synced || (len > 10 && memcmp(path + len - 10, "/mailboxes", 10) == 0);
+	} else if (event->op == CV_FILE_RENAME && strcmp(event->name, "Old/dbox-Mails") == 0) {
+		moved->moves++;
+		moved->early += !moved->synced;
+	}
+}
+
+/* Else a power cut may take the directory, and all that has moved into it. */
+static void messages_move_to_a_place_that_is_on_disk(void **state)
+{
+	struct moved moved = { 0 };
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	assert_ok(cv_mailbox_create(s.user, CV_STR("Old"), 0, &err));
+	store_save(&s, "Old", MAIL, 0);
+	cv_file_set_watch(note_move, &moved);
+	cv_file_set_fault(fail_above, &moved);
+	assert_ok(cv_mailbox_rename(s.user, CV_STR("Old"), CV_STR("New"), &err)); /* it is tried again at once */
+	cv_file_set_fault(NULL, NULL);
+	cv_file_set_watch(NULL, NULL);
+	assert_true(moved.failed && moved.moves > 0);
+	assert_int_equal(moved.early, 0);
+	store_octets(&s, "New", 1, MAIL);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -857,6 +916,7 @@ int main(void)
 		cv_test(a_segment_that_never_was_on_disk_is_no_damage),
 		cv_test(what_was_expunged_stays_away),
 		cv_test(a_rename_that_can_not_be_taken_back_is_made_up_for),
+		cv_test(messages_move_to_a_place_that_is_on_disk),
 		cv_test(renaming_works_without_the_kernels_help),
 		cv_test(the_file_system_is_tried_once),
 		cv_test(the_clock_may_jump),

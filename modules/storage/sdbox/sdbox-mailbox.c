@@ -317,8 +317,8 @@ int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 		to_parent = cv_strdup(to);
 		cut_last(to_parent);
 		ret = cv_file_mkdirs(st->mailboxes, to_parent, st->args->dir_mode, err);
-		/* Before the messages move there: their new name must not be durable in a directory that is not. */
-		if (ret > 0 && sync_path(st, to, err) < 0)
+		/* Before the messages move there: their new name must not be durable in a directory that is not, though it was there: its sync may have failed before. */
+		if (ret >= 0 && sync_path(st, to, err) < 0)
 			ret = -1;
 		cv_free(to_parent);
 	}
