@@ -511,8 +511,8 @@ int cv_user_usable(struct cv_user *user, struct cv_err *err)
 	struct cv_err reread_err = { 0 };
 	int ret;
 
-	if (user->lost)
-		return cv_err_set(err, CV_ERR_INUSE, "the mail is another server's now");
+	if ((user->lost || user->broken) && cv_user_is_there(user, err) < 0)
+		return -1;
 	if (!user->broken || user->rereading)
 		return 1;
 	user->rereading = true;
@@ -842,7 +842,8 @@ void cv_user_flush(struct cv_user *user)
 	user->queue_needs_sync = user->queue_needs_storage_sync = user->owed_queued = false;
 	move_list(&user->queue, &batch);
 	if (result < 0) {
-		cv_error(&user->log_ctx, "changes could not be made durable and are refused: %s", err.text);
+		if (!user->lost) /* that was told */
+			cv_error(&user->log_ctx, "changes could not be made durable and are refused: %s", err.text);
 		reread(user);
 		cv_list_foreach(&batch, node, tmp)
 			tell(cv_container(node, struct cv_txn, node), -1, &err);

@@ -75,6 +75,11 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
 	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
 		ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
+	if (ret < 0 && err->code == CV_ERR_NOTFOUND) {
+		user->looked_ms = 0;
+		if (cv_user_is_there(user, err) < 0)
+			return -1;
+	}
 	/* One that only waits to be moved is not made anew: it would be in the way. */
 	if (ret < 0 && err->code == CV_ERR_NOTFOUND && !user->external && !user->folders_behind)
 		ret = begin_in_new_folder(mailbox, &ref, config->size_hint, &st_save, err);

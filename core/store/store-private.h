@@ -352,7 +352,9 @@ struct cv_user {
 	int index_dir;
 	int lock_fd;
 	struct cv_lease lease;
-	bool lost;                      /* it is another server's now: nothing is read, written or acknowledged any more */
+	bool lost;                      /* it is another server's now, or its directory was removed: nothing is read, written or acknowledged any more */
+	struct cv_err lost_why;
+	uint64_t looked_ms;             /* when its directory was looked for last */
 	struct cv_timer *lease_timer;
 	void (*on_lost)(void *ctx, const struct cv_err *err);
 	void *lost_ctx;
@@ -547,6 +549,8 @@ bool cv_user_unpublished(const struct cv_user *user);
 CV_MUST_CHECK int cv_commit_lazy(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err);
 /* Is it still ours? Where a lease says so, it is read: 1; -1 with INUSE when it is not (then the user is lost), with others when that can't be known. */
 CV_MUST_CHECK int cv_user_owned(struct cv_user *user, struct cv_err *err);
+/* Only what is seen without the lease: was the index directory removed under us? Looked at once a second. Then the user is lost too: -1 with UNAVAILABLE. */
+CV_MUST_CHECK int cv_user_is_there(struct cv_user *user, struct cv_err *err);
 /* After a failed write memory becomes what the journal says, at once or, while that fails too, when it is asked for again: 1, or -1 (UNAVAILABLE). */
 CV_MUST_CHECK int cv_user_usable(struct cv_user *user, struct cv_err *err);
 void cv_commit_init(struct cv_user *user);

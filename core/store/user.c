@@ -9,12 +9,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DIR_MODE 0700
 #define FILE_MODE 0600
 #define HOSTNAME_MAX 255
 #define CLOCK_BEHIND_SEC 600
+#define LOOK_MS 1000
 
 static char *copy(const char *s)
 {
@@ -185,6 +187,7 @@ static void lose(struct cv_user *user, const struct cv_err *why)
 	if (user->lost)
 		return;
 	user->lost = true;
+	user->lost_why = *why;
 	cv_error(&user->log_ctx, "%s; nothing is acknowledged here any more", why->text);
 	if (user->lease_timer != NULL)
 		cv_timer_stop(user->lease_timer);
@@ -192,12 +195,34 @@ static void lose(struct cv_user *user, const struct cv_err *why)
 		user->on_lost(user->lost_ctx, why);
 }
 
+/* What is written to files that are open still goes nowhere when their directory was removed with all that was in it. Nothing of it can be made again here:
+   the next opening finds what there is by then. */
+int cv_user_is_there(struct cv_user *user, struct cv_err *err)
+{
+	uint64_t now = cv_time_mono_ms();
+	struct cv_err why = { 0 };
+	struct stat st;
+
+	if (!user->lost && now >= user->looked_ms + LOOK_MS) {
+		user->looked_ms = now;
+		if (fstat(user->index_dir, &st) == 0 && st.st_nlink == 0) {
+			(void)cv_err_set(&why, CV_ERR_UNAVAILABLE, "the directory of the index was removed while the mail was open");
+			lose(user, &why);
+		}
+	}
+	if (!user->lost)
+		return 1;
+	if (err != NULL)
+		*err = user->lost_why;
+	return -1;
+}
+
 int cv_user_owned(struct cv_user *user, struct cv_err *err)
 {
 	struct cv_err check_err = { 0 };
 
-	if (user->lost)
-		return cv_err_set(err, CV_ERR_INUSE, "the mail is another server's now");
+	if (cv_user_is_there(user, err) < 0)
+		return -1;
 	if (cv_lease_check(&user->lease, &check_err) > 0)
 		return 1;
 	if (check_err.code == CV_ERR_INUSE)
@@ -419,7 +444,9 @@ void cv_user_close(struct cv_user **user_p)
 	if (user == NULL)
 		return;
 	cv_assert(user->views.count == 0);
-	cv_user_flush(user);
+	user->looked_ms = 0;
+	if (cv_user_is_there(user, &err) > 0)
+		cv_user_flush(user);
 	cv_indexes_close(user);
 	cv_subscribers_close(user);
 	user->closing = true;

@@ -463,7 +463,7 @@ static void run_until(struct cv_user *user, bool all, uint64_t deadline)
 	bool any = false;
 	int ret;
 
-	if (user->work_running || !cv_work_is_due(user) || user->lost)
+	if (user->work_running || !cv_work_is_due(user) || cv_user_is_there(user, &err) < 0)
 		return;
 	user->work_running = true;
 	ret = records_are_durable(user, all, &err);

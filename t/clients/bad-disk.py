@@ -4,8 +4,10 @@
 import imaplib
 import os
 import poplib
+import shutil
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from client import culver, fail, healthy, mail, need_root, same  # noqa: E402
@@ -109,6 +111,28 @@ for storage in culver.storages():
         _, got = m.fetch("1:*", "(UID)")
         same(len(got), acknowledged + 2)
         m.logout()
+        # A user's directory that is removed under a session: it ends, and the next one begins anew.
+        same(s.deliver("gone", mail("one"))[0], 250)
+        m = login(s, "gone")
+        same(m.select("INBOX")[1], [b"1"])
+        shutil.rmtree(os.path.join(s.mail, "gone"))
+        time.sleep(1.1)
+        try:
+            r = m.store("1", "+FLAGS", "\\Flagged")
+            if r[0] == "OK":
+                fail(f"a change went into a directory that is not there: {r}")
+        except imaplib.IMAP4.abort:
+            pass
+        for _ in range(50):
+            code = s.deliver("gone", mail("two"))[0]
+            if code == 250:
+                break
+            time.sleep(0.2)
+        same(code, 250, "a delivery after the directory was removed")
+        m = login(s, "gone")
+        same(m.select("INBOX")[1], [b"1"])
+        m.logout()
+        same(s.output().count("removed while the mail was open; nothing is acknowledged"), 1)
         # A directory that the server may not write.
         same(s.deliver("locked", mail("one"))[0], 250)
         s.stop()

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -900,6 +901,62 @@ static void messages_move_to_a_place_that_is_on_disk(void **state)
 	store_deinit(&s);
 }
 
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void note_lost(void *ctx, const struct cv_err *err)
+{
+	unsigned *lost = ctx;
+
+	++*lost;
+	assert_int_equal(err->code, CV_ERR_UNAVAILABLE);
+}
+
+/* The open files take all that is written: none of it may be acknowledged, and nobody is to try again for long. */
+static void a_directory_that_is_removed_is_told_once(void **state)
+{
+	const struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_SEEN };
+	struct cv_mailbox *inbox;
+	struct cv_ranges uids = { 0 };
+	unsigned errors, lost = 0;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	s.user->on_lost = note_lost;
+	s.user->lost_ctx = &lost;
+	inbox = store_get(&s, "INBOX");
+	cv_ranges_add(&uids, 1, 1);
+	errors = store_log_errors();
+	assert_int_equal(nftw(cv_arena_printf(*state, "%s/mail", s.dir), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	(void)usleep(1010000); /* it is looked for once a second */
+	for (unsigned i = 0; i < 3; i++) {
+		struct cv_txn *txn = cv_txn_begin(s.user);
+		struct cv_err err = { 0 };
+
+		if (cv_txn_flags(txn, inbox, &uids, &change, NULL, NULL, &err) < 0)
+			cv_txn_rollback(&txn);
+		else
+			assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+		assert_int_equal(err.code, CV_ERR_UNAVAILABLE);
+		assert_int_equal(lost, 1);
+	}
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&inbox);
+	store_close(&s);
+	assert_int_equal(store_log_errors(), errors + 1);
+	store_open(&s);
+	store_expect(&s, "INBOX", "");
+	store_save(&s, "INBOX", MAIL, 0);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -917,6 +974,7 @@ int main(void)
 		cv_test(what_was_expunged_stays_away),
 		cv_test(a_rename_that_can_not_be_taken_back_is_made_up_for),
 		cv_test(messages_move_to_a_place_that_is_on_disk),
+		cv_test(a_directory_that_is_removed_is_told_once),
 		cv_test(renaming_works_without_the_kernels_help),
 		cv_test(the_file_system_is_tried_once),
 		cv_test(the_clock_may_jump),
