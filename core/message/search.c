@@ -41,6 +41,8 @@ struct cv_search {
 	uint64_t fuzzy_words; /* of all keys: each costs about as much as all else */
 
 	struct cv_message_reader *reader;
+	const struct cv_mime_part *root; /* whose header is the message's */
+	bool alone;                      /* no other part is looked into */
 	const struct cv_mime_part *part;
 	enum search_phase phase;
 	uint64_t pos, end;  /* of the body that is searched */
@@ -554,7 +556,7 @@ static int step_header(struct cv_search *s, uint64_t *used, struct cv_err *err)
 	if (cv_message_reader_append(s->reader, part->header_offset, size, &s->header, err) < 0)
 		return -1;
 	*used += size * (1 + s->fuzzy_words);
-	search_fields(s, cv_buf_str(&s->header), part->parent == NULL, false);
+	search_fields(s, cv_buf_str(&s->header), part == s->root, false);
 	if (s->needs_body)
 		begin_body(s);
 	else
@@ -566,7 +568,8 @@ void cv_search_begin(struct cv_search *search, struct cv_message_reader *reader,
 {
 	reset(search);
 	search->reader = reader;
-	search->part = root;
+	search->part = search->root = root;
+	search->alone = false;
 	search->phase = SEARCH_HEADER;
 	for (size_t i = 0; i < search->keys.count; i++) {
 		struct key *key = &search->keys.data[i];
@@ -575,6 +578,12 @@ void cv_search_begin(struct cv_search *search, struct cv_message_reader *reader,
 		if (key->needle.len == 0 && key->where != CV_SEARCH_HEADER)
 			set_found(search, key);
 	}
+}
+
+void cv_search_begin_part(struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *part)
+{
+	cv_search_begin(search, reader, part);
+	search->alone = true;
 }
 
 int cv_search_step(struct cv_search *search, uint64_t budget, struct cv_err *err)
@@ -594,7 +603,7 @@ int cv_search_step(struct cv_search *search, uint64_t budget, struct cv_err *err
 			break;
 		case SEARCH_NEXT:
 			used += 64; /* parts without octets take time too */
-			search->part = cv_mime_part_next(search->part);
+			search->part = search->alone ? NULL : cv_mime_part_next(search->part);
 			search->phase = search->part != NULL ? SEARCH_HEADER : SEARCH_DONE;
 			break;
 		case SEARCH_DONE:

@@ -28,14 +28,30 @@ static int drip_get(struct cv_message_reader *reader, uint64_t pos, size_t max, 
 
 static const struct cv_message_reader_ops drip_ops = { .get = drip_get };
 
-static void run(struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *root, uint64_t budget)
+static void finish(struct cv_search *search, uint64_t budget)
 {
 	int result;
 
-	cv_search_begin(search, reader, root);
 	while ((result = cv_search_step(search, budget, NULL)) == 0)
 		;
 	fuzz_check(result == 1);
+}
+
+static void run(struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *root, uint64_t budget)
+{
+	cv_search_begin(search, reader, root);
+	finish(search, budget);
+}
+
+/* What is in a part alone is in the message. */
+static void check_parts(struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *root, unsigned text)
+{
+	for (const struct cv_mime_part *part = root; part != NULL; part = cv_mime_part_next(part)) {
+		cv_search_begin_part(search, reader, part);
+		finish(search, 50);
+		fuzz_check(!cv_search_found(search, 0) || cv_search_found(search, 1));
+		fuzz_check(!cv_search_found(search, 1) || text > 0);
+	}
 }
 
 /* False when the needle has more words than a search may have of them. */
@@ -105,6 +121,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	run(search, &drip.base, message->root, 1);
 	for (size_t i = 0; i < CV_COUNT_OF(whole); i++)
 		fuzz_check(cv_search_score(search, i) == whole[i]);
+	check_parts(search, &drip.base, message->root, whole[1]);
 	cv_search_header(search, message->header);
 	fuzz_check(cv_search_score(search, 2) == whole[2] && cv_search_score(search, 3) == whole[3] && cv_search_score(search, 7) == whole[7]);
 	cv_search_free(&search);

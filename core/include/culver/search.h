@@ -61,6 +61,8 @@ CV_EXPORT bool cv_search_needs_body(const struct cv_search *search);
    as is reader. */
 CV_EXPORT void cv_search_begin(
 	struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *root);
+/* The same with one part alone: its header is what HEADER and TEXT keys look in, its own text, if it has any, the body. */
+CV_EXPORT void cv_search_begin_part(struct cv_search *search, struct cv_message_reader *reader, const struct cv_mime_part *part);
 /* Go on for about budget octets of message. 1 when the answer of every key is known, 0 when there is more to
    do, -1 when the message could not be read. */
 CV_EXPORT CV_MUST_CHECK int cv_search_step(struct cv_search *search, uint64_t budget, struct cv_err *err);

@@ -7,6 +7,7 @@
 #include "imap-annotate.h"
 #include "imap-date.h"
 #include "imap-flags.h"
+#include "imap-mimepart.h"
 #include "imap-parser.h"
 #include "imap-sequence.h"
 #include "imap-threadid.h"
@@ -27,7 +28,7 @@ struct parse {
 	struct cv_str charset; /* absent: none given */
 	const struct cv_imap_search_context *context;
 	unsigned depth;
-	size_t keys;
+	size_t keys, mime_keys;
 	bool modseq, seqs, any_fuzzy;
 	unsigned fuzzy; /* FUZZY that this key is in */
 	unsigned filters; /* that this key is in */
@@ -62,19 +63,24 @@ static int no_argument(struct parse *parse, const struct key_word *word, const s
 	return 0;
 }
 
-/* Text in the client's charset as UTF-8. Without CHARSET it should be US-ASCII; what is not is taken for UTF-8, which many clients send. */
-static void convert(struct parse *parse, struct cv_str s, struct cv_str *text_r)
+/* Without CHARSET it should be US-ASCII; what is not is taken for UTF-8, which many clients send. */
+void cv_imap_search_text(struct cv_arena *arena, struct cv_str charset, struct cv_str s, struct cv_str *text_r)
 {
 	struct cv_buf utf8;
 
-	if (cv_str_is_ascii(s) && parse->charset.ptr == NULL) {
+	if (cv_str_is_ascii(s) && charset.ptr == NULL) {
 		*text_r = s;
 		return;
 	}
 	cv_buf_init(&utf8, s.len * 4 + 16);
-	cv_charset_to_utf8(parse->charset.ptr != NULL ? parse->charset : CV_STR("US-ASCII"), s, &utf8);
-	*text_r = utf8.len > 0 ? cv_arena_str(parse->arena, cv_buf_str(&utf8)) : CV_STR("");
+	cv_charset_to_utf8(charset.ptr != NULL ? charset : CV_STR("US-ASCII"), s, &utf8);
+	*text_r = utf8.len > 0 ? cv_arena_str(arena, cv_buf_str(&utf8)) : CV_STR("");
 	cv_buf_deinit(&utf8);
+}
+
+static void convert(struct parse *parse, struct cv_str s, struct cv_str *text_r)
+{
+	cv_imap_search_text(parse->arena, parse->charset, s, text_r);
 }
 
 static int take_text(struct parse *parse, const struct cv_imap_arg **arg, struct cv_str *text_r)
@@ -378,6 +384,13 @@ static int threadid_argument(struct parse *parse, const struct key_word *word, c
 	return 0;
 }
 
+/* "MIMEPART" SP mpart-key */
+static int mimepart_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
+{
+	(void)word;
+	return cv_imap_mimepart_parse(parse->arena, parse->charset, arg, &parse->mime_keys, key, parse->err);
+}
+
 /* NEW and OLD. */
 static int new_argument(struct parse *parse, const struct key_word *word, const struct cv_imap_arg **arg, struct cv_mailsearch_key *key)
 {
@@ -480,6 +493,7 @@ static const struct key_word words[] = {
 	{ "HEADER", CV_MAILSEARCH_HEADER, 0, NULL, header_arguments, false },
 	{ "KEYWORD", CV_MAILSEARCH_KEYWORD, 0, NULL, keyword_argument, false },
 	{ "LARGER", CV_MAILSEARCH_LARGER, 0, NULL, number_argument, false },
+	{ "MIMEPART", CV_MAILSEARCH_ASK, 0, NULL, mimepart_argument, false },
 	{ "MODSEQ", CV_MAILSEARCH_MODSEQ, 0, NULL, modseq_arguments, false },
 	{ "NEW", CV_MAILSEARCH_AND, 0, NULL, new_argument, false },
 	{ "NOT", CV_MAILSEARCH_AND, 0, NULL, not_argument, true },

@@ -36,6 +36,9 @@ CV_MUST_CHECK int cv_imap_search_parse(struct cv_arena *arena, const struct cv_i
 CV_MUST_CHECK int cv_imap_search_parse_charset(struct cv_arena *arena, struct cv_str charset, const struct cv_imap_arg *arg,
 	const struct cv_imap_search_context *context, struct cv_imap_search *search_r, struct cv_err *err);
 
+/* Text of a search program in the client's charset (absent: none was given) as UTF-8. */
+void cv_imap_search_text(struct cv_arena *arena, struct cv_str charset, struct cv_str s, struct cv_str *text_r);
+
 /* filter-name = 1*<any ATOM-CHAR except "/"> */
 bool cv_imap_is_filter_name(struct cv_str s);
 /* Is it a filter's program: search-key *(SP search-key) in UTF-8? -1 with a public err (INVALID, LIMIT). */
