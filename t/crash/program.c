@@ -22,7 +22,6 @@
 #define TEXT(name) TEXT_OF(name)
 CV_EXPORT extern const struct cv_module MODULE(CAMPAIGN_DRIVER);
 
-#define KEYWORDS 3
 #define MESSAGES_MAX 8192
 
 const char *const program_names[NAMES] = { "INBOX", "Archive", "Work", "Work/2026", "Lists", "Lists/culver" };
@@ -31,7 +30,7 @@ static const struct {
 	const char *entry;
 	bool priv;
 } notes[NOTES] = { { "/comment", false }, { "/comment", true }, { "/1/flags/seen", true } };
-static const char *const keywords[KEYWORDS] = { "$Forwarded", "Label1", "later" };
+const char *const program_keywords[KEYWORDS] = { "$Forwarded", "Label1", "later" };
 
 /* ---- randomness: the same seed, the same program and cuts ------------------------------------------------------- */
 
@@ -67,7 +66,7 @@ static struct box *find_box(struct model *model, const char *name)
 	return NULL;
 }
 
-static struct box *add_box(struct model *model, const char *name, uint32_t uidvalidity)
+struct box *program_add_box(struct model *model, const char *name, uint32_t uidvalidity)
 {
 	for (size_t i = 0; i < BOXES_MAX; i++) {
 		struct box *box = &model->boxes[i];
@@ -165,7 +164,7 @@ static unsigned keyword_bits(const struct cv_mailbox *mailbox, uint32_t set)
 
 	for (size_t i = 0; i < count; i++) {
 		for (unsigned k = 0; k < KEYWORDS; k++) {
-			if (cv_str_caseeq_c(have[i], keywords[k]))
+			if (cv_str_caseeq_c(have[i], program_keywords[k]))
 				bits |= 1u << k;
 		}
 	}
@@ -357,7 +356,7 @@ static void fail(struct program *p, const struct cv_err *err)
 		p->err = *err;
 }
 
-static struct cv_mailbox *get(struct program *p, const struct box *box)
+struct cv_mailbox *program_mailbox(struct program *p, const struct box *box)
 {
 	struct cv_mailbox *mailbox;
 	struct cv_err err = { 0 };
@@ -385,7 +384,7 @@ static void commit(struct program *p, struct cv_txn *txn, bool wait)
 		(void)cv_loop_once(p->loop, 0);
 }
 
-static struct box *any_box(struct program *p, bool with_messages)
+struct box *program_any_box(struct program *p, bool with_messages)
 {
 	size_t first = program_below(BOXES_MAX);
 
@@ -398,7 +397,7 @@ static struct box *any_box(struct program *p, bool with_messages)
 	return NULL;
 }
 
-static void make_body(struct program *p, struct cv_buf *out)
+void program_make_body(struct program *p, struct cv_buf *out)
 {
 	static const uint32_t sizes[] = { 10, 400, 3000, 9000, 70000 };
 	uint32_t size = program_below(sizes[program_below(CV_COUNT_OF(sizes))]);
@@ -416,7 +415,7 @@ static int save_one(struct program *p, struct cv_txn *txn, struct cv_mailbox *ma
 {
 	uint16_t flags = (uint16_t)program_below(CV_FLAG_ALL + 1);
 	unsigned word = program_below(KEYWORDS + 1);
-	struct cv_str keyword = word < KEYWORDS ? cv_str_c(keywords[word]) : (struct cv_str){ 0 };
+	struct cv_str keyword = word < KEYWORDS ? cv_str_c(program_keywords[word]) : (struct cv_str){ 0 };
 	struct cv_note note = { CV_STR("/comment"), true, { 0 } };
 	struct cv_save_config config = { .flags = flags, .keywords = &keyword, .keyword_count = word < KEYWORDS, .notes = &note };
 	struct cv_save *save;
@@ -426,7 +425,7 @@ static int save_one(struct program *p, struct cv_txn *txn, struct cv_mailbox *ma
 
 	cv_buf_init(&body, SIZE_MAX);
 	cv_buf_init(&value, SIZE_MAX);
-	make_body(p, &body);
+	program_make_body(p, &body);
 	make_value(number, &value);
 	note.value = cv_buf_str(&value);
 	config.note_count = number > 0;
@@ -443,8 +442,8 @@ static int save_one(struct program *p, struct cv_txn *txn, struct cv_mailbox *ma
 
 static void step_append(struct program *p)
 {
-	struct box *box = any_box(p, false);
-	struct cv_mailbox *mailbox = get(p, box);
+	struct box *box = program_any_box(p, false);
+	struct cv_mailbox *mailbox = program_mailbox(p, box);
 	uint32_t count = 1 + (program_below(4) == 0 ? program_below(4) : 0);
 	struct message messages[4];
 	struct cv_err err = { 0 };
@@ -501,19 +500,19 @@ static void change_message(struct message *m, const struct cv_flags_change *chan
 
 static bool step_flags(struct program *p)
 {
-	struct box *box = any_box(p, true);
+	struct box *box = program_any_box(p, true);
 	struct cv_mailbox *mailbox;
 	struct cv_txn *txn;
 	struct cv_ranges uids = { 0 };
 	bool chosen[MESSAGES_MAX] = { 0 }, wait = program_below(3) == 0;
 	unsigned word = program_below(KEYWORDS + 1);
-	struct cv_str keyword = word < KEYWORDS ? cv_str_c(keywords[word]) : (struct cv_str){ 0 };
+	struct cv_str keyword = word < KEYWORDS ? cv_str_c(program_keywords[word]) : (struct cv_str){ 0 };
 	const struct cv_flags_change change = { .op = (enum cv_flags_op)(1 + program_below(3)),
 		.flags = (uint16_t)program_below(CV_FLAG_ALL + 1), .keywords = &keyword, .keyword_count = word < KEYWORDS };
 	struct cv_err err = { 0 };
 
 	p->what = "flags";
-	if (box == NULL || (mailbox = get(p, box)) == NULL)
+	if (box == NULL || (mailbox = program_mailbox(p, box)) == NULL)
 		return true;
 	txn = cv_txn_begin(p->user);
 	choose(box, &uids, chosen);
@@ -535,7 +534,7 @@ static bool step_flags(struct program *p)
 /* An annotation of some messages is set, or taken away. */
 static void step_note(struct program *p)
 {
-	struct box *box = any_box(p, true);
+	struct box *box = program_any_box(p, true);
 	size_t n = program_below(NOTES);
 	uint32_t number = program_below(4) == 0 ? 0 : ++p->bodies;
 	struct cv_note note = { cv_str_c(notes[n].entry), notes[n].priv, { 0 } };
@@ -548,7 +547,7 @@ static void step_note(struct program *p)
 	struct cv_buf value;
 
 	p->what = "annotate messages";
-	if (box == NULL || (mailbox = get(p, box)) == NULL)
+	if (box == NULL || (mailbox = program_mailbox(p, box)) == NULL)
 		return;
 	cv_buf_init(&value, SIZE_MAX);
 	make_value(number, &value);
@@ -584,7 +583,7 @@ static void remove_chosen(struct box *box, const bool *chosen)
 
 static void step_expunge(struct program *p)
 {
-	struct box *box = any_box(p, true);
+	struct box *box = program_any_box(p, true);
 	struct cv_mailbox *mailbox;
 	struct cv_txn *txn;
 	struct cv_ranges uids = { 0 };
@@ -592,7 +591,7 @@ static void step_expunge(struct program *p)
 	struct cv_err err = { 0 };
 
 	p->what = "expunge";
-	if (box == NULL || (mailbox = get(p, box)) == NULL)
+	if (box == NULL || (mailbox = program_mailbox(p, box)) == NULL)
 		return;
 	txn = cv_txn_begin(p->user);
 	choose(box, &uids, chosen);
@@ -628,7 +627,7 @@ static void copy_messages(struct box *from, struct box *to, const bool *chosen, 
 
 static void step_copy(struct program *p, bool move)
 {
-	struct box *from = any_box(p, true), *to = any_box(p, false);
+	struct box *from = program_any_box(p, true), *to = program_any_box(p, false);
 	struct cv_mailbox *mailbox = NULL, *target = NULL;
 	struct cv_ranges uids = { 0 }, old_uids = { 0 }, new_uids = { 0 };
 	bool chosen[MESSAGES_MAX] = { 0 };
@@ -638,8 +637,8 @@ static void step_copy(struct program *p, bool move)
 	p->what = move ? "move" : "copy";
 	if (from == NULL || (move && from == to))
 		return;
-	mailbox = get(p, from);
-	target = get(p, to);
+	mailbox = program_mailbox(p, from);
+	target = program_mailbox(p, to);
 	if (mailbox != NULL && target != NULL) {
 		txn = cv_txn_begin(p->user);
 		choose(from, &uids, chosen);
@@ -670,14 +669,14 @@ static void step_create(struct program *p)
 	if (cv_mailbox_create(p->user, cv_str_c(name), 0, &err) < 0)
 		fail(p, &err);
 	else if (cv_mailbox_lookup(p->user, cv_str_c(name), &info) == 1 && info.exists)
-		(void)add_box(&p->model, name, info.uidvalidity);
+		(void)program_add_box(&p->model, name, info.uidvalidity);
 	else
 		program_stop(p, "a mailbox that was made is not there", NULL);
 }
 
 static void step_delete(struct program *p)
 {
-	struct box *box = any_box(p, false);
+	struct box *box = program_any_box(p, false);
 	struct cv_err err = { 0 };
 
 	p->what = "delete";
@@ -702,7 +701,7 @@ static bool has_below(struct model *model, const char *name)
 /* Only names without others below them, and not INBOX, which is a rename of another kind. */
 static void step_rename(struct program *p)
 {
-	struct box *box = any_box(p, false);
+	struct box *box = program_any_box(p, false);
 	const char *to = program_names[program_below(NAMES)];
 	struct cv_err err = { 0 };
 	char from[sizeof(box->name)];
@@ -734,8 +733,8 @@ static void step_subscribe(struct program *p)
 /* One or two entries of a mailbox or of the user. */
 static void step_annotate(struct program *p)
 {
-	struct box *box = program_below(4) == 0 ? NULL : any_box(p, false);
-	struct cv_mailbox *mailbox = box != NULL ? get(p, box) : NULL;
+	struct box *box = program_below(4) == 0 ? NULL : program_any_box(p, false);
+	struct cv_mailbox *mailbox = box != NULL ? program_mailbox(p, box) : NULL;
 	uint32_t *values = box != NULL ? box->annotations : p->model.annotations;
 	uint32_t count = 1 + program_below(2), first = program_below(ENTRIES);
 	struct cv_err err = { 0 };
@@ -763,7 +762,7 @@ static void step_annotate(struct program *p)
 	cv_mailbox_unref(&mailbox);
 }
 
-static void step_restart(struct program *p)
+void program_restart(struct program *p)
 {
 	struct cv_err err = { 0 };
 
@@ -834,7 +833,7 @@ bool program_step(struct program *p)
 {
 	p->failed = false;
 	p->err = (struct cv_err){ 0 };
-	switch (program_below(24)) {
+	switch (program_below(strcmp(p->driver, "maildir") == 0 ? 28 : 24)) {
 	case 0:
 	case 1:
 		step_create(p);
@@ -850,7 +849,7 @@ bool program_step(struct program *p)
 		return true;
 	case 5:
 		if (program_below(2) == 0 || !p->recording) {
-			step_restart(p);
+			program_restart(p);
 			return true;
 		}
 		step_kill(p);
@@ -879,6 +878,12 @@ bool program_step(struct program *p)
 	case 18:
 		step_note(p);
 		return true;
+	case 24:
+	case 25:
+	case 26:
+	case 27:
+		program_outside(p);
+		return false;
 	default:
 		step_append(p);
 		return true;
@@ -967,7 +972,7 @@ void program_begin(struct program *p, const char *driver, struct cv_registry *re
 				continue;
 			p->model.subscribed[n] = info.subscribed;
 			if (info.exists)
-				(void)add_box(&p->model, program_names[n], info.uidvalidity);
+				(void)program_add_box(&p->model, program_names[n], info.uidvalidity);
 		}
 	}
 	program_remember(p, true, true);

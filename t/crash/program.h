@@ -17,9 +17,11 @@
 #define NAMES 6
 #define ENTRIES 3
 #define NOTES 3
+#define KEYWORDS 3
 
 /* The names that mailboxes may have. */
 extern const char *const program_names[NAMES];
+extern const char *const program_keywords[KEYWORDS];
 
 struct message {
 	uint32_t uid;
@@ -89,6 +91,15 @@ void program_end(struct program *p);
 void program_faults(struct program *p, cv_file_fault_fn *fn, void *ctx);
 /* One step; false when it makes nothing durable by itself. p->failed is set when it was refused. */
 bool program_step(struct program *p);
+/* For steps: a mailbox of the model; a new one; one in the store, NULL when that is refused; octets that no other message has. */
+struct box *program_any_box(struct program *p, bool with_messages);
+struct box *program_add_box(struct model *model, const char *name, uint32_t uidvalidity);
+struct cv_mailbox *program_mailbox(struct program *p, const struct box *box);
+void program_make_body(struct program *p, struct cv_buf *out);
+/* Close and open; a step, and part of others. */
+void program_restart(struct program *p);
+/* A step of another program (outside.c), of which the store has taken notice then. Nothing is made durable by it but what the other program did. */
+void program_outside(struct program *p);
 /* Between two steps, on a loop: some rounds of it, or none. */
 void program_rest(struct program *p);
 /* The model as it is now becomes a state. looked: a client has looked at all mailboxes then. */
