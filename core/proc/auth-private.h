@@ -7,6 +7,7 @@
 #include "core/proc/auth-dbs.h"
 #include "core/proc/auth-delay.h"
 #include "core/proc/auth-pool.h"
+#include "core/proc/auth-seal.h"
 #include "core/proc/auth-ticket.h"
 
 #include <culver/log.h>
@@ -39,6 +40,7 @@ struct auth {
 	struct auth_gen *gen;
 	struct auth_pool *pool; /* NULL in tests: databases that need helpers fail, hashes are checked here */
 	struct auth_tickets *tickets;
+	struct auth_sealer *sealer; /* of logins' tickets */
 	struct auth_delays *delays;
 	struct auth_cache *cache;
 	struct auth_ids *ids;   /* NULL in tests */

@@ -175,12 +175,17 @@ static void on_closed(void *ctx, struct cv_ipc *ipc)
 struct auth_spawner *auth_spawner_new(struct auth *auth, int fd, void (*gone)(void *ctx, struct auth_spawner *spawner), void *ctx)
 {
 	struct auth_spawner *spawner = cv_new0(struct auth_spawner);
+	struct cv_buf out;
 
 	spawner->auth = auth;
 	spawner->gone = gone;
 	spawner->ctx = ctx;
 	cv_list_init(&spawner->requests);
 	spawner->ipc = cv_ipc_new(auth->loop, fd, "spawner", table, CV_COUNT_OF(table), on_closed, spawner);
+	cv_buf_init_wipe(&out, 256);
+	auth_sealer_tell(auth->sealer, &out);
+	send(spawner, CV_MSG_SEAL_KEY, 0, cv_buf_str(&out));
+	cv_buf_deinit(&out);
 	return spawner;
 }
 

@@ -133,6 +133,7 @@ static int init(struct cv_role_proc *proc, struct cv_err *err)
 	role->auth.loop = proc->loop;
 	role->auth.registry = proc->registry;
 	role->auth.tickets = auth_tickets_new(proc->loop);
+	role->auth.sealer = auth_sealer_new();
 	role->auth.delays = auth_delays_new(proc->loop);
 	role->auth.cache = auth_cache_new(proc->loop);
 	role->auth.ids = auth_ids_new(proc->loop);
@@ -324,6 +325,7 @@ static void deinit(struct cv_role_proc *proc)
 	auth_ids_free(&role->auth.ids);
 	auth_delays_free(&role->auth.delays);
 	auth_tickets_free(&role->auth.tickets);
+	auth_sealer_free(&role->auth.sealer);
 	cv_free(role);
 }
 

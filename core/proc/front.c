@@ -276,7 +276,7 @@ static int front_handover(struct cv_login *login, struct cv_str resume, struct c
 		(void)snprintf(description, sizeof(description), "%s %s (%d bits)", tls->protocol, tls->cipher, tls->bits);
 	}
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
-	cv_put_str(&out, cv_str_mem(login->ticket, sizeof(login->ticket)));
+	cv_put_str(&out, login->ticket);
 	cv_put_str(&out, cv_str_c(login->protocol->name));
 	cv_put_str(&out, cv_str_c(login->session));
 	cv_put_str(&out, cv_login_remote(login));
@@ -375,7 +375,7 @@ static int on_auth_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct cv_str user, ticket;
 
 	(void)ipc;
-	if (!cv_take_str(&msg->payload, 1024, &user) || !cv_take_str(&msg->payload, CV_TICKET_LEN, &ticket) || !cv_reader_end(&msg->payload))
+	if (!cv_take_str(&msg->payload, 1024, &user) || !cv_take_str(&msg->payload, CV_TICKET_MAX, &ticket) || !cv_reader_end(&msg->payload))
 		return -1;
 	struct pending *p = find(ctx, msg->id, PENDING_AUTH);
 	if (p == NULL)
@@ -458,7 +458,7 @@ static int on_mechs(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 
 static const struct cv_ipc_type auth_table[] = {
 	{ CV_MSG_AUTH_CHALLENGE, "AUTH_CHALLENGE", CV_IPC_MAX_PAYLOAD, 0, 0, 0, on_challenge },
-	{ CV_MSG_AUTH_OK, "AUTH_OK", 2048, 0, 0, 0, on_auth_ok },
+	{ CV_MSG_AUTH_OK, "AUTH_OK", 4096, 0, 0, 0, on_auth_ok },
 	{ CV_MSG_AUTH_FAIL, "AUTH_FAIL", 4096, 0, 0, 0, on_auth_fail },
 	{ CV_MSG_USER_REPLY, "USER_REPLY", 4096, 0, 0, 0, on_user_reply },
 	{ CV_MSG_MECHS, "MECHS", 8192, 0, 0, 0, on_mechs },

@@ -80,7 +80,7 @@ struct cv_login {
 	unsigned failures;
 	unsigned requests;            /* look-ups and jobs that run */
 	/* After CV_LOGIN_OK. */
-	char ticket[CV_TICKET_LEN];
+	struct cv_str ticket;         /* in arena, which is wiped */
 	bool ticket_set;
 	char *user;                   /* in arena */
 	struct cv_str resume;         /* in arena */

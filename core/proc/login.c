@@ -111,7 +111,6 @@ static void free_login(struct cv_login *login)
 	cv_timer_remove(&login->deadline);
 	cv_timer_remove(&login->later);
 	cv_vec_free(&login->client_id);
-	cv_wipe(login->ticket, sizeof(login->ticket));
 	cv_arena_free(&login->arena);
 	cv_free(login);
 }
@@ -522,12 +521,12 @@ void cv_login_on_auth_ok(struct cv_login *login, struct cv_str user, struct cv_s
 	struct cv_login_auth_reply r = { .kind = CV_LOGIN_OK, .user = user };
 
 	login->auth_id = 0;
-	if (ticket.len != sizeof(login->ticket)) {
+	if (ticket.len == 0) {
 		cv_error(&login->log, "auth gave no ticket");
 		cv_login_on_auth_fail(login, CV_ERR_TEMP, (struct cv_str){ 0 });
 		return;
 	}
-	memcpy(login->ticket, ticket.ptr, sizeof(login->ticket));
+	login->ticket = cv_arena_str(login->arena, ticket);
 	login->ticket_set = true;
 	struct cv_str copy = cv_arena_str(login->arena, user);
 	login->user = cv_arena_cstr(login->arena, copy);

@@ -14,6 +14,8 @@
 
    Trust: front may lie. It never names a user to spawner: it presents a ticket that auth made, good for one user, one service ("imap" sessions, "lmtp"
    jobs …), one use for sessions, one minute. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for.
+   A login's ticket is the user's record itself, sealed with a key that auth and the spawner have (auth-seal.h), so that auth need not be asked for it again; one
+   that would be longer than CV_TICKET_MAX, and those of look-ups, are numbers by which auth finds the record.
 
    A sleeping session is the spawner's to keep, with what its worker wrote of it, which the spawner does not read: front knows it by a number, good for the
    front that got it, and must bring the very socket back that it was given (SO_COOKIE), or a new socketpair for one that it relays.
@@ -28,7 +30,8 @@
 
 struct cv_buf;
 
-#define CV_TICKET_LEN 16
+#define CV_TICKET_LEN 16   /* of one that stands for a record that auth keeps */
+#define CV_TICKET_MAX 2048 /* of one that has the record in it, sealed */
 
 enum cv_msg {
 	/* -- control: master -> role -- */
@@ -63,13 +66,14 @@ enum cv_msg {
 	CV_MSG_MECHS,           /* u16 count; each: str name, u8 opts (enum cv_sasl_opts); sent first and after reload */
 
 	/* -- spawner -> auth -- */
-	CV_MSG_TICKET = 96,     /* id; str ticket, str service, u8 session: consume and tell whose it is. A session needs a ticket of a login, a job one of a look-up */
+	CV_MSG_TICKET = 96,     /* id; str ticket, str service, u8 session: consume and tell whose it is, where it is not sealed. A session needs a ticket of a login, a job one of a look-up */
 	CV_MSG_USERDB,          /* id; str user, str service: administrators' jobs */
 	CV_MSG_USER_LIST,       /* id; str mask: iterate users, replies USER_LIST_ROW… then USER_LIST_END */
 	/* -- auth -> spawner -- */
 	CV_MSG_USER_RECORD = 112, /* id; u8 enum cv_auth_result, str user, u32 sysuid, u32 sysgid (UINT32_MAX: not given), str home, str mail, kv fields, str text */
 	CV_MSG_USER_LIST_ROW,   /* id; str user */
 	CV_MSG_USER_LIST_END,   /* id; u8 ok */
+	CV_MSG_SEAL_KEY,        /* what auth_sealer_tell says; sent first */
 
 	/* -- front -> spawner -- */
 	CV_MSG_SESSION = 128,   /* id; str ticket, str protocol, str session, str remote, u32 rport, str local, u32 lport, str local_name, u8 secured,

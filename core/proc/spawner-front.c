@@ -47,11 +47,14 @@ static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct cv_str ticket;
 
 	(void)ipc;
-	if (!cv_take_str(&msg->payload, CV_TICKET_LEN, &ticket) || ticket.len != CV_TICKET_LEN || !take_session(&msg->payload, r)) {
+	if (!cv_take_str(&msg->payload, CV_TICKET_MAX, &ticket) || ticket.len < CV_TICKET_LEN || !take_session(&msg->payload, r)) {
 		request_free(&r);
 		return -1;
 	}
-	spawner_ask(front->sp, r, CV_MSG_TICKET, ticket, r->protocol);
+	if (ticket.len > CV_TICKET_LEN)
+		spawner_open_ticket(front->sp, r, ticket);
+	else
+		spawner_ask(front->sp, r, CV_MSG_TICKET, ticket, r->protocol);
 	return 0;
 }
 

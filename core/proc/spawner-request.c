@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
    What a user's worker is to take: its way from who asks to auth, and to the worker. */
+#include "core/proc/auth-seal.h"
 #include "core/proc/login-private.h"
 #include "core/proc/spawner.h"
 
@@ -177,24 +178,32 @@ static bool take_fields(struct cv_reader *reader, struct request *r)
 	return true;
 }
 
-static int on_user_record(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+/* It waits for auth. */
+static void put_on(struct request *r)
 {
-	struct spawner *sp = ctx;
-	struct cv_err err = { 0 };
-	struct cv_str text;
-	uint8_t result;
+	(void)cv_map_set(r->sp->asked, cv_str_mem(&r->id, sizeof(r->id)), r);
+	cv_list_append(&r->sp->waiting, &r->node);
+}
 
-	(void)ipc;
-	struct request *r = cv_map_get(sp->asked, cv_str_mem(&msg->id, sizeof(msg->id)));
-	if (r == NULL)
-		return 0;
-	if (!cv_take_u8(&msg->payload, &result) || !take_text(&msg->payload, r->arena, &r->user) || !cv_take_u32(&msg->payload, &r->sysuid) ||
-		!cv_take_u32(&msg->payload, &r->sysgid) || !take_text(&msg->payload, r->arena, &r->home) ||
-		!take_text(&msg->payload, r->arena, &r->mail) || !take_fields(&msg->payload, r) ||
-		!cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &text) || !cv_reader_end(&msg->payload))
-		return -1;
-	(void)cv_map_remove(sp->asked, cv_str_mem(&r->id, sizeof(r->id)));
+static void take_off(struct request *r)
+{
+	(void)cv_map_remove(r->sp->asked, cv_str_mem(&r->id, sizeof(r->id)));
 	cv_list_remove(&r->node);
+}
+
+/* The payload of a USER_RECORD. */
+static bool take_record(struct cv_reader *payload, struct request *r, uint8_t *result_r, struct cv_str *text_r)
+{
+	return cv_take_u8(payload, result_r) && take_text(payload, r->arena, &r->user) && cv_take_u32(payload, &r->sysuid) &&
+		cv_take_u32(payload, &r->sysgid) && take_text(payload, r->arena, &r->home) && take_text(payload, r->arena, &r->mail) &&
+		take_fields(payload, r) && cv_take_str(payload, CV_ERR_TEXT_MAX, text_r) && cv_reader_end(payload);
+}
+
+/* auth's word on a request that waits for nothing else. -1: there is no such result. */
+static int take_result(struct spawner *sp, struct request *r, uint8_t result, struct cv_str text)
+{
+	struct cv_err err = { 0 };
+
 	switch ((enum cv_auth_result)result) {
 	case CV_AUTH_OK:
 		if (r->user == NULL || r->user[0] == '\0')
@@ -226,7 +235,44 @@ static int on_user_record(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+static int on_user_record(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct spawner *sp = ctx;
+	struct cv_str text;
+	uint8_t result;
+
+	(void)ipc;
+	struct request *r = cv_map_get(sp->asked, cv_str_mem(&msg->id, sizeof(msg->id)));
+	if (r == NULL)
+		return 0;
+	if (!take_record(&msg->payload, r, &result, &text))
+		return -1;
+	take_off(r);
+	return take_result(sp, r, result, text);
+}
+
+static int on_seal_key(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct spawner *sp = ctx;
+	struct cv_node *node, *next;
+
+	(void)ipc;
+	auth_opener_free(&sp->opener);
+	sp->opener = auth_opener_new(cv_reader_rest(&msg->payload));
+	if (sp->opener == NULL)
+		return -1;
+	cv_list_foreach(&sp->waiting, node, next) {
+		struct request *r = cv_container(node, struct request, node);
+		if (r->ticket.len == 0)
+			continue;
+		take_off(r);
+		spawner_open_ticket(sp, r, r->ticket);
+	}
+	return 0;
+}
+
 static const struct cv_ipc_type auth_table[] = {
+	{ CV_MSG_SEAL_KEY, "SEAL_KEY", 256, 0, 0, 0, on_seal_key },
 	{ CV_MSG_USER_RECORD, "USER_RECORD", CV_IPC_MAX_PAYLOAD, 0, 0, 0, on_user_record },
 };
 
@@ -248,6 +294,7 @@ static void on_auth_closed(void *ctx, struct cv_ipc *ipc)
 
 	(void)ipc;
 	cv_ipc_free(&sp->auth);
+	auth_opener_free(&sp->opener);
 	fail_asked(sp);
 	cv_role_peer_lost(sp->proc, CV_ROLE_AUTH);
 }
@@ -305,14 +352,47 @@ void spawner_ask(struct spawner *sp, struct request *r, uint16_t type, struct cv
 		request_fail(r, &err);
 		return;
 	}
-	(void)cv_map_set(sp->asked, cv_str_mem(&r->id, sizeof(r->id)), r);
-	cv_list_append(&sp->waiting, &r->node);
+	put_on(r);
+}
+
+void spawner_open_ticket(struct spawner *sp, struct request *r, struct cv_str ticket)
+{
+	struct cv_err err = { 0 };
+	struct cv_buf record;
+	struct cv_str text = { 0 };
+
+	/* Front's message may be read before auth's first. */
+	if (sp->opener == NULL && sp->auth != NULL && !sp->stopping && cv_map_count(sp->asked) < WAITING_MAX) {
+		r->ticket = cv_arena_str(r->arena, ticket);
+		put_on(r);
+		return;
+	}
+	uint8_t result = CV_AUTH_NOUSER;
+
+	cv_buf_init_wipe(&record, CV_TICKET_MAX);
+	if (sp->stopping) {
+		(void)cv_err_set_public(&err, CV_ERR_UNAVAILABLE, "The server is shutting down");
+	} else if (!spawner_fds_left(sp)) {
+		(void)cv_err_set_public(&err, CV_ERR_LIMIT, "The server has no room for more sessions");
+	} else if (sp->opener == NULL) {
+		(void)cv_err_set(&err, CV_ERR_UNAVAILABLE, "there is no auth process now");
+	} else if (auth_open(sp->opener, cv_loop_now_ms(sp->loop), r->protocol, ticket, &record)) {
+		struct cv_reader payload = cv_reader_init(cv_buf_str(&record));
+		if (!take_record(&payload, r, &result, &text))
+			(void)cv_err_set(&err, CV_ERR_TEMP, "auth sealed what is no record");
+	}
+	if (err.code == CV_ERR_NONE && take_result(sp, r, result, text) < 0)
+		(void)cv_err_set(&err, CV_ERR_TEMP, "auth sealed what is no result");
+	if (err.code != CV_ERR_NONE)
+		request_fail(r, &err);
+	cv_buf_deinit(&record);
 }
 
 void spawner_auth_connect(struct spawner *sp, int fd)
 {
 	if (sp->auth != NULL) {
 		cv_ipc_free(&sp->auth);
+		auth_opener_free(&sp->opener);
 		fail_asked(sp);
 	}
 	sp->auth = cv_ipc_new(sp->loop, fd, "auth", auth_table, CV_COUNT_OF(auth_table), on_auth_closed, sp);

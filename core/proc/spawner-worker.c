@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
    Workers: starting one for each user, what they say, and their end. */
+#include "core/proc/auth-seal.h"
 #include "core/proc/login-private.h"
 #include "core/proc/spawner.h"
 
@@ -510,6 +511,8 @@ CV_NORETURN static void become_worker(struct worker *w, int fd, int args_fd)
 	int keep[1 + CV_LOG_OUTPUTS + HELD_MAX] = { fd };
 	size_t kept = 1 + cv_log_fds(keep + 1);
 
+	/* Who has that key can be anyone. */
+	auth_opener_free(&sp->opener);
 	cv_loop_abandon(&proc->loop);
 	cv_signal_unblock_all();
 	if (args_fd >= 0)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
    The spawner: has all worker modules loaded, forks one worker for each user, and passes it the user's sessions and jobs. */
+#include "core/proc/auth-seal.h"
 #include "core/proc/spawner.h"
 
 #include <signal.h>
@@ -202,6 +203,7 @@ static void spawner_deinit(struct cv_role_proc *proc)
 		spawner_front_free(cv_container(node, struct front_peer, node));
 	}
 	cv_ipc_free(&sp->auth);
+	auth_opener_free(&sp->opener);
 	cv_map_free(&sp->by_user);
 	cv_map_free(&sp->households);
 	cv_map_free(&sp->sleepers);

@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 struct spawner;
+struct auth_opener;
 
 struct front_peer {
 	struct cv_node node;
@@ -35,6 +36,7 @@ struct request {
 	struct cv_str payload; /* of the message to the worker */
 	size_t head_len;       /* sessions: so much of it tells of the connection */
 	struct cv_str protocol, session, remote;
+	struct cv_str ticket;  /* sealed: it waits for the key */
 	bool secured, relayed;
 	int64_t since_sec;     /* WAKE: of the login */
 	bool kick;             /* WAKE: for its goodbye only */
@@ -122,6 +124,7 @@ struct spawner {
 	struct cv_role_proc *proc;
 	struct cv_loop *loop;
 	struct cv_ipc *auth;
+	struct auth_opener *opener; /* of tickets; NULL before auth told the key */
 	struct cv_node fronts, workers;
 	struct cv_node waiting; /* requests asked of auth */
 	struct cv_map *asked;   /* id -> the same */
@@ -179,6 +182,8 @@ void request_fail(struct request *r, const struct cv_err *err);
 void spawner_fail_list(struct cv_node *requests, const struct cv_err *err);
 /* Ask auth who r's user is (type: TICKET or USERDB); r is placed or failed when the answer comes, or failed now. */
 void spawner_ask(struct spawner *sp, struct request *r, uint16_t type, struct cv_str what, struct cv_str service);
+/* The same for a session whose ticket is sealed: nobody need be asked. */
+void spawner_open_ticket(struct spawner *sp, struct request *r, struct cv_str ticket);
 void spawner_auth_connect(struct spawner *sp, int fd);
 bool spawner_fds_left(struct spawner *sp);
 void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, const struct cv_buf *out);

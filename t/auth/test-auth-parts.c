@@ -301,6 +301,143 @@ static void ticket_of_a_lookup_starts_no_session(void **state CV_UNUSED)
 	cv_loop_free(&loop);
 }
 
+static struct auth_opener *opener_of(struct auth_sealer *sealer)
+{
+	struct cv_buf told;
+
+	cv_buf_init_wipe(&told, 256);
+	auth_sealer_tell(sealer, &told);
+	struct auth_opener *opener = auth_opener_new(cv_buf_str(&told));
+	assert_non_null(opener);
+	/* Cut short it is no key. */
+	for (size_t len = 0; len < told.len; len++)
+		assert_null(auth_opener_new(cv_str_sub(cv_buf_str(&told), 0, len)));
+	cv_buf_deinit(&told);
+	return opener;
+}
+
+static bool opens(struct auth_opener *opener, uint64_t now_ms, const char *service, struct cv_str ticket, const char *expected)
+{
+	struct cv_buf record;
+
+	cv_buf_init_wipe(&record, CV_TICKET_MAX);
+	bool good = auth_open(opener, now_ms, cv_str_c(service), ticket, &record);
+	if (good)
+		assert_true(cv_str_eq_c(cv_buf_str(&record), expected));
+	else
+		assert_int_equal(record.len, 0);
+	cv_buf_deinit(&record);
+	return good;
+}
+
+static void sealed_ticket_is_good_for_one_service_once_and_a_minute(void **state CV_UNUSED)
+{
+	struct auth_sealer *sealer = auth_sealer_new(), *other = auth_sealer_new();
+	struct auth_opener *opener = opener_of(sealer), *stranger = opener_of(other);
+	struct cv_buf ticket;
+
+	cv_buf_init_wipe(&ticket, CV_TICKET_MAX);
+	assert_true(auth_seal(sealer, 5000, CV_STR("imap"), CV_STR("jo's record"), &ticket));
+	struct cv_str t = cv_buf_str(&ticket);
+	assert_true(t.len > CV_TICKET_LEN);
+	assert_true(memmem(t.ptr, t.len, "jo's", 4) == NULL);
+	assert_false(opens(stranger, 5000, "imap", t, ""));
+	assert_false(opens(opener, 5000, "pop3", t, ""));
+	assert_false(opens(opener, 5000 + AUTH_TICKET_LOGIN_MS, "imap", t, ""));
+	/* No octet of it is anyone else's to choose, its number and time included, nor its length. */
+	for (size_t i = 0; i < t.len; i++) {
+		ticket.data[i] ^= 1;
+		assert_false(opens(opener, 5000, "imap", t, ""));
+		ticket.data[i] ^= 1;
+		assert_false(opens(opener, 5000, "imap", cv_str_sub(t, 0, i), ""));
+	}
+	/* None of that used it up. */
+	assert_true(opens(opener, 5000 + AUTH_TICKET_LOGIN_MS - 1, "imap", t, "jo's record"));
+	assert_false(opens(opener, 5000, "imap", t, ""));
+	cv_buf_deinit(&ticket);
+	auth_opener_free(&opener);
+	auth_opener_free(&stranger);
+	auth_sealer_free(&sealer);
+	auth_sealer_free(&other);
+}
+
+static void sealed_tickets_are_used_in_any_order_within_the_window(void **state CV_UNUSED)
+{
+	struct auth_sealer *sealer = auth_sealer_new();
+	struct auth_opener *opener = opener_of(sealer);
+	struct cv_buf tickets[6];
+	/* Which of them is used when; again comes to nothing. */
+	static const unsigned order[] = { 2, 0, 4, 1, 3 };
+
+	for (size_t i = 0; i < CV_COUNT_OF(tickets); i++) {
+		cv_buf_init_wipe(&tickets[i], CV_TICKET_MAX);
+		if (i < CV_COUNT_OF(order))
+			assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &tickets[i]));
+	}
+	for (size_t i = 0; i < CV_COUNT_OF(order); i++) {
+		if (order[i] == 3)
+			continue;
+		assert_true(opens(opener, 0, "imap", cv_buf_str(&tickets[order[i]]), "r"));
+		for (size_t before = 0; before <= i; before++)
+			assert_false(opens(opener, 0, "imap", cv_buf_str(&tickets[order[before]]), ""));
+	}
+	/* The last of so many others: what was not used by then never will be, and what was used stays so. */
+	for (unsigned i = 0; i < AUTH_SEAL_WINDOW; i++) {
+		cv_buf_clear(&tickets[5]);
+		assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &tickets[5]));
+	}
+	assert_true(opens(opener, 0, "imap", cv_buf_str(&tickets[5]), "r"));
+	for (size_t i = 0; i < CV_COUNT_OF(tickets); i++) {
+		assert_false(opens(opener, 0, "imap", cv_buf_str(&tickets[i]), ""));
+		cv_buf_deinit(&tickets[i]);
+	}
+	auth_opener_free(&opener);
+	auth_sealer_free(&sealer);
+}
+
+/* It cannot know which of them the one before had opened. */
+static void ticket_of_before_is_nothing_to_the_next_spawner(void **state CV_UNUSED)
+{
+	struct auth_sealer *sealer = auth_sealer_new();
+	struct cv_buf early, old, new;
+
+	cv_buf_init_wipe(&early, CV_TICKET_MAX);
+	cv_buf_init_wipe(&old, CV_TICKET_MAX);
+	cv_buf_init_wipe(&new, CV_TICKET_MAX);
+	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &early));
+	struct auth_opener *first = opener_of(sealer);
+	/* The first comes later than fronts may: nobody can have used that one. */
+	assert_true(opens(first, 0, "imap", cv_buf_str(&early), "r"));
+	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &old));
+	struct auth_opener *second = opener_of(sealer);
+	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &new));
+	assert_false(opens(second, 0, "imap", cv_buf_str(&early), ""));
+	assert_false(opens(second, 0, "imap", cv_buf_str(&old), ""));
+	assert_true(opens(second, 0, "imap", cv_buf_str(&new), "r"));
+	auth_opener_free(&first);
+	auth_opener_free(&second);
+	auth_sealer_free(&sealer);
+	cv_buf_deinit(&early);
+	cv_buf_deinit(&old);
+	cv_buf_deinit(&new);
+}
+
+static void record_too_long_for_a_ticket_is_not_sealed(void **state CV_UNUSED)
+{
+	struct auth_sealer *sealer = auth_sealer_new();
+	static const char record[CV_TICKET_MAX];
+	struct cv_buf ticket;
+
+	cv_buf_init_wipe(&ticket, CV_TICKET_MAX);
+	assert_false(auth_seal(sealer, 0, CV_STR("imap"), cv_str_mem(record, sizeof(record)), &ticket));
+	assert_int_equal(ticket.len, 0);
+	assert_true(auth_seal(sealer, 0, CV_STR("imap"), cv_str_mem(record, sizeof(record) - 32), &ticket));
+	assert_int_equal(ticket.len, CV_TICKET_MAX);
+	assert_true(cv_buf_ok(&ticket));
+	cv_buf_deinit(&ticket);
+	auth_sealer_free(&sealer);
+}
+
 static void tickets_are_bounded_and_logins_outlast_lookups(void **state CV_UNUSED)
 {
 	struct cv_loop *loop = cv_loop_new(CV_LOOP_FAKE);
@@ -455,6 +592,11 @@ int main(void)
 		cv_test(delays_take_a_customers_ipv6_network_as_one_and_spare_loopback),
 		cv_test(networks_match_as_written),
 		cv_test(tickets_are_good_for_one_service_once_and_a_minute),
+		/* What OpenSSL makes for itself at its first use stays. */
+		cv_test_fds_only(sealed_ticket_is_good_for_one_service_once_and_a_minute),
+		cv_test(sealed_tickets_are_used_in_any_order_within_the_window),
+		cv_test(ticket_of_before_is_nothing_to_the_next_spawner),
+		cv_test(record_too_long_for_a_ticket_is_not_sealed),
 		cv_test(tickets_are_bounded_and_logins_outlast_lookups),
 		cv_test(ticket_of_a_lookup_starts_no_session),
 		cv_test(names_that_could_be_paths_are_not_safe),
