@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -289,6 +290,27 @@ int cv_file_write(int fd, struct cv_str data, struct cv_err *err)
 int cv_file_pwrite(int fd, struct cv_str data, uint64_t offset, struct cv_err *err)
 {
 	return write_all(fd, data, true, offset, err);
+}
+
+int cv_file_ahead(int dir, const char *path, uint64_t len, struct cv_err *err)
+{
+	int fd;
+
+	if (cv_file_open(dir, path, O_RDONLY | O_NONBLOCK, 0, &fd, err) < 0)
+		return -1;
+	(void)posix_fadvise(fd, 0, (off_t)CV_MIN(len, (uint64_t)INT64_MAX), POSIX_FADV_WILLNEED);
+	cv_file_close(&fd);
+	return 1;
+}
+
+bool cv_file_disk_read(uint64_t *blocks)
+{
+	uint64_t before = *blocks;
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_SELF, &usage) == 0)
+		*blocks = (uint64_t)usage.ru_inblock;
+	return *blocks != before;
 }
 
 int cv_file_pread(int fd, void *data, size_t len, uint64_t offset, size_t *len_r, struct cv_err *err)

@@ -403,6 +403,21 @@ static int need_octets(struct cv_mail *mail, struct cv_err *err)
 	return ret;
 }
 
+void cv_view_ahead(struct cv_view *view, uint32_t seq)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+	struct cv_user *user = mailbox->user;
+	struct cv_mailbox_ref where;
+	struct cv_err ignored = { 0 };
+	uint32_t row;
+
+	if (user->storage->ahead == NULL || mailbox->gone || cv_user_usable(user, &ignored) < 0 || !cv_view_find_row(view, seq, &row) ||
+		cv_owed_is(mailbox, *cv_col_uid(mailbox->columns, row)))
+		return;
+	where = cv_mailbox_storage_ref(mailbox);
+	user->storage->ahead(user->st, &where, cv_columns_ref(mailbox->columns, row), READ_WHOLE_MAX);
+}
+
 static struct cv_str unreadable_key(const struct cv_mail *mail, char key[sizeof(struct cv_guid) + sizeof(uint32_t)])
 {
 	memcpy(key, &mail->mailbox->guid, sizeof(struct cv_guid));

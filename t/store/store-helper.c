@@ -4,11 +4,14 @@
 
 #include "core/store/store-private.h"
 #include "t/store/store-helper.h"
+
+#include <culver/file.h>
 #include <culver/log.h>
 #include <culver/map.h>
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 CV_EXPORT extern const struct cv_module sdbox_LTX_cv_module;
 
@@ -347,4 +350,47 @@ const char *store_notes(struct store *s, const char *name, uint32_t uid)
 	cv_buf_deinit(&out);
 	cv_mailbox_unref(&mailbox);
 	return text != NULL ? text : "";
+}
+
+/* ---- reading ahead ---- */
+
+struct calls {
+	unsigned opens, reads;
+};
+
+static int count_call(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct calls *calls = ctx;
+
+	(void)name;
+	(void)len;
+	calls->opens += op == CV_FILE_OPEN;
+	calls->reads += op == CV_FILE_READ;
+	return 0;
+}
+
+void store_check_ahead(struct store *s)
+{
+	struct calls calls = { 0 };
+	struct cv_mailbox *inbox;
+	struct cv_err err = { 0 };
+	struct cv_view *view;
+
+	for (unsigned i = 0; i < 3; i++)
+		store_save(s, "INBOX", "Subject: one of three\r\n\r\nHello\r\n", 0);
+	inbox = store_get(s, "INBOX");
+	assert_ok(cv_view_open(inbox, CV_VIEW_READONLY, &view, &err));
+	store_octets(s, "INBOX", 1, "Subject: one of three\r\n\r\nHello\r\n");
+	cv_file_set_fault(count_call, &calls);
+	cv_view_ahead(view, 2);
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(calls.opens, 1);
+	assert_int_equal(calls.reads, 0);
+	store_octets(s, "INBOX", 2, "Subject: one of three\r\n\r\nHello\r\n");
+	/* What is not there any more is nobody's error. */
+	store_expunge(s, "INBOX", 3, 3);
+	cv_view_ahead(view, 3);
+	cv_view_close(&view);
+	cv_mailbox_unref(&inbox);
+	assert_int_equal(store_log_errors(), 0);
 }

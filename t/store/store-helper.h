@@ -54,6 +54,8 @@ void store_expect(struct store *s, const char *mailbox, const char *want);
 const char *store_dump(struct store *s, const char *mailbox);
 void store_octets(struct store *s, const char *mailbox, uint32_t uid, const char *want);
 /* All events of a sync as text: "expunge 3 uid 7; exists 4; flags 2 uid 5; keywords; gone". */
+/* Of INBOX, which is empty: a message that is wanted next is opened and not read. */
+void store_check_ahead(struct store *s);
 const char *store_sync(struct store *s, struct cv_view *view, bool expunges, uint64_t own);
 
 #define assert_ok(call) store_assert_ok((call), &err, #call, __FILE__, __LINE__)

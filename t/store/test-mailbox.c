@@ -536,6 +536,16 @@ static void an_open_message_outlives_its_expunge(void **state)
 	store_deinit(&s);
 }
 
+static void what_is_read_next_is_opened_ahead(void **state)
+{
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_check_ahead(&s);
+	store_deinit(&s);
+}
+
 static void delivery_files_into_inbox_when_the_target_is_missing(void **state)
 {
 	struct store s;
@@ -704,6 +714,7 @@ int main(void)
 		cv_test(first_open_makes_the_usual_mailboxes),
 		cv_test(saved_messages_are_there_after_reopen),
 		cv_test(status_counts_without_a_view),
+		cv_test(what_is_read_next_is_opened_ahead),
 		cv_test(views_keep_their_sequence_numbers_until_sync),
 		cv_test(own_flag_changes_are_left_out),
 		cv_test(recent_goes_to_one_session),

@@ -211,6 +211,16 @@ static void folders_come_move_and_go(void **state)
 	store_deinit(&s);
 }
 
+static void what_is_read_next_is_opened_ahead(void **state)
+{
+	struct store s;
+
+	open_maildir(&s, state);
+	store_open(&s);
+	store_check_ahead(&s);
+	store_deinit(&s);
+}
+
 static void a_maildir_of_dovecot_is_taken_over(void **state)
 {
 	struct store s;
@@ -473,6 +483,7 @@ int main(void)
 		cv_test(a_change_of_ours_and_one_of_others_are_merged),
 		cv_test(an_expunged_message_does_not_come_back),
 		cv_test(folders_come_move_and_go),
+		cv_test(what_is_read_next_is_opened_ahead),
 		cv_test(a_maildir_of_dovecot_is_taken_over),
 		cv_test(a_lost_index_costs_no_message_and_no_uid),
 		cv_test(random_changes_of_both_sides_agree_with_a_model),

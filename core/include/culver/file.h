@@ -28,6 +28,11 @@ CV_EXPORT CV_MUST_CHECK int cv_file_mkdirs(int dir, const char *path, unsigned m
 /* All of data at the descriptor's position, or at offset. */
 CV_EXPORT CV_MUST_CHECK int cv_file_write(int fd, struct cv_str data, struct cv_err *err);
 CV_EXPORT CV_MUST_CHECK int cv_file_pwrite(int fd, struct cv_str data, uint64_t offset, struct cv_err *err);
+/* The first len octets of a file are read soon: have the system begin to read them, without waiting. -1: the file can't be opened. */
+CV_EXPORT int cv_file_ahead(int dir, const char *path, uint64_t len, struct cv_err *err);
+/* Whether something was read from a disk for this process since the last call with the same *blocks, which is the caller's to keep. The first call, with 0,
+   answers false, or true when it ever was. */
+CV_EXPORT bool cv_file_disk_read(uint64_t *blocks);
 /* Up to len octets, fewer only at the end of the file. */
 CV_EXPORT CV_MUST_CHECK int cv_file_pread(int fd, void *data, size_t len, uint64_t offset, size_t *len_r, struct cv_err *err);
 /* fdatasync, or fsync for directories and where times matter (whole). */

@@ -364,6 +364,9 @@ CV_EXPORT CV_MUST_CHECK int cv_mail_record(struct cv_mail *mail, struct cv_str *
 CV_EXPORT CV_MUST_CHECK int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err *err);
 /* The same as a source, of which any part can be read without the whole; borrowed until close, or until cv_mail_octets. */
 CV_EXPORT CV_MUST_CHECK int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, struct cv_err *err);
+/* The octets of this message are wanted soon: begin to bring them to memory, without waiting. What is wrong with it is told when it is read. It costs
+   system calls: for who saw (cv_file_disk_read) that messages are not in memory. */
+CV_EXPORT void cv_view_ahead(struct cv_view *view, uint32_t seq);
 /* UIDL saved from another server (pop3_reuse_xuidl, migrations); absent when none. */
 CV_EXPORT struct cv_str cv_mail_pop3_uidl(struct cv_mail *mail);
 

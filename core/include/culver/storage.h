@@ -180,6 +180,10 @@ struct cv_storage {
 	int (*copy_ref)(void *st, const struct cv_mailbox_ref *to, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
 	int (*copy_make)(void *st, const struct cv_mailbox_ref *from, const struct cv_mailbox_ref *to, const struct cv_storage_copy *copies, size_t count,
 		size_t *done_r, struct cv_err *err);
+
+	/* The octets of a message will be asked for soon: begin to bring at most max of them nearer, and do not wait for them. What fails then tells when they are
+	   asked for. NULL: there is nothing that would help. */
+	void (*ahead)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, uint64_t max);
 };
 
 /* Byte store for the journal of a driver that is not on a plain file system. */

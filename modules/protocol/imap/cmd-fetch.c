@@ -5,10 +5,14 @@
 #include "annotate.h"
 #include "fetch.h"
 
+#include <culver/file.h>
+
 /* \Seen is set for messages that are sent soon after: the first alone, then more at once, bounded by count and octets. A client that goes away has
    at most these marked unread no longer. */
 #define SEEN_BATCH_MAX 32u
 #define SEEN_BATCH_OCTETS ((uint64_t)1024 * 1024)
+/* Messages that are begun to be read while the one at hand is sent, when the disk has to be waited for. */
+#define AHEAD_MAX 8u
 
 static bool parse_changed_since(struct fetch *fetch, const struct cv_imap_arg **arg)
 {
@@ -229,6 +233,7 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	fetch->goal = (uint32_t)cv_ranges_numbers(fetch->seqs);
 	fetch->arena = cv_arena_new("message being fetched", NULL, 0);
 	cv_buf_init(&fetch->text, FETCH_TEXT_MAX);
+	(void)cv_file_disk_read(&fetch->disk_blocks);
 	cv_arena_cleanup(cmd->arena, free_fetch, fetch);
 	cmd->data = fetch;
 	return CV_IMAP_STEP;
@@ -327,6 +332,19 @@ static bool flags_only(const struct fetch *fetch)
 	return (fetch->what.items & ~known) == 0 && fetch->what.section_count == 0 && fetch->what.note_count == 0;
 }
 
+/* The message at hand was read, and those that come next will be. (What did not change since may not be.) */
+static void read_ahead(struct fetch *fetch)
+{
+	uint32_t seq;
+
+	if (!fetch->from_disk || fetch->reader == NULL || fetch->changed_since_set)
+		return;
+	if (fetch->ahead_count == 0)
+		fetch->ahead = fetch->iter;
+	for (; fetch->ahead_count < AHEAD_MAX && iterate(fetch, &fetch->ahead, &seq); fetch->ahead_count++)
+		cv_view_ahead(fetch->view, seq);
+}
+
 /* Begin the response of the next message, if it is wanted and there; or say that \Seen has to be set first. */
 static enum next next_message(struct fetch *fetch)
 {
@@ -343,6 +361,7 @@ static enum next next_message(struct fetch *fetch)
 	}
 	fetch->seen_left -= fetch->set_seen ? 1 : 0;
 	fetch->done++;
+	fetch->ahead_count -= fetch->ahead_count > 0 ? 1 : 0;
 	there = (flags_only(fetch) ? cv_view_flags : cv_view_row)(fetch->s->view, fetch->seq, &fetch->row);
 	if (!there && fetch->row.modseq == 0) {
 		/* It was expunged so long ago that nothing is known of it. */
@@ -353,6 +372,7 @@ static enum next next_message(struct fetch *fetch)
 		return NEXT_SKIPPED;
 	/* Columns of an expunged message are still known; its octets may be. */
 	result = fetch_message_open(fetch, there, &err);
+	read_ahead(fetch);
 	if (result > 0)
 		return NEXT_BEGUN;
 	fetch_message_close(fetch);
@@ -410,6 +430,8 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	/* "Any VANISHED (EARLIER) responses MUST be returned before any FETCH responses". */
 	if (fetch->vanished != NULL && !imap_write_vanished(fetch->s, fetch->vanished, &fetch->vanished_done, true))
 		return CV_IMAP_STEP;
+	if (fetch->goal > 1 && fetch->what.section_count > 0)
+		fetch->from_disk = cv_file_disk_read(&fetch->disk_blocks);
 	while (imap_room(cmd) > 0) {
 		enum cv_imap_result result = fetch->open ? go_on(fetch) : begin_next(fetch);
 

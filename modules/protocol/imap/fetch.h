@@ -53,6 +53,10 @@ struct fetch {
 	struct imap_iter iter;
 	uint32_t done, goal;         /* messages, for the client's information */
 	bool backwards;              /* RFC 9738: the message limit cut them short */
+	bool from_disk;              /* something was read from a disk since the step before: messages that come next are read ahead */
+	uint64_t disk_blocks;
+	struct imap_iter ahead;      /* where reading ahead is, ahead_count messages before iter */
+	unsigned ahead_count;
 
 	/* \Seen */
 	bool set_seen;

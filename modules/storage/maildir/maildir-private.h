@@ -368,6 +368,7 @@ void maildir_pending_moved(struct maildir *st, const char *from, const char *to)
 /* maildir-read.c */
 int maildir_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, struct cv_storage_blob *blob_r, char *new_ref_r,
 	size_t *new_ref_len_r, struct cv_err *err);
+void maildir_ahead(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, uint64_t max);
 int maildir_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 int maildir_set_flags(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, const struct cv_storage_meta *meta, char *ref_r,
 	size_t *ref_len_r, struct cv_err *err);

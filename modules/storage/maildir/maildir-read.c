@@ -93,6 +93,20 @@ int maildir_open_ref(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv
 	return 1;
 }
 
+static int ahead_found(void *ctx, int dir, const struct maildir_file *file, struct cv_err *err)
+{
+	return cv_file_ahead(dir, file->path, *(const uint64_t *)ctx, err);
+}
+
+void maildir_ahead(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, uint64_t max)
+{
+	struct cv_err ignored = { 0 };
+	struct maildir_box *box;
+
+	if (maildir_box(st, mailbox, &box, &ignored) > 0 && maildir_find(box, ref, ahead_found, &max, &ignored) < 0)
+		return; /* whoever reads it is told */
+}
+
 /* ---- removing ------------------------------------------------------------------------------------------------------- */
 
 static int remove_found(void *ctx, int dir, const struct maildir_file *file, struct cv_err *err)

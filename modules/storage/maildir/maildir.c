@@ -159,6 +159,7 @@ static const struct cv_storage maildir_storage = {
 	.unwatch = maildir_unwatch,
 	.sweep = maildir_sweep,
 	.mailbox_dir = maildir_mailbox_dir,
+	.ahead = maildir_ahead,
 	.ref_key = maildir_ref_key,
 	.assigned = maildir_assigned,
 	.settle = maildir_settle,

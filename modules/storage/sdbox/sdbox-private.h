@@ -127,6 +127,7 @@ void sdbox_pending_moved(struct sdbox *st, const char *from, const char *to);
 /* ---- reading (sdbox-read.c) */
 int sdbox_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, struct cv_storage_blob *blob_r, char *new_ref_r,
 	size_t *new_ref_len_r, struct cv_err *err);
+void sdbox_ahead(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, uint64_t max);
 int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 int sdbox_scan(void *st, const struct cv_mailbox_ref *mailbox, int (*fn)(void *ctx, const struct cv_storage_found *found), void *ctx,
 	struct cv_err *err);

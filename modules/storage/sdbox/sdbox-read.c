@@ -112,6 +112,19 @@ int sdbox_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str
 	return 1;
 }
 
+void sdbox_ahead(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, uint64_t max)
+{
+	char name[SDBOX_NAME_MAX];
+	struct cv_err ignored = { 0 };
+	uint32_t uid;
+	int dir;
+
+	if (!sdbox_ref_uid(ref, &uid) || find_dir(st, mailbox, false, &dir, &ignored) < 0)
+		return;
+	(void)snprintf(name, sizeof(name), "u.%u", uid);
+	(void)cv_file_ahead(dir, name, max, &ignored);
+}
+
 int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err)
 {
 	char name[SDBOX_NAME_MAX];

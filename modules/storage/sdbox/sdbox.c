@@ -84,6 +84,7 @@ static const struct cv_storage sdbox_storage = {
 	.sync = sdbox_sync,
 	.recorded = sdbox_recorded,
 	.open_ref = sdbox_open_ref,
+	.ahead = sdbox_ahead,
 	.remove = sdbox_remove,
 	.copy = sdbox_copy,
 	.scan = sdbox_scan,
