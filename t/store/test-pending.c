@@ -6,6 +6,9 @@
 #include <culver/file.h>
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 CV_EXPORT extern const struct cv_module maildir_LTX_cv_module;
 
@@ -127,12 +130,69 @@ static void a_sync_that_fails_refuses_all_that_was_saved(void **state)
 	}
 }
 
+struct moved {
+	bool synced;
+	unsigned moves, early;
+};
+
+/* "Up" gets its name in the mail directory. */
+static bool is_at(int fd, const char *end)
+{
+	char link[64], path[800];
+	ssize_t len, end_len = (ssize_t)strlen(end);
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, path, sizeof(path));
+	return len > end_len && memcmp(path + len - end_len, end, (size_t)end_len) == 0;
+}
+
+static void note_move(void *ctx, const struct cv_file_event *event)
+{
+	struct moved *moved = ctx;
+
+	if (event->op == CV_FILE_MKDIR && strcmp(event->name, "Up") == 0) {
+		moved->synced = false;
+	} else if (event->op == CV_FILE_SYNC && !event->failed) {
+		moved->synced = moved->synced || is_at(event->fd, "/mail");
+	} else if (event->op == CV_FILE_RENAME && (strncmp(event->to_name, "Up/New", 6) == 0 || is_at(event->to_dir, "/Up/New"))) {
+		moved->moves++;
+		moved->early += !moved->synced;
+	}
+}
+
+/* Else a power cut may take the directory above, and all that has moved into it. */
+static void a_maildir_moves_to_a_place_that_is_on_disk(void **state)
+{
+	static const char *const layouts[] = { "fs:DIRNAME=box", "fs" }; /* the folder moves as a whole, or what is in it */
+
+	for (size_t i = 0; i < CV_COUNT_OF(layouts); i++) {
+		struct moved moved = { 0 };
+		struct cv_err err = { 0 };
+		struct store s;
+
+		store_init(&s, state);
+		s.module = &maildir_LTX_cv_module;
+		s.location = cv_arena_printf(*state, "maildir:%s/mail:LAYOUT=%s", s.dir, layouts[i]);
+		store_open(&s);
+		assert_ok(cv_mailbox_create(s.user, CV_STR("Old"), 0, &err));
+		store_save(&s, "Old", MAIL, 0);
+		cv_file_set_watch(note_move, &moved);
+		assert_ok(cv_mailbox_rename(s.user, CV_STR("Old"), CV_STR("Up/New"), &err));
+		cv_file_set_watch(NULL, NULL);
+		assert_true(moved.moves > 0);
+		assert_int_equal(moved.early, 0);
+		store_octets(&s, "Up/New", 1, MAIL);
+		store_deinit(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(what_was_refused_is_in_nobodys_way),
 		cv_test(what_waits_follows_its_mailbox),
 		cv_test(a_sync_that_fails_refuses_all_that_was_saved),
+		cv_test(a_maildir_moves_to_a_place_that_is_on_disk),
 	};
 
 	return store_tests_run(tests);

@@ -236,6 +236,8 @@ static int move_mailbox(struct maildir *st, const char *from, const char *to, bo
 	ret = cv_file_mkdirs(st->root, to, st->args->dir_mode, err);
 	if (ret >= 0)
 		ret = cv_file_open(st->root, to, O_RDONLY | O_DIRECTORY, 0, &to_fd, err);
+	if (ret > 0) /* before anything moves there */
+		ret = sync_parents(st, to, err);
 	if (ret > 0 && list_moved)
 		ret = cv_file_unlink(from_fd, MAILDIR_UIDLIST, err) < 0 ? -1 : 1;
 	if (ret > 0)
@@ -499,7 +501,8 @@ int maildir_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, str
 		ret = is_gone(st, from, err);
 	if (ret > 0 && st->fs) {
 		up = parent_of(to);
-		ret = strcmp(up, ".") == 0 || cv_file_mkdirs(st->root, up, st->args->dir_mode, err) >= 0 ? 1 : -1;
+		/* Before the messages move there: their new name must not be durable in a directory that is not, though it was there: its sync may have failed before. */
+		ret = strcmp(up, ".") == 0 || (cv_file_mkdirs(st->root, up, st->args->dir_mode, err) >= 0 && sync_parents(st, to, err) >= 0) ? 1 : -1;
 		cv_free(up);
 	}
 	if (ret > 0)
