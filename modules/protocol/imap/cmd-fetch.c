@@ -168,6 +168,12 @@ static bool apply_limit(struct cv_imap_cmd *cmd, struct fetch *fetch)
 	return true;
 }
 
+/* Of one message there is nothing that comes next. */
+static bool may_read_ahead(const struct fetch *fetch)
+{
+	return fetch->goal > 1 && fetch->what.section_count > 0;
+}
+
 static void free_fetch(void *ctx)
 {
 	struct fetch *fetch = ctx;
@@ -233,7 +239,8 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	fetch->goal = (uint32_t)cv_ranges_numbers(fetch->seqs);
 	fetch->arena = cv_arena_new("message being fetched", NULL, 0);
 	cv_buf_init(&fetch->text, FETCH_TEXT_MAX);
-	(void)cv_file_disk_read(&fetch->disk_blocks);
+	if (may_read_ahead(fetch))
+		(void)cv_file_disk_read(&fetch->disk_blocks);
 	cv_arena_cleanup(cmd->arena, free_fetch, fetch);
 	cmd->data = fetch;
 	return CV_IMAP_STEP;
@@ -430,7 +437,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	/* "Any VANISHED (EARLIER) responses MUST be returned before any FETCH responses". */
 	if (fetch->vanished != NULL && !imap_write_vanished(fetch->s, fetch->vanished, &fetch->vanished_done, true))
 		return CV_IMAP_STEP;
-	if (fetch->goal > 1 && fetch->what.section_count > 0)
+	if (may_read_ahead(fetch))
 		fetch->from_disk = cv_file_disk_read(&fetch->disk_blocks);
 	while (imap_room(cmd) > 0) {
 		enum cv_imap_result result = fetch->open ? go_on(fetch) : begin_next(fetch);
