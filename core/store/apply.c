@@ -275,6 +275,8 @@ static int rows(struct cv_mailbox *mailbox, const struct cv_record_head *head, s
 	case CV_ENTRY_ANNOTATE:
 	case CV_ENTRY_RECENT:
 	case CV_ENTRY_UIDNEXT:
+	case CV_ENTRY_OCTETS:
+	case CV_ENTRY_SETTLED:
 		return 1;
 	}
 	return 1;
@@ -401,6 +403,8 @@ static int tree_or_counts(struct cv_user *user, const struct cv_record_head *hea
 		return 1;
 	case CV_ENTRY_REF:
 	case CV_ENTRY_UIDL:
+	case CV_ENTRY_OCTETS:
+	case CV_ENTRY_SETTLED:
 		return 1;
 	}
 	return 1;
@@ -408,7 +412,7 @@ static int tree_or_counts(struct cv_user *user, const struct cv_record_head *hea
 
 static bool concerns_rows(enum cv_entry_kind kind)
 {
-	return kind >= CV_ENTRY_APPEND && kind != CV_ENTRY_RECENT && kind != CV_ENTRY_UIDNEXT;
+	return kind >= CV_ENTRY_APPEND && kind != CV_ENTRY_RECENT && kind != CV_ENTRY_UIDNEXT && kind < CV_ENTRY_OCTETS;
 }
 
 static void note(struct cv_mailbox *mailbox, const struct cv_record_head *head, struct cv_journal_pos pos)

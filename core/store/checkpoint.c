@@ -86,7 +86,7 @@ static bool little_is_behind(const struct cv_user *user)
 {
 	uint64_t octets = 0;
 
-	if (user->state_seq == 0 || user->state_dirty || user->state_is_old || user->behind_records >= user->set->mail_journal_close_records)
+	if (user->state_seq == 0 || user->state_dirty || user->owed_settled != 0 || user->state_is_old || user->behind_records >= user->set->mail_journal_close_records)
 		return false;
 	for (size_t i = 0; i < user->names.count; i++) {
 		const struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
@@ -211,6 +211,23 @@ static int snapshot_slice(struct cv_user *user, uint64_t deadline_ms, struct cv_
 	return ret;
 }
 
+/* Files that are owed keep the segments that say so: 1 none of the old ones is kept, 0 there is more to be made. */
+static int make_owed(struct cv_user *user, uint64_t deadline_ms)
+{
+	const struct cv_journal *journal = &user->journal;
+	struct cv_err err = { 0 };
+	unsigned wait_ms;
+	int ret;
+
+	if (user->owed.count == 0 || user->work_running || journal->segments.count == 0 ||
+		user->owed.data[0].seq > journal->segments.data[journal->segments.count - 1].before_seq)
+		return 1;
+	ret = cv_owed_run(user, true, deadline_ms, &wait_ms, &err);
+	if (ret < 0)
+		cv_warn(&user->log_ctx, "%s; trying again later", err.text);
+	return ret != 0;
+}
+
 /* 1 all is done, 0 there is more. */
 static int slice(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 {
@@ -226,6 +243,8 @@ static int slice(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 		if (ret == 0 || cv_time_mono_ms() >= deadline_ms)
 			return 0;
 	}
+	if (make_owed(user, deadline_ms) == 0)
+		return 0;
 	settled = settle(user, err);
 	if (settled <= 0)
 		return settled;
@@ -347,7 +366,8 @@ void cv_checkpoint_close(struct cv_user *user)
 	if (user->broken || user->lost || little_is_behind(user))
 		return;
 	if (begin(user, worth_at_close, &err) > 0) {
-		if (user->checkpoint->todo.count > 0 || user->published_seq != user->state_seq || user->state_dirty || user->state_is_old)
+		if (user->checkpoint->todo.count > 0 || user->published_seq != user->state_seq || user->state_dirty || user->state_is_old ||
+			user->owed_settled != 0)
 			run(user, true);
 		else
 			stop(user);

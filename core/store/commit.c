@@ -74,6 +74,7 @@ struct build {
 	struct cv_record_head head; /* as it will be: sequence number and place count */
 	struct cv_journal_pos pos;
 	size_t parse_octets;
+	uint32_t octets;            /* of messages */
 	bool empty;
 };
 
@@ -348,7 +349,7 @@ static void build_copy(struct build *build, struct cv_op *op, const struct cv_ma
 		}
 		if (op->later) {
 			put_origin(op, row, owed, &entry);
-			build->txn->owes = true;
+			build->txn->owes = build->txn->copies = true;
 		}
 		emit(build, &entry);
 		if (columns->notes != NULL) {
@@ -374,6 +375,15 @@ static void build_save(struct build *build, struct cv_op *op)
 	entry.message.keywords = cv_buf_str(&op->save->keywords_encoded);
 	entry.message.parse = cv_buf_str(&op->save->record);
 	emit(build, &entry);
+	if (op->save->held) {
+		const struct cv_entry octets = { .kind = CV_ENTRY_OCTETS, .mailbox = op->mailbox->guid, .uid = op->save->message.uid,
+			.octets = cv_buf_str(&op->save->stored) };
+
+		emit(build, &octets);
+		build->octets += (uint32_t)octets.octets.len;
+		build->txn->owes = true;
+		cv_owed_note(op->mailbox, op->save->message.uid);
+	}
 	emit_new_notes(build, op->mailbox, op->save->notes, op->save->message.uid);
 }
 
@@ -416,6 +426,12 @@ static int check_flags(const struct cv_op *op, struct cv_err *err)
 }
 
 /* Everything that can make a commit impossible is found here, before anything is done. */
+/* Its octets lie with the storage module, and are on disk before the record is. */
+static bool needs_storage_sync(const struct cv_op *op)
+{
+	return (op->kind == CV_OP_TXN_SAVE && !op->save->held) || (op->kind == CV_OP_TXN_COPY && !op->later);
+}
+
 static int check_op(struct cv_op *op, struct cv_err *err)
 {
 	cv_assert(op->mailbox != NULL || op->kind == CV_OP_TXN_ENTRY);
@@ -426,7 +442,7 @@ static int check_op(struct cv_op *op, struct cv_err *err)
 	if (op->from != NULL && cv_mailbox_load(op->from, err) < 0)
 		return -1;
 	/* The system takes octets whose sync has failed for clean: another sync would say that all is well. */
-	if ((op->kind == CV_OP_TXN_SAVE || (op->kind == CV_OP_TXN_COPY && !op->later)) && op->losses != op->mailbox->user->storage_losses)
+	if (needs_storage_sync(op) && op->losses != op->mailbox->user->storage_losses)
 		return cv_err_set(err, CV_ERR_TEMP, "the message may not be on disk: a sync failed after it was saved");
 	switch (op->kind) {
 	case CV_OP_TXN_FLAGS:
@@ -552,6 +568,17 @@ static bool is_flags_only(const struct cv_txn *txn)
 	return true;
 }
 
+/* A record that is written anyway says which files are not owed any more: after a crash they are left as they are. */
+static void build_settled(struct build *build)
+{
+	struct cv_user *user = build->txn->user;
+	const struct cv_entry entry = { .kind = CV_ENTRY_SETTLED, .number = user->owed_settled };
+
+	if (user->owed_settled != 0)
+		emit(build, &entry);
+	user->owed_settled = 0;
+}
+
 /* What is owed of the sources of copies, one map for each operation. */
 static int map_owed(struct cv_txn *txn, struct cv_map **owed, struct cv_err *err)
 {
@@ -576,6 +603,7 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 	struct build build = { .txn = txn, .empty = true };
 	struct cv_record_head head;
 	struct cv_map **owed = cv_new(txn->arena, struct cv_map *, txn->ops.count + 1);
+	uint32_t weight;
 	size_t start;
 
 	if (map_owed(txn, owed, err) < 0) {
@@ -610,6 +638,8 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 		}
 	}
 	free_maps(owed, txn->ops.count);
+	if (!build.empty)
+		build_settled(&build);
 	txn->pos = build.pos;
 	if (build.empty && cv_buf_ok(build.out)) { /* nothing changed: no record, but done is called in its turn */
 		cv_journal_cancel(&user->journal);
@@ -625,12 +655,14 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 		return -1;
 	}
 	txn->seq = head.seq;
+	weight = cv_record_weight(head.len, build.octets);
+	user->journal.light += head.len - weight;
 	for (size_t i = 0; i < txn->touched.count; i++) {
 		struct cv_mailbox *mailbox = txn->touched.data[i];
 
 		if (mailbox->behind.count > 0 && mailbox->behind.data[mailbox->behind.count - 1].seq == head.seq) {
-			mailbox->behind.data[mailbox->behind.count - 1].len = head.len;
-			mailbox->behind_octets += head.len;
+			mailbox->behind.data[mailbox->behind.count - 1].len = weight;
+			mailbox->behind_octets += weight;
 		}
 	}
 	return 1;
@@ -650,7 +682,9 @@ int cv_txn_commit(struct cv_txn **txn_p, cv_commit_fn *done, void *ctx, struct c
 	txn->done_ctx = ctx;
 	txn->flags_only = is_flags_only(txn);
 	for (size_t i = 0; i < txn->ops.count; i++) {
-		if (txn->ops.data[i].kind != CV_OP_TXN_SAVE && (txn->ops.data[i].kind != CV_OP_TXN_COPY || txn->ops.data[i].later))
+		const struct cv_op *op = &txn->ops.data[i];
+
+		if (!needs_storage_sync(op))
 			continue;
 		if (!user->queue_needs_storage_sync)
 			user->queue_losses = user->storage_losses;
@@ -742,7 +776,7 @@ static void publish_memory(struct cv_txn *txn)
 		txn->user->behind_records++;
 	}
 	if (txn->owes)
-		cv_owed_add(txn->user, txn->seq, txn->pos, false);
+		cv_owed_add(txn->user, &(struct cv_owed){ .seq = txn->seq, .pos = txn->pos, .copies = txn->copies });
 	if (txn->has_storage_work)
 		cv_work_add(txn->user, txn->seq, txn->pos);
 	cv_mail_watch_published(txn);
@@ -817,7 +851,7 @@ static void tell_storage(struct cv_txn *txn)
 		struct cv_mailbox_ref mailbox;
 		CV_VEC(struct cv_str) refs = { 0 };
 
-		if (op->save != NULL)
+		if (op->save != NULL && !op->save->held)
 			*cv_vec_push(&refs) = op->save->message.ref;
 		for (size_t j = 0; !op->later && j < op->copied.count; j++)
 			*cv_vec_push(&refs) = op->copied.data[j].ref;

@@ -6,6 +6,7 @@
 #include <culver/log.h>
 #include <culver/time.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,8 @@
 #define SEGMENT_MAGIC 0x314c4e524a535643ULL /* "CVSJRNL1" */
 #define NAME_LEN (sizeof("journal.") - 1 + 16)
 #define PENDING_MAX ((size_t)2 << 30)
-#define NEVER_SYNCED_MAX ((uint64_t)4 << 20) /* octets of a segment that may never have been synced: TAIL_MAX, and records that were written at once */
+#define PENDING_KEPT ((size_t)128 << 10) /* memory that stays for the next records */
+#define NEVER_SYNCED_MAX ((uint64_t)16 << 20) /* octets of a segment that may never have been synced: TAIL_MAX, and records that were written at once, with messages */
 #define TAIL_MAX ((size_t)1 << 20) /* so much is kept for a sync that fails; with more the next write is synced */
 
 static void put_u16_at(char *p, uint16_t n)
@@ -756,6 +758,18 @@ int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struc
 	return -1;
 }
 
+int cv_journal_open_segment(struct cv_journal *journal, uint32_t number, int *fd_r, struct cv_err *err)
+{
+	int fd;
+
+	if (!cv_journal_has_segment(journal, number))
+		return cv_err_set(err, CV_ERR_NOTFOUND, "journal segment %u is not there any more", number);
+	if (segment_fd(journal, number, &fd, err) < 0)
+		return -1;
+	*fd_r = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return *fd_r >= 0 ? 1 : cv_err_sys(err, errno, "journal segment");
+}
+
 int cv_journal_next(struct cv_journal *journal, struct cv_journal_pos *pos, struct cv_buf *buf, struct cv_record_head *head_r,
 	struct cv_str *entries_r, struct cv_err *err)
 {
@@ -997,7 +1011,7 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 		.mtime = cv_time_now_sec(), .scanned = true };
 	journal->next_number = number + 1;
 	journal->fd = fd;
-	journal->synced = 0;
+	journal->synced = journal->light = 0;
 	return 1;
 }
 
@@ -1040,6 +1054,7 @@ int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_er
 	if (cv_file_open(journal->dir, name, O_RDWR, 0, &journal->fd, err) < 0)
 		return -1;
 	/* Nothing is behind what the state counts, or what was read may never have been synced. */
+	journal->light = 0;
 	journal->unsynced = last->durable < last->len;
 	journal->synced = journal->unsynced ? 0 : last->len;
 	if (take_tail(journal, last, err) < 0)
@@ -1101,6 +1116,10 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	cv_journal_last(journal)->last_seq = journal->written_seq = journal->seq;
 	cv_journal_last(journal)->mtime = cv_time_now_sec();
 	cv_journal_copy(journal, cv_buf_str(&journal->pending), before);
+	if (journal->pending.cap > PENDING_KEPT) {
+		cv_buf_deinit(&journal->pending);
+		cv_buf_init(&journal->pending, PENDING_MAX);
+	}
 	cv_buf_clear(&journal->pending);
 	return 1;
 failed:
@@ -1150,7 +1169,9 @@ uint64_t cv_journal_size(const struct cv_journal *journal)
 
 uint64_t cv_journal_tail_size(const struct cv_journal *journal)
 {
-	return journal->fd >= 0 ? journal->segments.data[journal->segments.count - 1].len : 0;
+	uint64_t len = journal->fd >= 0 ? journal->segments.data[journal->segments.count - 1].len : 0;
+
+	return len - CV_MIN(len, journal->light);
 }
 
 int cv_journal_drop(struct cv_journal *journal, uint64_t seq, int64_t before, struct cv_err *err)

@@ -49,6 +49,7 @@ struct cv_journal {
 	uint64_t lost_seq;       /* for the heads of new segments */
 	int fd;                  /* of the last one; -1 until the first write */
 	uint64_t synced;         /* octets of the last one that are durable */
+	uint64_t light;          /* octets of the last one that do not count when it is asked whether it is full (cv_record_weight) */
 	struct cv_buf pending;   /* records not yet written */
 	size_t record_start;     /* within pending, of the record being made */
 	uint16_t record_version; /* that it needs (cv_entry_version) */
@@ -137,7 +138,9 @@ CV_MUST_CHECK int cv_journal_cut(struct cv_journal *journal, struct cv_err *err)
 CV_MUST_CHECK int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_err *err);
 /* Start a new segment with the next write. Nothing may be pending. */
 CV_MUST_CHECK int cv_journal_rotate(struct cv_journal *journal, struct cv_err *err);
-/* Octets of all segments, and of the last. */
+/* A descriptor of a segment for reading, the caller's to close. */
+CV_MUST_CHECK int cv_journal_open_segment(struct cv_journal *journal, uint32_t number, int *fd_r, struct cv_err *err);
+/* Octets of all segments, and of the last without those that do not count. */
 uint64_t cv_journal_size(const struct cv_journal *journal);
 uint64_t cv_journal_tail_size(const struct cv_journal *journal);
 /* Remove segments all of whose records have sequence numbers <= seq and that were last written before the time (seconds since 1970); never the

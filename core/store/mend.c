@@ -150,7 +150,7 @@ static int replay_one(void *ctx, const struct cv_record_head *head, struct cv_jo
 	if (head->seq > mailbox->user->published_seq || !cv_record_concerns(entries, &mailbox->guid))
 		return 1;
 	if (!mailbox->mending)
-		*cv_vec_push(&mailbox->behind) = (struct cv_behind){ head->seq, pos, head->len };
+		*cv_vec_push(&mailbox->behind) = (struct cv_behind){ head->seq, pos, cv_record_weight(head->len, cv_entries_octets(entries)) };
 	return cv_apply_rows(mailbox, head, pos, entries, err);
 }
 

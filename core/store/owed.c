@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
    Copies are recorded first and made afterwards: the record says what the file of the copied message is to be made of, and until it is made the message is read
-   there. All that is owed is made, and on disk, before anything that was expunged is removed, so that it never goes before what is made of it. After a crash
-   the journal says what is owed; making it once more changes nothing. */
+   there. So are new messages whose octets the record has (landing.c). All that is owed is made, and on disk, before anything that was expunged is removed, so
+   that it never goes before what is made of it. After a crash the journal says what is owed; making it once more changes nothing. What was made and synced is
+   said in a later record or in the state, and left as it is then. */
 #include <config.h>
 
 #include "core/store/store-private.h"
@@ -12,6 +13,7 @@
 #define BATCH 64          /* messages that the storage is asked for at once */
 #define READ_MS 20        /* somebody waits for one of them: so long all are made in their order */
 #define SETTLE_DELAY_MS 100 /* copies of so long are synced together */
+#define TOGETHER 64u      /* messages whose octets the journal has: so many do not wait longer */
 #define CHAIN_MAX 100     /* copies of copies of … within what is owed */
 
 /* Where a message's octets are until it has a file of its own. */
@@ -34,7 +36,7 @@ struct batch {
 
 bool cv_entry_owes(const struct cv_entry *entry)
 {
-	return entry->kind == CV_ENTRY_COPY && entry->ref.len > 0;
+	return entry->kind == CV_ENTRY_OCTETS || (entry->kind == CV_ENTRY_COPY && entry->ref.len > 0);
 }
 
 bool cv_record_owes(struct cv_str entries)
@@ -49,9 +51,20 @@ bool cv_record_owes(struct cv_str entries)
 	return false;
 }
 
-void cv_owed_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos, bool again)
+void cv_owed_add(struct cv_user *user, const struct cv_owed *owed)
 {
-	*cv_vec_push(&user->owed) = (struct cv_owed){ .seq = seq, .pos = pos, .again = again };
+	*cv_vec_push(&user->owed) = *owed;
+}
+
+void cv_owed_forget(struct cv_user *user, uint64_t seq)
+{
+	size_t count = 0;
+
+	while (count < user->owed.count && user->owed.data[count].seq <= seq)
+		count++;
+	user->owed.count -= count;
+	if (count > 0)
+		memmove(user->owed.data, user->owed.data + count, user->owed.count * sizeof(*user->owed.data));
 }
 
 bool cv_owed_any(const struct cv_user *user)
@@ -123,7 +136,7 @@ static bool look_at(void *ctx, const struct cv_entry *entry)
 {
 	struct look *look = ctx;
 
-	if (entry->message.uid == look->uid && memcmp(&entry->mailbox, look->mailbox, sizeof(entry->mailbox)) == 0) {
+	if (entry->kind == CV_ENTRY_COPY && entry->message.uid == look->uid && memcmp(&entry->mailbox, look->mailbox, sizeof(entry->mailbox)) == 0) {
 		look->found = true;
 		set_origin(look->origin, entry);
 	}
@@ -145,7 +158,7 @@ static bool note_entry(void *ctx, const struct cv_entry *entry)
 	struct cv_mailbox *mailbox = cv_mailbox_by_guid(ctx, &entry->mailbox);
 
 	if (mailbox != NULL)
-		cv_owed_note(mailbox, entry->message.uid);
+		cv_owed_note(mailbox, entry->kind == CV_ENTRY_COPY ? entry->message.uid : entry->uid);
 	return true;
 }
 
@@ -169,7 +182,7 @@ static bool map_entry(void *ctx, const struct cv_entry *entry)
 	struct cv_owed_origin *origin;
 	uint32_t uid = entry->message.uid;
 
-	if (uid < mapping->mailbox->owed_from || memcmp(&entry->mailbox, &mapping->mailbox->guid, sizeof(entry->mailbox)) != 0)
+	if (entry->kind != CV_ENTRY_COPY || uid < mapping->mailbox->owed_from || memcmp(&entry->mailbox, &mapping->mailbox->guid, sizeof(entry->mailbox)) != 0)
 		return true;
 	origin = cv_new(mapping->arena, struct cv_owed_origin, 1);
 	*origin = (struct cv_owed_origin){ .mailbox = entry->origin, .uid = entry->origin_uid, .ref = cv_arena_str(mapping->arena, entry->ref) };
@@ -237,7 +250,7 @@ static void copy_parse_record(struct cv_user *user, struct cv_mailbox *to, const
 }
 
 /* As a rule they come in the order of their UIDs. */
-static void not_owed(struct cv_mailbox *mailbox, uint32_t uid)
+void cv_owed_no_more(struct cv_mailbox *mailbox, uint32_t uid)
 {
 	if (mailbox->owed_from == uid)
 		mailbox->owed_from = uid + 1;
@@ -246,11 +259,10 @@ static void not_owed(struct cv_mailbox *mailbox, uint32_t uid)
 static void is_made(struct cv_user *user, struct cv_mailbox *to, const struct cv_entry *entry)
 {
 	copy_parse_record(user, to, entry);
-	not_owed(to, entry->message.uid);
+	cv_owed_no_more(to, entry->message.uid);
 }
 
-/* Its reference is another one from now on. */
-static int set_ref(struct cv_user *user, struct cv_mailbox *to, uint32_t uid, struct cv_str ref, struct cv_err *err)
+int cv_owed_set_ref(struct cv_user *user, struct cv_mailbox *to, uint32_t uid, struct cv_str ref, struct cv_err *err)
 {
 	const struct cv_entry entry = { .kind = CV_ENTRY_REF, .mailbox = to->guid, .uid = uid, .ref = ref };
 	struct cv_txn *txn = cv_txn_begin(user);
@@ -302,7 +314,7 @@ static int copy_octets(struct cv_user *user, struct batch *b, size_t i, struct c
 	if (ret > 0)
 		ret = cv_user_storage_sync(user, err);
 	if (ret > 0 && !cv_str_eq(cv_str_mem(ref, len), copy->ref))
-		ret = set_ref(user, b->to, copy->meta.uid, cv_str_mem(ref, len), err);
+		ret = cv_owed_set_ref(user, b->to, copy->meta.uid, cv_str_mem(ref, len), err);
 	if (ret > 0 && user->storage->recorded != NULL) {
 		const struct cv_str refs[] = { cv_str_mem(ref, len) };
 
@@ -329,7 +341,7 @@ static int with_other_ref(struct cv_user *user, struct batch *b, size_t i, struc
 		if (ret > 0)
 			ret = user->storage->copy_make(user->st, &origin, &to, &copy, 1, &done, err);
 	} while (ret < 0 && err->code == CV_ERR_EXISTS);
-	return ret < 0 ? -1 : set_ref(user, b->to, b->copies[i].meta.uid, copy.ref, err);
+	return ret < 0 ? -1 : cv_owed_set_ref(user, b->to, b->copies[i].meta.uid, copy.ref, err);
 }
 
 /* What it was to be made of is a copy that was owed itself, and has gone since. */
@@ -395,10 +407,59 @@ static int make_in_new_folder(struct cv_user *user, const struct cv_mailbox_ref 
 	return user->storage->copy_make(user->st, origin, to, copy, 1, &done, err);
 }
 
+/* Nothing of it counts as made. */
+static void begin_again(struct cv_user *user)
+{
+	close_record(user);
+	user->owed_made = user->owed_landed = 0;
+	user->owed_unsettled = false;
+	for (size_t i = 0; i < user->owed.count; i++)
+		user->owed.data[i].again = true;
+	cv_owed_begin(user);
+}
+
+int cv_owed_settle(struct cv_user *user, struct cv_err *err)
+{
+	const struct cv_storage *storage = user->storage;
+
+	if (user->storage_args.fsync == CV_FSYNC_NEVER || storage->settle == NULL || storage->settle(user->st, err) >= 0)
+		return 1;
+	user->owed_unsettled = true;
+	if (!user->owed_running) /* else when it ends: it reads a record */
+		begin_again(user);
+	return -1;
+}
+
+/* What was made is on disk; or nothing of it counts as made. */
+static int sync_made(struct cv_user *user, struct cv_err *err)
+{
+	if (cv_owed_settle(user, err) < 0 ||
+		(user->storage_args.fsync != CV_FSYNC_NEVER && user->journal.unsynced && cv_journal_sync(&user->journal, err) < 0))
+		return cv_err_context(err, "files of messages");
+	user->owed_landed = 0;
+	return 1;
+}
+
+/* Nothing of it is to be made again. */
+static int settle(struct cv_user *user, struct cv_err *err)
+{
+	if (sync_made(user, err) < 0)
+		return -1;
+	if (user->owed_made > 0)
+		user->owed_settled = user->owed.data[user->owed_made - 1].seq;
+	user->owed.count -= user->owed_made;
+	memmove(user->owed.data, user->owed.data + user->owed_made, user->owed.count * sizeof(*user->owed.data));
+	user->owed_made = 0;
+	return 1;
+}
+
 static int make_batch(struct cv_user *user, struct batch *b, struct cv_err *err)
 {
 	size_t first = 0;
 
+	/* After a crash a link that is there is left as it is. */
+	if (user->owed_landed > 0 && sync_made(user, err) < 0)
+		return -1;
 	while (first < b->count) {
 		struct cv_mailbox_ref origin = cv_mailbox_storage_ref(b->origin), to = cv_mailbox_storage_ref(b->to);
 		struct cv_err make_err = { 0 };
@@ -439,7 +500,7 @@ static int add_to_batch(struct cv_user *user, struct batch *b, const struct cv_e
 		return -1;
 	if (!cv_columns_find(to->columns, entry->message.uid, to->columns->count, &row) ||
 		(!cv_row_live(to->columns, row) && !cv_user_unpublished(user))) {
-		not_owed(to, entry->message.uid);
+		cv_owed_no_more(to, entry->message.uid);
 		return 0; /* expunged since */
 	}
 	/* All that is owed is made before a mailbox is deleted. */
@@ -448,7 +509,7 @@ static int add_to_batch(struct cv_user *user, struct batch *b, const struct cv_e
 
 		if (!is_there(user, &to_ref, cv_columns_ref(to->columns, row)))
 			cv_error(&to->log_ctx, "message %u has no octets: the mailbox that it was copied from is gone", entry->message.uid);
-		not_owed(to, entry->message.uid);
+		cv_owed_no_more(to, entry->message.uid);
 		return 0;
 	}
 	b->to = to;
@@ -474,10 +535,24 @@ static int add_to_batch(struct cv_user *user, struct batch *b, const struct cv_e
 	return 1;
 }
 
+/* A message whose octets the record has. */
+static int land(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *octets, struct cv_err *err)
+{
+	struct cv_owed *owed = &user->owed.data[user->owed_made];
+
+	if (cv_landing_make(user, append, octets, owed->again, err) < 0) {
+		user->owed.data[user->owed_made].again = true;
+		return -1;
+	}
+	user->owed_landed++;
+	return 0;
+}
+
 /* Some more of the record at hand: 1 it has no more, 0 it has, -1. */
 static int make_some(struct cv_user *user, struct batch *b, struct cv_err *err)
 {
-	struct cv_entry entry;
+	struct cv_entry entry, append = { 0 };
+	size_t append_place = user->owed_reader.pos;
 	bool end = false;
 
 	b->count = 0;
@@ -489,8 +564,20 @@ static int make_some(struct cv_user *user, struct batch *b, struct cv_err *err)
 			end = true;
 			break;
 		}
+		if (entry.kind == CV_ENTRY_APPEND) {
+			append = entry;
+			append_place = place;
+		}
 		if (!cv_entry_owes(&entry))
 			continue;
+		if (entry.kind == CV_ENTRY_OCTETS) {
+			ret = b->count == 0 ? land(user, &append, &entry, err) : 2;
+			if (ret != 0)
+				user->owed_reader.pos = append_place;
+			if (ret != 2)
+				return ret;
+			break;
+		}
 		ret = add_to_batch(user, b, &entry, place, err);
 		if (ret < 0 || ret == 2)
 			user->owed_reader.pos = place;
@@ -528,28 +615,28 @@ int cv_owed_make(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 	}
 	cv_free(b);
 	user->owed_running = false;
+	if (user->owed_unsettled) {
+		begin_again(user);
+		return ret < 0 ? -1 : cv_err_set(err, CV_ERR_TEMP, "files of messages could not be synced");
+	}
 	return ret < 0 ? -1 : !cv_owed_any(user);
 }
 
-/* What was made is on disk: nothing of it is to be made again. */
-static int settle(struct cv_user *user, struct cv_err *err)
+/* Files of new messages are made many at a time: made one by one between syncs of the journal, each would make these dearer. */
+static bool may_wait(const struct cv_user *user, uint64_t now_ms)
 {
-	const struct cv_storage *storage = user->storage;
-
-	if (user->storage_args.fsync != CV_FSYNC_NEVER && storage->settle != NULL &&
-		(storage->settle(user->st, err) < 0 || (user->journal.unsynced && cv_journal_sync(&user->journal, err) < 0))) {
-		close_record(user);
-		user->owed_made = 0;
-		for (size_t i = 0; i < user->owed.count; i++)
-			user->owed.data[i].again = true;
-		cv_owed_begin(user);
-		return cv_err_context(err, "copied messages");
+	if (user->loop == NULL || user->external || now_ms >= user->owed_settle_ms || user->owed.count >= TOGETHER || user->owed_made > 0 || user->owed_open)
+		return false;
+	for (size_t i = 0; i < user->owed.count; i++) {
+		if (user->owed.data[i].copies)
+			return false;
 	}
-	user->owed.count -= user->owed_made;
-	memmove(user->owed.data, user->owed.data + user->owed_made, user->owed.count * sizeof(*user->owed.data));
-	user->owed_made = 0;
-	user->state_dirty = true;
-	return 1;
+	return true;
+}
+
+bool cv_owed_waits(const struct cv_user *user)
+{
+	return user->owed_settle_ms != 0 && may_wait(user, cv_loop_now_ms(user->loop));
 }
 
 int cv_owed_run(struct cv_user *user, bool all, uint64_t deadline_ms, unsigned *wait_ms_r, struct cv_err *err)
@@ -560,13 +647,17 @@ int cv_owed_run(struct cv_user *user, bool all, uint64_t deadline_ms, unsigned *
 	*wait_ms_r = 0;
 	if (user->owed.count == 0)
 		return 1;
-	ret = cv_owed_make(user, deadline_ms, err);
-	if (ret <= 0)
-		return ret;
 	now = user->loop != NULL ? cv_loop_now_ms(user->loop) : 0;
 	if (user->owed_settle_ms == 0)
 		user->owed_settle_ms = now + SETTLE_DELAY_MS;
-	if (!all && user->loop != NULL && !user->external && now < user->owed_settle_ms) {
+	if (!all && may_wait(user, now)) {
+		*wait_ms_r = (unsigned)(user->owed_settle_ms - now);
+		return 0;
+	}
+	ret = cv_owed_make(user, deadline_ms, err);
+	if (ret <= 0)
+		return ret;
+	if (!all && user->loop != NULL && !user->external && now < user->owed_settle_ms && user->owed_landed < TOGETHER) {
 		*wait_ms_r = (unsigned)(user->owed_settle_ms - now);
 		return 0;
 	}
@@ -616,8 +707,10 @@ int cv_owed_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blo
 	if (!cv_owed_is(mailbox, uid))
 		return 0;
 	ret = find_origin(user, user->owed_made, &mailbox->guid, uid, &origin, err);
-	if (ret <= 0)
-		return ret;
+	if (ret < 0)
+		return -1;
+	if (ret == 0)
+		return cv_landing_open(mailbox, uid, blob_r, err);
 	from = cv_mailbox_by_guid(user, &origin.mailbox);
 	if (from == NULL)
 		return 0;
@@ -625,9 +718,10 @@ int cv_owed_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blo
 	ret = user->storage->open_ref(user->st, &ref, cv_str_mem(origin.ref, origin.ref_len), blob_r, new_ref, &new_len, &open_err);
 	if (ret >= 0)
 		return ret;
-	/* After a crash it may be owed once more though it was made, and its source removed: then it lies where the record says. */
+	/* What it is to be made of has no file either; or, after a crash, it is owed once more though it was made, and its source removed: then it lies where the
+	   record says. */
 	if (open_err.code == CV_ERR_EXPUNGED || open_err.code == CV_ERR_NOTFOUND)
-		return 0;
+		return cv_landing_open(from, origin.uid, blob_r, err);
 	*err = open_err;
 	return -1;
 }

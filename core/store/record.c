@@ -291,6 +291,14 @@ static void put_body(struct cv_buf *out, const struct cv_entry *e)
 		cv_put_u32(out, e->uid);
 		cv_put_str(out, e->name);
 		break;
+	case CV_ENTRY_OCTETS:
+		put_guid(out, &e->mailbox);
+		cv_put_u32(out, e->uid);
+		cv_put_str(out, e->octets);
+		break;
+	case CV_ENTRY_SETTLED:
+		cv_put_u64(out, e->number);
+		break;
 	}
 }
 
@@ -356,6 +364,12 @@ static bool take_body(struct cv_reader *r, struct cv_entry *e)
 	case CV_ENTRY_UIDL:
 		ok = take_guid(r, &e->mailbox) && cv_take_u32(r, &e->uid) && cv_take_str(r, UINT16_MAX, &e->name);
 		break;
+	case CV_ENTRY_OCTETS:
+		ok = take_guid(r, &e->mailbox) && cv_take_u32(r, &e->uid) && cv_take_str(r, SIZE_MAX, &e->octets);
+		break;
+	case CV_ENTRY_SETTLED:
+		ok = cv_take_u64(r, &e->number);
+		break;
 	}
 	e->on = on != 0;
 	return ok && cv_reader_end(r);
@@ -370,9 +384,21 @@ int cv_entry_next(struct cv_reader *reader, struct cv_entry *entry_r)
 	*entry_r = (struct cv_entry){ 0 };
 	if (cv_reader_left(reader) == 0)
 		return 0;
-	if (!cv_take_u8(reader, &kind) || kind < CV_ENTRY_CREATE || kind > CV_ENTRY_NOTE || !cv_take_str(reader, SIZE_MAX, &body))
+	if (!cv_take_u8(reader, &kind) || kind < CV_ENTRY_CREATE || kind > CV_ENTRY_SETTLED || !cv_take_str(reader, SIZE_MAX, &body))
 		return -1;
 	entry_r->kind = (enum cv_entry_kind)kind;
 	body_reader = cv_reader_init(body);
 	return take_body(&body_reader, entry_r) ? 1 : -1;
+}
+
+uint32_t cv_entries_octets(struct cv_str entries)
+{
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_str body;
+	uint32_t octets = 0;
+	uint8_t kind;
+
+	while (cv_take_u8(&reader, &kind) && cv_take_str(&reader, SIZE_MAX, &body))
+		octets += kind == CV_ENTRY_OCTETS ? (uint32_t)body.len : 0;
+	return octets;
 }

@@ -19,8 +19,9 @@
    change), so that a record can be applied where it was not made. */
 #define CV_RECORD_MAGIC 0x31725643u /* "CVr1" */
 #define CV_RECORD_HEAD 56
-/* 2: ANNOTATE; 3: messages have a checksum of their octets; 4: NOTE; 5: copies whose file is still to be made. A record has the lowest that tells what is in it. */
-#define CV_RECORD_VERSION 5
+/* 2: ANNOTATE; 3: messages have a checksum of their octets; 4: NOTE; 5: copies whose file is still to be made; 6: OCTETS, SETTLED. A record has the lowest that
+   tells what is in it. */
+#define CV_RECORD_VERSION 6
 #define CV_RECORD_MAX (1u << 30)
 
 struct cv_record_head {
@@ -45,6 +46,8 @@ enum cv_entry_kind {
 	CV_ENTRY_REF,        /* guid, u32 UID, str8 reference: the octets lie elsewhere now */
 	CV_ENTRY_UIDL,       /* guid, u32 UID, str POP3 unique-id: what the message is called there from now on */
 	CV_ENTRY_NOTE,       /* guid, groups: str changes of annotations (note.h), UID ranges */
+	CV_ENTRY_OCTETS,     /* guid, u32 UID, str octets of the message that the APPEND before it tells of, as they are stored: the storage has none of it yet */
+	CV_ENTRY_SETTLED,    /* u64 sequence number: files that records up to this one owe are made and on disk */
 };
 
 /* A message as an append or copy tells it. Views are borrowed. */
@@ -74,6 +77,7 @@ struct cv_entry {
 	struct cv_str ref;    /* REF; COPY: of what its file is made of, absent when it was made before the record */
 	struct cv_guid origin; /* COPY with ref: the mailbox that ref is in, and the UID there */
 	uint32_t origin_uid;
+	struct cv_str octets;
 };
 
 /* One group of FLAGS, EXPUNGE or NOTE. */
@@ -99,11 +103,18 @@ static inline uint16_t cv_entry_version(const struct cv_entry *entry)
 {
 	if (entry->kind == CV_ENTRY_APPEND || entry->kind == CV_ENTRY_COPY)
 		return entry->kind == CV_ENTRY_COPY && entry->ref.len > 0 ? 5 : 3;
+	if (entry->kind == CV_ENTRY_OCTETS || entry->kind == CV_ENTRY_SETTLED)
+		return 6;
 	return entry->kind == CV_ENTRY_NOTE ? 4 : entry->kind == CV_ENTRY_ANNOTATE ? 2 : 1;
 }
 
 /* Octets of an APPEND or COPY that come behind its parse record. */
 size_t cv_entry_behind_parse(const struct cv_entry *entry);
+/* What a record of this length is worth where reading it again is weighed against writing what it changed: messages' octets are cheap to pass over. */
+static inline uint32_t cv_record_weight(uint32_t len, uint32_t octets)
+{
+	return len - octets / 8 * 7;
+}
 
 /* Write. */
 void cv_entry_put(struct cv_buf *out, const struct cv_entry *entry);
@@ -116,6 +127,8 @@ void cv_group_put_notes(struct cv_buf *out, struct cv_str changes, const struct 
 
 /* Read. 1 with the next one, 0 at the end, -1 when the octets make no sense. */
 CV_MUST_CHECK int cv_entry_next(struct cv_reader *reader, struct cv_entry *entry_r);
+/* How many of the entries' octets are messages'. */
+uint32_t cv_entries_octets(struct cv_str entries);
 CV_MUST_CHECK int cv_group_next(struct cv_reader *reader, enum cv_entry_kind kind, struct cv_group *group_r);
 CV_MUST_CHECK int cv_range_next(struct cv_group *group, struct cv_range *range_r);
 CV_MUST_CHECK bool cv_take_ref(struct cv_reader *reader, struct cv_str *ref_r);

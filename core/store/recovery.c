@@ -152,11 +152,23 @@ static void take_known_before(struct replay *replay, uint64_t seq)
 
 /* ---- journal ----------------------------------------------------------------------------------------------------- */
 
+static void forget_settled(struct cv_user *user, struct cv_str entries)
+{
+	struct cv_reader reader = cv_reader_init(entries);
+	struct cv_entry entry;
+
+	while (cv_entry_next(&reader, &entry) > 0) {
+		if (entry.kind == CV_ENTRY_SETTLED)
+			cv_owed_forget(user, entry.number);
+	}
+}
+
 static int replay_record(void *ctx, const struct cv_record_head *head, struct cv_journal_pos pos, struct cv_str entries,
 	struct cv_err *err)
 {
 	struct replay *replay = ctx;
 	struct cv_user *user = replay->user;
+	struct cv_record_head weighed = *head;
 
 	if (head->seq > user->published_seq && (replay->what & CV_APPLY_TREE) == 0)
 		return 1;
@@ -164,10 +176,13 @@ static int replay_record(void *ctx, const struct cv_record_head *head, struct cv
 	if (head->seq > user->state_seq)
 		user->behind_records++;
 	take_known_before(replay, head->seq);
-	if (cv_apply_record(user, head, pos, entries, replay->what, err) < 0)
+	weighed.len = cv_record_weight(head->len, cv_entries_octets(entries));
+	if (cv_apply_record(user, &weighed, pos, entries, replay->what, err) < 0)
 		return -1;
+	if ((replay->what & CV_APPLY_TREE) != 0)
+		forget_settled(user, entries);
 	if ((replay->what & CV_APPLY_TREE) != 0 && cv_record_owes(entries))
-		cv_owed_add(user, head->seq, pos, true);
+		cv_owed_add(user, &(struct cv_owed){ .seq = head->seq, .pos = pos, .again = true, .copies = true });
 	if (head->seq > user->work_seq && (replay->what & CV_APPLY_TREE) != 0 && cv_record_has_work(user, entries))
 		cv_work_add(user, head->seq, pos);
 	return 1;
@@ -246,7 +261,10 @@ static int heal(struct cv_user *user, struct cv_journal_damage *damage, struct c
 	cv_error(&user->log_ctx, "journal is damaged, changes that were confirmed may be lost: %s; what is there is kept, bad files are set aside, "
 		"and the messages of every mailbox are looked for", damage->what);
 	jump(user, damage);
-	if (cv_checkpoint_all(user, err) < 0 || cv_journal_rotate(&user->journal, err) < 0 || cv_journal_set_aside(&user->journal, err) < 0)
+	/* While the records can be read that have messages' octets. */
+	cv_owed_begin(user);
+	user->folders_behind = user->work_due > 0;
+	if (cv_owed_all(user, err) < 0 || cv_checkpoint_all(user, err) < 0 || cv_journal_rotate(&user->journal, err) < 0 || cv_journal_set_aside(&user->journal, err) < 0)
 		return cv_err_context(err, "after damage");
 	user->journal.lost_seq = user->published_seq;
 	if (record_jump(user, err) < 0 || cv_state_write(user, err) < 0)
@@ -284,11 +302,13 @@ int cv_user_write_anew(struct cv_user *user, struct cv_err *err)
 {
 	bool damaged = cv_journal_is_damaged(&user->journal);
 
-	/* What is to be removed is known from records of the journal: files would come back as messages. */
+	/* Messages' octets are only there until their files are made. What is to be removed is known from records of the journal: files would come back as messages. */
+	if (damaged && cv_owed_all(user, err) < 0)
+		return -1;
 	if (damaged)
 		cv_work_run(user, true);
-	if (damaged && user->set->mail_undelete_time == 0 && cv_work_is_due(user))
-		return cv_err_set(err, CV_ERR_TEMP, "messages that are to be removed are read still");
+	if (damaged && (user->owed.count > 0 || (user->set->mail_undelete_time == 0 && cv_work_is_due(user))))
+		return cv_err_set(err, CV_ERR_TEMP, "messages that are to be made or removed are waited for");
 	if (cv_checkpoint_all(user, err) < 0 || (damaged && write_snapshots_twice(user, err) < 0))
 		return -1;
 	if (settle(user, err) < 0)

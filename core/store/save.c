@@ -8,6 +8,15 @@
 
 #define KEYWORDS_MAX ((size_t)1 << 20)
 
+/* The octets that are held for the journal are not needed any more. */
+static void let_go(struct cv_save *save)
+{
+	struct cv_user *user = save->txn->user;
+
+	user->held_octets -= CV_MIN(user->held_octets, save->stored.len);
+	cv_buf_deinit(&save->stored);
+}
+
 void cv_save_free(struct cv_save *save)
 {
 	struct cv_user *user = save->txn->user;
@@ -17,6 +26,7 @@ void cv_save_free(struct cv_save *save)
 	if (save->st_save != NULL)
 		user->storage->save_abort(save->st_save);
 	cv_list_remove(&save->node);
+	let_go(save);
 	cv_buf_deinit(&save->record);
 	cv_buf_deinit(&save->keywords_encoded);
 	cv_vec_free(&save->keywords);
@@ -34,30 +44,81 @@ static int fail(struct cv_save *save, const struct cv_err *err)
 	return -1;
 }
 
-/* A folder that somebody removed must not keep new mail away. Where others write, their folders decide. */
-static int begin_in_new_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, uint64_t size_hint, void **st_save_r, struct cv_err *err)
+/* A folder that somebody removed must not keep new mail away. Where others write, their folders decide; and one that only waits to be moved would be in the
+   way. */
+static int make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, struct cv_err *err)
 {
 	struct cv_user *user = mailbox->user;
 
+	user->looked_ms = 0;
+	if (cv_user_is_there(user, err) < 0 || user->external || user->folders_behind)
+		return -1;
 	*err = (struct cv_err){ 0 };
 	cv_error(&mailbox->log_ctx, "its folder is missing and is made anew; messages that were in it are lost unless it is put back");
-	if (user->storage->mailbox_create(user->st, ref, err) < 0)
+	return user->storage->mailbox_create(user->st, ref, err);
+}
+
+/* Its octets go to the storage module from the beginning. */
+static int begin_in_storage(struct cv_mailbox *mailbox, uint64_t size_hint, void **st_save_r, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(mailbox);
+	int ret = user->storage->save_begin(user->st, &ref, size_hint, st_save_r, err);
+
+	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
+		ret = user->storage->save_begin(user->st, &ref, size_hint, st_save_r, err);
+	if (ret < 0 && err->code == CV_ERR_NOTFOUND) {
+		ret = make_folder(mailbox, &ref, err);
+		if (ret >= 0)
+			ret = user->storage->save_begin(user->st, &ref, size_hint, st_save_r, err);
+	}
+	return ret;
+}
+
+/* It is too long for the journal, or memory is full of such: what is there goes to the storage, and what comes goes there too. */
+static int give_to_storage(struct cv_save *save, struct cv_err *err)
+{
+	struct cv_user *user = save->txn->user;
+
+	if (begin_in_storage(save->mailbox, save->stored.len, &save->st_save, err) < 0)
 		return -1;
-	return user->storage->save_begin(user->st, ref, size_hint, st_save_r, err);
+	save->held = false;
+	if (save->stored.len > 0 && user->storage->save_write(save->st_save, cv_buf_str(&save->stored), err) < 0)
+		return -1;
+	let_go(save);
+	return 1;
+}
+
+int cv_save_store(struct cv_save *save, struct cv_str octets, struct cv_err *err)
+{
+	struct cv_user *user = save->txn->user;
+
+	if (save->held) {
+		uint64_t len = save->stored.len + (uint64_t)octets.len;
+
+		/* What is held of this one is counted already. */
+		if (len <= user->set->mail_journal_message_size && cv_landing_may_hold(user, octets.len)) {
+			cv_buf_append(&save->stored, octets);
+			user->held_octets += octets.len;
+			return 1;
+		}
+		if (give_to_storage(save, err) < 0)
+			return -1;
+	}
+	return user->storage->save_write(save->st_save, octets, err);
 }
 
 int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_save_config *config, struct cv_save **save_r,
 	struct cv_err *err)
 {
 	struct cv_user *user = txn->user;
-	struct cv_mailbox_ref ref;
+	bool held = !user->folders_behind && cv_landing_may_hold(user, config->size_hint); /* else it is told at once whether there is a folder */
 	struct cv_err own_err = { 0 };
 	struct cv_arena *arena;
 	struct cv_save *save;
 	struct cv_str notes = { 0 };
-	void *st_save;
+	void *st_save = NULL;
 	unsigned rights;
-	int ret;
 
 	*save_r = NULL;
 	if (err == NULL)
@@ -71,19 +132,7 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	if (cv_user_owned(user, err) < 0)
 		return -1;
 	cv_work_make_room(user, config->size_hint);
-	ref = cv_mailbox_storage_ref(mailbox);
-	ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
-	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
-		ret = user->storage->save_begin(user->st, &ref, config->size_hint, &st_save, err);
-	if (ret < 0 && err->code == CV_ERR_NOTFOUND) {
-		user->looked_ms = 0;
-		if (cv_user_is_there(user, err) < 0)
-			return -1;
-	}
-	/* One that only waits to be moved is not made anew: it would be in the way. */
-	if (ret < 0 && err->code == CV_ERR_NOTFOUND && !user->external && !user->folders_behind)
-		ret = begin_in_new_folder(mailbox, &ref, config->size_hint, &st_save, err);
-	if (ret < 0)
+	if (!held && begin_in_storage(mailbox, config->size_hint, &st_save, err) < 0)
 		return -1;
 	arena = cv_arena_new("save", txn->arena, 0);
 	save = cv_new(arena, struct cv_save, 1);
@@ -92,6 +141,8 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	save->mailbox = mailbox;
 	cv_mailbox_ref(mailbox);
 	save->st_save = st_save;
+	save->held = held;
+	cv_buf_init(&save->stored, SIZE_MAX / 2);
 	save->delivery = config->delivery;
 	save->notes = notes;
 	save->parser = cv_mime_parser_new(arena, NULL);
@@ -107,7 +158,7 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 	save->message.uidl = config->pop3_uidl.len > 0 ? cv_arena_str(arena, cv_str_sub(config->pop3_uidl, 0, 1000)) :
 							 (struct cv_str){ 0 };
 	cv_list_append(&txn->saves, &save->node);
-	if (cv_encoding_begin(user, arena, st_save, config->size_hint, &save->encoding, err) < 0) {
+	if (cv_encoding_begin(save, config->size_hint, &save->encoding, err) < 0) {
 		cv_save_free(save);
 		return -1;
 	}
@@ -123,12 +174,10 @@ int cv_save_begin(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct c
 
 int cv_save_write(struct cv_save *save, struct cv_str data, struct cv_err *err)
 {
-	struct cv_user *user = save->txn->user;
-
-	cv_assert(save->st_save != NULL && !save->finished);
+	cv_assert((save->st_save != NULL || save->held) && !save->finished);
 	if (save->failed)
 		return cv_err_set(err, CV_ERR_TEMP, "saving failed before");
-	if ((save->encoding != NULL ? cv_encoding_write(save->encoding, data, err) : user->storage->save_write(save->st_save, data, err)) < 0)
+	if ((save->encoding != NULL ? cv_encoding_write(save->encoding, data, err) : cv_save_store(save, data, err)) < 0)
 		return fail(save, err);
 	cv_mime_parser_feed(save->parser, data);
 	save->message.physical_size += data.len;
@@ -149,6 +198,23 @@ static int run_hooks(struct cv_save *save, struct cv_err *err)
 	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
 }
 
+/* The reference that the message will have when it lands. */
+static int reserve(struct cv_save *save, const struct cv_storage_meta *meta, size_t *ref_len_r, struct cv_err *err)
+{
+	struct cv_user *user = save->txn->user;
+	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(save->mailbox);
+	int ret = user->storage->place(user->st, &ref, meta, save->ref, ref_len_r, err);
+
+	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
+		ret = user->storage->place(user->st, &ref, meta, save->ref, ref_len_r, err);
+	if (ret < 0 && err->code == CV_ERR_NOTFOUND) {
+		ret = make_folder(save->mailbox, &ref, err);
+		if (ret >= 0)
+			ret = user->storage->place(user->st, &ref, meta, save->ref, ref_len_r, err);
+	}
+	return ret;
+}
+
 /* Its octets get their place under the message's UID. A UID that another program has used meanwhile is passed over. */
 static int place(struct cv_save *save, struct cv_err *err)
 {
@@ -160,6 +226,7 @@ static int place(struct cv_save *save, struct cv_err *err)
 		.flags = save->message.flags,
 		.pop3_uidl = save->message.uidl,
 		.orig_mailbox = cv_mailbox_name(save->mailbox),
+		.saved = save->message.saved,
 	};
 	const char **keywords = cv_new(save->arena, const char *, save->keywords.count + 1);
 	size_t ref_len = 0;
@@ -174,7 +241,8 @@ static int place(struct cv_save *save, struct cv_err *err)
 	do {
 		if (cv_mailbox_take_uid(save->mailbox, &meta.uid, err) < 0)
 			return -1;
-		ret = user->storage->save_finish(save->st_save, &meta, save->ref, &ref_len, err);
+		ret = save->held ? reserve(save, &meta, &ref_len, err) :
+			user->storage->save_finish(save->st_save, &meta, save->ref, &ref_len, err);
 	} while (ret < 0 && err->code == CV_ERR_EXISTS);
 	save->st_save = NULL;
 	if (ret < 0)
@@ -192,7 +260,7 @@ int cv_save_finish(struct cv_save *save, struct cv_err *err)
 
 	if (err == NULL)
 		err = &own_err;
-	cv_assert(save->st_save != NULL && !save->finished);
+	cv_assert((save->st_save != NULL || save->held) && !save->finished);
 	if (save->failed)
 		return cv_err_set(err, CV_ERR_TEMP, "saving failed before");
 	if (save->mailbox->gone) {
@@ -299,9 +367,17 @@ int cv_save_octets(struct cv_save *save, struct cv_str *octets_r, struct cv_err 
 
 	if (save->source != NULL)
 		return cv_mail_octets(source_mail(save), octets_r, err);
-	if (save->st_save == NULL || storage->save_read == NULL)
+	if (!save->held && (save->st_save == NULL || storage->save_read == NULL))
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "the octets of a message can't be read while it is saved here");
-	if (!save->octets.loaded) {
+	if (!save->octets.loaded && save->held) {
+		struct cv_buf stored;
+
+		cv_buf_init(&stored, SIZE_MAX / 2);
+		cv_buf_append(&stored, cv_buf_str(&save->stored));
+		ret = cv_octets_take(save->txn->user, &save->octets, &stored, save->message.physical_size, err);
+		if (ret < 0 || cv_octets_whole(&save->octets, err) < 0)
+			return -1;
+	} else if (!save->octets.loaded) {
 		if (storage->save_read(save->st_save, &blob, err) < 0)
 			return -1;
 		ret = cv_octets_open(save->txn->user, &save->octets, &blob, save->message.physical_size, err);

@@ -204,6 +204,7 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 	user->state_seq = user->published_seq;
 	user->behind_records = 0;
 	user->state_dirty = false;
+	user->owed_settled = 0;
 	set_base(user);
 	return 1;
 }
@@ -331,7 +332,7 @@ static bool take_owed(struct cv_reader *r, struct cv_user *user)
 		if (!cv_take_u64(r, &seq) || !cv_take_u32(r, &pos.segment) || !cv_take_u64(r, &pos.offset) || pos.offset < CV_SEGMENT_HEAD ||
 			seq > user->state_seq || (user->owed.count > 0 && user->owed.data[user->owed.count - 1].seq >= seq))
 			return false;
-		cv_owed_add(user, seq, pos, true);
+		cv_owed_add(user, &(struct cv_owed){ .seq = seq, .pos = pos, .again = true, .copies = true });
 	}
 	return true;
 }

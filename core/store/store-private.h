@@ -166,11 +166,12 @@ struct cv_work_at {
 	struct cv_reader groups, refs; /* EXPUNGE: of the entry, and of the group */
 };
 
-/* A record with copies whose files are to be made. */
+/* A record with messages whose files are to be made. */
 struct cv_owed {
 	uint64_t seq;
 	struct cv_journal_pos pos;
 	bool again;              /* some of them may have been made before */
+	bool copies;             /* not all of them are messages whose octets it has; or that is not known */
 };
 
 /* UIDs that were expunged by one record. */
@@ -320,7 +321,7 @@ struct cv_txn {
 	cv_commit_fn *done;
 	void *done_ctx;
 	bool flags_only;
-	bool has_storage_work, owes;
+	bool has_storage_work, owes, copies; /* owes files; some of them as copies */
 	CV_VEC(struct cv_txn_event) events;
 	CV_VEC(struct cv_mailbox *) touched; /* counted */
 	CV_VEC(unsigned) touched_kinds; /* enum cv_mail_event_kind, of each of these */
@@ -412,15 +413,18 @@ struct cv_user {
 	bool indexes_known;
 	struct cv_last_source *last_source; /* a transformed message that was read last, for who reads on in it; NULL: none */
 
-	/* Records with copies whose files are to be made (owed.c), oldest first; owed_made of them are made, and a power cut may undo it. */
+	/* Records with messages whose files are to be made (owed.c), oldest first; owed_made of them are made, and a power cut may undo it. */
 	CV_VEC(struct cv_owed) owed;
 	size_t owed_made;
 	bool owed_open;                 /* the record behind these is in owed_buf, and the reader in its entries */
 	struct cv_buf owed_buf;
 	struct cv_reader owed_reader;
-	bool owed_running;
+	size_t owed_landed;             /* messages of these whose octets they have, and that were made */
+	bool owed_running, owed_unsettled; /* unsettled: a sync failed while it ran */
 	bool owed_queued;               /* a committed transaction that is not published owes some */
+	uint64_t owed_settled;          /* what records up to this one owed is on disk, and neither a record nor the state says so; 0: nothing new */
 	uint64_t owed_settle_ms;        /* when what was made is synced; 0: nothing was */
+	size_t held_octets;             /* of messages in memory that will go into the journal */
 
 	/* Records whose storage work (making, copying and removing octets, mirroring flags, folders) is still to be done or may not be on disk yet, oldest first. */
 	CV_VEC(struct cv_work) work;
@@ -605,7 +609,9 @@ struct cv_save {
 	struct cv_node node;
 	struct cv_txn *txn;
 	struct cv_mailbox *mailbox;  /* counted */
-	void *st_save;               /* NULL: finished or ended */
+	void *st_save;               /* NULL: held, finished or ended */
+	bool held;                   /* its octets go into the journal */
+	struct cv_buf stored;        /* held: as they are stored */
 	struct cv_arena *arena;
 	struct cv_mime_parser *parser;
 	struct cv_buf record;
@@ -623,6 +629,8 @@ struct cv_save {
 	struct cv_encoding *encoding; /* NULL: octets go to the storage as they are */
 };
 void cv_save_free(struct cv_save *save);
+/* Octets as they are stored: into memory while there is room, else to the storage module. */
+CV_MUST_CHECK int cv_save_store(struct cv_save *save, struct cv_str octets, struct cv_err *err);
 /* The hooks for a message that is copied: save is filled from the row of its source, meta gets the flags and keywords that rights and hooks leave. */
 CV_MUST_CHECK int cv_save_copy_hooks(struct cv_txn *txn, const struct cv_op *op, uint32_t row, struct cv_storage_meta *meta,
 	struct cv_copied *copied, struct cv_err *err);
@@ -646,8 +654,7 @@ CV_MUST_CHECK int cv_transforms_init(struct cv_user *user, struct cv_err *err);
 
 /* A message that is saved. NULL when no transform is loaded: then octets go to the storage as they are. */
 struct cv_encoding;
-CV_MUST_CHECK int cv_encoding_begin(struct cv_user *user, struct cv_arena *arena, void *st_save, uint64_t size_hint,
-	struct cv_encoding **encoding_r, struct cv_err *err);
+CV_MUST_CHECK int cv_encoding_begin(struct cv_save *save, uint64_t size_hint, struct cv_encoding **encoding_r, struct cv_err *err);
 CV_MUST_CHECK int cv_encoding_write(struct cv_encoding *encoding, struct cv_str octets, struct cv_err *err);
 CV_MUST_CHECK int cv_encoding_finish(struct cv_encoding *encoding, struct cv_err *err);
 /* The storage's save ends without it; nothing after finish. */
@@ -656,6 +663,8 @@ void cv_encoding_abort(struct cv_encoding *encoding);
 /* As cv_octets_load, but a blob that is a transform's is opened as a source (the blob's descriptor is -1 then). known_size as in cv_transform.decode. */
 CV_MUST_CHECK int cv_octets_open(struct cv_user *user, struct cv_octets *octets, struct cv_storage_blob *blob, uint64_t known_size,
 	struct cv_err *err);
+/* The same of octets that are in memory; the buffer becomes octets' own. */
+CV_MUST_CHECK int cv_octets_take(struct cv_user *user, struct cv_octets *octets, struct cv_buf *stored, uint64_t known_size, struct cv_err *err);
 /* After open: all of it in memory. LIMIT for one that is too large for that. */
 CV_MUST_CHECK int cv_octets_whole(struct cv_octets *octets, struct cv_err *err);
 /* After open: a source of it, borrowed until the octets are freed or wanted whole. */
@@ -818,9 +827,15 @@ struct cv_owed_origin {
 bool cv_entry_owes(const struct cv_entry *entry);
 bool cv_record_owes(struct cv_str entries);
 /* The record is durable. again: as in cv_storage_copy. */
-void cv_owed_add(struct cv_user *user, uint64_t seq, struct cv_journal_pos pos, bool again);
+void cv_owed_add(struct cv_user *user, const struct cv_owed *owed);
+/* While the journal is read: what records up to this one owed was made and synced. */
+void cv_owed_forget(struct cv_user *user, uint64_t seq);
 /* The message with this UID will be owed. */
 void cv_owed_note(struct cv_mailbox *mailbox, uint32_t uid);
+/* It is made. */
+void cv_owed_no_more(struct cv_mailbox *mailbox, uint32_t uid);
+/* Its reference is another one from now on. */
+CV_MUST_CHECK int cv_owed_set_ref(struct cv_user *user, struct cv_mailbox *mailbox, uint32_t uid, struct cv_str ref, struct cv_err *err);
 /* When the user is opened: which messages are. */
 void cv_owed_begin(struct cv_user *user);
 void cv_owed_deinit(struct cv_user *user);
@@ -833,8 +848,12 @@ CV_MUST_CHECK int cv_owed_map(struct cv_mailbox *mailbox, struct cv_arena *arena
 CV_MUST_CHECK int cv_owed_make(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err);
 /* The same, and sync them: now when all is set, or when some time has passed. 0: not all yet; go on in *wait_ms_r. 1: nothing is owed, and all was that is on disk. */
 CV_MUST_CHECK int cv_owed_run(struct cv_user *user, bool all, uint64_t deadline_ms, unsigned *wait_ms_r, struct cv_err *err);
+/* Is all of it to be made at a time that the timer is set for? */
+bool cv_owed_waits(const struct cv_user *user);
 /* All of it, now. */
 CV_MUST_CHECK int cv_owed_all(struct cv_user *user, struct cv_err *err);
+/* What the storage module did is on disk: 1; -1: what of it was owed is owed once more. */
+CV_MUST_CHECK int cv_owed_settle(struct cv_user *user, struct cv_err *err);
 /* Somebody wants to read this message: if it is owed, some time is spent to make files. */
 void cv_owed_hurry(struct cv_mailbox *mailbox, uint32_t uid);
 /* Open it there where it is until it has a file: 1; 0 it has one (now), -1. */
@@ -845,6 +864,15 @@ CV_MUST_CHECK int cv_storage_copy_octets(struct cv_user *user, const struct cv_m
 	const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
 /* Names of a set, NULL-terminated, in the arena. */
 const char **cv_row_keyword_list(struct cv_arena *arena, const struct cv_mailbox *mailbox, uint32_t set);
+
+/* ---- Messages that the journal has (landing.c) ------------------------------------------------------------------ */
+
+/* May a message of this size be held for the journal? */
+bool cv_landing_may_hold(const struct cv_user *user, uint64_t size);
+/* Make the file of one: its APPEND, and the OCTETS behind it. again as in cv_storage.land. */
+CV_MUST_CHECK int cv_landing_make(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *entry, bool again, struct cv_err *err);
+/* Open one that is not made yet in the journal: 1, 0 it is made, or none of these. */
+CV_MUST_CHECK int cv_landing_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blob *blob_r, struct cv_err *err);
 
 /* ---- Storage work (work.c) ------------------------------------------------------------------------------------ */
 

@@ -25,6 +25,7 @@ static const struct cv_store_settings defaults = {
 	.mail_verify = CV_VERIFY_REFUSE,
 	.mail_lease_time = 30000,
 	.mail_journal_segment_size = 4u << 20,
+	.mail_journal_message_size = 64u << 10,
 	.mail_journal_subscriber_keep = 64u << 20,
 	.mail_journal_close_records = 16,
 	.mail_snapshot_min_size = 64u << 10,

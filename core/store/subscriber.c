@@ -76,6 +76,8 @@ static enum cv_change_kind kind_of(enum cv_entry_kind kind)
 	case CV_ENTRY_UIDNEXT:
 	case CV_ENTRY_REF:
 	case CV_ENTRY_UIDL:
+	case CV_ENTRY_OCTETS:
+	case CV_ENTRY_SETTLED:
 		break; /* of no interest outside the store */
 	}
 	return (enum cv_change_kind)0;

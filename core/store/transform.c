@@ -62,7 +62,7 @@ struct stage {
 
 struct cv_encoding {
 	struct cv_user *user;
-	void *st_save;
+	struct cv_save *save;
 	struct stage stages[CV_TRANSFORMS_MAX];
 	struct stage *first;
 	struct head head;    /* of the message */
@@ -88,7 +88,7 @@ static int put(struct cv_encoding *encoding, struct stage *stage, struct cv_str 
 		return 1;
 	if (stage != NULL)
 		return stage->transform->encode_write(stage->encoder, octets, err);
-	return encoding->user->storage->save_write(encoding->st_save, octets, err);
+	return cv_save_store(encoding->save, octets, err);
 }
 
 static int on_made(struct cv_transform_sink *sink, struct cv_str octets, struct cv_err *err)
@@ -100,17 +100,17 @@ static int on_made(struct cv_transform_sink *sink, struct cv_str octets, struct 
 }
 
 /* From the last to the first: a beginning is written at once. */
-int cv_encoding_begin(struct cv_user *user, struct cv_arena *arena, void *st_save, uint64_t size_hint, struct cv_encoding **encoding_r,
-	struct cv_err *err)
+int cv_encoding_begin(struct cv_save *save, uint64_t size_hint, struct cv_encoding **encoding_r, struct cv_err *err)
 {
+	struct cv_user *user = save->txn->user;
 	struct cv_encoding *encoding;
 
 	*encoding_r = NULL;
 	if (user->transform_count == 0)
 		return 1;
-	encoding = cv_new(arena, struct cv_encoding, 1);
+	encoding = cv_new(save->arena, struct cv_encoding, 1);
 	encoding->user = user;
-	encoding->st_save = st_save;
+	encoding->save = save;
 	for (size_t i = user->transform_count; i > 0; i--) {
 		struct stage *stage = &encoding->stages[i - 1];
 		int ret;
@@ -239,6 +239,28 @@ int cv_octets_open(struct cv_user *user, struct cv_octets *octets, struct cv_sto
 			return keep_source(user, octets, blob, known_size, err);
 	}
 	return cv_octets_load(octets, blob, err);
+}
+
+int cv_octets_take(struct cv_user *user, struct cv_octets *octets, struct cv_buf *stored, uint64_t known_size, struct cv_err *err)
+{
+	struct cv_message_reader *reader;
+
+	cv_buf_deinit(&octets->buf);
+	octets->buf = *stored;
+	cv_buf_init(stored, SIZE_MAX / 2);
+	if (!is_transformed(user, cv_buf_str(&octets->buf))) {
+		octets->view = cv_buf_str(&octets->buf);
+		octets->loaded = true;
+		return 1;
+	}
+	reader = cv_message_reader_new_mem(cv_buf_str(&octets->buf));
+	if (cv_transform_decode(user, known_size, &reader, err) < 0) {
+		cv_message_reader_free(&reader);
+		return -1;
+	}
+	octets->reader = reader;
+	octets->transformed = true;
+	return 1;
 }
 
 int cv_octets_whole(struct cv_octets *octets, struct cv_err *err)

@@ -87,7 +87,7 @@ static void remove_octets(struct cv_txn *txn)
 
 		for (size_t j = 0; !op->later && j < op->copied.count; j++)
 			*cv_vec_push(&refs) = op->copied.data[j].ref;
-		if (op->save != NULL)
+		if (op->save != NULL && !op->save->held)
 			*cv_vec_push(&refs) = op->save->message.ref;
 		if (refs.count > 0 && !op->mailbox->gone) {
 			mailbox = cv_mailbox_storage_ref(op->mailbox);
@@ -219,12 +219,18 @@ int cv_txn_flags(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv
 	return 1;
 }
 
+/* What lies in its folder is looked through before something of it goes: later a file that a power cut brings back would be taken for a new message. */
+static int look_through(struct cv_mailbox *mailbox, struct cv_err *err)
+{
+	return mailbox->take_over ? cv_mailbox_refresh(mailbox, err) : 1;
+}
+
 int cv_txn_expunge(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids, struct cv_err *err)
 {
 	struct cv_op *op;
 	unsigned rights;
 
-	if (cv_txn_usable(txn, mailbox, err) < 0 || cv_txn_may(txn, mailbox, CV_RIGHT_EXPUNGE, &rights, err) < 0)
+	if (cv_txn_usable(txn, mailbox, err) < 0 || cv_txn_may(txn, mailbox, CV_RIGHT_EXPUNGE, &rights, err) < 0 || look_through(mailbox, err) < 0)
 		return cv_txn_fail(txn, err);
 	op = cv_txn_add(txn, CV_OP_TXN_EXPUNGE, mailbox);
 	for (size_t i = 0; i < uids->count; i++)
@@ -417,7 +423,7 @@ int cv_txn_copy(struct cv_txn *txn, struct cv_mailbox *from, const struct cv_ran
 
 	/* RFC 6851 section 4.2: for MOVE "the union of the ACL rights required for UID STORE, UID COPY, and UID EXPUNGE". */
 	if (cv_txn_usable(txn, from, err) < 0 || cv_txn_usable(txn, to, err) < 0 ||
-		(move && cv_txn_may(txn, from, CV_RIGHT_DELETED | CV_RIGHT_EXPUNGE, &rights, err) < 0) ||
+		(move && (cv_txn_may(txn, from, CV_RIGHT_DELETED | CV_RIGHT_EXPUNGE, &rights, err) < 0 || look_through(from, err) < 0)) ||
 		cv_txn_may(txn, to, CV_RIGHT_INSERT, &rights, err) < 0)
 		return cv_txn_fail(txn, err);
 	op = cv_txn_add(txn, CV_OP_TXN_COPY, to);

@@ -67,6 +67,8 @@ unsigned cv_mail_watch_kind(enum cv_entry_kind kind)
 	case CV_ENTRY_UIDNEXT:
 	case CV_ENTRY_REF:
 	case CV_ENTRY_UIDL:
+	case CV_ENTRY_OCTETS:
+	case CV_ENTRY_SETTLED:
 		break; /* nothing that a client sees */
 	}
 	return 0;

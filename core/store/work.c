@@ -252,6 +252,8 @@ static int do_entry(struct cv_user *user, const struct cv_entry *entry, uint64_t
 	case CV_ENTRY_REF:
 	case CV_ENTRY_UIDL:
 	case CV_ENTRY_NOTE:
+	case CV_ENTRY_OCTETS:
+	case CV_ENTRY_SETTLED:
 		return 1;
 	}
 	return 1;
@@ -397,17 +399,14 @@ void cv_work_end(struct cv_user *user)
 
 int cv_work_settle(struct cv_user *user, struct cv_err *err)
 {
-	if (user->external || user->storage->settle == NULL || user->storage_args.fsync == CV_FSYNC_NEVER)
-		return 1;
-	return user->storage->settle(user->st, err) < 0 ? cv_err_context(err, "folders with removed messages") : 1;
+	return !user->external && cv_owed_settle(user, err) < 0 ? cv_err_context(err, "folders with removed messages") : 1;
 }
 
 /* What was done since the last time needs no record any more. Where others write it is on disk first: they would show again what was removed. Else that is time
    enough when a state is written that does not name the records (cv_work_settle): until then they are found again after a crash. */
 static int settle(struct cv_user *user, struct cv_err *err)
 {
-	if (user->external && user->storage->settle != NULL && user->storage_args.fsync != CV_FSYNC_NEVER &&
-		user->storage->settle(user->st, err) < 0) {
+	if (user->external && cv_owed_settle(user, err) < 0) {
 		for (size_t i = 0; i < user->work.count; i++) { /* again */
 			user->work_due += user->work.data[i].done;
 			user->work.data[i].done = false;
@@ -501,7 +500,7 @@ void cv_work_run(struct cv_user *user, bool all)
 
 void cv_work_soon(struct cv_user *user)
 {
-	if (user->loop == NULL || user->work_timed || !cv_work_is_due(user))
+	if (user->loop == NULL || user->work_timed || !cv_work_is_due(user) || (user->work_due == 0 && cv_owed_waits(user)))
 		return;
 	/* Set again in each round, it would never strike. */
 	cv_timer_set(user->work_timer, 0);

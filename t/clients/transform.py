@@ -11,7 +11,7 @@ import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, healthy, need, same, use_plugin  # noqa: E402
+from client import comes, culver, fail, healthy, need, same, use_plugin  # noqa: E402
 
 need("make", "pkg-config", "cc")
 MAGIC = {"rle": b"\x80RLE1", "xor": b"\x81XOR1", "rlexor": b"\x81XOR1", "plain": b"X-Odd: "}
@@ -86,8 +86,8 @@ def reads(m, mails):
 
 def stored(s, user, storage, mails):
     """What lies on the disk, and that names and metadata tell of the message."""
+    comes(lambda: len(files(s, user, storage)), len(mails), "files")
     paths = files(s, user, storage)
-    same(len(paths), len(mails))
     by_size = {}
     for path in paths:
         octets, lines = parts(path, storage)

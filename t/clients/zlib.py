@@ -12,7 +12,7 @@ import shutil
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, healthy, run, same, skip  # noqa: E402
+from client import comes, culver, fail, healthy, run, same, skip  # noqa: E402
 
 have_dovecot = bool(shutil.which("doveadm") and glob.glob("/usr/lib*/dovecot/modules/lib20_zlib_plugin.so"))
 rnd = random.Random(7)
@@ -79,6 +79,7 @@ def ours(s, storage):
     for octets in mails:
         same(m.append("INBOX", None, None, octets)[0], "OK")
     m.select("INBOX")
+    comes(lambda: len(paths(s, storage)), len(mails), "files")
     for path, octets in zip(paths(s, storage), mails):
         stored = place(path, storage)[1]
         same(gzip.decompress(stored) == octets and len(stored) < len(octets) + 40, True, path)
@@ -123,6 +124,7 @@ def damaged(s, storage):
     for size in SIZES[:-1]:
         same(m.append("INBOX", None, None, message(f"broken{size}", size))[0], "OK")
     m.logout()
+    comes(lambda: len(paths(s, storage, "broken")), len(SIZES) - 1, "files")
     for n, path in enumerate(paths(s, storage, "broken")):
         start, stored = place(path, storage)
         with open(path, "r+b") as f:

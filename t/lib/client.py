@@ -59,6 +59,14 @@ def same(got, wanted, what=""):
         fail(f"{what}: got {got!r}, wanted {wanted!r}")
 
 
+def comes(fn, wanted, what="", seconds=20):
+    """Waits until fn() is what is wanted: what is done after the reply."""
+    end = time.monotonic() + seconds
+    while (got := fn()) != wanted and time.monotonic() < end:
+        time.sleep(0.02)
+    same(got, wanted, what)
+
+
 def healthy(server):
     bad = server.complaints()
     if bad:

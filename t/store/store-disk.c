@@ -184,6 +184,15 @@ void store_set_sizes(struct store *s, uint64_t segment, uint64_t snapshot_min)
 	s->user->set = set;
 }
 
+void store_set_files_first(struct store *s)
+{
+	struct cv_store_settings *set = cv_new(s->user->arena, struct cv_store_settings, 1);
+
+	*set = *s->user->set;
+	set->mail_journal_message_size = 0;
+	s->user->set = set;
+}
+
 static void dump_message(struct cv_buf *out, struct cv_view *view, struct cv_mailbox *mailbox, uint32_t seq, unsigned opts)
 {
 	const struct cv_str *names;

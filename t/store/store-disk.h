@@ -34,6 +34,8 @@ void change_notes(struct store *s, uint64_t *seed, const char *mailbox, uint32_t
 
 /* The store folds its journal after this many octets, and mailboxes after that many. To be called after each store_open. */
 void store_set_sizes(struct store *s, uint64_t segment, uint64_t snapshot_min);
+/* No message comes to the journal with its octets: each has its file before it is recorded. To be called after each store_open. */
+void store_set_files_first(struct store *s);
 
 enum dump_opts {
 	DUMP_NUMBERS = 1, /* UIDNEXT and highest MODSEQ too */

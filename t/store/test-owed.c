@@ -14,6 +14,15 @@
 
 #define RETRY_MS 60000
 
+static void turn(struct store *s, uint64_t ms)
+{
+	for (unsigned i = 0; i < 20; i++)
+		(void)cv_loop_once(s->loop, 0);
+	cv_loop_fake_advance(s->loop, ms);
+	for (unsigned i = 0; i < 20; i++)
+		(void)cv_loop_once(s->loop, 0);
+}
+
 static void begin(struct store *s, void **state)
 {
 	store_init(s, state);
@@ -22,15 +31,7 @@ static void begin(struct store *s, void **state)
 	store_save(s, "INBOX", "Subject: a\r\n\r\none\r\n", 0);
 	store_save(s, "INBOX", "Subject: b\r\n\r\ntwo\r\n", CV_FLAG_SEEN);
 	store_save(s, "INBOX", "Subject: c\r\n\r\nthree\r\n", 0);
-}
-
-static void turn(struct store *s, uint64_t ms)
-{
-	for (unsigned i = 0; i < 20; i++)
-		(void)cv_loop_once(s->loop, 0);
-	cv_loop_fake_advance(s->loop, ms);
-	for (unsigned i = 0; i < 20; i++)
-		(void)cv_loop_once(s->loop, 0);
+	turn(s, 100); /* they have files */
 }
 
 static const char *path_of(struct store *s, const char *mailbox, const char *name)

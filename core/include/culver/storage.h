@@ -44,6 +44,7 @@ struct cv_storage_meta {
 	const char *const *keywords; /* NULL-terminated, or NULL */
 	struct cv_str pop3_uidl; /* saved UIDL of another server, absent when none */
 	struct cv_str orig_mailbox;
+	int64_t saved;           /* when it came here, seconds since 1970; 0: now */
 };
 
 /* One message that scan found. */
@@ -149,7 +150,7 @@ struct cv_storage {
 	/* fn for each mailbox name (as in cv_mailbox_ref) that the format's own list has as subscribed; asked once, when there is no journal yet. NULL: there
 	   is no such list. */
 	int (*subscriptions)(void *st, int (*fn)(void *ctx, struct cv_str name), void *ctx, struct cv_err *err);
-	/* What copy_make, remove and (EXTERNAL) set_flags did since the last call is durable on return. Until then it may be undone by a power cut, and the
+	/* What copy_make, land, remove and (EXTERNAL) set_flags did since the last call is durable on return. Until then it may be undone by a power cut, and the
 	   core will ask for it again. NULL: it need not be. */
 	int (*settle)(void *st, struct cv_err *err);
 	/* What was written to a save so far, for hooks that look at a message before it is kept. blob_r->fd is the caller's to close. NULL: it can't be read. */
@@ -184,6 +185,15 @@ struct cv_storage {
 	/* The octets of a message will be asked for soon: begin to bring at most max of them nearer, and do not wait for them. What fails then tells when they are
 	   asked for. NULL: there is nothing that would help. */
 	void (*ahead)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, uint64_t max);
+
+	/* Messages whose octets the journal has, so that one sync makes them durable; both or neither. place: the reference that such a message gets; nothing is
+	   written. EXISTS as in save_finish, NOTFOUND when there is no folder. land is called when the record is durable: make the message, as one that was saved.
+	   It is durable when settle was called. again: it may be there, whole or not, and is written whatever is there. EXISTS: another program has a message
+	   with its reference. */
+	int (*place)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r,
+		struct cv_err *err);
+	int (*land)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets,
+		bool again, struct cv_err *err);
 };
 
 /* Byte store for the journal of a driver that is not on a plain file system. */

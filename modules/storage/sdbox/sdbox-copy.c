@@ -115,7 +115,7 @@ int sdbox_note_unsettled(struct sdbox *st, int dir, struct cv_err *err)
 		if (st->unsettled.data[i].ino == info.st_ino && st->unsettled.data[i].dev == info.st_dev)
 			return 1;
 	}
-	if (st->unsettled.count >= UNSETTLED_MAX && sdbox_settle(st, err) < 0)
+	if (st->unsettled.count >= UNSETTLED_MAX && sdbox_settle_early(st, err) < 0)
 		return -1;
 	fd = fcntl(dir, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
@@ -141,16 +141,36 @@ int sdbox_copy_make(void *st_p, const struct cv_mailbox_ref *from, const struct 
 	return 1;
 }
 
-int sdbox_settle(void *st_p, struct cv_err *err)
+/* Files, then their names. Octets whose sync failed are lost; names are not, so these directories are kept for the next time. */
+static int settle(struct sdbox *st, struct cv_err *err)
 {
-	struct sdbox *st = st_p;
-
+	if (sdbox_landed_sync(st, err) < 0)
+		return -1;
 	for (size_t i = 0; i < st->unsettled.count; i++) {
 		if (cv_file_sync(st->unsettled.data[i].fd, true, err) < 0)
 			return -1;
 	}
 	sdbox_unsettled_free(st);
 	return 1;
+}
+
+int sdbox_settle_early(struct sdbox *st, struct cv_err *err)
+{
+	if (settle(st, err) > 0)
+		return 1;
+	st->settle_failed = true;
+	return -1;
+}
+
+int sdbox_settle(void *st_p, struct cv_err *err)
+{
+	struct sdbox *st = st_p;
+	int ret = settle(st, err);
+
+	if (ret > 0 && st->settle_failed)
+		ret = cv_err_set(err, CV_ERR_TEMP, "new messages could not be synced");
+	st->settle_failed = false;
+	return ret;
 }
 
 void sdbox_unsettled_free(struct sdbox *st)

@@ -22,13 +22,13 @@ void sdbox_put_size(char digits[16], uint64_t size)
 	}
 }
 
-void sdbox_put_head(struct cv_buf *out, int64_t now)
+void sdbox_put_head(struct cv_buf *out, int64_t now, uint64_t size)
 {
 	char digits[16];
 
 	cv_buf_printf(out, "2 M%x C%llx\n", SDBOX_MESSAGE_HEAD, (unsigned long long)now);
 	cv_buf_append(out, CV_STR("\001\002N          "));
-	sdbox_put_size(digits, 0);
+	sdbox_put_size(digits, size);
 	cv_buf_append_mem(out, digits, sizeof(digits));
 	cv_buf_append_char(out, '\n');
 }

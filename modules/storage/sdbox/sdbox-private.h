@@ -41,6 +41,9 @@ struct sdbox {
 	char hostname[65];      /* for temporary names: no slash or dot */
 	unsigned temp_count;
 	CV_VEC(struct sdbox_pending) pending;
+	CV_VEC(int) landed;     /* files that were made for the journal's octets and are not synced */
+	bool settle_failed;     /* when there were too many of these: the next settle says so */
+	struct cv_buf image;    /* of a file that is made */
 	/* Directories of messages that were used last. */
 	struct sdbox_dir {
 		char *path;     /* owned */
@@ -90,7 +93,7 @@ struct sdbox_head {
 	uint64_t body_offset, body_len;
 };
 /* File header and message header, with the message's size still 0. */
-void sdbox_put_head(struct cv_buf *out, int64_t now);
+void sdbox_put_head(struct cv_buf *out, int64_t now, uint64_t size);
 /* Offset of the 16 digits of the size within what sdbox_put_head wrote. */
 #define SDBOX_MESSAGE_HEAD 30
 void sdbox_put_size(char digits[16], uint64_t size);
@@ -100,7 +103,16 @@ CV_MUST_CHECK int sdbox_parse_head(struct cv_str start, uint64_t file_size, stru
 /* What stands behind the message; views point into it. Fields that are not there stay as they are. */
 CV_MUST_CHECK int sdbox_parse_trailer(struct cv_str trailer, struct cv_storage_found *found, struct cv_err *err);
 
+/* ---- messages that the journal has (sdbox-land.c) */
+int sdbox_place(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r,
+	struct cv_err *err);
+int sdbox_land(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets, bool again,
+	struct cv_err *err);
+/* Sync and close those that landed; when it fails, all will land again. */
+CV_MUST_CHECK int sdbox_landed_sync(struct sdbox *st, struct cv_err *err);
+
 /* ---- saving (sdbox-save.c) */
+void sdbox_set_ref(uint32_t uid, char *ref_r, size_t *ref_len_r);
 int sdbox_save_begin(void *st, const struct cv_mailbox_ref *mailbox, uint64_t size_hint, void **save_r, struct cv_err *err);
 int sdbox_save_write(void *save, struct cv_str data, struct cv_err *err);
 int sdbox_save_finish(void *save, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r, struct cv_err *err);
@@ -116,6 +128,8 @@ int sdbox_copy_make(void *st, const struct cv_mailbox_ref *from, const struct cv
 /* Names in this directory are about to change in a way that settle makes durable. */
 CV_MUST_CHECK int sdbox_note_unsettled(struct sdbox *st, int dir, struct cv_err *err);
 int sdbox_settle(void *st, struct cv_err *err);
+/* The same when there is too much of it; a failure is told by the next settle too. */
+CV_MUST_CHECK int sdbox_settle_early(struct sdbox *st, struct cv_err *err);
 void sdbox_unsettled_free(struct sdbox *st);
 /* sdbox-save.c */
 int sdbox_sync(void *st, struct cv_err *err);

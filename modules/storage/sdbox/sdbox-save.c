@@ -55,7 +55,7 @@ int sdbox_save_begin(void *st_p, const struct cv_mailbox_ref *mailbox, uint64_t 
 		return -1;
 	}
 	cv_buf_init(&save->buf, CHUNK * 2);
-	sdbox_put_head(&save->buf, cv_time_now_sec());
+	sdbox_put_head(&save->buf, cv_time_now_sec(), 0);
 	save->head_len = save->buf.len;
 	*save_r = save;
 	return 1;
@@ -139,7 +139,7 @@ static void add_pending(struct sdbox *st, int fd, const char *mailbox)
 	*pending = (struct sdbox_pending){ fd, cv_strdup(mailbox) };
 }
 
-static void set_ref(uint32_t uid, char *ref_r, size_t *ref_len_r)
+void sdbox_set_ref(uint32_t uid, char *ref_r, size_t *ref_len_r)
 {
 	char name[SDBOX_NAME_MAX];
 
@@ -190,7 +190,7 @@ int sdbox_save_finish(void *save_p, const struct cv_storage_meta *meta, char *re
 		sdbox_save_abort(save);
 		return -1;
 	}
-	set_ref(meta->uid, ref_r, ref_len_r);
+	sdbox_set_ref(meta->uid, ref_r, ref_len_r);
 	if (st->args->fsync == CV_FSYNC_NEVER || st->pending.count >= PENDING_FILES_MAX)
 		cv_file_close(&save->fd);
 	add_pending(st, save->fd, save->mailbox);
@@ -228,7 +228,7 @@ int sdbox_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str ref,
 		}
 	}
 	if (ret > 0) {
-		set_ref(meta->uid, ref_r, ref_len_r);
+		sdbox_set_ref(meta->uid, ref_r, ref_len_r);
 		add_pending(st, -1, to_path);
 	} else if (link_err.code == CV_ERR_NOTFOUND) {
 		ret = cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists");

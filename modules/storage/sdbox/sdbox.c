@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define IMAGE_MAX ((size_t)64 << 20)
+
 static void sdbox_close(void *st_p)
 {
 	struct sdbox *st = st_p;
@@ -15,6 +17,10 @@ static void sdbox_close(void *st_p)
 	sdbox_pending_free(st);
 	cv_vec_free(&st->pending);
 	sdbox_dirs_close(st);
+	for (size_t i = 0; i < st->landed.count; i++)
+		cv_file_close(&st->landed.data[i]);
+	cv_vec_free(&st->landed);
+	cv_buf_deinit(&st->image);
 	sdbox_unsettled_free(st);
 	cv_file_close(&st->mailboxes);
 	cv_free(st->dirname);
@@ -40,6 +46,7 @@ static int sdbox_open(const struct cv_storage_args *args, bool may_create, void 
 	st = cv_new0(struct sdbox);
 	st->args = args;
 	st->mailboxes = -1;
+	cv_buf_init(&st->image, IMAGE_MAX);
 	st->dirname = cv_strdup(args->dirname != NULL ? args->dirname : "dbox-Mails");
 	for (size_t i = 0; args->hostname[i] != '\0' && i + 1 < sizeof(st->hostname); i++)
 		st->hostname[i] = cv_is_alnum(args->hostname[i]) ? args->hostname[i] : '-';
@@ -93,6 +100,8 @@ static const struct cv_storage sdbox_storage = {
 	.copy_ref = sdbox_copy_ref,
 	.copy_make = sdbox_copy_make,
 	.settle = sdbox_settle,
+	.place = sdbox_place,
+	.land = sdbox_land,
 	.sweep = sdbox_sweep,
 	.mailbox_dir = sdbox_mailbox_dir,
 	.subscriptions = sdbox_subscriptions,
