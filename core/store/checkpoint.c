@@ -86,7 +86,7 @@ static bool little_is_behind(const struct cv_user *user)
 {
 	uint64_t octets = 0;
 
-	if (user->state_seq == 0 || user->state_dirty || user->owed_settled != 0 || user->state_is_old || user->behind_records >= user->set->mail_journal_close_records)
+	if (user->state_seq == 0 || user->state_dirty || user->state_is_old || user->behind_records >= user->set->mail_journal_close_records)
 		return false;
 	for (size_t i = 0; i < user->names.count; i++) {
 		const struct cv_mailbox *mailbox = user->names.data[i]->mailbox;
@@ -356,6 +356,21 @@ int cv_checkpoint_all(struct cv_user *user, struct cv_err *err)
 	return ret;
 }
 
+/* No state is written that would say so: a record, which nobody waits for. Where a power cut takes it, files that are there are made once more. */
+static void say_settled(struct cv_user *user)
+{
+	const struct cv_entry entry = { .kind = CV_ENTRY_SETTLED, .number = user->owed_settled };
+	struct cv_err err = { 0 };
+
+	if (user->owed_settled == 0)
+		return;
+	user->owed_settled = 0; /* said once */
+	if (cv_commit_lazy(user, &entry, &err) < 0)
+		cv_warn(&user->log_ctx, "files of messages are made once more at the next opening: %s", err.text);
+	else
+		cv_user_flush(user);
+}
+
 void cv_checkpoint_close(struct cv_user *user)
 {
 	struct cv_err err = { 0 };
@@ -363,11 +378,14 @@ void cv_checkpoint_close(struct cv_user *user)
 	stop(user);
 	if (!user->lost)
 		cv_user_flush(user);
-	if (user->broken || user->lost || little_is_behind(user))
+	if (user->broken || user->lost)
 		return;
+	if (little_is_behind(user)) {
+		say_settled(user);
+		return;
+	}
 	if (begin(user, worth_at_close, &err) > 0) {
-		if (user->checkpoint->todo.count > 0 || user->published_seq != user->state_seq || user->state_dirty || user->state_is_old ||
-			user->owed_settled != 0)
+		if (user->checkpoint->todo.count > 0 || user->published_seq != user->state_seq || user->state_dirty || user->state_is_old)
 			run(user, true);
 		else
 			stop(user);

@@ -557,12 +557,17 @@ static void reread(struct cv_user *user)
 		cv_error(&user->log_ctx, "%s; it is out of reach until that works", err.text);
 }
 
+/* A power cut may take it: flags, or what is found out again. */
+static bool may_wait(const struct cv_op *op)
+{
+	return op->kind == CV_OP_TXN_FLAGS ||
+		(op->kind == CV_OP_TXN_ENTRY && (op->entry.kind == CV_ENTRY_RECENT || op->entry.kind == CV_ENTRY_SETTLED));
+}
+
 static bool is_flags_only(const struct cv_txn *txn)
 {
 	for (size_t i = 0; i < txn->ops.count; i++) {
-		const struct cv_op *op = &txn->ops.data[i];
-
-		if (op->kind != CV_OP_TXN_FLAGS && !(op->kind == CV_OP_TXN_ENTRY && op->entry.kind == CV_ENTRY_RECENT))
+		if (!may_wait(&txn->ops.data[i]))
 			return false;
 	}
 	return true;

@@ -328,11 +328,14 @@ static void few_changes_stay_in_the_journal_at_close(void **state)
 	const uint64_t limit = s.user->set->mail_journal_close_records;
 	assert_false(s.user->journal.unsynced); /* nothing is behind a state that was written after a sync */
 	assert_false(close_writes(&s));
-	for (uint64_t changes = 1; changes <= limit; changes++) {
+	uint32_t saves = 0;
+	bool wrote = false;
+	for (uint64_t records = 1; !wrote; records += 2) { /* each close says in a record that the message's file is made */
 		store_open(&s);
-		assert_int_equal(uidnext(&s, "INBOX"), changes + 1);
+		assert_int_equal(uidnext(&s, "INBOX"), ++saves + 1);
 		store_save(&s, "INBOX", MAIL, 0);
-		assert_true(close_writes(&s) == (changes == limit));
+		wrote = close_writes(&s);
+		assert_true(wrote == (records >= limit));
 	}
 	/* What memory must have on disk is written however little it is. */
 	store_open(&s);
@@ -344,7 +347,7 @@ static void few_changes_stay_in_the_journal_at_close(void **state)
 	assert_false(close_writes(&s));
 	store_open(&s);
 	assert_true(s.user->journal.unsynced);
-	assert_int_equal(uidnext(&s, "INBOX"), limit + 4);
+	assert_int_equal(uidnext(&s, "INBOX"), saves + 4);
 	store_deinit(&s);
 }
 
