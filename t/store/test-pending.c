@@ -2,6 +2,7 @@
    Messages that are saved and not committed yet, over sdbox and maildir: what a failed sync, and a mailbox that moves or goes, mean for them. */
 #include <config.h>
 
+#include "t/store/store-disk.h"
 #include "t/store/store-helper.h"
 #include <culver/file.h>
 
@@ -48,6 +49,7 @@ static void init_with(struct store *s, void **state, const char *driver)
 	s->driver = driver;
 	s->module = driver == drivers[1] ? &maildir_LTX_cv_module : NULL;
 	store_open(s);
+	store_set_files_first(s);
 }
 
 /* A refused message is not synced again with others: its mailbox may be elsewhere by then. */
@@ -186,6 +188,33 @@ static void a_maildir_moves_to_a_place_that_is_on_disk(void **state)
 	}
 }
 
+/* Octets that come with the record were not in the storage when the sync failed. */
+static void what_comes_with_its_record_is_not_refused(void **state)
+{
+	struct cv_err err = { 0 };
+	unsigned failing = 1;
+	struct cv_txn *waiting, *txn;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	waiting = save_half(&s, "INBOX");
+	txn = save_half(&s, "INBOX");
+	cv_file_set_fault(fail_sync, &failing);
+	assert_int_equal(cv_txn_commit_wait(&txn, &err), -1);
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(failing, 0);
+	store_expect(&s, "INBOX", "");
+	assert_ok(cv_txn_commit_wait(&waiting, &err));
+	for (unsigned i = 0; i < 2; i++) {
+		store_expect(&s, "INBOX", "1 -");
+		store_octets(&s, "INBOX", 1, MAIL);
+		store_close(&s);
+		store_open(&s);
+	}
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +222,7 @@ int main(void)
 		cv_test(what_waits_follows_its_mailbox),
 		cv_test(a_sync_that_fails_refuses_all_that_was_saved),
 		cv_test(a_maildir_moves_to_a_place_that_is_on_disk),
+		cv_test(what_comes_with_its_record_is_not_refused),
 	};
 
 	return store_tests_run(tests);
