@@ -211,7 +211,7 @@ static int snapshot_slice(struct cv_user *user, uint64_t deadline_ms, struct cv_
 	return ret;
 }
 
-/* Files that are owed keep the segments that say so: 1 none of the old ones is kept, 0 there is more to be made. */
+/* Files that are owed keep the segments that say so: 1 none of the old ones is kept, 0 there is more to be made. At closing they have had their time. */
 static int make_owed(struct cv_user *user, uint64_t deadline_ms)
 {
 	const struct cv_journal *journal = &user->journal;
@@ -219,7 +219,7 @@ static int make_owed(struct cv_user *user, uint64_t deadline_ms)
 	unsigned wait_ms;
 	int ret;
 
-	if (user->owed.count == 0 || user->work_running || journal->segments.count == 0 ||
+	if (user->owed.count == 0 || user->work_running || user->closing || journal->segments.count == 0 ||
 		user->owed.data[0].seq > journal->segments.data[journal->segments.count - 1].before_seq)
 		return 1;
 	ret = cv_owed_run(user, true, deadline_ms, &wait_ms, &err);
