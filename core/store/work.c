@@ -338,9 +338,12 @@ static int do_record(struct cv_user *user, struct cv_work *work, uint64_t deadli
 /* What is done to the storage must not outlive the record that asks for it. 0: later. */
 static int records_are_durable(struct cv_user *user, bool all, struct cv_err *err)
 {
-	if (!user->journal.unsynced || user->storage_args.fsync == CV_FSYNC_NEVER)
+	/* What was written before a write that failed is on disk when the cut behind it is. */
+	bool uncut = user->journal.uncut;
+
+	if ((!user->journal.unsynced && !uncut) || user->storage_args.fsync == CV_FSYNC_NEVER)
 		return 1;
-	return all || user->loop == NULL ? cv_journal_sync(&user->journal, err) : 0;
+	return all || user->loop == NULL || uncut ? cv_journal_sync(&user->journal, err) : 0;
 }
 
 /* Messages are looked for where their mailbox is by now: after a crash the folders go there first, or nothing before the rename would ever be

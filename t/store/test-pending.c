@@ -5,6 +5,7 @@
 #include "t/store/store-disk.h"
 #include "t/store/store-helper.h"
 #include <culver/file.h>
+#include <culver/loop.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -215,6 +216,55 @@ static void what_comes_with_its_record_is_not_refused(void **state)
 	store_deinit(&s);
 }
 
+static void note_flag_names(void *ctx, const struct cv_file_event *event)
+{
+	unsigned *names = ctx;
+
+	*names += event->op == CV_FILE_RENAME && strstr(event->to_name, ":2,S") != NULL;
+}
+
+/* The record of the flags was written and not synced when another one failed, and what failed could not be cut off either. */
+static void flags_go_into_file_names_only_when_their_record_is_on_disk(void **state)
+{
+	const struct cv_flags_change seen = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_SEEN };
+	struct cv_ranges uids = { 0 };
+	unsigned failing = 1000, names = 0;
+	struct cv_mailbox *inbox;
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+	struct store s;
+
+	store_init(&s, state);
+	s.driver = "maildir";
+	s.module = &maildir_LTX_cv_module;
+	s.loop = cv_loop_new(CV_LOOP_FAKE);
+	store_open(&s);
+	(void)store_save(&s, "INBOX", MAIL, 0);
+	inbox = store_get(&s, "INBOX");
+	cv_ranges_add(&uids, 1, 1);
+	txn = cv_txn_begin(s.user);
+	assert_ok(cv_txn_flags(txn, inbox, &uids, &seen, NULL, NULL, &err));
+	assert_ok(cv_txn_commit(&txn, NULL, NULL, &err));
+	while (!cv_list_empty(&s.user->queue))
+		(void)cv_loop_once(s.loop, 0);
+	assert_true(s.user->journal.unsynced);
+	cv_file_set_watch(note_flag_names, &names);
+	cv_file_set_fault(fail_sync, &failing);
+	assert_int_equal(cv_mailbox_subscribe(s.user, CV_STR("Other"), true, &err), -1);
+	assert_true(s.user->journal.uncut);
+	cv_loop_fake_advance(s.loop, 2000);
+	for (unsigned i = 0; i < 20; i++)
+		(void)cv_loop_once(s.loop, 0);
+	assert_int_equal(names, 0);
+	cv_file_set_fault(NULL, NULL);
+	cv_mailbox_unref(&inbox);
+	store_close(&s);
+	cv_file_set_watch(NULL, NULL);
+	assert_int_equal(names, 1);
+	cv_ranges_free(&uids);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -223,6 +273,7 @@ int main(void)
 		cv_test(a_sync_that_fails_refuses_all_that_was_saved),
 		cv_test(a_maildir_moves_to_a_place_that_is_on_disk),
 		cv_test(what_comes_with_its_record_is_not_refused),
+		cv_test(flags_go_into_file_names_only_when_their_record_is_on_disk),
 	};
 
 	return store_tests_run(tests);
