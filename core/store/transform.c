@@ -213,11 +213,9 @@ static bool is_transformed(const struct cv_user *user, struct cv_str octets)
 	return user->transform_count > 0 && detect(user, cv_str_sub(octets, 0, CV_TRANSFORM_HEAD)) != NULL;
 }
 
-static int keep_source(struct cv_user *user, struct cv_octets *octets, struct cv_storage_blob *blob, uint64_t known_size, struct cv_err *err)
+/* What reader decodes to; reader is taken. */
+static int keep_decoded(struct cv_user *user, struct cv_octets *octets, struct cv_message_reader *reader, uint64_t known_size, struct cv_err *err)
 {
-	struct cv_message_reader *reader = cv_message_reader_new_fd(blob->fd, blob->offset, blob->len, true);
-
-	blob->fd = -1; /* the source's */
 	if (cv_transform_decode(user, known_size, &reader, err) < 0) {
 		cv_message_reader_free(&reader);
 		return -1;
@@ -225,6 +223,14 @@ static int keep_source(struct cv_user *user, struct cv_octets *octets, struct cv
 	octets->reader = reader;
 	octets->transformed = true;
 	return 1;
+}
+
+static int keep_source(struct cv_user *user, struct cv_octets *octets, struct cv_storage_blob *blob, uint64_t known_size, struct cv_err *err)
+{
+	struct cv_message_reader *reader = cv_message_reader_new_fd(blob->fd, blob->offset, blob->len, true);
+
+	blob->fd = -1; /* the source's */
+	return keep_decoded(user, octets, reader, known_size, err);
 }
 
 int cv_octets_open(struct cv_user *user, struct cv_octets *octets, struct cv_storage_blob *blob, uint64_t known_size, struct cv_err *err)
@@ -243,8 +249,6 @@ int cv_octets_open(struct cv_user *user, struct cv_octets *octets, struct cv_sto
 
 int cv_octets_take(struct cv_user *user, struct cv_octets *octets, struct cv_buf *stored, uint64_t known_size, struct cv_err *err)
 {
-	struct cv_message_reader *reader;
-
 	cv_buf_deinit(&octets->buf);
 	octets->buf = *stored;
 	cv_buf_init(stored, SIZE_MAX / 2);
@@ -253,14 +257,7 @@ int cv_octets_take(struct cv_user *user, struct cv_octets *octets, struct cv_buf
 		octets->loaded = true;
 		return 1;
 	}
-	reader = cv_message_reader_new_mem(cv_buf_str(&octets->buf));
-	if (cv_transform_decode(user, known_size, &reader, err) < 0) {
-		cv_message_reader_free(&reader);
-		return -1;
-	}
-	octets->reader = reader;
-	octets->transformed = true;
-	return 1;
+	return keep_decoded(user, octets, cv_message_reader_new_mem(cv_buf_str(&octets->buf)), known_size, err);
 }
 
 int cv_octets_whole(struct cv_octets *octets, struct cv_err *err)

@@ -7,6 +7,7 @@
 
 #include <culver/file.h>
 #include <culver/log.h>
+#include <culver/loop.h>
 #include <culver/map.h>
 
 #include <stdio.h>
@@ -192,6 +193,40 @@ void store_expunge(struct store *s, const char *name, uint32_t first, uint32_t l
 	assert_ok(cv_txn_commit_wait(&txn, &err));
 	cv_ranges_free(&uids);
 	cv_mailbox_unref(&mailbox);
+}
+
+void store_copy(struct store *s, const char *from, uint32_t first, uint32_t last, const char *to, bool move)
+{
+	struct cv_mailbox *source = store_get(s, from), *target = store_get(s, to);
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+
+	cv_ranges_add(&uids, first, last);
+	assert_ok(cv_txn_copy(txn, source, &uids, target, move, NULL, NULL, &err));
+	assert_ok(cv_txn_commit_wait(&txn, &err));
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&source);
+	cv_mailbox_unref(&target);
+}
+
+void store_turn(struct store *s, uint64_t ms)
+{
+	for (unsigned i = 0; i < 20; i++)
+		(void)cv_loop_once(s->loop, 0);
+	cv_loop_fake_advance(s->loop, ms);
+	for (unsigned i = 0; i < 20; i++)
+		(void)cv_loop_once(s->loop, 0);
+}
+
+const char *store_file(struct store *s, const char *mailbox, const char *name)
+{
+	return cv_arena_printf(*s->state, "%s/mail/mailboxes/%s/dbox-Mails/%s", s->dir, mailbox, name);
+}
+
+bool store_has_file(struct store *s, const char *mailbox, const char *name)
+{
+	return access(store_file(s, mailbox, name), F_OK) == 0;
 }
 
 static void dump_row(struct cv_buf *out, struct cv_mailbox *mailbox, const struct cv_row *row)

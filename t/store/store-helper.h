@@ -42,6 +42,12 @@ uint32_t store_save_keyword(struct store *s, const char *mailbox, const char *oc
 void store_flags(struct store *s, const char *mailbox, uint32_t first, uint32_t last, enum cv_flags_op op, uint16_t flags,
 	const char *keyword);
 void store_expunge(struct store *s, const char *mailbox, uint32_t first, uint32_t last);
+void store_copy(struct store *s, const char *from, uint32_t first, uint32_t last, const char *to, bool move);
+/* Rounds of the loop, whose clock is the test's, before and after it is moved on. */
+void store_turn(struct store *s, uint64_t ms);
+/* Of sdbox: the path of a file in the mailbox's folder, in the test's arena, and whether it is there. */
+const char *store_file(struct store *s, const char *mailbox, const char *name);
+bool store_has_file(struct store *s, const char *mailbox, const char *name);
 /* Set an annotation of a mailbox, or of the user when mailbox is NULL; value NULL: remove it. */
 void store_annotate(struct store *s, const char *mailbox, const char *name, const char *value);
 /* Set an annotation of messages: "/entry" or "/entry priv"; value NULL: remove it. */
@@ -53,9 +59,9 @@ void store_expect(struct store *s, const char *mailbox, const char *want);
 /* The same as text in the test's arena. */
 const char *store_dump(struct store *s, const char *mailbox);
 void store_octets(struct store *s, const char *mailbox, uint32_t uid, const char *want);
-/* All events of a sync as text: "expunge 3 uid 7; exists 4; flags 2 uid 5; keywords; gone". */
 /* Of INBOX, which is empty: a message that is wanted next is opened and not read. */
 void store_check_ahead(struct store *s);
+/* All events of a sync as text: "expunge 3 uid 7; exists 4; flags 2 uid 5; keywords; gone". */
 const char *store_sync(struct store *s, struct cv_view *view, bool expunges, uint64_t own);
 
 #define assert_ok(call) store_assert_ok((call), &err, #call, __FILE__, __LINE__)

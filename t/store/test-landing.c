@@ -25,30 +25,11 @@ static void begin(struct store *s, void **state)
 	store_open(s);
 }
 
-static void turn(struct store *s, uint64_t ms)
-{
-	for (unsigned i = 0; i < 20; i++)
-		(void)cv_loop_once(s->loop, 0);
-	cv_loop_fake_advance(s->loop, ms);
-	for (unsigned i = 0; i < 20; i++)
-		(void)cv_loop_once(s->loop, 0);
-}
-
-static const char *path_of(struct store *s, const char *mailbox, const char *name)
-{
-	return cv_arena_printf(*s->state, "%s/mail/mailboxes/%s/dbox-Mails/%s", s->dir, mailbox, name);
-}
-
-static bool is_there(struct store *s, const char *mailbox, const char *name)
-{
-	return access(path_of(s, mailbox, name), F_OK) == 0;
-}
-
 static ino_t inode_of(struct store *s, const char *mailbox, const char *name)
 {
 	struct stat st;
 
-	assert_int_equal(stat(path_of(s, mailbox, name), &st), 0);
+	assert_int_equal(stat(store_file(s, mailbox, name), &st), 0);
 	return st.st_ino;
 }
 
@@ -56,7 +37,7 @@ static off_t size_of(struct store *s, const char *mailbox, const char *name)
 {
 	struct stat st;
 
-	assert_int_equal(stat(path_of(s, mailbox, name), &st), 0);
+	assert_int_equal(stat(store_file(s, mailbox, name), &st), 0);
 	return st.st_size;
 }
 
@@ -72,21 +53,6 @@ static void copy_octets(const char *from, const char *to)
 	assert_int_equal(fwrite(octets, 1, len, out), len);
 	assert_int_equal(fclose(in), 0);
 	assert_int_equal(fclose(out), 0);
-}
-
-static void copy(struct store *s, const char *from, uint32_t uid, const char *to, bool move)
-{
-	struct cv_mailbox *source = store_get(s, from), *target = store_get(s, to);
-	struct cv_txn *txn = cv_txn_begin(s->user);
-	struct cv_ranges uids = { 0 };
-	struct cv_err err = { 0 };
-
-	cv_ranges_add(&uids, uid, uid);
-	assert_ok(cv_txn_copy(txn, source, &uids, target, move, NULL, NULL, &err));
-	assert_ok(cv_txn_commit_wait(&txn, &err));
-	cv_ranges_free(&uids);
-	cv_mailbox_unref(&source);
-	cv_mailbox_unref(&target);
 }
 
 /* Calls of one kind on files of messages fail while error is set. */
@@ -113,12 +79,12 @@ static void its_file_is_made_after_it_was_recorded(void **state)
 
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, CV_FLAG_SEEN);
-	assert_false(is_there(&s, "INBOX", "u.1"));
+	assert_false(store_has_file(&s, "INBOX", "u.1"));
 	store_expect(&s, "INBOX", "1 S");
-	turn(&s, 0);
-	assert_false(is_there(&s, "INBOX", "u.1")); /* others may come */
-	turn(&s, 100);
-	assert_true(is_there(&s, "INBOX", "u.1"));
+	store_turn(&s, 0);
+	assert_false(store_has_file(&s, "INBOX", "u.1")); /* others may come */
+	store_turn(&s, 100);
+	assert_true(store_has_file(&s, "INBOX", "u.1"));
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "INBOX", 1, ONE);
 	store_deinit(&s);
@@ -131,8 +97,8 @@ static void whoever_reads_it_does_not_wait(void **state)
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, 0);
 	store_octets(&s, "INBOX", 1, ONE);
-	assert_true(is_there(&s, "INBOX", "u.1"));
-	turn(&s, 100);
+	assert_true(store_has_file(&s, "INBOX", "u.1"));
+	store_turn(&s, 100);
 	assert_int_equal(s.user->owed.count, 0);
 	store_deinit(&s);
 }
@@ -144,9 +110,9 @@ static void many_do_not_wait(void **state)
 	begin(&s, state);
 	for (unsigned i = 0; i < 64; i++)
 		store_save(&s, "INBOX", ONE, 0);
-	turn(&s, 0);
-	turn(&s, 0);
-	assert_true(is_there(&s, "INBOX", "u.1") && is_there(&s, "INBOX", "u.64"));
+	store_turn(&s, 0);
+	store_turn(&s, 0);
+	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "INBOX", "u.64"));
 	assert_int_equal(s.user->owed.count, 0);
 	store_deinit(&s);
 }
@@ -160,17 +126,17 @@ static void without_a_file_it_is_read_from_the_journal(void **state)
 	store_save(&s, "INBOX", ONE, 0);
 	store_save(&s, "INBOX", TWO, 0);
 	cv_file_set_fault(fail_some, &failing);
-	turn(&s, 100);
+	store_turn(&s, 100);
 	assert_true(failing.count > 0);
 	store_octets(&s, "INBOX", 2, TWO);
 	store_octets(&s, "INBOX", 1, ONE);
 	store_expunge(&s, "INBOX", 1, 1);
 	cv_file_set_fault(NULL, NULL);
-	turn(&s, RETRY_MS);
-	turn(&s, 100);
+	store_turn(&s, RETRY_MS);
+	store_turn(&s, 100);
 	assert_int_equal(s.user->owed.count, 0);
-	assert_false(is_there(&s, "INBOX", "u.1"));
-	assert_true(is_there(&s, "INBOX", "u.2"));
+	assert_false(store_has_file(&s, "INBOX", "u.1"));
+	assert_true(store_has_file(&s, "INBOX", "u.2"));
 	store_octets(&s, "INBOX", 2, TWO);
 	store_deinit(&s);
 }
@@ -184,13 +150,13 @@ static void what_could_not_be_synced_is_written_again(void **state)
 	store_save(&s, "INBOX", ONE, 0);
 	store_save(&s, "INBOX", TWO, 0);
 	cv_file_set_fault(fail_some, &failing);
-	turn(&s, 100);
+	store_turn(&s, 100);
 	assert_true(failing.count > 0);
 	assert_int_equal(s.user->owed.count, 2);
-	copy_octets("/dev/null", path_of(&s, "INBOX", "u.1")); /* what the system may have made of it */
+	copy_octets("/dev/null", store_file(&s, "INBOX", "u.1")); /* what the system may have made of it */
 	failing.error = 0;
-	turn(&s, RETRY_MS);
-	turn(&s, 100);
+	store_turn(&s, RETRY_MS);
+	store_turn(&s, 100);
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "INBOX", 1, ONE);
 	store_octets(&s, "INBOX", 2, TWO);
@@ -212,9 +178,9 @@ static void a_crash_leaves_nothing_torn(void **state)
 	disk_read(&s, &disk);
 	store_close(&s);
 	inode = inode_of(&s, "INBOX", "u.1");
-	assert_int_equal(truncate(path_of(&s, "INBOX", "u.1"), 20), 0);
-	assert_int_equal(unlink(path_of(&s, "INBOX", "u.2")), 0);
-	assert_int_equal(truncate(path_of(&s, "INBOX", "u.3"), 4000), 0);
+	assert_int_equal(truncate(store_file(&s, "INBOX", "u.1"), 20), 0);
+	assert_int_equal(unlink(store_file(&s, "INBOX", "u.2")), 0);
+	assert_int_equal(truncate(store_file(&s, "INBOX", "u.3"), 4000), 0);
 	disk_write(&s, &disk);
 	disk_free(&disk);
 	store_open(&s);
@@ -242,12 +208,12 @@ static void whichever_file_of_the_index_is_lost_it_is_there(void **state)
 		begin(&s, state);
 		store_save(&s, "INBOX", ONE, 0);
 		store_save(&s, "INBOX", TWO, CV_FLAG_SEEN);
-		assert_false(is_there(&s, "INBOX", "u.1") || is_there(&s, "INBOX", "u.2"));
+		assert_false(store_has_file(&s, "INBOX", "u.1") || store_has_file(&s, "INBOX", "u.2"));
 		disk_read(&s, &disk);
 		store_close(&s);
 		disk_write(&s, &disk);
-		assert_int_equal(unlink(path_of(&s, "INBOX", "u.1")), 0);
-		assert_int_equal(unlink(path_of(&s, "INBOX", "u.2")), 0);
+		assert_int_equal(unlink(store_file(&s, "INBOX", "u.1")), 0);
+		assert_int_equal(unlink(store_file(&s, "INBOX", "u.2")), 0);
 		octets = disk_find(&disk, name)->octets;
 		if (row < 2) {
 			disk_remove_file(&s, name);
@@ -263,7 +229,7 @@ static void whichever_file_of_the_index_is_lost_it_is_there(void **state)
 		store_expect(&s, "INBOX", "1 -|2 S");
 		store_octets(&s, "INBOX", 1, ONE);
 		store_octets(&s, "INBOX", 2, TWO);
-		assert_true(is_there(&s, "INBOX", "u.1") && is_there(&s, "INBOX", "u.2"));
+		assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "INBOX", "u.2"));
 		store_deinit(&s);
 	}
 }
@@ -276,7 +242,7 @@ static void what_is_settled_is_not_written_again(void **state)
 
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, 0);
-	turn(&s, 100);
+	store_turn(&s, 100);
 	assert_int_equal(s.user->owed.count, 0);
 	assert_true(s.user->owed_settled > 0);
 	store_save(&s, "INBOX", TWO, 0);
@@ -285,13 +251,13 @@ static void what_is_settled_is_not_written_again(void **state)
 	store_close(&s);
 	disk_write(&s, &disk);
 	disk_free(&disk);
-	copy_octets("/dev/null", path_of(&s, "INBOX", "u.1"));
-	copy_octets("/dev/null", path_of(&s, "INBOX", "u.2"));
+	copy_octets("/dev/null", store_file(&s, "INBOX", "u.1"));
+	copy_octets("/dev/null", store_file(&s, "INBOX", "u.2"));
 	store_open(&s);
 	store_octets(&s, "INBOX", 2, TWO);
 	assert_int_equal(size_of(&s, "INBOX", "u.1"), 0);
 	store_close(&s);
-	copy_octets("/dev/null", path_of(&s, "INBOX", "u.2"));
+	copy_octets("/dev/null", store_file(&s, "INBOX", "u.2"));
 	store_open(&s);
 	assert_int_equal(size_of(&s, "INBOX", "u.2"), 0);
 	store_deinit(&s);
@@ -313,9 +279,9 @@ static void what_another_sync_could_not_settle_is_written_again(void **state)
 	assert_int_equal(cv_work_settle(s.user, &err), -1);
 	failing.error = 0;
 	assert_int_equal(s.user->owed_made, 0);
-	copy_octets("/dev/null", path_of(&s, "INBOX", "u.1"));
-	turn(&s, 100);
-	turn(&s, RETRY_MS);
+	copy_octets("/dev/null", store_file(&s, "INBOX", "u.1"));
+	store_turn(&s, 100);
+	store_turn(&s, RETRY_MS);
 	cv_file_set_fault(NULL, NULL);
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "INBOX", 1, ONE);
@@ -330,23 +296,23 @@ static void another_programs_message_stays(void **state)
 
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, 0);
-	turn(&s, 100);
-	copy_octets(path_of(&s, "INBOX", "u.1"), path_of(&s, "INBOX", "u.2"));
+	store_turn(&s, 100);
+	copy_octets(store_file(&s, "INBOX", "u.1"), store_file(&s, "INBOX", "u.2"));
 	store_save(&s, "INBOX", TWO, 0);
-	turn(&s, 100);
+	store_turn(&s, 100);
 	store_octets(&s, "INBOX", 2, TWO);
-	assert_true(is_there(&s, "INBOX", "u.3"));
+	assert_true(store_has_file(&s, "INBOX", "u.3"));
 	store_save(&s, "INBOX", ONE TWO, 0);
 	store_expect(&s, "INBOX", "1 -|2 -|4 -");
 	disk_read(&s, &disk);
 	store_close(&s);
 	disk_write(&s, &disk);
 	disk_free(&disk);
-	copy_octets(path_of(&s, "INBOX", "u.1"), path_of(&s, "INBOX", "u.4"));
+	copy_octets(store_file(&s, "INBOX", "u.1"), store_file(&s, "INBOX", "u.4"));
 	store_open(&s);
 	store_octets(&s, "INBOX", 4, ONE TWO);
 	store_octets(&s, "INBOX", 1, ONE);
-	assert_true(is_there(&s, "INBOX", "u.5"));
+	assert_true(store_has_file(&s, "INBOX", "u.5"));
 	store_deinit(&s);
 }
 
@@ -356,12 +322,12 @@ static void it_can_be_moved_before_it_has_a_file(void **state)
 
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, 0);
-	copy(&s, "INBOX", 1, "Sent", true);
+	store_copy(&s, "INBOX", 1, 1, "Sent", true);
 	store_octets(&s, "Sent", 1, ONE);
-	turn(&s, 100);
-	turn(&s, 100);
-	assert_true(is_there(&s, "Sent", "u.1"));
-	assert_false(is_there(&s, "INBOX", "u.1"));
+	store_turn(&s, 100);
+	store_turn(&s, 100);
+	assert_true(store_has_file(&s, "Sent", "u.1"));
+	assert_false(store_has_file(&s, "INBOX", "u.1"));
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "Sent", 1, ONE);
 	store_deinit(&s);
@@ -379,7 +345,7 @@ static void a_copy_of_it_is_read_from_the_journal(void **state)
 
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, 0);
-	copy(&s, "INBOX", 1, "Sent", false);
+	store_copy(&s, "INBOX", 1, 1, "Sent", false);
 	inbox = store_get(&s, "INBOX");
 	txn = cv_txn_begin(s.user);
 	cv_ranges_add(&uids, 1, 1);
@@ -389,10 +355,10 @@ static void a_copy_of_it_is_read_from_the_journal(void **state)
 	assert_true(s.user->journal.unsynced);
 	store_octets(&s, "Sent", 1, ONE);
 	store_octets(&s, "INBOX", 1, ONE);
-	assert_false(is_there(&s, "INBOX", "u.1") || is_there(&s, "Sent", "u.1"));
-	turn(&s, 1000);
-	turn(&s, 100);
-	assert_true(is_there(&s, "INBOX", "u.1") && is_there(&s, "Sent", "u.1"));
+	assert_false(store_has_file(&s, "INBOX", "u.1") || store_has_file(&s, "Sent", "u.1"));
+	store_turn(&s, 1000);
+	store_turn(&s, 100);
+	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "Sent", "u.1"));
 	cv_ranges_free(&uids);
 	cv_mailbox_unref(&inbox);
 	store_deinit(&s);
@@ -410,9 +376,9 @@ static void its_mailbox_may_move_or_go(void **state)
 	store_save(&s, "Play", TWO, 0);
 	assert_ok(cv_mailbox_rename(s.user, CV_STR("Work"), CV_STR("Done"), &err));
 	assert_ok(cv_mailbox_delete(s.user, CV_STR("Play"), &err));
-	turn(&s, 100);
-	assert_true(is_there(&s, "Done", "u.1"));
-	assert_false(is_there(&s, "Play", "u.1"));
+	store_turn(&s, 100);
+	assert_true(store_has_file(&s, "Done", "u.1"));
+	assert_false(store_has_file(&s, "Play", "u.1"));
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "Done", 1, ONE);
 	store_deinit(&s);
@@ -424,11 +390,11 @@ static void a_folder_that_is_gone_is_made_again(void **state)
 
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, 0);
-	assert_int_equal(unlink(path_of(&s, "INBOX", "culver-mailbox")), 0);
-	assert_int_equal(rmdir(path_of(&s, "INBOX", "")), 0);
-	turn(&s, 100);
+	assert_int_equal(unlink(store_file(&s, "INBOX", "culver-mailbox")), 0);
+	assert_int_equal(rmdir(store_file(&s, "INBOX", "")), 0);
+	store_turn(&s, 100);
 	assert_int_equal(s.user->owed.count, 0);
-	assert_true(is_there(&s, "INBOX", "u.1"));
+	assert_true(store_has_file(&s, "INBOX", "u.1"));
 	store_octets(&s, "INBOX", 1, ONE);
 	store_deinit(&s);
 }
@@ -446,7 +412,7 @@ static void a_long_one_goes_to_its_file_at_once(void **state)
 	begin(&s, state);
 	store_save(&s, "INBOX", octets, 0);
 	assert_int_equal(s.user->owed.count, 0);
-	assert_true(is_there(&s, "INBOX", "u.1"));
+	assert_true(store_has_file(&s, "INBOX", "u.1"));
 	store_octets(&s, "INBOX", 1, octets);
 	octets[len - 1] = '\0';
 	store_save(&s, "INBOX", octets, 0);

@@ -14,15 +14,6 @@
 
 #define RETRY_MS 60000
 
-static void turn(struct store *s, uint64_t ms)
-{
-	for (unsigned i = 0; i < 20; i++)
-		(void)cv_loop_once(s->loop, 0);
-	cv_loop_fake_advance(s->loop, ms);
-	for (unsigned i = 0; i < 20; i++)
-		(void)cv_loop_once(s->loop, 0);
-}
-
 static void begin(struct store *s, void **state)
 {
 	store_init(s, state);
@@ -31,17 +22,7 @@ static void begin(struct store *s, void **state)
 	store_save(s, "INBOX", "Subject: a\r\n\r\none\r\n", 0);
 	store_save(s, "INBOX", "Subject: b\r\n\r\ntwo\r\n", CV_FLAG_SEEN);
 	store_save(s, "INBOX", "Subject: c\r\n\r\nthree\r\n", 0);
-	turn(s, 100); /* they have files */
-}
-
-static const char *path_of(struct store *s, const char *mailbox, const char *name)
-{
-	return cv_arena_printf(*s->state, "%s/mail/mailboxes/%s/dbox-Mails/%s", s->dir, mailbox, name);
-}
-
-static bool is_there(struct store *s, const char *mailbox, const char *name)
-{
-	return access(path_of(s, mailbox, name), F_OK) == 0;
+	store_turn(s, 100); /* they have files */
 }
 
 static void write_file(const char *path, const char *octets)
@@ -60,33 +41,18 @@ static int failing_link(void *ctx, enum cv_file_op op, const char *name, size_t 
 	return op == CV_FILE_LINK ? *(const int *)ctx : 0;
 }
 
-static void copy(struct store *s, const char *from, uint32_t first, uint32_t last, const char *to, bool move)
-{
-	struct cv_mailbox *source = store_get(s, from), *target = store_get(s, to);
-	struct cv_txn *txn = cv_txn_begin(s->user);
-	struct cv_ranges uids = { 0 };
-	struct cv_err err = { 0 };
-
-	cv_ranges_add(&uids, first, last);
-	assert_ok(cv_txn_copy(txn, source, &uids, target, move, NULL, NULL, &err));
-	assert_ok(cv_txn_commit_wait(&txn, &err));
-	cv_ranges_free(&uids);
-	cv_mailbox_unref(&source);
-	cv_mailbox_unref(&target);
-}
-
 static void a_copy_is_made_after_it_was_recorded(void **state)
 {
 	struct store s;
 
 	begin(&s, state);
-	copy(&s, "INBOX", 1, 3, "Sent", false);
-	assert_false(is_there(&s, "Sent", "u.1"));
+	store_copy(&s, "INBOX", 1, 3, "Sent", false);
+	assert_false(store_has_file(&s, "Sent", "u.1"));
 	store_expect(&s, "Sent", "1 -|2 S|3 -");
-	turn(&s, 0);
-	assert_true(is_there(&s, "Sent", "u.1") && is_there(&s, "Sent", "u.3"));
+	store_turn(&s, 0);
+	assert_true(store_has_file(&s, "Sent", "u.1") && store_has_file(&s, "Sent", "u.3"));
 	assert_int_equal(s.user->owed.count, 1); /* made, and not synced yet */
-	turn(&s, 100);
+	store_turn(&s, 100);
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
 	store_deinit(&s);
@@ -99,13 +65,13 @@ static void until_then_it_is_read_where_it_came_from(void **state)
 
 	begin(&s, state);
 	cv_file_set_fault(failing_link, &error);
-	copy(&s, "INBOX", 1, 3, "Sent", false);
-	turn(&s, 0);
+	store_copy(&s, "INBOX", 1, 3, "Sent", false);
+	store_turn(&s, 0);
 	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
-	assert_false(is_there(&s, "Sent", "u.3"));
+	assert_false(store_has_file(&s, "Sent", "u.3"));
 	cv_file_set_fault(NULL, NULL);
-	turn(&s, RETRY_MS);
-	assert_true(is_there(&s, "Sent", "u.3"));
+	store_turn(&s, RETRY_MS);
+	assert_true(store_has_file(&s, "Sent", "u.3"));
 	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
 	store_deinit(&s);
 }
@@ -117,18 +83,18 @@ static void nothing_is_removed_before_what_is_made_of_it(void **state)
 
 	begin(&s, state);
 	cv_file_set_fault(failing_link, &error);
-	copy(&s, "INBOX", 1, 2, "Sent", true);
-	copy(&s, "INBOX", 3, 3, "Sent", false);
+	store_copy(&s, "INBOX", 1, 2, "Sent", true);
+	store_copy(&s, "INBOX", 3, 3, "Sent", false);
 	store_expunge(&s, "INBOX", 3, 3);
-	turn(&s, RETRY_MS);
+	store_turn(&s, RETRY_MS);
 	store_expect(&s, "INBOX", "");
 	store_expect(&s, "Sent", "1 -|2 S|3 -");
-	assert_true(is_there(&s, "INBOX", "u.1") && is_there(&s, "INBOX", "u.3"));
+	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "INBOX", "u.3"));
 	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
 	cv_file_set_fault(NULL, NULL);
-	turn(&s, RETRY_MS);
-	turn(&s, 100);
-	assert_false(is_there(&s, "INBOX", "u.1") || is_there(&s, "INBOX", "u.3"));
+	store_turn(&s, RETRY_MS);
+	store_turn(&s, 100);
+	assert_false(store_has_file(&s, "INBOX", "u.1") || store_has_file(&s, "INBOX", "u.3"));
 	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
 	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
 	store_deinit(&s);
@@ -139,14 +105,14 @@ static void a_copy_of_a_copy_is_made_of_what_is_there(void **state)
 	struct store s;
 
 	begin(&s, state);
-	copy(&s, "INBOX", 1, 3, "Sent", true);
-	copy(&s, "Sent", 1, 3, "INBOX", true);
-	copy(&s, "INBOX", 4, 5, "Trash", true);
-	turn(&s, 0);
-	turn(&s, 100);
+	store_copy(&s, "INBOX", 1, 3, "Sent", true);
+	store_copy(&s, "Sent", 1, 3, "INBOX", true);
+	store_copy(&s, "INBOX", 4, 5, "Trash", true);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
 	store_expect(&s, "INBOX", "6 -");
 	store_expect(&s, "Trash", "1 -|2 S");
-	assert_false(is_there(&s, "INBOX", "u.1") || is_there(&s, "Sent", "u.1") || is_there(&s, "INBOX", "u.4"));
+	assert_false(store_has_file(&s, "INBOX", "u.1") || store_has_file(&s, "Sent", "u.1") || store_has_file(&s, "INBOX", "u.4"));
 	store_octets(&s, "INBOX", 6, "Subject: c\r\n\r\nthree\r\n");
 	store_octets(&s, "Trash", 1, "Subject: a\r\n\r\none\r\n");
 	store_deinit(&s);
@@ -158,10 +124,10 @@ static void a_deleted_mailbox_has_given_what_was_copied_from_it(void **state)
 	struct store s;
 
 	begin(&s, state);
-	copy(&s, "INBOX", 1, 3, "Sent", true);
-	turn(&s, 0);
-	turn(&s, 100);
-	copy(&s, "Sent", 1, 3, "INBOX", false);
+	store_copy(&s, "INBOX", 1, 3, "Sent", true);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
+	store_copy(&s, "Sent", 1, 3, "INBOX", false);
 	assert_ok(cv_mailbox_delete(s.user, CV_STR("Sent"), &err));
 	store_octets(&s, "INBOX", 4, "Subject: a\r\n\r\none\r\n");
 	store_octets(&s, "INBOX", 6, "Subject: c\r\n\r\nthree\r\n");
@@ -177,10 +143,10 @@ static void copies_from_a_deleted_mailbox_are_there_after_a_crash(void **state)
 	unsigned errors;
 
 	begin(&s, state);
-	copy(&s, "INBOX", 1, 3, "Sent", true);
-	turn(&s, 0);
-	turn(&s, 100);
-	copy(&s, "Sent", 1, 3, "INBOX", false);
+	store_copy(&s, "INBOX", 1, 3, "Sent", true);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
+	store_copy(&s, "Sent", 1, 3, "INBOX", false);
 	assert_ok(cv_mailbox_delete(s.user, CV_STR("Sent"), &err));
 	disk_read(&s, &disk);
 	store_close(&s);
@@ -188,8 +154,8 @@ static void copies_from_a_deleted_mailbox_are_there_after_a_crash(void **state)
 	disk_free(&disk);
 	errors = store_log_errors();
 	store_open(&s);
-	turn(&s, 0);
-	turn(&s, 100);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "INBOX", 4, "Subject: a\r\n\r\none\r\n");
 	store_octets(&s, "INBOX", 6, "Subject: c\r\n\r\nthree\r\n");
@@ -205,22 +171,22 @@ static void another_programs_file_of_that_name_stays(void **state)
 	FILE *file;
 
 	begin(&s, state);
-	write_file(path_of(&s, "Sent", "u.1"), theirs);
-	write_file(path_of(&s, "Sent", ".culver.2"), "never confirmed\n");
-	copy(&s, "INBOX", 1, 2, "Sent", false);
+	write_file(store_file(&s, "Sent", "u.1"), theirs);
+	write_file(store_file(&s, "Sent", ".culver.2"), "never confirmed\n");
+	store_copy(&s, "INBOX", 1, 2, "Sent", false);
 	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
 	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
-	turn(&s, 0);
-	turn(&s, 100);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
 	store_close(&s);
 	store_open(&s);
 	store_expect(&s, "Sent", "1 -|2 S");
 	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
 	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
 	store_expunge(&s, "Sent", 1, 1);
-	turn(&s, 0);
-	turn(&s, 100);
-	file = fopen(path_of(&s, "Sent", "u.1"), "r");
+	store_turn(&s, 0);
+	store_turn(&s, 100);
+	file = fopen(store_file(&s, "Sent", "u.1"), "r");
 	assert_non_null(file);
 	assert_non_null(fgets(octets, sizeof(octets), file));
 	assert_int_equal(fclose(file), 0);
@@ -236,17 +202,17 @@ static void what_is_owed_is_remembered_when_the_user_is_closed(void **state)
 
 	begin(&s, state);
 	cv_file_set_fault(failing_link, &error);
-	copy(&s, "INBOX", 1, 3, "Sent", true);
+	store_copy(&s, "INBOX", 1, 3, "Sent", true);
 	store_close(&s);
 	cv_file_set_fault(NULL, NULL);
 	disk_read(&s, &disk);
 	assert_int_equal(disk_find(&disk, "state")->octets.ptr[8], 3);
 	disk_free(&disk);
-	assert_false(is_there(&s, "Sent", "u.2"));
+	assert_false(store_has_file(&s, "Sent", "u.2"));
 	store_open(&s);
 	assert_int_equal(s.user->owed.count, 0);
-	assert_true(is_there(&s, "Sent", "u.2"));
-	assert_false(is_there(&s, "INBOX", "u.2"));
+	assert_true(store_has_file(&s, "Sent", "u.2"));
+	assert_false(store_has_file(&s, "INBOX", "u.2"));
 	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
 	store_close(&s);
 	disk_read(&s, &disk);
@@ -263,11 +229,11 @@ static void without_links_octets_are_copied(void **state)
 
 	begin(&s, state);
 	cv_file_set_fault(failing_link, &error);
-	copy(&s, "INBOX", 1, 3, "Sent", true);
-	turn(&s, 0);
-	turn(&s, 100);
-	assert_true(is_there(&s, "Sent", "u.3"));
-	assert_false(is_there(&s, "INBOX", "u.3"));
+	store_copy(&s, "INBOX", 1, 3, "Sent", true);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
+	assert_true(store_has_file(&s, "Sent", "u.3"));
+	assert_false(store_has_file(&s, "INBOX", "u.3"));
 	store_octets(&s, "Sent", 3, "Subject: c\r\n\r\nthree\r\n");
 	cv_file_set_fault(NULL, NULL);
 	store_deinit(&s);
@@ -290,23 +256,23 @@ static void a_copy_that_was_made_before_a_crash_is_read_though_others_wait(void 
 	begin(&s, state);
 	assert_ok(cv_mailbox_create(s.user, CV_STR("Old"), 0, &err));
 	assert_ok(cv_mailbox_rename(s.user, CV_STR("Old"), CV_STR("New"), &err));
-	copy(&s, "INBOX", 1, 3, "Sent", true);
+	store_copy(&s, "INBOX", 1, 3, "Sent", true);
 	disk_read(&s, &disk);
-	turn(&s, 0);
-	turn(&s, 100);
-	assert_false(is_there(&s, "INBOX", "u.2"));
+	store_turn(&s, 0);
+	store_turn(&s, 100);
+	assert_false(store_has_file(&s, "INBOX", "u.2"));
 	store_close(&s);
 	disk_write(&s, &disk);
 	disk_free(&disk);
 	assert_int_equal(mkdir(cv_arena_printf(*state, "%s/mail/mailboxes/Old", s.dir), 0700), 0);
-	assert_int_equal(rename(path_of(&s, "New", ""), path_of(&s, "Old", "")), 0);
+	assert_int_equal(rename(store_file(&s, "New", ""), store_file(&s, "Old", "")), 0);
 	cv_file_set_fault(failing_move, &error);
 	store_open(&s);
 	assert_true(s.user->folders_behind);
 	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
 	cv_file_set_fault(NULL, NULL);
-	turn(&s, RETRY_MS);
-	turn(&s, 100);
+	store_turn(&s, RETRY_MS);
+	store_turn(&s, 100);
 	assert_false(s.user->folders_behind);
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
@@ -341,12 +307,12 @@ static void very_many_files_are_no_wait(void **state)
 	begin(&s, state);
 	assert_ok(cv_mailbox_create(s.user, CV_STR("Archive"), 0, &err));
 	for (uint32_t have = 1; have < 512; have *= 2) /* messages 1 to 2, 2 to 4, … of Sent, all of them the first one */
-		copy(&s, have == 1 ? "INBOX" : "Sent", 1, have == 1 ? 2 : have, "Sent", false);
-	turn(&s, 0);
-	turn(&s, 100);
+		store_copy(&s, have == 1 ? "INBOX" : "Sent", 1, have == 1 ? 2 : have, "Sent", false);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
 	assert_int_equal(s.user->owed.count, 0);
 	cv_file_set_fault(slow_names, &slow);
-	copy(&s, "Sent", 1, 510, "Archive", false);
+	store_copy(&s, "Sent", 1, 510, "Archive", false);
 	store_expunge(&s, "Sent", 1, 510);
 	store_close(&s);
 	store_open(&s);
@@ -356,10 +322,10 @@ static void very_many_files_are_no_wait(void **state)
 	store_octets(&s, "Archive", 510, "Subject: b\r\n\r\ntwo\r\n");
 	cv_file_set_fault(NULL, NULL);
 	for (unsigned i = 0; i < 100 && cv_work_is_due(s.user); i++)
-		turn(&s, 100);
+		store_turn(&s, 100);
 	assert_false(cv_work_is_due(s.user));
-	assert_true(is_there(&s, "Archive", "u.510"));
-	assert_false(is_there(&s, "Sent", "u.1") || is_there(&s, "Sent", "u.510"));
+	assert_true(store_has_file(&s, "Archive", "u.510"));
+	assert_false(store_has_file(&s, "Sent", "u.1") || store_has_file(&s, "Sent", "u.510"));
 	cv_file_set_fault(slow_names, &slow);
 	store_expunge(&s, "Archive", 1, 510);
 	store_close(&s);
@@ -367,8 +333,8 @@ static void very_many_files_are_no_wait(void **state)
 	cv_file_set_fault(NULL, NULL);
 	assert_true(slow.unlinks > 0 && slow.unlinks < 510);
 	for (unsigned i = 0; i < 100 && cv_work_is_due(s.user); i++)
-		turn(&s, 100);
-	assert_false(cv_work_is_due(s.user) || is_there(&s, "Archive", "u.510"));
+		store_turn(&s, 100);
+	assert_false(cv_work_is_due(s.user) || store_has_file(&s, "Archive", "u.510"));
 	store_expect(&s, "Archive", "");
 	store_deinit(&s);
 }

@@ -245,16 +245,13 @@ static void flags_go_into_file_names_only_when_their_record_is_on_disk(void **st
 	txn = cv_txn_begin(s.user);
 	assert_ok(cv_txn_flags(txn, inbox, &uids, &seen, NULL, NULL, &err));
 	assert_ok(cv_txn_commit(&txn, NULL, NULL, &err));
-	while (!cv_list_empty(&s.user->queue))
-		(void)cv_loop_once(s.loop, 0);
+	store_turn(&s, 0);
 	assert_true(s.user->journal.unsynced);
 	cv_file_set_watch(note_flag_names, &names);
 	cv_file_set_fault(fail_sync, &failing);
 	assert_int_equal(cv_mailbox_subscribe(s.user, CV_STR("Other"), true, &err), -1);
 	assert_true(s.user->journal.uncut);
-	cv_loop_fake_advance(s.loop, 2000);
-	for (unsigned i = 0; i < 20; i++)
-		(void)cv_loop_once(s.loop, 0);
+	store_turn(&s, 2000);
 	assert_int_equal(names, 0);
 	cv_file_set_fault(NULL, NULL);
 	cv_mailbox_unref(&inbox);
