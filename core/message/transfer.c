@@ -140,7 +140,7 @@ static bool is_blank(char c)
 /* The octet that "=XX" at p stands for, -1 for none. UNSAFE: p has three octets. */
 static int qp_octet(const char *p)
 {
-	static const int8_t digits[256] = {
+	static const uint8_t digits[256] = {
 		['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10,
 		['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
 		['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
