@@ -686,7 +686,10 @@ void cv_owed_hurry(struct cv_mailbox *mailbox, uint32_t uid)
 	struct cv_user *user = mailbox->user;
 	struct cv_err err = { 0 };
 
-	if (!cv_owed_is(mailbox, uid) || user->journal.unsynced || user->folders_behind || user->lost)
+	if (!cv_owed_is(mailbox, uid) || user->folders_behind || user->lost)
+		return;
+	/* Flags that wait for a sync would make every reader look through the journal for that long. */
+	if (user->journal.unsynced && (user->storage_args.fsync == CV_FSYNC_NEVER || cv_journal_sync(&user->journal, &err) < 0))
 		return;
 	if (cv_owed_make(user, cv_time_mono_ms() + READ_MS, &err) < 0)
 		cv_warn(&user->log_ctx, "%s; trying again later", err.text);

@@ -234,6 +234,33 @@ static void whichever_file_of_the_index_is_lost_it_is_there(void **state)
 	}
 }
 
+/* Flags that are not synced yet keep nobody from having it made. */
+static void who_reads_has_the_file_made(void **state)
+{
+	const struct cv_flags_change seen = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_SEEN };
+	struct cv_mailbox *inbox;
+	struct cv_ranges uids = { 0 };
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+	struct store s;
+
+	begin(&s, state);
+	store_save(&s, "INBOX", ONE, 0);
+	inbox = store_get(&s, "INBOX");
+	txn = cv_txn_begin(s.user);
+	cv_ranges_add(&uids, 1, 1);
+	assert_ok(cv_txn_flags(txn, inbox, &uids, &seen, NULL, NULL, &err));
+	assert_ok(cv_txn_commit(&txn, NULL, NULL, &err));
+	store_turn(&s, 0);
+	assert_true(s.user->journal.unsynced);
+	assert_false(store_has_file(&s, "INBOX", "u.1"));
+	store_octets(&s, "INBOX", 1, ONE);
+	assert_true(store_has_file(&s, "INBOX", "u.1"));
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&inbox);
+	store_deinit(&s);
+}
+
 /* What was synced, and said to be in a later record, is left as it is after a crash; so it is after the user was closed. */
 static void what_is_settled_is_not_written_again(void **state)
 {
@@ -333,10 +360,11 @@ static void it_can_be_moved_before_it_has_a_file(void **state)
 	store_deinit(&s);
 }
 
-/* Neither it nor what it is to be made of has a file, and none can be made now: changes of flags are not on disk. */
+/* Neither it nor what it is to be made of has a file, and none can be made now: changes of flags cannot be synced. */
 static void a_copy_of_it_is_read_from_the_journal(void **state)
 {
 	const struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_SEEN };
+	struct failing failing = { .op = CV_FILE_SYNC, .error = EIO };
 	struct cv_mailbox *inbox;
 	struct cv_ranges uids = { 0 };
 	struct cv_err err = { 0 };
@@ -353,8 +381,10 @@ static void a_copy_of_it_is_read_from_the_journal(void **state)
 	assert_ok(cv_txn_commit(&txn, NULL, NULL, &err));
 	cv_user_flush(s.user);
 	assert_true(s.user->journal.unsynced);
+	cv_file_set_fault(fail_some, &failing);
 	store_octets(&s, "Sent", 1, ONE);
 	store_octets(&s, "INBOX", 1, ONE);
+	cv_file_set_fault(NULL, NULL);
 	assert_false(store_has_file(&s, "INBOX", "u.1") || store_has_file(&s, "Sent", "u.1"));
 	store_turn(&s, 1000);
 	store_turn(&s, 100);
@@ -432,6 +462,7 @@ int main(void)
 		cv_test(what_could_not_be_synced_is_written_again),
 		cv_test(a_crash_leaves_nothing_torn),
 		cv_test(whichever_file_of_the_index_is_lost_it_is_there),
+		cv_test(who_reads_has_the_file_made),
 		cv_test(what_is_settled_is_not_written_again),
 		cv_test(what_another_sync_could_not_settle_is_written_again),
 		cv_test(another_programs_message_stays),
