@@ -425,13 +425,13 @@ static int check_flags(const struct cv_op *op, struct cv_err *err)
 	return 1;
 }
 
-/* Everything that can make a commit impossible is found here, before anything is done. */
 /* Its octets lie with the storage module, and are on disk before the record is. */
 static bool needs_storage_sync(const struct cv_op *op)
 {
 	return (op->kind == CV_OP_TXN_SAVE && !op->save->held) || (op->kind == CV_OP_TXN_COPY && !op->later);
 }
 
+/* Everything that can make a commit impossible is found here, before anything is done. */
 static int check_op(struct cv_op *op, struct cv_err *err)
 {
 	cv_assert(op->mailbox != NULL || op->kind == CV_OP_TXN_ENTRY);
@@ -558,16 +558,16 @@ static void reread(struct cv_user *user)
 }
 
 /* A power cut may take it: flags, or what is found out again. */
-static bool may_wait(const struct cv_op *op)
+static bool op_may_wait(const struct cv_op *op)
 {
 	return op->kind == CV_OP_TXN_FLAGS ||
 		(op->kind == CV_OP_TXN_ENTRY && (op->entry.kind == CV_ENTRY_RECENT || op->entry.kind == CV_ENTRY_SETTLED));
 }
 
-static bool is_flags_only(const struct cv_txn *txn)
+static bool may_wait(const struct cv_txn *txn)
 {
 	for (size_t i = 0; i < txn->ops.count; i++) {
-		if (!may_wait(&txn->ops.data[i]))
+		if (!op_may_wait(&txn->ops.data[i]))
 			return false;
 	}
 	return true;
@@ -685,7 +685,6 @@ int cv_txn_commit(struct cv_txn **txn_p, cv_commit_fn *done, void *ctx, struct c
 	}
 	txn->done = done;
 	txn->done_ctx = ctx;
-	txn->flags_only = is_flags_only(txn);
 	for (size_t i = 0; i < txn->ops.count; i++) {
 		const struct cv_op *op = &txn->ops.data[i];
 
@@ -696,7 +695,7 @@ int cv_txn_commit(struct cv_txn **txn_p, cv_commit_fn *done, void *ctx, struct c
 		user->queue_needs_storage_sync = true;
 	}
 	user->owed_queued = user->owed_queued || txn->owes;
-	if (!txn->flags_only || user->storage_args.fsync == CV_FSYNC_ALWAYS)
+	if (!may_wait(txn) || user->storage_args.fsync == CV_FSYNC_ALWAYS)
 		user->queue_needs_sync = true;
 	cv_list_append(&user->queue, &txn->node);
 	if (user->loop == NULL)

@@ -37,12 +37,8 @@ static int land(struct cv_mailbox *mailbox, const struct cv_storage_meta *meta, 
 	struct cv_mailbox_ref box = cv_mailbox_storage_ref(mailbox);
 	int ret = user->storage->land(user->st, &box, meta, ref, octets, again, err);
 
-	if (ret < 0 && err->code == CV_ERR_NOTFOUND && !user->external) {
-		*err = (struct cv_err){ 0 };
-		cv_error(&mailbox->log_ctx, "its folder is missing and is made anew; messages that were in it are lost unless it is put back");
-		if (user->storage->mailbox_create(user->st, &box, err) >= 0)
-			ret = user->storage->land(user->st, &box, meta, ref, octets, again, err);
-	}
+	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_mailbox_make_folder(mailbox, &box, err) >= 0)
+		ret = user->storage->land(user->st, &box, meta, ref, octets, again, err);
 	return ret;
 }
 

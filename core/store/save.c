@@ -46,7 +46,7 @@ static int fail(struct cv_save *save, const struct cv_err *err)
 
 /* A folder that somebody removed must not keep new mail away. Where others write, their folders decide; and one that only waits to be moved would be in the
    way. */
-static int make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, struct cv_err *err)
+int cv_mailbox_make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, struct cv_err *err)
 {
 	struct cv_user *user = mailbox->user;
 
@@ -58,20 +58,31 @@ static int make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *
 	return user->storage->mailbox_create(user->st, ref, err);
 }
 
+/* The storage found no folder: one that waits to be moved moves, then one that is missing is made. Is it worth another try? */
+static bool has_folder_now(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, unsigned *tries, struct cv_err *err)
+{
+	if (err->code != CV_ERR_NOTFOUND)
+		return false;
+	++*tries;
+	if (*tries == 1 && cv_work_retry(mailbox->user))
+		return true;
+	if (*tries > 2)
+		return false;
+	*tries = 2;
+	return cv_mailbox_make_folder(mailbox, ref, err) >= 0;
+}
+
 /* Its octets go to the storage module from the beginning. */
 static int begin_in_storage(struct cv_mailbox *mailbox, uint64_t size_hint, void **st_save_r, struct cv_err *err)
 {
 	struct cv_user *user = mailbox->user;
 	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(mailbox);
-	int ret = user->storage->save_begin(user->st, &ref, size_hint, st_save_r, err);
+	unsigned tries = 0;
+	int ret;
 
-	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
+	do
 		ret = user->storage->save_begin(user->st, &ref, size_hint, st_save_r, err);
-	if (ret < 0 && err->code == CV_ERR_NOTFOUND) {
-		ret = make_folder(mailbox, &ref, err);
-		if (ret >= 0)
-			ret = user->storage->save_begin(user->st, &ref, size_hint, st_save_r, err);
-	}
+	while (ret < 0 && has_folder_now(mailbox, &ref, &tries, err));
 	return ret;
 }
 
@@ -203,15 +214,12 @@ static int reserve(struct cv_save *save, const struct cv_storage_meta *meta, siz
 {
 	struct cv_user *user = save->txn->user;
 	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(save->mailbox);
-	int ret = user->storage->place(user->st, &ref, meta, save->ref, ref_len_r, err);
+	unsigned tries = 0;
+	int ret;
 
-	if (ret < 0 && err->code == CV_ERR_NOTFOUND && cv_work_retry(user))
+	do
 		ret = user->storage->place(user->st, &ref, meta, save->ref, ref_len_r, err);
-	if (ret < 0 && err->code == CV_ERR_NOTFOUND) {
-		ret = make_folder(save->mailbox, &ref, err);
-		if (ret >= 0)
-			ret = user->storage->place(user->st, &ref, meta, save->ref, ref_len_r, err);
-	}
+	while (ret < 0 && has_folder_now(save->mailbox, &ref, &tries, err));
 	return ret;
 }
 

@@ -320,7 +320,6 @@ struct cv_txn {
 	struct cv_journal_pos pos;
 	cv_commit_fn *done;
 	void *done_ctx;
-	bool flags_only;
 	bool has_storage_work, owes, copies; /* owes files; some of them as copies */
 	CV_VEC(struct cv_txn_event) events;
 	CV_VEC(struct cv_mailbox *) touched; /* counted */
@@ -867,6 +866,9 @@ const char **cv_row_keyword_list(struct cv_arena *arena, const struct cv_mailbox
 
 /* ---- Messages that the journal has (landing.c) ------------------------------------------------------------------ */
 
+/* A folder of ours that is missing is made again, and that is logged: 1; -1 where others write, where it only waits to be moved, and when all of the user's
+   directory is gone. (save.c) */
+CV_MUST_CHECK int cv_mailbox_make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, struct cv_err *err);
 /* May a message of this size be held for the journal? */
 bool cv_landing_may_hold(const struct cv_user *user, uint64_t size);
 /* Make the file of one: its APPEND, and the OCTETS behind it. again as in cv_storage.land. */
