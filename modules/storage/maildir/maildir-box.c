@@ -38,11 +38,16 @@ int maildir_box_settle(struct maildir_box *box, struct cv_err *err)
 	for (unsigned i = 0; i < 2; i++) {
 		if (box->unsettled[i] && maildir_sync_dir(box->st, box->dirs[i].fd, err) < 0)
 			return -1;
-		if (box->unsettled[i] && i == MAILDIR_NEW)
-			box->new_synced = true;
+		box->synced[i] = box->synced[i] || box->unsettled[i];
 		box->unsettled[i] = false;
 	}
 	return 1;
+}
+
+void maildir_done_before(struct maildir_box *box)
+{
+	for (unsigned i = 0; i < 2; i++)
+		box->unsettled[i] = box->unsettled[i] || !box->synced[i];
 }
 
 int maildir_settle(void *st_p, struct cv_err *err)

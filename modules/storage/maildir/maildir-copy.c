@@ -91,6 +91,8 @@ static int made_before(struct maildir_box *box, struct cv_str ref, struct cv_err
 	if (entry == NULL || entry->where == MAILDIR_GONE)
 		return 0;
 	ret = maildir_find(box, ref, is_there, NULL, &find_err);
+	if (ret > 0)
+		maildir_done_before(box);
 	if (ret > 0 || find_err.code == CV_ERR_NOTFOUND)
 		return ret > 0;
 	*err = find_err;

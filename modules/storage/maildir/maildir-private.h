@@ -142,7 +142,7 @@ struct maildir_box {
 	uint64_t used;
 	bool list_warned;
 	bool unsettled[2];   /* by enum maildir_where: copied to, removed or renamed in, and not synced since */
-	bool new_synced;     /* new/ was, since this was opened: what a process before moved out of it does not come back */
+	bool synced[2];      /* it was, since this was opened: what a process before did in it is on disk */
 	bool looked_for_copies; /* it was listed since copies may have been made in a process before */
 };
 
@@ -232,6 +232,8 @@ void maildir_box_drop(struct maildir *st, const char *path);
 /* The directory of the dovecot- files; made when may_create. 0: there is none. */
 CV_MUST_CHECK int maildir_control(struct maildir_box *box, bool may_create, int *fd_r, struct cv_err *err);
 CV_MUST_CHECK int maildir_sync_dir(const struct maildir *st, int fd, struct cv_err *err);
+/* What is asked for is done already, by a process that may have been killed before it was on disk: the next settle makes sure. */
+void maildir_done_before(struct maildir_box *box);
 /* Rename, never over another file; link and unlink where the file system has no such rename. */
 CV_MUST_CHECK int maildir_move(int from_dir, const char *from, int to_dir, const char *to, struct cv_err *err);
 struct maildir_stamp maildir_stamp_of(const struct stat *st);

@@ -124,8 +124,7 @@ static int remove_found(void *ctx, int dir, const struct maildir_file *file, str
 		maildir_removed(box, cv_str_c(file->name));
 	box->unsettled[file->where] = true;
 	/* A process before may have moved it to cur/, and have ended before that was on disk. */
-	if (!box->new_synced)
-		box->unsettled[MAILDIR_NEW] = true;
+	box->unsettled[MAILDIR_NEW] = box->unsettled[MAILDIR_NEW] || !box->synced[MAILDIR_NEW];
 	return ret;
 }
 
@@ -145,6 +144,8 @@ static int remove_one(struct maildir *st, struct maildir_box *box, struct cv_str
 		*err = find_err;
 		return -1;
 	}
+	if (ret < 0)
+		maildir_done_before(box);
 	if (pending != NULL)
 		maildir_pending_free(st, pending);
 	return 1;
@@ -194,6 +195,8 @@ static int rename_found(void *ctx, int dir, const struct maildir_file *file, str
 	to = file->where == MAILDIR_CUR || cv_str_find(cv_buf_str(renaming->name), ':') != SIZE_MAX ? MAILDIR_CUR : MAILDIR_NEW;
 	if (to == file->where && !file->staged && cv_str_eq(cv_buf_str(renaming->name), old_name)) {
 		ret = cv_file_stat(dir, file->path, &there, err);
+		if (ret > 0)
+			maildir_done_before(box);
 		return ret == 0 ? cv_err_set(err, CV_ERR_NOTFOUND, "no such file") : ret;
 	}
 	maildir_own_begin(box, MAILDIR_NEW, &before[MAILDIR_NEW]);

@@ -385,8 +385,7 @@ static int sync_mailbox(struct maildir *st, const char *path, struct cv_err *err
 	for (unsigned i = 0; i < 2; i++) {
 		if (used[i] && maildir_sync_dir(st, box->dirs[i].fd, err) < 0)
 			return -1;
-		if (used[i] && i == MAILDIR_NEW)
-			box->new_synced = true;
+		box->synced[i] = box->synced[i] || used[i];
 	}
 	cv_list_foreach(&st->unsynced, node, tmp) {
 		if (strcmp(cv_container(node, struct maildir_pending, node)->path, path) == 0) {

@@ -451,6 +451,93 @@ static void failed_sync_leaves_nothing(void **state)
 	}
 }
 
+/* Directories of INBOX that are synced: bit 0 new/, bit 1 cur/. */
+struct synced_dirs {
+	struct box *b;
+	unsigned seen;
+};
+
+static void note_sync(void *ctx, const struct cv_file_event *event)
+{
+	struct synced_dirs *dirs = ctx;
+	static const char *const names[] = { "new", "cur" };
+	struct stat st, dir;
+
+	if (event->op != CV_FILE_SYNC || event->failed || fstat(event->fd, &st) < 0)
+		return;
+	for (unsigned i = 0; i < CV_COUNT_OF(names); i++) {
+		if (stat(path_of(dirs->b, names[i]), &dir) == 0 && dir.st_ino == st.st_ino && dir.st_dev == st.st_dev)
+			dirs->seen |= 1u << i;
+	}
+}
+
+/* The process ends before anything of its directories is synced, and another one goes on. */
+static void killed(struct box *b)
+{
+	unsigned left = 0;
+
+	cv_file_set_fault(fail_sync, &left);
+	close_st(b);
+	cv_file_set_fault(NULL, NULL);
+	open_st(b);
+}
+
+static unsigned settled(struct box *b)
+{
+	struct synced_dirs dirs = { b, 0 };
+	struct cv_err err = { 0 };
+
+	cv_file_set_watch(note_sync, &dirs);
+	ok(b->storage->settle(b->st, &err));
+	cv_file_set_watch(NULL, NULL);
+	return dirs.seen;
+}
+
+static void link_again(struct box *b, const char *source, const char *ref)
+{
+	const struct cv_storage_copy copy = { .source = cv_str_c(source), .ref = cv_str_c(ref), .meta = { .uid = 3 }, .again = true };
+	struct cv_err err = { 0 };
+	size_t done;
+
+	ok(b->storage->copy_make(b->st, &b->inbox, &b->inbox, &copy, 1, &done, &err));
+	assert_int_equal(done, 1);
+}
+
+/* A process that was killed has done it, and nothing has synced that: whoever does it again and finds nothing to do makes sure, or a power cut takes it back after
+   the journal has forgotten it. */
+static void what_was_done_before_is_synced_when_it_is_done_again(void **state)
+{
+	struct cv_err err = { 0 };
+	struct cv_str ref;
+	const char *seen;
+	struct box b;
+
+	init_inbox(&b, state);
+	put(&b, "new/1.a", "x\n");
+	put(&b, "new/2.b", "y\n");
+	ref = CV_STR("1.a");
+	ok(b.storage->remove(b.st, &b.inbox, &ref, 1, &err));
+	killed(&b);
+	ok(b.storage->remove(b.st, &b.inbox, &ref, 1, &err));
+	assert_int_equal(settled(&b), 3); /* it may have been in cur/ */
+	ok(b.storage->remove(b.st, &b.inbox, &ref, 1, &err));
+	assert_int_equal(settled(&b), 0); /* once is enough */
+
+	seen = set_flags(&b, "2.b", 2, CV_FLAG_SEEN, NULL);
+	killed(&b);
+	assert_string_equal(set_flags(&b, seen, 2, CV_FLAG_SEEN, NULL), seen);
+	assert_int_equal(settled(&b), 3);
+	(void)set_flags(&b, seen, 2, CV_FLAG_SEEN, NULL);
+	assert_int_equal(settled(&b), 0);
+
+	link_again(&b, seen, "3.c");
+	(void)set_flags(&b, "3.c", 3, CV_FLAG_SEEN, NULL); /* in cur/ from now on */
+	killed(&b);
+	link_again(&b, seen, "3.c");
+	assert_int_equal(settled(&b), 3);
+	deinit(&b);
+}
+
 static int set_keyword(struct box *b, const char *ref, const char *keyword, unsigned *syncs)
 {
 	const char *const keywords[] = { keyword, NULL };
@@ -1565,6 +1652,7 @@ int main(void)
 		cv_test(given_up_message_leaves_nothing),
 		cv_test(failed_sync_leaves_nothing),
 		cv_test(letter_that_may_be_lost_is_written_again),
+		cv_test(what_was_done_before_is_synced_when_it_is_done_again),
 		cv_test(delivery_costs_no_more_syncs_than_it_must),
 		cv_test(copy_within_a_mailbox_outlives_a_failed_look),
 		cv_test(copy_is_a_hard_link_with_its_own_flags),
