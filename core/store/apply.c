@@ -103,6 +103,17 @@ static int count_groups(struct cv_mailbox *mailbox, const struct cv_entry *entry
 	return more;
 }
 
+/* Annotations of messages, behind an entry that may have changed them. Records do not say how many octets there were: the columns do. */
+static void count_notes(struct cv_mailbox *mailbox, enum cv_entry_kind kind, bool has_rows)
+{
+	struct cv_counts *counts = &mailbox->counts;
+
+	if (has_rows)
+		cv_notes_count(mailbox);
+	else if (kind == CV_ENTRY_NOTE || counts->notes > 0)
+		counts->notes_unknown = true, mailbox->user->notes_known = false;
+}
+
 /* ---- rows ------------------------------------------------------------------------------------------------ */
 
 /* A message that was taken for gone is there again. */
@@ -444,6 +455,8 @@ int cv_apply_entry(struct cv_user *user, const struct cv_record_head *head, stru
 		if (mailbox->columns != NULL && rows(mailbox, head, pos, entry, parse_at) < 0)
 			return makes_no_sense(err, head);
 	}
+	if ((what & CV_APPLY_COUNTS) != 0 && (entry->kind == CV_ENTRY_NOTE || entry->kind == CV_ENTRY_EXPUNGE))
+		count_notes(mailbox, entry->kind, (what & CV_APPLY_ROWS) != 0 && mailbox->columns != NULL);
 	return 1;
 }
 

@@ -6,6 +6,7 @@
    files are compared as after damage (refresh.c). So there is no second idea here of what is right. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/store-private.h"
 #include <culver/fsck.h>
 
@@ -218,7 +219,7 @@ static void check_counts(struct cv_fsck *f)
 {
 	struct cv_mailbox *mailbox = f->mailbox;
 	const struct cv_columns *columns = mailbox->columns;
-	struct cv_counts counts = { 0 };
+	struct cv_counts counts = { .notes = cv_notes_sum(columns) };
 
 	for (uint32_t row = 0; row < columns->count; row++) {
 		uint16_t flags = *cv_col_flags(columns, row);
@@ -231,11 +232,13 @@ static void check_counts(struct cv_fsck *f)
 		counts.deleted += (flags & CV_FLAG_DELETED) != 0;
 	}
 	if (counts.messages == mailbox->counts.messages && counts.size == mailbox->counts.size && counts.unseen == mailbox->counts.unseen &&
-		counts.deleted == mailbox->counts.deleted)
+		counts.deleted == mailbox->counts.deleted && counts.notes == mailbox->counts.notes)
 		return;
-	tell(f, 0, (struct cv_str){ 0 }, mended(f), "%u messages, %u unseen, %u deleted, %llu octets are counted; there are %u, %u, %u, %llu",
+	tell(f, 0, (struct cv_str){ 0 }, mended(f),
+		"%u messages, %u unseen, %u deleted, %llu octets, %llu of annotations are counted; there are %u, %u, %u, %llu, %llu",
 		mailbox->counts.messages, mailbox->counts.unseen, mailbox->counts.deleted, (unsigned long long)mailbox->counts.size,
-		counts.messages, counts.unseen, counts.deleted, (unsigned long long)counts.size);
+		(unsigned long long)mailbox->counts.notes, counts.messages, counts.unseen, counts.deleted, (unsigned long long)counts.size,
+		(unsigned long long)counts.notes);
 	if (f->config.repair) {
 		cv_mailbox_recount(mailbox);
 		f->fold = true;

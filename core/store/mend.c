@@ -34,6 +34,7 @@ void cv_mailbox_recount(struct cv_mailbox *mailbox)
 			mailbox->uidnext = uid + 1;
 	}
 	mailbox->counts = counts;
+	cv_notes_recount(mailbox);
 	mailbox->user->usage_known = false;
 	mailbox->user->state_dirty = true;
 	mailbox->uid_reserved = CV_MAX(mailbox->uid_reserved, mailbox->uidnext);
@@ -239,6 +240,22 @@ static int use_snapshot(struct cv_mailbox *mailbox, struct cv_snapshot **snapsho
 	return 1;
 }
 
+/* Records tell what was changed in annotations, not how many octets they have then. */
+static void count_loaded_notes(struct cv_mailbox *mailbox, bool was_lossy)
+{
+	const struct cv_counts *counts = &mailbox->counts;
+	uint64_t loaded = mailbox->columns->notes != NULL ? mailbox->columns->notes->octets : 0, before = counts->notes;
+	bool unknown = counts->notes_unknown;
+
+	if (!unknown && counts->notes == loaded)
+		return;
+	cv_notes_recount(mailbox);
+	mailbox->user->state_dirty = true;
+	if (!unknown && counts->notes != before && !mailbox->needs_scan && !was_lossy)
+		cv_error(&mailbox->log_ctx, "has %llu octets of annotations, %llu were counted: counted anew", (unsigned long long)counts->notes,
+			(unsigned long long)before);
+}
+
 int cv_mailbox_load_columns(struct cv_mailbox *mailbox, struct cv_err *err)
 {
 	struct cv_snapshot *snapshot = NULL, *older = NULL;
@@ -284,6 +301,7 @@ int cv_mailbox_load_columns(struct cv_mailbox *mailbox, struct cv_err *err)
 			cv_error(&mailbox->log_ctx, "has %u messages, %u were counted: counted anew", live, mailbox->counts.messages);
 		cv_mailbox_recount(mailbox);
 	}
+	count_loaded_notes(mailbox, was_lossy);
 	return 1;
 }
 
@@ -445,6 +463,7 @@ void cv_mailbox_mend(struct cv_mailbox *mailbox)
 	for (unsigned i = 0; i < CV_COLUMNS; i++)
 		cv_free(bad.chunks[i]);
 	cv_free(bad.blocks);
+	cv_notes_count(mailbox);
 	if (lost_notes > 0)
 		cv_error(&mailbox->log_ctx, "annotations of %zu messages of the damaged snapshot are known from nowhere else: they are lost", lost_notes);
 	if (lost > 0) {

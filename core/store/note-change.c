@@ -197,6 +197,90 @@ int cv_notes_check(const struct cv_op *op, struct cv_err *err)
 	return sums_end(&sums, err) < 0 || ret < 0 ? -1 : 1;
 }
 
+/* ---- what an operation brings and takes away ---------------------------------------------------------------- */
+
+struct traffic {
+	const struct cv_op *op;
+	struct cv_buf after;
+	uint64_t in, out;
+};
+
+static void add_row(struct traffic *t, const struct cv_columns *columns, uint32_t uid)
+{
+	struct cv_str before = cv_notes_find(columns, uid);
+
+	t->out += before.len;
+	if (t->op->kind != CV_OP_TXN_NOTES)
+		return;
+	cv_buf_clear(&t->after);
+	cv_note_items_change(before, t->op->notes, &t->after);
+	t->in += t->after.len;
+}
+
+static void add_rows(struct traffic *t)
+{
+	const struct cv_columns *columns = t->op->mailbox->columns;
+
+	if (t->op->kind == CV_OP_TXN_EXPUNGE && columns->notes == NULL)
+		return;
+	for (size_t i = 0; i < t->op->uids.count; i++) {
+		uint32_t row = cv_columns_from(columns, t->op->uids.data[i].first);
+
+		for (; row < columns->count && *cv_col_uid(columns, row) <= t->op->uids.data[i].last; row++) {
+			if (cv_row_live(columns, row))
+				add_row(t, columns, *cv_col_uid(columns, row));
+		}
+	}
+}
+
+static void add_copies(struct traffic *t)
+{
+	const struct cv_op *op = t->op;
+
+	for (size_t i = 0; op->from->columns->notes != NULL && i < op->copied.count; i++) {
+		cv_buf_clear(&t->after);
+		cv_notes_copied(op, op->copied.data[i].from_uid, &t->after);
+		t->in += t->after.len;
+		if (op->move)
+			t->out += cv_notes_find(op->from->columns, op->copied.data[i].from_uid).len;
+	}
+}
+
+int cv_txn_notes_octets(const struct cv_txn *txn, const struct cv_txn_op *asked, uint64_t *in_r, uint64_t *out_r, struct cv_err *err)
+{
+	struct traffic t = { .op = &txn->ops.data[asked->number] };
+
+	*in_r = *out_r = 0;
+	cv_buf_init(&t.after, PACKED_MAX);
+	switch (t.op->kind) {
+	case CV_OP_TXN_NOTES:
+	case CV_OP_TXN_EXPUNGE:
+		if (cv_mailbox_load(t.op->mailbox, err) < 0)
+			goto fail;
+		add_rows(&t);
+		break;
+	case CV_OP_TXN_COPY:
+		if (cv_mailbox_load(t.op->from, err) < 0)
+			goto fail;
+		add_copies(&t);
+		break;
+	case CV_OP_TXN_SAVE:
+		cv_note_items_change((struct cv_str){ 0 }, t.op->save->notes, &t.after);
+		t.in = t.after.len;
+		break;
+	case CV_OP_TXN_FLAGS:
+	case CV_OP_TXN_ENTRY:
+		break;
+	}
+	cv_buf_deinit(&t.after);
+	*in_r = t.in;
+	*out_r = t.out;
+	return 1;
+fail:
+	cv_buf_deinit(&t.after);
+	return -1;
+}
+
 /* ---- what an entry says ------------------------------------------------------------------------------------- */
 
 void cv_notes_changed(const struct cv_op *op, struct cv_ranges *uids_r)

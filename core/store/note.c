@@ -340,6 +340,52 @@ size_t cv_notes_uids(const struct cv_columns *columns, uint32_t end, uint32_t **
 	return uids.count;
 }
 
+void cv_notes_count(struct cv_mailbox *mailbox)
+{
+	struct cv_counts *counts = &mailbox->counts;
+	uint64_t before = counts->notes;
+
+	counts->notes = mailbox->columns->notes != NULL ? mailbox->columns->notes->octets : 0;
+	counts->notes_unknown = false;
+	mailbox->user->usage.notes += counts->notes - before;
+}
+
+static bool is_live(const struct cv_columns *columns, uint32_t uid)
+{
+	uint32_t row;
+
+	return cv_columns_find(columns, uid, UINT32_MAX, &row) && cv_row_live(columns, row);
+}
+
+uint64_t cv_notes_sum(const struct cv_columns *columns)
+{
+	uint32_t *uids = NULL;
+	size_t count = cv_notes_uids(columns, UINT32_MAX, &uids);
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += is_live(columns, uids[i]) ? len_of(columns->notes, uids[i]) : 0;
+	cv_free(uids);
+	return sum;
+}
+
+void cv_notes_recount(struct cv_mailbox *mailbox)
+{
+	struct cv_columns *columns = mailbox->columns;
+	uint32_t *uids = NULL;
+	size_t count = 0;
+
+	/* As long as messages may still be found, theirs are kept. */
+	if (columns->notes != NULL && !mailbox->needs_scan && !mailbox->take_over)
+		count = cv_notes_uids(columns, UINT32_MAX, &uids);
+	for (size_t i = 0; i < count; i++) {
+		if (!is_live(columns, uids[i]))
+			cv_notes_put(columns, uids[i], (struct cv_str){ 0 });
+	}
+	cv_free(uids);
+	cv_notes_count(mailbox);
+}
+
 size_t cv_notes_mend(struct cv_columns *columns, const struct cv_columns *second)
 {
 	const struct cv_snapshot *base = columns->base;

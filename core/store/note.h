@@ -53,6 +53,12 @@ void cv_notes_on(struct cv_columns *columns);
 void cv_notes_free(struct cv_notes **notes);
 /* UIDs below end that have some, ascending; *uids_r is the caller's to free. */
 size_t cv_notes_uids(const struct cv_columns *columns, uint32_t end, uint32_t **uids_r);
+/* The mailbox's count becomes what the columns, which must be loaded, have: in constant time. */
+void cv_notes_count(struct cv_mailbox *mailbox);
+/* The same, and what no message has is dropped before: looks at each. */
+void cv_notes_recount(struct cv_mailbox *mailbox);
+/* Octets of those that messages have: looks at each. */
+uint64_t cv_notes_sum(const struct cv_columns *columns);
 /* The columns' snapshot is damaged: what it should have of notes that do not check comes from the other columns, whose messages have the same UIDs. How many
    messages have lost theirs. */
 size_t cv_notes_mend(struct cv_columns *columns, const struct cv_columns *second);

@@ -128,9 +128,10 @@ static void take_known(struct cv_user *user, const struct cv_snapshot_head *head
 		user->last_uidvalidity = CV_MAX(user->last_uidvalidity, head->uidvalidity);
 	}
 	if (head->highest_modseq >= mailbox->highest_modseq) {
+		/* Annotations that were changed while it was written may be in it already: the columns tell. */
 		mailbox->counts = (struct cv_counts){ head->messages, head->unseen, head->deleted, head->recent, head->size,
-			head->first_unseen };
-		user->usage_known = false;
+			head->first_unseen, head->notes_len, head->notes_count > 0 };
+		user->usage_known = user->notes_known = false;
 		mailbox->first_recent = head->first_recent;
 		mailbox->highest_modseq = head->highest_modseq;
 	}
@@ -414,7 +415,7 @@ static void forget(struct cv_mailbox *mailbox)
 
 	cv_mailbox_unload(mailbox);
 	mailbox->counts = mailbox->base.counts;
-	mailbox->user->usage_known = false;
+	mailbox->user->usage_known = mailbox->user->notes_known = false;
 	mailbox->uidnext = mailbox->base.uidnext;
 	mailbox->first_recent = mailbox->base.first_recent;
 	mailbox->highest_modseq = mailbox->base.highest_modseq;

@@ -7,6 +7,7 @@
    a change of ours that is still on its way is not undone. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/store-private.h"
 
 #include <stdlib.h>
@@ -756,7 +757,7 @@ static int refresh(struct cv_mailbox *mailbox, struct cv_err *err)
 {
 	struct cv_user *user = mailbox->user;
 	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(mailbox);
-	bool forced = mailbox->needs_scan || mailbox->take_over || mailbox->refresh_again;
+	bool forced = mailbox->needs_scan || mailbox->take_over || mailbox->refresh_again, looked_for;
 	struct cv_err scan_err = { 0 };
 	uint64_t stamp[4] = { 0 };
 	int ret;
@@ -791,9 +792,13 @@ static int refresh(struct cv_mailbox *mailbox, struct cv_err *err)
 		again(mailbox);
 		return 1;
 	}
-	if (mailbox->needs_scan || mailbox->take_over)
-		user->state_dirty = true;
+	looked_for = mailbox->needs_scan || mailbox->take_over;
 	mailbox->needs_scan = mailbox->take_over = mailbox->refresh_again = false;
+	if (looked_for) {
+		user->state_dirty = true;
+		if (mailbox->columns != NULL)
+			cv_notes_recount(mailbox); /* of messages that were not found */
+	}
 	mailbox->stamp_known = user->external;
 	memcpy(mailbox->stamp, stamp, sizeof(stamp));
 	return 1;

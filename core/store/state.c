@@ -10,7 +10,9 @@
    damaged, 4 its folder is still to be taken over)  u64 sequence number of the snapshot, of the older one, first record that the older one lacks, octets of the snapshot  u32 count and
    that many records behind the snapshot, as above. Version 2, which is written when there are annotations: the user's behind all names, then those of each
    mailbox in the order of the names: u32 count, and for each str name, str value. Version 3, which is written when files of copies are owed: behind these u32
-   count and that many records that owe them (u64 sequence number, u32 segment, u64 offset). */
+   count and that many records that owe them (u64 sequence number, u32 segment, u64 offset). Version 4, which is written when messages have annotations:
+   behind these, for each mailbox in the order of the names, u64 octets of them. The bit 8 of a mailbox says that this number, or that there are none in the versions
+   below, is known. */
 #include <config.h>
 
 #include "core/store/store-private.h"
@@ -18,13 +20,13 @@
 #include <fcntl.h>
 
 #define STATE_MAGIC 0x3154415453565643ULL /* "CVVSTAT1" */
-#define STATE_VERSION 3
+#define STATE_VERSION 4
 #define STATE_HEAD 24
 #define STATE_MAX ((size_t)1 << 30)
 #define NAME_MAX_LEN 4096u
 
 enum { NAME_SUBSCRIBED = 1, NAME_MAILBOX = 2 };
-enum { BOX_NEEDS_SCAN = 1, BOX_REWRITE = 2, BOX_TAKE_OVER = 4 };
+enum { BOX_NEEDS_SCAN = 1, BOX_REWRITE = 2, BOX_TAKE_OVER = 4, BOX_NOTES_KNOWN = 8 };
 
 /* ---- writing -------------------------------------------------------------------------------------------------- */
 
@@ -69,7 +71,7 @@ static void put_mailbox(struct cv_buf *out, const struct cv_mailbox *m)
 	cv_put_u64(out, m->highest_modseq);
 	cv_put_u64(out, m->vanished_from);
 	cv_put_u8(out, (uint8_t)((m->needs_scan ? BOX_NEEDS_SCAN : 0) | (m->rewrite ? BOX_REWRITE : 0) |
-		(m->take_over ? BOX_TAKE_OVER : 0)));
+		(m->take_over ? BOX_TAKE_OVER : 0) | (m->counts.notes_unknown ? 0 : BOX_NOTES_KNOWN)));
 	cv_put_u64(out, m->snapshot_seq);
 	cv_put_u64(out, m->older_seq);
 	cv_put_u64(out, m->older_need);
@@ -101,9 +103,20 @@ static void put_state(struct cv_buf *out, struct cv_user *user)
 	}
 }
 
+static bool has_notes(const struct cv_user *user)
+{
+	for (size_t i = 0; i < user->names.count; i++) {
+		if (user->names.data[i]->mailbox != NULL && user->names.data[i]->mailbox->counts.notes > 0)
+			return true;
+	}
+	return false;
+}
+
 /* The lowest that tells all there is. */
 static uint32_t version_for(const struct cv_user *user)
 {
+	if (has_notes(user))
+		return 4;
 	return user->owed.count > 0 ? 3 : user->annotation_octets > 0 ? 2 : 1;
 }
 
@@ -123,6 +136,14 @@ static void put_annotations(struct cv_buf *out, const struct cv_user *user)
 	for (size_t i = 0; i < user->names.count; i++) {
 		if (user->names.data[i]->mailbox != NULL)
 			cv_annotations_put(out, &user->names.data[i]->mailbox->annotations);
+	}
+}
+
+static void put_notes(struct cv_buf *out, const struct cv_user *user)
+{
+	for (size_t i = 0; i < user->names.count; i++) {
+		if (user->names.data[i]->mailbox != NULL)
+			cv_put_u64(out, user->names.data[i]->mailbox->counts.notes);
 	}
 }
 
@@ -169,7 +190,9 @@ int cv_state_write(struct cv_user *user, struct cv_err *err)
 		put_annotations(&body, user);
 	if (version >= 3)
 		put_owed(&body, user);
-	if (user->state_version == 1 && version == 2)
+	if (version >= 4)
+		put_notes(&body, user);
+	if (user->state_version > 0 && user->state_version < version && version != 3)
 		cv_info(&user->log_ctx, "state is written in format %u from now on, since there are annotations: older servers can't read it", version);
 	cv_put_u64(&file, STATE_MAGIC);
 	cv_put_u32(&file, version);
@@ -276,6 +299,7 @@ static bool take_mailbox(struct cv_reader *r, struct cv_user *user, struct cv_na
 	m->needs_scan = (bits & BOX_NEEDS_SCAN) != 0;
 	m->rewrite = (bits & BOX_REWRITE) != 0;
 	m->take_over = (bits & BOX_TAKE_OVER) != 0;
+	m->counts.notes_unknown = (bits & BOX_NOTES_KNOWN) == 0;
 	m->uid_reserved = m->uidnext;
 	for (size_t i = 0; i < m->behind.count; i++)
 		m->behind_octets += m->behind.data[i].len;
@@ -337,6 +361,15 @@ static bool take_owed(struct cv_reader *r, struct cv_user *user)
 	return true;
 }
 
+static bool take_notes(struct cv_reader *r, struct cv_user *user)
+{
+	for (size_t i = 0; i < user->names.count; i++) {
+		if (user->names.data[i]->mailbox != NULL && !cv_take_u64(r, &user->names.data[i]->mailbox->counts.notes))
+			return false;
+	}
+	return true;
+}
+
 static bool take_state(struct cv_reader *r, uint32_t version, struct cv_user *user, struct cv_state_info *info)
 {
 	uint64_t given, hlc, epoch;
@@ -349,7 +382,8 @@ static bool take_state(struct cv_reader *r, uint32_t version, struct cv_user *us
 	user->journal.seq = given;
 	user->journal.hlc = CV_MAX(user->journal.hlc, hlc);
 	user->journal.epoch = CV_MAX(user->journal.epoch, epoch);
-	return take_names(r, user) && (version < 2 || take_annotations(r, user)) && (version < 3 || take_owed(r, user)) && cv_reader_end(r);
+	return take_names(r, user) && (version < 2 || take_annotations(r, user)) && (version < 3 || take_owed(r, user)) &&
+		(version < 4 || take_notes(r, user)) && cv_reader_end(r);
 }
 
 /* Nothing was read. */

@@ -139,6 +139,8 @@ struct cv_counts {
 	uint32_t messages, unseen, deleted, recent;
 	uint64_t size;
 	uint32_t first_unseen; /* UID; 0: none; CV_UNKNOWN_UID: has to be looked for */
+	uint64_t notes;        /* octets of messages' annotations, packed (note.h) */
+	bool notes_unknown;    /* unless the columns say so: a crash, or a state of an older format, came between */
 };
 
 /* One record behind the snapshot that concerns a mailbox. */
@@ -443,6 +445,7 @@ struct cv_user {
 	uint64_t subscribers_synced_ms;
 	struct cv_usage usage;          /* of all mailboxes together; only as long as usage_known */
 	bool usage_known;
+	bool notes_known;               /* no mailbox has counts.notes_unknown */
 	bool committed_hook, save_hook, access_hook; /* some module wants to know, to look at messages, to take rights away */
 };
 

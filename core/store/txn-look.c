@@ -49,9 +49,9 @@ static const struct cv_notes_change *same_notes(const struct cv_txn *txn, const 
 bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r)
 {
 	while (*pos < txn->ops.count) {
-		const struct cv_op *op = &txn->ops.data[(*pos)++];
+		const struct cv_op *op = &txn->ops.data[*pos];
 
-		*op_r = (struct cv_txn_op){ .mailbox = op->mailbox };
+		*op_r = (struct cv_txn_op){ .mailbox = op->mailbox, .number = (*pos)++ };
 		switch (op->kind) {
 		case CV_OP_TXN_FLAGS:
 			op_r->kind = CV_TXN_FLAGS;

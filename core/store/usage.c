@@ -2,11 +2,12 @@
    How much there is: of a mailbox, of the user, of some messages. From counts that every change keeps right, so that asking costs nothing. */
 #include <config.h>
 
+#include "core/store/note.h"
 #include "core/store/store-private.h"
 
 void cv_mailbox_usage(const struct cv_mailbox *mailbox, struct cv_usage *usage_r)
 {
-	*usage_r = (struct cv_usage){ .messages = mailbox->counts.messages, .size = mailbox->counts.size };
+	*usage_r = (struct cv_usage){ .messages = mailbox->counts.messages, .size = mailbox->counts.size, .notes = mailbox->counts.notes };
 }
 
 void cv_user_usage(struct cv_user *user, struct cv_usage *usage_r)
@@ -21,11 +22,36 @@ void cv_user_usage(struct cv_user *user, struct cv_usage *usage_r)
 
 			user->usage.messages += mailbox->counts.messages;
 			user->usage.size += mailbox->counts.size;
+			user->usage.notes += mailbox->counts.notes;
 		}
 		user->usage_known = true;
 	}
 	*usage_r = user->usage;
 	usage_r->mailboxes = cv_map_count(user->mailboxes);
+}
+
+int cv_user_count_notes(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_str key;
+	void *value;
+
+	if (user->notes_known)
+		return 1;
+	for (size_t pos = 0; cv_map_next(user->mailboxes, &pos, &key, &value);) {
+		struct cv_mailbox *mailbox = value;
+
+		bool loaded = mailbox->columns != NULL;
+
+		if (!mailbox->counts.notes_unknown)
+			continue;
+		if (cv_mailbox_load(mailbox, err) < 0)
+			return -1;
+		cv_notes_count(mailbox);
+		if (!loaded && mailbox->refs == 0 && cv_list_empty(&mailbox->views))
+			cv_mailbox_unload(mailbox);
+	}
+	user->notes_known = true;
+	return 1;
 }
 
 int cv_mailbox_sum(struct cv_mailbox *mailbox, const struct cv_ranges *uids, uint16_t flags, struct cv_usage *usage_r, struct cv_err *err)
@@ -62,10 +88,13 @@ int cv_mailbox_verify(struct cv_mailbox *mailbox, struct cv_err *err)
 	/* Loading counts anew when the number of messages is another one. */
 	if (cv_mailbox_sum(mailbox, NULL, 0, &rows, err) < 0 || cv_mailbox_sum(mailbox, NULL, CV_FLAG_DELETED, &deleted, err) < 0)
 		return -1;
-	if (before.messages == rows.messages && before.size == rows.size && before.deleted == deleted.messages)
+	cv_notes_recount(mailbox);
+	if (before.messages == rows.messages && before.size == rows.size && before.deleted == deleted.messages &&
+		(before.notes == mailbox->counts.notes || before.notes_unknown))
 		return 1;
-	cv_error(&mailbox->log_ctx, "has %llu messages of %llu octets, %u of %llu were counted: counted anew",
-		(unsigned long long)rows.messages, (unsigned long long)rows.size, before.messages, (unsigned long long)before.size);
+	cv_error(&mailbox->log_ctx, "has %llu messages of %llu octets and %llu octets of annotations, %u of %llu and %llu were counted: counted anew",
+		(unsigned long long)rows.messages, (unsigned long long)rows.size, (unsigned long long)mailbox->counts.notes, before.messages,
+		(unsigned long long)before.size, (unsigned long long)before.notes);
 	cv_mailbox_recount(mailbox);
 	return 0;
 }

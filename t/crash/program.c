@@ -196,7 +196,8 @@ static bool take_value(struct cv_str value, uint32_t *number_r)
 	return same;
 }
 
-static int take_notes(struct cv_mailbox *mailbox, struct message *m, struct cv_err *err)
+/* *octets_r is raised by what they count for. */
+static int take_notes(struct cv_mailbox *mailbox, struct message *m, uint64_t *octets_r, struct cv_err *err)
 {
 	struct cv_note_list list;
 	struct cv_note note;
@@ -208,6 +209,7 @@ static int take_notes(struct cv_mailbox *mailbox, struct message *m, struct cv_e
 
 		while (i < NOTES && (!cv_str_eq_c(note.entry, notes[i].entry) || note.priv != notes[i].priv))
 			i++;
+		*octets_r += note.entry.len + note.value.len + 12;
 		if (i == NOTES || !take_value(note.value, &m->notes[i]))
 			return cv_err_set(err, CV_ERR_INTERNAL, "message %u has an annotation that it was never given", m->uid);
 	}
@@ -236,7 +238,7 @@ static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *o
 	struct cv_mailbox_status status;
 	struct cv_usage usage;
 	struct cv_view *view = NULL;
-	uint64_t octets_there = 0;
+	uint64_t octets_there = 0, notes_there = 0;
 	int ret = -1;
 
 	if (cv_mailbox_get(user, cv_str_c(name), &mailbox, err) < 0 || cv_mailbox_get_status(mailbox, &status, err) < 0 ||
@@ -261,7 +263,7 @@ static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *o
 		if (ret >= 0)
 			m.crc = cv_crc32c(0, octets.ptr, octets.len);
 		cv_mail_close(&mail);
-		if (ret < 0 || (ret = take_notes(mailbox, &m, err)) < 0)
+		if (ret < 0 || (ret = take_notes(mailbox, &m, &notes_there, err)) < 0)
 			goto out;
 		put_message(out, &m);
 	}
@@ -270,6 +272,9 @@ static int mailbox_text(struct cv_user *user, const char *name, struct cv_buf *o
 	else if (cv_mailbox_usage(mailbox, &usage), usage.messages != status.messages || usage.size != octets_there)
 		ret = cv_err_set(err, CV_ERR_INTERNAL, "%s: %llu octets counted, %llu seen", name, (unsigned long long)usage.size,
 			(unsigned long long)octets_there);
+	else if (usage.notes != notes_there)
+		ret = cv_err_set(err, CV_ERR_INTERNAL, "%s: %llu octets of annotations counted, %llu seen", name, (unsigned long long)usage.notes,
+			(unsigned long long)notes_there);
 	else
 		ret = 1;
 out:
@@ -287,20 +292,23 @@ static int check_sums(struct cv_user *user, struct cv_err *err)
 	for (size_t pos = 0; cv_usage_next(user, &pos, &name, &usage);) {
 		sum.messages += usage.messages;
 		sum.size += usage.size;
+		sum.notes += usage.notes;
 		sum.mailboxes++;
 	}
 	cv_user_usage(user, &user_usage);
-	if (user_usage.messages == sum.messages && user_usage.size == sum.size && user_usage.mailboxes == sum.mailboxes)
+	if (user_usage.messages == sum.messages && user_usage.size == sum.size && user_usage.mailboxes == sum.mailboxes &&
+		user_usage.notes == sum.notes)
 		return 1;
-	return cv_err_set(err, CV_ERR_INTERNAL, "%llu messages of %llu octets counted, there are %llu of %llu",
-		(unsigned long long)user_usage.messages, (unsigned long long)user_usage.size, (unsigned long long)sum.messages,
-		(unsigned long long)sum.size);
+	return cv_err_set(err, CV_ERR_INTERNAL, "%llu messages of %llu octets, %llu of annotations counted, there are %llu of %llu, %llu",
+		(unsigned long long)user_usage.messages, (unsigned long long)user_usage.size, (unsigned long long)user_usage.notes,
+		(unsigned long long)sum.messages, (unsigned long long)sum.size, (unsigned long long)sum.notes);
 }
 
 /* 1, or -1 with err when something cannot be read. Names that only are parents count as absent. */
 int store_text(struct cv_user *user, struct cv_buf *out, struct cv_err *err)
 {
-	if (annotations_text(user, NULL, out, err) < 0)
+	/* Of all before any is read, so that what was counted is compared with what is there. */
+	if (cv_user_count_notes(user, err) < 0 || annotations_text(user, NULL, out, err) < 0)
 		return -1;
 	for (size_t n = 0; n < NAMES; n++) {
 		struct cv_mailbox_info info;

@@ -152,12 +152,32 @@ static void a_copy_of_the_journal_is_made_anew(void **state)
 	}
 }
 
+static void octets_of_annotations_are_compared(void **state)
+{
+	struct cv_usage usage;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_note(&s, "INBOX", 1, 1, "/comment", "x");
+	assert_int_equal(check(&s, false), 0);
+	s.user->names.data[0]->mailbox->counts.notes++;
+	assert_int_equal(check(&s, false), 1);
+	assert_int_equal(check(&s, true), 1);
+	assert_int_equal(check(&s, false), 0);
+	cv_user_usage(s.user, &usage);
+	assert_int_equal(usage.notes, strlen("/comment") + 1 + 12);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(what_is_committed_but_not_written_is_no_damage),
 		cv_test(a_hole_in_the_journal_is_no_parse_record),
 		cv_test(a_copy_of_the_journal_is_made_anew),
+		cv_test(octets_of_annotations_are_compared),
 	};
 
 	return store_tests_run(tests);

@@ -360,6 +360,242 @@ static void formats_are_raised_only_where_there_are_any(void **state)
 	store_deinit(&s);
 }
 
+/* ---- how much there is ------------------------------------------------------------------------------------------ */
+
+/* Each is its name, its value and 12 octets. */
+static uint64_t octets_of(const char *entry, const char *value)
+{
+	return strlen(entry) + strlen(value) + 12;
+}
+
+static void expect_octets(struct store *s, const char *mailbox, uint64_t octets, uint64_t of_user)
+{
+	struct cv_mailbox *m = store_get(s, mailbox);
+	struct cv_usage usage;
+	struct cv_err err = { 0 };
+
+	assert_ok(cv_user_count_notes(s->user, &err));
+	cv_mailbox_usage(m, &usage);
+	assert_int_equal(usage.notes, octets);
+	cv_user_usage(s->user, &usage);
+	assert_int_equal(usage.notes, of_user);
+	cv_mailbox_unref(&m);
+}
+
+/* A power cut after what is on disk now, and the next opening. */
+static void crash(struct store *s)
+{
+	struct disk disk;
+
+	disk_read(s, &disk);
+	store_close(s);
+	disk_write(s, &disk);
+	disk_free(&disk);
+	store_open(s);
+}
+
+static void octets_follow_every_change(void **state)
+{
+	const uint64_t one = octets_of("/comment", "abc"), two = octets_of("/vendor/x", "");
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (int i = 0; i < 3; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	expect_octets(&s, "INBOX", 0, 0);
+	store_note(&s, "INBOX", 1, 2, "/comment", "abc");
+	store_note(&s, "INBOX", 2, 2, "/vendor/x priv", "");
+	for (int i = 0; i < 3; i++) {
+		expect_octets(&s, "INBOX", 2 * one + two, 2 * one + two);
+		(i == 1 ? crash : reopen)(&s);
+	}
+	store_copy(&s, "INBOX", 1, 3, "Sent", false);
+	expect_octets(&s, "Sent", 2 * one + two, 4 * one + 2 * two);
+	store_copy(&s, "INBOX", 1, 1, "Trash", true);
+	expect_octets(&s, "INBOX", one + two, 4 * one + 2 * two);
+	store_expunge(&s, "Sent", 1, 1);
+	expect_octets(&s, "Trash", one, 3 * one + 2 * two);
+	for (int i = 0; i < 3; i++) {
+		(i == 1 ? reopen : crash)(&s);
+		expect_octets(&s, "INBOX", one + two, 3 * one + 2 * two);
+		expect_octets(&s, "Sent", one + two, 3 * one + 2 * two);
+	}
+	store_note(&s, "INBOX", 2, 2, "/comment", NULL);
+	store_note(&s, "Sent", 1, 9, "/comment", "abcd");
+	expect_octets(&s, "Sent", one + two + 1 + octets_of("/comment", "abcd"), 3 * one + 2 * two + 1 - one + octets_of("/comment", "abcd"));
+	assert_ok(cv_mailbox_rename(s.user, CV_STR("Sent"), CV_STR("other"), &err));
+	crash(&s);
+	expect_octets(&s, "INBOX", two, 2 * one + 2 * two + 1 + octets_of("/comment", "abcd"));
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("other"), &err));
+	expect_octets(&s, "INBOX", two, one + two);
+	reopen(&s);
+	expect_octets(&s, "INBOX", two, one + two);
+	assert_int_equal(store_log_errors(), 0);
+	store_deinit(&s);
+}
+
+/* What was asked for and is not on disk does not count after the cut; nothing that was counted is counted twice. */
+static void octets_are_those_of_the_journal_after_a_crash(void **state)
+{
+	struct cv_usage usage;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (int i = 0; i < 5; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	store_note(&s, "INBOX", 1, 5, "/comment", "kept");
+	reopen(&s);
+	for (uint32_t uid = 1; uid <= 5; uid++) {
+		store_note(&s, "INBOX", uid, uid, "/comment", "longer than it was");
+		if (uid == 3)
+			store_expunge(&s, "INBOX", 2, 2);
+		crash(&s);
+		/* As long as nobody asked, none of it is in memory. */
+		cv_user_usage(s.user, &usage);
+		assert_true(usage.notes <= 5 * octets_of("/comment", "longer than it was"));
+	}
+	expect_octets(&s, "INBOX", 4 * octets_of("/comment", "longer than it was"), 4 * octets_of("/comment", "longer than it was"));
+	assert_int_equal(store_log_errors(), 0);
+	store_deinit(&s);
+}
+
+static void put_le(char *to, uint64_t n, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		to[i] = (char)(uint8_t)(n >> (8 * i));
+}
+
+/* The state as a server wrote it that knew of no sums: format 3, without the bit, and without the number of each of the 5 mailboxes at the end. */
+static void make_old_state(struct store *s, const uint8_t guid[16])
+{
+	const size_t numbers = 5 * 8, bits_behind_guid = 16 + 9 * 4 + 3 * 8;
+	struct disk disk;
+
+	disk_read(s, &disk);
+	for (size_t i = 0; i < disk.files.count; i++) {
+		const struct disk_file *file = &disk.files.data[i];
+		size_t at = cv_str_find_str(file->octets, cv_str_mem(guid, 16)), len = file->octets.len - numbers;
+		char *copy;
+
+		if (strcmp(file->name, "state.old") == 0)
+			disk_remove_file(s, file->name);
+		if (strcmp(file->name, "state") != 0)
+			continue;
+		copy = cv_arena_alloc(*s->state, file->octets.len);
+		memcpy(copy, file->octets.ptr, file->octets.len);
+		assert_int_equal(copy[8], 4);
+		assert_true(at != SIZE_MAX && (copy[at + bits_behind_guid] & 8) != 0);
+		copy[at + bits_behind_guid] = (char)(copy[at + bits_behind_guid] & ~8);
+		put_le(copy + 8, 3, 4);
+		put_le(copy + 16, len - 24, 8);
+		put_le(copy + 12, cv_crc32c(cv_crc32c(0, copy + 8, 4), copy + 24, len - 24), 4);
+		disk_put_file(s, file->name, cv_str_mem(copy, len));
+	}
+	disk_free(&disk);
+}
+
+static void a_state_of_before_the_sums_is_read(void **state)
+{
+	const uint64_t all = 2 * octets_of("/comment", "x");
+	struct cv_mailbox *inbox;
+	uint8_t guid[16];
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_note(&s, "INBOX", 1, 2, "/comment", "x");
+	inbox = store_get(&s, "INBOX");
+	memcpy(guid, cv_mailbox_guid(inbox), sizeof(guid));
+	cv_mailbox_unref(&inbox);
+	store_close(&s);
+	make_old_state(&s, guid);
+	store_open(&s);
+	inbox = store_get(&s, "INBOX");
+	assert_true(inbox->counts.notes_unknown);
+	cv_mailbox_unref(&inbox);
+	expect_octets(&s, "INBOX", all, all);
+	reopen(&s);
+	inbox = store_get(&s, "INBOX");
+	assert_false(inbox->counts.notes_unknown);
+	assert_int_equal(inbox->counts.notes, all);
+	assert_null(inbox->columns);
+	cv_mailbox_unref(&inbox);
+	assert_int_equal(store_log_errors(), 0);
+	store_deinit(&s);
+}
+
+/* A count that is wrong is found by who counts one by one. */
+static void a_wrong_sum_is_counted_anew(void **state)
+{
+	const uint64_t all = octets_of("/comment", "x");
+	struct cv_mailbox *inbox;
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_note(&s, "INBOX", 1, 1, "/comment", "x");
+	inbox = store_get(&s, "INBOX");
+	inbox->counts.notes++;
+	assert_int_equal(cv_mailbox_verify(inbox, &err), 0);
+	assert_int_equal(cv_mailbox_verify(inbox, &err), 1);
+	cv_mailbox_unref(&inbox);
+	expect_octets(&s, "INBOX", all, all);
+	store_deinit(&s);
+}
+
+/* What an operation brings and takes away, as a hook of the commit is told. */
+static void octets_of_a_transaction_are_told(void **state)
+{
+	const struct cv_note note = { CV_STR("/comment"), false, CV_STR("12345") };
+	const struct cv_notes_change change = { .notes = &note, .count = 1 };
+	const uint64_t before = octets_of("/comment", "x"), after = octets_of("/comment", "12345");
+	struct cv_mailbox *inbox, *sent;
+	struct cv_ranges uids = { 0 };
+	struct cv_txn_op op;
+	struct cv_txn *txn;
+	struct cv_err err = { 0 };
+	uint64_t in, out;
+	size_t pos = 0;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (int i = 0; i < 3; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	store_note(&s, "INBOX", 1, 2, "/comment", "x");
+	inbox = store_get(&s, "INBOX");
+	sent = store_get(&s, "Sent");
+	cv_ranges_add(&uids, 2, 3);
+	txn = cv_txn_begin(s.user);
+	assert_ok(cv_txn_notes(txn, inbox, &uids, &change, NULL, NULL, &err));
+	assert_ok(cv_txn_copy(txn, inbox, &uids, sent, false, NULL, NULL, &err));
+	assert_ok(cv_txn_expunge(txn, inbox, &uids, &err));
+	assert_true(cv_txn_next(txn, &pos, &op));
+	assert_ok(cv_txn_notes_octets(txn, &op, &in, &out, &err));
+	assert_int_equal(in, 2 * after);
+	assert_int_equal(out, before);
+	assert_true(cv_txn_next(txn, &pos, &op));
+	assert_ok(cv_txn_notes_octets(txn, &op, &in, &out, &err));
+	assert_int_equal(in, before);
+	assert_int_equal(out, 0);
+	assert_true(cv_txn_next(txn, &pos, &op));
+	assert_ok(cv_txn_notes_octets(txn, &op, &in, &out, &err));
+	assert_int_equal(in, 0);
+	assert_int_equal(out, before);
+	cv_txn_rollback(&txn);
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&inbox);
+	cv_mailbox_unref(&sent);
+	store_deinit(&s);
+}
+
 /* Each octet of the part that holds them. */
 static void damage_in_a_snapshot_is_mended_from_the_older_one(void **state)
 {
@@ -476,6 +712,11 @@ int main(void)
 		cv_test(limits_refuse_and_leave_all_as_it_was),
 		cv_test(names_that_cannot_be_are_refused),
 		cv_test(formats_are_raised_only_where_there_are_any),
+		cv_test(octets_follow_every_change),
+		cv_test(octets_are_those_of_the_journal_after_a_crash),
+		cv_test(a_state_of_before_the_sums_is_read),
+		cv_test(a_wrong_sum_is_counted_anew),
+		cv_test(octets_of_a_transaction_are_told),
 		cv_test(damage_in_a_snapshot_is_mended_from_the_older_one),
 		cv_test(messages_that_are_found_again_have_what_the_journal_says),
 		cv_test(many_annotated_messages_cost_what_they_hold),

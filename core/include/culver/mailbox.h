@@ -179,17 +179,21 @@ CV_EXPORT CV_MUST_CHECK int cv_mailbox_get_status(struct cv_mailbox *mailbox, st
 struct cv_usage {
 	uint64_t messages, size;
 	uint64_t mailboxes; /* of a user */
+	uint64_t notes;     /* octets of messages' annotations (note.h): names and values, and 12 for each; see cv_user_count_notes */
 };
 /* From counts in memory, in constant time: all that was committed, whether the disk has it already or not; of what other programs change, what the last
    comparison with the storage found. No mailbox is loaded. */
 CV_EXPORT void cv_mailbox_usage(const struct cv_mailbox *mailbox, struct cv_usage *usage_r);
 CV_EXPORT void cv_user_usage(struct cv_user *user, struct cv_usage *usage_r);
+/* What is told as notes is right from now on: in constant time, but for the first time after a crash, or after a state of an older format, where mailboxes whose annotations
+   changed since are loaded. -1: some could not be. */
+CV_EXPORT CV_MUST_CHECK int cv_user_count_notes(struct cv_user *user, struct cv_err *err);
 /* The same of each mailbox, in any order: false at the end. *pos starts at 0; no mailbox may come or go meanwhile. */
 CV_EXPORT bool cv_usage_next(struct cv_user *user, size_t *pos, struct cv_str *name_r, struct cv_usage *usage_r);
 /* The messages among uids (NULL: all) that are there and have all these flags: their rows are looked through. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_sum(struct cv_mailbox *mailbox, const struct cv_ranges *uids, uint16_t flags, struct cv_usage *usage_r,
 	struct cv_err *err);
-/* Count the mailbox's messages one by one: 1 when the counts were right, 0 when they were not and are now. */
+/* Count the mailbox's messages and their annotations one by one: 1 when the counts were right, 0 when they were not and are now. */
 CV_EXPORT CV_MUST_CHECK int cv_mailbox_verify(struct cv_mailbox *mailbox, struct cv_err *err);
 /* Keywords in use, in order of first use: name number i, absent at the end. */
 CV_EXPORT struct cv_str cv_mailbox_keyword(const struct cv_mailbox *mailbox, size_t i);
@@ -431,6 +435,7 @@ struct cv_txn_op {
 	struct cv_save *save;         /* SAVE; else NULL */
 	struct cv_str name, value;    /* ANNOTATE; value absent: it is removed */
 	const struct cv_notes_change *notes; /* NOTES (note.h); else NULL */
+	size_t number;                /* which it is, as long as the hook runs */
 };
 CV_EXPORT bool cv_txn_next(const struct cv_txn *txn, size_t *pos, struct cv_txn_op *op_r);
 /* A message of a mailbox by its UID, without a view: 1 with *row_r, 0 when it is not there. recent is not told. */

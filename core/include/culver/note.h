@@ -55,4 +55,8 @@ struct cv_notes_change {
 CV_EXPORT CV_MUST_CHECK int cv_txn_notes(struct cv_txn *txn, struct cv_mailbox *mailbox, const struct cv_ranges *uids,
 	const struct cv_notes_change *change, struct cv_ranges *failed, struct cv_ranges *gone, struct cv_err *err);
 
+/* For commit hooks: what an operation of a transaction (cv_txn_next) brings of annotations, and takes away, in octets as cv_usage has them: each as if it came alone. -1:
+   a mailbox could not be read. */
+CV_EXPORT CV_MUST_CHECK int cv_txn_notes_octets(const struct cv_txn *txn, const struct cv_txn_op *op, uint64_t *in_r, uint64_t *out_r, struct cv_err *err);
+
 #endif
