@@ -27,7 +27,7 @@ static const struct cv_admin_spec get_spec = {
 	.params = no_params,
 	.columns = get_columns,
 	.summary = "show what users have and may have",
-	.help = "STORAGE is in KiB. What has no limit has none shown. Needs plugin quota.",
+	.help = "STORAGE and ANNOTATION-STORAGE are in KiB. What has no limit has none shown. Needs plugin quota.",
 };
 
 static int no_quota(const struct cv_admin *admin, struct cv_err *err)
@@ -59,17 +59,20 @@ static int run_get(struct cv_admin *admin, struct cv_err *err)
 {
 	struct cv_user *user = cv_admin_user(admin);
 	const struct quota_user *quota = quota_of(user);
-	struct cv_quota_rules none = { 0 };
-	const struct cv_quota_rules *rules;
+	static const struct cv_quota_most none = { 0 };
+	const struct cv_quota_most *most;
 	struct cv_usage usage;
 
 	if (quota == NULL)
 		return no_quota(admin, err);
-	rules = quota->rules.ignore ? &none : &quota->rules;
+	most = quota->rules.ignore ? &none : &quota->rules.most;
+	if (cv_user_count_notes(user, err) < 0)
+		return -1;
 	quota_usage(user, quota, &usage);
-	put_resource(admin, quota, "STORAGE", kilo(usage.size), kilo(rules->storage));
-	put_resource(admin, quota, "MESSAGE", usage.messages, rules->messages);
-	put_resource(admin, quota, "MAILBOX", usage.mailboxes, rules->mailboxes);
+	put_resource(admin, quota, "STORAGE", kilo(usage.size), kilo(most->storage));
+	put_resource(admin, quota, "MESSAGE", usage.messages, most->messages);
+	put_resource(admin, quota, "MAILBOX", usage.mailboxes, most->mailboxes);
+	put_resource(admin, quota, "ANNOTATION-STORAGE", kilo(usage.notes), kilo(most->annotations));
 	return 1;
 }
 
@@ -82,6 +85,7 @@ static const struct cv_admin_column recalc_columns[] = {
 	{ "mailbox", "Mailbox", CV_ADMIN_COL_TEXT },
 	{ "messages", "Messages", CV_ADMIN_COL_NUMBER },
 	{ "size", "Size", CV_ADMIN_COL_SIZE },
+	{ "annotations", "Annotations", CV_ADMIN_COL_SIZE },
 	{ .key = NULL },
 };
 static const struct cv_admin_spec recalc_spec = {
@@ -89,7 +93,7 @@ static const struct cv_admin_spec recalc_spec = {
 	.role = CV_ROLE_WORKER,
 	.params = no_params,
 	.columns = recalc_columns,
-	.summary = "count users' messages one by one",
+	.summary = "count users' messages and their annotations one by one",
 	.help = "Compares each mailbox with its storage and counts its messages, and shows those for which other numbers were known. Sums cannot drift by themselves: "
 		"this is for mailboxes that other programs write to and that were not opened since, and after damage. Needs plugin quota.",
 };
@@ -117,19 +121,23 @@ static int recalc_one(struct cv_admin *admin, struct cv_str name, struct cv_err 
 
 	if (cv_mailbox_get(cv_admin_user(admin), name, &mailbox, err) < 0)
 		return -1;
+	/* What is not known since a crash is not wrong. */
+	ret = cv_user_count_notes(cv_admin_user(admin), err);
 	cv_mailbox_usage(mailbox, &before);
-	ret = cv_mailbox_refresh(mailbox, err) < 0 ? -1 : cv_mailbox_verify(mailbox, err);
+	if (ret > 0)
+		ret = cv_mailbox_refresh(mailbox, err) < 0 ? -1 : cv_mailbox_verify(mailbox, err);
 	cv_mailbox_usage(mailbox, &after);
 	cv_mailbox_unref(&mailbox);
 	if (ret < 0)
 		return -1;
-	if (before.messages == after.messages && before.size == after.size)
+	if (before.messages == after.messages && before.size == after.size && before.notes == after.notes)
 		return 0;
 	cv_admin_row_begin(admin);
 	cv_admin_put_str(admin, "user", cv_str_c(cv_user_name(cv_admin_user(admin))));
 	cv_admin_put_str(admin, "mailbox", name);
 	cv_admin_put_u64(admin, "messages", after.messages);
 	cv_admin_put_u64(admin, "size", after.size);
+	cv_admin_put_u64(admin, "annotations", after.notes);
 	cv_admin_row_end(admin);
 	return 0;
 }

@@ -10,7 +10,7 @@
 
 #include <stdio.h>
 
-/* Its value: octets, messages, mailboxes in decimal, 0 for none. */
+/* Its value: octets, messages, mailboxes, octets of annotations in decimal, 0 for none; the last one may be absent. */
 #define ENTRY CV_STR("quota/limits")
 #define KILO UINT64_C(1024)
 
@@ -22,9 +22,12 @@ static uint64_t lower(uint64_t a, uint64_t b)
 
 static void apply(struct quota_user *quota)
 {
-	quota->rules.storage = lower(quota->most.storage, quota->own.storage);
-	quota->rules.messages = lower(quota->most.messages, quota->own.messages);
-	quota->rules.mailboxes = lower(quota->most.mailboxes, quota->own.mailboxes);
+	quota->rules.most = (struct cv_quota_most){
+		.storage = lower(quota->most.storage, quota->own.storage),
+		.messages = lower(quota->most.messages, quota->own.messages),
+		.mailboxes = lower(quota->most.mailboxes, quota->own.mailboxes),
+		.annotations = lower(quota->most.annotations, quota->own.annotations),
+	};
 }
 
 static bool take(struct cv_str *text, uint64_t *n_r)
@@ -39,18 +42,18 @@ int quota_own_open(struct cv_user *user, struct quota_user *quota, struct cv_err
 {
 	struct cv_annotation kept;
 
-	quota->most = (struct quota_own){ quota->rules.storage, quota->rules.messages, quota->rules.mailboxes };
+	quota->most = quota->rules.most;
 	if (!quota->may_set || quota->rules.ignore || cv_annotation_get(user, NULL, ENTRY, &kept) == 0)
 		return 0;
 	if (!take(&kept.value, &quota->own.storage) || !take(&kept.value, &quota->own.messages) || !take(&kept.value, &quota->own.mailboxes) ||
-		kept.value.len > 0)
+		(kept.value.len > 0 && !take(&kept.value, &quota->own.annotations)) || kept.value.len > 0)
 		return cv_err_set(err, CV_ERR_CORRUPT, "limits that the user set cannot be read");
 	apply(quota);
 	return 0;
 }
 
 /* One of the list into own, where nothing is yet. */
-static int add(struct quota_own *own, const struct quota_own *most, const struct cv_quota_wish *wish, struct cv_err *err)
+static int add(struct cv_quota_most *own, const struct cv_quota_most *most, const struct cv_quota_wish *wish, struct cv_err *err)
 {
 	const struct {
 		const char *name;
@@ -59,6 +62,7 @@ static int add(struct quota_own *own, const struct quota_own *most, const struct
 		{ "STORAGE", &own->storage, most->storage, KILO },
 		{ "MESSAGE", &own->messages, most->messages, 1 },
 		{ "MAILBOX", &own->mailboxes, most->mailboxes, 1 },
+		{ "ANNOTATION-STORAGE", &own->annotations, most->annotations, KILO },
 	};
 
 	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
@@ -75,15 +79,15 @@ static int add(struct quota_own *own, const struct quota_own *most, const struct
 	return cv_err_set_public(err, CV_ERR_INVALID, "No such limit can be set");
 }
 
-static int keep(struct cv_user *user, const struct quota_own *own, struct cv_err *err)
+static int keep(struct cv_user *user, const struct cv_quota_most *own, struct cv_err *err)
 {
 	struct cv_str value = { NULL, 0 };
 	struct cv_txn *txn = cv_txn_begin(user);
-	char text[80];
+	char text[96];
 
-	if (own->storage != 0 || own->messages != 0 || own->mailboxes != 0) {
-		(void)snprintf(text, sizeof(text), "%llu %llu %llu", (unsigned long long)own->storage, (unsigned long long)own->messages,
-			(unsigned long long)own->mailboxes);
+	if (cv_quota_most_any(own)) {
+		(void)snprintf(text, sizeof(text), "%llu %llu %llu %llu", (unsigned long long)own->storage, (unsigned long long)own->messages,
+			(unsigned long long)own->mailboxes, (unsigned long long)own->annotations);
 		value = cv_str_c(text);
 	}
 	cv_txn_trust(txn);
@@ -96,7 +100,7 @@ static int keep(struct cv_user *user, const struct quota_own *own, struct cv_err
 
 int quota_own_set(struct cv_user *user, struct quota_user *quota, const struct cv_quota_wish *wishes, size_t count, struct cv_err *err)
 {
-	struct quota_own own = { 0 };
+	struct cv_quota_most own = { 0 };
 
 	if (!quota->may_set || quota->rules.ignore)
 		return cv_err_set_public(err, CV_ERR_PERM, "Limits are set by the administrator");

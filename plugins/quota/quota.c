@@ -5,6 +5,7 @@
 #include "plugins/quota/state.h"
 
 #include <culver/hooks.h>
+#include <culver/note.h>
 #include <culver/quota.h>
 
 #include <stdio.h>
@@ -31,7 +32,7 @@ static const struct cv_setting rows[] = {
 		"told), ignoreunlimited (nor those without limits)."),
 	CV_SETTING_STR(quota_settings, quota_rule, NULL,
 		"How much a user may have: MAILBOX:LIMIT:LIMIT…, MAILBOX a name, a mask with * and ?, or * alone for everything, LIMIT storage=1G, "
-		"messages=1000, mailboxes=100 or ignore. Storage without a unit is in KiB. Limits of a mailbox are added to those of *: "
+		"messages=1000, mailboxes=100, annotations=1M (of messages, with * only) or ignore. Sizes without a unit are in KiB. Limits of a mailbox are added to those of *: "
 		"Trash:storage=+100M. The user database's field of the same name replaces it."),
 	CV_SETTING_STR(quota_settings, quota_rule2, NULL, RULE_HELP),
 	CV_SETTING_STR(quota_settings, quota_rule3, NULL, RULE_HELP),
@@ -207,6 +208,7 @@ void quota_usage(struct cv_user *user, const struct quota_user *quota, struct cv
 			continue;
 		usage_r->messages -= part.messages;
 		usage_r->size -= part.size;
+		usage_r->notes -= part.notes;
 		usage_r->mailboxes--;
 	}
 }
@@ -339,6 +341,41 @@ static enum cv_hook_result on_message_save(void *ctx, struct cv_hook_message_sav
 	return check_change(args->user, quota, &quota->change, "a message was", err);
 }
 
+static bool is_ignored(const struct quota_user *quota, const struct cv_mailbox *mailbox)
+{
+	struct cv_quota_limits limits;
+
+	cv_quota_limits_of(&quota->rules, cv_mailbox_name(mailbox), &limits);
+	return limits.ignored;
+}
+
+/* Annotations of messages: what of them comes into mailboxes that count, and goes from there. */
+static enum cv_hook_result check_notes(struct cv_user *user, const struct quota_user *quota, const struct cv_txn *txn, struct cv_err *err)
+{
+	uint64_t all_in = 0, all_out = 0, in, out;
+	struct cv_usage usage;
+	struct cv_txn_op op;
+
+	for (size_t pos = 0; cv_txn_next(txn, &pos, &op);) {
+		if (cv_txn_notes_octets(txn, &op, &in, &out, err) < 0)
+			return CV_HOOK_ERROR;
+		if (in > 0 && !is_ignored(quota, op.mailbox))
+			all_in += in;
+		if (out > 0 && !is_ignored(quota, op.from != NULL ? op.from : op.mailbox))
+			all_out += out;
+	}
+	if (all_in <= all_out)
+		return CV_HOOK_PASS;
+	if (cv_user_count_notes(user, err) < 0)
+		return CV_HOOK_ERROR;
+	quota_usage(user, quota, &usage);
+	if (cv_quota_notes_check(usage.notes, all_in, all_out, quota->rules.most.annotations) == 0)
+		return CV_HOOK_PASS;
+	cv_info(&quota->ctx, "annotations were refused: %llu octets are there", (unsigned long long)usage.notes);
+	cv_err_set_public(err, CV_ERR_NOQUOTA, "Annotations of messages are too large together");
+	return CV_HOOK_DENY;
+}
+
 static enum cv_hook_result on_commit(void *ctx, struct cv_hook_commit *args, struct cv_err *err)
 {
 	struct quota_user *quota = quota_of(args->user);
@@ -348,6 +385,12 @@ static enum cv_hook_result on_commit(void *ctx, struct cv_hook_commit *args, str
 	(void)ctx;
 	if (quota == NULL || quota->root.noenforcing)
 		return CV_HOOK_PASS;
+	if (quota->rules.most.annotations != 0 && !quota->rules.ignore) {
+		enum cv_hook_result result = check_notes(args->user, quota, args->txn, err);
+
+		if (result != CV_HOOK_PASS)
+			return result;
+	}
 	for (size_t pos = 0; cv_txn_next(args->txn, &pos, &op);) {
 		if (op.kind != CV_TXN_EXPUNGE && add_op(quota, &change, &op, err) < 0)
 			return CV_HOOK_ERROR;
@@ -370,7 +413,7 @@ static enum cv_hook_result on_mailbox_op(void *ctx, struct cv_hook_mailbox_op *a
 	struct cv_str name;
 
 	(void)ctx;
-	if (quota == NULL || quota->rules.mailboxes == 0 || quota->rules.ignore || quota->root.noenforcing)
+	if (quota == NULL || quota->rules.most.mailboxes == 0 || quota->rules.ignore || quota->root.noenforcing)
 		return CV_HOOK_PASS;
 	/* INBOX stays when it is renamed (RFC 3501 section 6.3.5), so that there is one more. */
 	if (args->op == CV_OP_CREATE)
@@ -381,7 +424,7 @@ static enum cv_hook_result on_mailbox_op(void *ctx, struct cv_hook_mailbox_op *a
 		return CV_HOOK_PASS;
 	cv_quota_limits_of(&quota->rules, name, &limits);
 	quota_usage(args->user, quota, &usage);
-	if (limits.ignored || usage.mailboxes < quota->rules.mailboxes)
+	if (limits.ignored || usage.mailboxes < quota->rules.most.mailboxes)
 		return CV_HOOK_PASS;
 	return refuse(quota, &usage, "a mailbox was", err);
 }
@@ -414,12 +457,12 @@ static enum cv_hook_result on_recipient(void *ctx, struct cv_hook_recipient *arg
 
 /* ---- What clients are told ----------------------------------------------------------------------------- */
 
-static const char *const resources[] = { "STORAGE", "MESSAGE", "MAILBOX", NULL };
+static const char *const resources[] = { "STORAGE", "MESSAGE", "MAILBOX", "ANNOTATION-STORAGE", NULL };
 
 static bool is_shown(const struct quota_user *quota)
 {
 	const struct cv_quota_rules *rules = &quota->rules;
-	bool limited = !rules->ignore && (rules->storage != 0 || rules->messages != 0 || rules->mailboxes != 0);
+	bool limited = !rules->ignore && cv_quota_most_any(&rules->most);
 
 	return !quota->root.hidden && (limited || !quota->root.ignoreunlimited);
 }
@@ -439,26 +482,35 @@ static bool root_next(struct cv_user *user, struct cv_str mailbox, size_t *pos, 
 	return true;
 }
 
+static uint64_t kilo(uint64_t octets)
+{
+	return octets / KILO + (octets % KILO != 0);
+}
+
 static int get(struct cv_user *user, struct cv_str root, struct cv_quota_resource list[CV_QUOTA_RESOURCES_MAX], size_t *count_r,
 	struct cv_err *err)
 {
 	const struct quota_user *quota = quota_of(user);
+	struct cv_quota_most most;
 	struct cv_usage usage;
 
-	(void)err;
 	*count_r = 0;
 	if (quota == NULL || !is_shown(quota) || !cv_str_eq(root, quota->root.name))
 		return 0;
 	if (quota->rules.ignore)
 		return 1;
+	most = quota->rules.most;
+	if (most.annotations != 0 && cv_user_count_notes(user, err) < 0)
+		return -1;
 	quota_usage(user, quota, &usage);
-	if (quota->rules.storage != 0)
-		list[(*count_r)++] = (struct cv_quota_resource){ "STORAGE", usage.size / KILO + (usage.size % KILO != 0),
-			quota->rules.storage / KILO + (quota->rules.storage % KILO != 0) };
-	if (quota->rules.messages != 0)
-		list[(*count_r)++] = (struct cv_quota_resource){ "MESSAGE", usage.messages, quota->rules.messages };
-	if (quota->rules.mailboxes != 0)
-		list[(*count_r)++] = (struct cv_quota_resource){ "MAILBOX", usage.mailboxes, quota->rules.mailboxes };
+	if (most.storage != 0)
+		list[(*count_r)++] = (struct cv_quota_resource){ "STORAGE", kilo(usage.size), kilo(most.storage) };
+	if (most.messages != 0)
+		list[(*count_r)++] = (struct cv_quota_resource){ "MESSAGE", usage.messages, most.messages };
+	if (most.mailboxes != 0)
+		list[(*count_r)++] = (struct cv_quota_resource){ "MAILBOX", usage.mailboxes, most.mailboxes };
+	if (most.annotations != 0)
+		list[(*count_r)++] = (struct cv_quota_resource){ "ANNOTATION-STORAGE", kilo(usage.notes), kilo(most.annotations) };
 	return 1;
 }
 

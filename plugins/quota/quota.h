@@ -33,11 +33,19 @@ struct cv_quota_rule {
 	struct cv_quota_value storage, messages;
 };
 
+/* Limits of everything; 0: none. storage and annotations in octets. */
+struct cv_quota_most {
+	uint64_t storage, messages, mailboxes, annotations;
+};
+static inline bool cv_quota_most_any(const struct cv_quota_most *most)
+{
+	return (most->storage | most->messages | most->mailboxes | most->annotations) != 0;
+}
+
 /* All rules of a user: the general one ("*"), and those of mailboxes in the order given. Strings in the arena they were parsed with. */
 struct cv_quota_rules {
 	bool ignore;        /* "*:ignore": nothing is limited */
-	uint64_t storage;   /* octets; 0: not limited */
-	uint64_t messages, mailboxes;
+	struct cv_quota_most most;
 	bool fallback_only; /* what is here came from "?" rules, which "*" replaces */
 	struct cv_quota_rule list[CV_QUOTA_RULES_MAX];
 	size_t count;
@@ -52,8 +60,8 @@ struct cv_quota_limits {
 	uint64_t messages;
 };
 
-/* Add a rule, as quota_rule has it: "MAILBOX:LIMIT[:LIMIT…]" with LIMIT "storage=N[b|k|M|G|T|%]", "bytes=N…", "messages=N[%]", "mailboxes=N", "ignore"; a storage
-   without a unit is of 1024 octets. MAILBOX "*": all; "?": all, unless a rule for "*" is there. Later ones for the same mailbox change earlier ones. separator: of
+/* Add a rule, as quota_rule has it: "MAILBOX:LIMIT[:LIMIT…]" with LIMIT "storage=N[b|k|M|G|T|%]", "bytes=N…", "messages=N[%]", "ignore", and for all mailboxes "mailboxes=N",
+   "annotations=N[b|k|M|G|T]"; a storage and annotations without a unit are of 1024 octets. MAILBOX "*": all; "?": all, unless a rule for "*" is there. Later ones for the same mailbox change earlier ones. separator: of
    hierarchy levels in MAILBOX beside '/'. -1 with err: nothing was added. */
 CV_MUST_CHECK int cv_quota_rule_add(struct cv_quota_rules *rules, struct cv_arena *arena, char separator, struct cv_str text, struct cv_err *err);
 /* The rule of a mailbox that has that name, else the first with a mask that matches; a limit of its own is added to (or taken from) the user's, as in
@@ -94,5 +102,7 @@ void cv_quota_change_target(struct cv_quota_change *change, const struct cv_quot
    than grace when the limit was not reached before. */
 CV_MUST_CHECK int cv_quota_change_check(const struct cv_quota_change *change, uint64_t storage, uint64_t messages, const struct cv_quota_grace *grace,
 	bool *storage_r);
+/* Octets of annotations, of which `used` are there: -1 when what comes in and goes out would be too much. */
+CV_MUST_CHECK int cv_quota_notes_check(uint64_t used, uint64_t in, uint64_t out, uint64_t limit);
 
 #endif

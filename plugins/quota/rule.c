@@ -126,8 +126,13 @@ static bool limit_part(struct cv_str part, const char *key, struct cv_str *value
 	return true;
 }
 
-/* One LIMIT of a mailbox's rule, or of the general one (mailboxes not NULL). */
-static int parse_limit(struct cv_str part, struct cv_quota_rule *rule, struct cv_quota_value *mailboxes, struct cv_err *err)
+/* Limits that only the general rule has. */
+struct general {
+	struct cv_quota_value mailboxes, annotations;
+};
+
+/* One LIMIT of a mailbox's rule, or of the general one (general not NULL). */
+static int parse_limit(struct cv_str part, struct cv_quota_rule *rule, struct general *general, struct cv_err *err)
 {
 	struct cv_str value;
 
@@ -141,19 +146,21 @@ static int parse_limit(struct cv_str part, struct cv_quota_rule *rule, struct cv
 		return parse_value(value, 1, &rule->storage, err);
 	if (limit_part(part, "messages=", &value))
 		return parse_value(value, 0, &rule->messages, err);
-	if (mailboxes != NULL && limit_part(part, "mailboxes=", &value))
-		return parse_value(value, 0, mailboxes, err);
+	if (general != NULL && limit_part(part, "mailboxes=", &value))
+		return parse_value(value, 0, &general->mailboxes, err);
+	if (general != NULL && limit_part(part, "annotations=", &value))
+		return parse_value(value, 1024, &general->annotations, err);
 	return cv_err_set(err, CV_ERR_INVALID, "\"%.*s\" is none of storage=, bytes=, messages=%s and ignore", CV_STR_ARG(part),
-		mailboxes != NULL ? ", mailboxes=" : "");
+		general != NULL ? ", mailboxes=, annotations=" : "");
 }
 
-static int parse_limits(struct cv_str rest, struct cv_quota_rule *rule, struct cv_quota_value *mailboxes, struct cv_err *err)
+static int parse_limits(struct cv_str rest, struct cv_quota_rule *rule, struct general *general, struct cv_err *err)
 {
 	struct cv_str part;
 
 	do {
 		cv_str_split(rest, ':', &part, &rest);
-		if (parse_limit(cv_str_trim(part), rule, mailboxes, err) < 0)
+		if (parse_limit(cv_str_trim(part), rule, general, err) < 0)
 			return -1;
 	} while (rest.len > 0);
 	return 0;
@@ -172,21 +179,21 @@ static int take_general(const struct cv_quota_value *value, uint64_t *n, struct 
 
 static int add_general(struct cv_quota_rules *rules, bool fallback, struct cv_str rest, struct cv_err *err)
 {
-	struct cv_quota_value mailboxes = { CV_QUOTA_UNSET, 0 };
+	static const struct cv_quota_most none = { 0 };
 	struct cv_quota_rule rule = { 0 };
+	struct general general = { 0 };
 	bool forget = rules->fallback_only && !fallback;
-	uint64_t storage = forget ? 0 : rules->storage, messages = forget ? 0 : rules->messages, boxes = forget ? 0 : rules->mailboxes;
+	struct cv_quota_most most = forget ? none : rules->most;
 
-	if (parse_limits(rest, &rule, &mailboxes, err) < 0 || take_general(&rule.storage, &storage, err) < 0 ||
-		take_general(&rule.messages, &messages, err) < 0 || take_general(&mailboxes, &boxes, err) < 0)
+	if (parse_limits(rest, &rule, &general, err) < 0 || take_general(&rule.storage, &most.storage, err) < 0 ||
+		take_general(&rule.messages, &most.messages, err) < 0 || take_general(&general.mailboxes, &most.mailboxes, err) < 0 ||
+		take_general(&general.annotations, &most.annotations, err) < 0)
 		return -1;
-	if (fallback && !rules->fallback_only && (rules->ignore || (rules->storage | rules->messages | rules->mailboxes) != 0))
+	if (fallback && !rules->fallback_only && (rules->ignore || cv_quota_most_any(&rules->most)))
 		return 0;
 	rules->fallback_only = fallback;
 	rules->ignore = rule.ignore || (rules->ignore && !forget);
-	rules->storage = storage;
-	rules->messages = messages;
-	rules->mailboxes = boxes;
+	rules->most = most;
 	return 0;
 }
 
@@ -239,8 +246,8 @@ void cv_quota_limits_of(const struct cv_quota_rules *rules, struct cv_str mailbo
 	limits_r->ignored = rule->ignore;
 	if (rule->ignore || rules->ignore)
 		return;
-	limit_of(&rule->storage, rules->storage, &limits_r->storage_limited, &limits_r->storage);
-	limit_of(&rule->messages, rules->messages, &limits_r->messages_limited, &limits_r->messages);
+	limit_of(&rule->storage, rules->most.storage, &limits_r->storage_limited, &limits_r->storage);
+	limit_of(&rule->messages, rules->most.messages, &limits_r->messages_limited, &limits_r->messages);
 }
 
 /* ---- Other settings -------------------------------------------------------------------------------------- */
@@ -319,6 +326,11 @@ static bool too_much(const struct cv_quota_change *change, uint64_t used, uint64
 	if (after <= limit || (in <= out && !change->stricter))
 		return false;
 	return used >= limit || after - limit > grace;
+}
+
+int cv_quota_notes_check(uint64_t used, uint64_t in, uint64_t out, uint64_t limit)
+{
+	return limit != 0 && in > out && (used > limit || in - out > limit - used) ? -1 : 0;
 }
 
 int cv_quota_change_check(const struct cv_quota_change *change, uint64_t storage, uint64_t messages, const struct cv_quota_grace *grace,

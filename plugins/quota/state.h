@@ -11,18 +11,13 @@
 #include <culver/quota.h>
 #include <culver/settings.h>
 
-/* Limits of everything; 0: none. storage in octets. */
-struct quota_own {
-	uint64_t storage, messages, mailboxes;
-};
-
 /* In the user's slot while the worker has the user open. */
 struct quota_user {
 	struct cv_arena *arena;
 	struct cv_log_ctx ctx;
 	struct cv_quota_rules rules;
 	bool may_set;            /* quota_user_limits */
-	struct quota_own most, own; /* of the administrator, and what the user set below; rules has the lower ones */
+	struct cv_quota_most most, own; /* of the administrator, and what the user set below; rules has the lower ones */
 	struct cv_quota_root root;
 	struct cv_quota_grace grace;
 	uint64_t max_mail_size;  /* octets; 0: any */
@@ -35,7 +30,7 @@ struct quota_user {
 
 /* NULL when there are no settings (tests of the store). */
 struct quota_user *quota_of(struct cv_user *user);
-/* What is used of the limits: the mailboxes that count. */
+/* What is used of the limits: the mailboxes that count. notes are right only behind cv_user_count_notes. */
 void quota_usage(struct cv_user *user, const struct quota_user *quota, struct cv_usage *usage_r);
 
 /* own.c: limits that the user sets for himself, at most those of the rules. */

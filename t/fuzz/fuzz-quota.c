@@ -40,7 +40,7 @@ static bool same_limits(const struct cv_quota_rules *a, const struct cv_quota_ru
 static void check_unchanged(const struct cv_quota_rules *rules, const struct cv_quota_rules *before, struct cv_str line)
 {
 	fuzz_check(rules->count == before->count && rules->ignore == before->ignore && rules->ignores == before->ignores &&
-		rules->mailboxes == before->mailboxes && rules->fallback_only == before->fallback_only);
+		rules->most.mailboxes == before->most.mailboxes && rules->most.annotations == before->most.annotations && rules->fallback_only == before->fallback_only);
 	fuzz_check(same_limits(rules, before, CV_STR("INBOX")) && same_limits(rules, before, line));
 	for (size_t i = 0; i < rules->count; i++)
 		fuzz_check(same_limits(rules, before, rules->list[i].mask));

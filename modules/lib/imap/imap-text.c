@@ -447,6 +447,8 @@ static const cv_text_row rows[] = {
 	{ "Identifier is empty", "Der Name ist leer", "L'identifiant est vide" },
 	{ "Identifiers don't begin with a dash", "Namen beginnen nicht mit einem Strich", "Un identifiant ne commence pas par un tiret" },
 	{ "Limits are set by the administrator", "Grenzen setzt der Verwalter", "Les limites sont fixées par l'administrateur" },
+	{ "Annotations of messages are too large together", "Die Anmerkungen zu Nachrichten sind zusammen zu groß",
+		"Les annotations des messages sont trop grandes ensemble" },
 	{ "Missing or invalid identifier", "Der Name fehlt oder ist ungültig", "Identifiant manquant ou invalide" },
 	{ "Missing or invalid rights", "Rechte fehlen oder sind ungültig", "Droits manquants ou invalides" },
 	{ "Name holds a character that names can't have", "Im Namen ist ein Zeichen, das nicht sein darf", "Le nom contient un caractère qui n'est pas permis" },

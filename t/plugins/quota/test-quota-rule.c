@@ -83,6 +83,29 @@ static void rules_say_what_applies(void **state)
 	}
 }
 
+static void annotations_have_one_limit(void **state)
+{
+	static const struct {
+		uint64_t used, in, out, limit;
+		int want;
+	} rows[] = {
+		{ 0, 100, 0, 100, 0 }, { 0, 101, 0, 100, -1 }, { 99, 1, 0, 100, 0 }, { 99, 2, 0, 100, -1 }, { 99, 2, 1, 100, 0 },
+		/* Who takes away what comes makes it no worse. */
+		{ 200, 5, 5, 100, 0 }, { 200, 5, 4, 100, -1 }, { 200, 0, 4, 100, 0 },
+		{ UINT64_MAX, UINT64_MAX, 0, 100, -1 }, { 5, UINT64_MAX, 0, 0, 0 },
+	};
+	static const char *const texts[] = { "*:storage=1M:annotations=3", "*:annotations=2k", NULL };
+	struct cv_quota_rules *rules = cv_new(*state, struct cv_quota_rules, 1);
+
+	add(rules, *state, texts);
+	assert_int_equal(rules->most.annotations, 2 * K);
+	assert_int_equal(rules->most.storage, M);
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		if (cv_quota_notes_check(rows[i].used, rows[i].in, rows[i].out, rows[i].limit) != rows[i].want)
+			fail_msg("row %zu", i);
+	}
+}
+
 static void mistakes_are_named(void **state)
 {
 	static const struct {
@@ -108,6 +131,9 @@ static void mistakes_are_named(void **state)
 		{ "*:messages=--1", "is no number" },
 		{ "*:backend=1", "is none of" },
 		{ "Trash:mailboxes=1", "is none of" },
+		{ "Trash:annotations=1", "is none of" },
+		{ "*:annotations=10%", "can't be relative" },
+		{ "*:annotations=x", "is no size" },
 		{ "*:storage=1M::messages=1", "is none of" },
 	};
 	struct cv_arena *arena = *state;
@@ -253,6 +279,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(rules_say_what_applies),
+		cv_test(annotations_have_one_limit),
 		cv_test(mistakes_are_named),
 		cv_test(rules_are_bounded),
 		cv_test(grace_and_roots_are_read),
