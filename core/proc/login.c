@@ -680,11 +680,12 @@ void cv_login_on_handover_failed(struct cv_login *login, const struct cv_err *er
 
 void cv_login_set_client_id(struct cv_login *login, struct cv_str key, struct cv_str value)
 {
-	char *k = cv_arena_cstr(login->arena, key), *v = cv_arena_cstr(login->arena, value);
+	struct cv_login_pair *pair;
 
-	if (k == NULL || v == NULL || login->client_id.count >= CV_LOGIN_CLIENT_ID_MAX || key.len > 30 || value.len > 1024)
+	/* Before anything is copied: the arena lasts as long as the connection, and a client may send any number of them. */
+	if (login->client_id.count >= CV_LOGIN_CLIENT_ID_MAX || key.len > 30 || value.len > 1024 || cv_str_has_nul(key) || cv_str_has_nul(value))
 		return;
-	struct cv_login_pair *pair = cv_vec_push(&login->client_id);
-	pair->key = k;
-	pair->value = v;
+	pair = cv_vec_push(&login->client_id);
+	pair->key = cv_arena_cstr(login->arena, key);
+	pair->value = cv_arena_cstr(login->arena, value);
 }
