@@ -145,12 +145,14 @@ static void failed(struct cv_pop3_login *client, enum cv_err_code code, struct c
 
 static void finish(struct cv_pop3_login *client)
 {
+	struct cv_arena *arena = cv_arena_new("capabilities", NULL, 0);
 	struct cv_pop3_resume resume;
 	struct cv_buf data;
 
-	cv_pop3_login_resume(client, &resume);
+	cv_pop3_login_resume(client, arena, &resume);
 	cv_buf_init(&data, 4096);
 	cv_pop3_resume_put(&resume, &data);
+	cv_arena_free(&arena);
 	cv_pop3_login_set_state(client, CV_POP3_LOGIN_FINISHING);
 	cv_login_finish(client->login, cv_buf_str(&data));
 	cv_buf_deinit(&data);

@@ -31,13 +31,13 @@ bool cv_pop3_login_user_allowed(const struct cv_pop3_login *client)
 	return false;
 }
 
-static void add_line(struct cv_pop3_login *client, struct cv_pop3_resume *resume, const struct cv_buf *line)
+static void add_line(struct cv_arena *arena, struct cv_pop3_resume *resume, const struct cv_buf *line)
 {
 	if (cv_buf_ok(line))
-		resume->lines[resume->count++] = cv_arena_str(cv_login_arena(client->login), cv_buf_str(line));
+		resume->lines[resume->count++] = cv_arena_str(arena, cv_buf_str(line));
 }
 
-void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_pop3_resume *resume_r)
+void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_arena *arena, struct cv_pop3_resume *resume_r)
 {
 	struct cv_buf line;
 	const char *name;
@@ -49,7 +49,7 @@ void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_pop3_resume *r
 	cv_buf_init(&line, 510);
 	if (cv_pop3_login_user_allowed(client)) {
 		cv_buf_append_c(&line, "USER");
-		add_line(client, resume_r, &line);
+		add_line(arena, resume_r, &line);
 	}
 	cv_buf_clear(&line);
 	cv_buf_append_c(&line, "SASL");
@@ -58,22 +58,22 @@ void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_pop3_resume *r
 		cv_buf_append_c(&line, name);
 	}
 	if (line.len > strlen("SASL"))
-		add_line(client, resume_r, &line);
+		add_line(arena, resume_r, &line);
 	if (client->set->pop3_implementation != NULL && client->set->pop3_implementation[0] != '\0') {
 		cv_buf_clear(&line);
 		cv_buf_printf(&line, "IMPLEMENTATION %s", client->set->pop3_implementation);
-		add_line(client, resume_r, &line);
+		add_line(arena, resume_r, &line);
 	}
 	if (client->set->pop3_expire != NULL && client->set->pop3_expire[0] != '\0') {
 		cv_buf_clear(&line);
 		cv_buf_printf(&line, "EXPIRE %s", strcasecmp(client->set->pop3_expire, "never") == 0 ? "NEVER" : client->set->pop3_expire);
-		add_line(client, resume_r, &line);
+		add_line(arena, resume_r, &line);
 	}
 	resume_r->login_delay = (uint32_t)(client->set->pop3_login_delay / 1000);
 	if (resume_r->login_delay > 0) {
 		cv_buf_clear(&line);
 		cv_buf_printf(&line, "LOGIN-DELAY %u", resume_r->login_delay);
-		add_line(client, resume_r, &line);
+		add_line(arena, resume_r, &line);
 	}
 	cv_buf_deinit(&line);
 	resume_r->utf8 = client->utf8;
@@ -84,9 +84,11 @@ void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_pop3_resume *r
 static void cmd_capa(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)
 {
 	struct cv_buf *out = cv_stream_out(client->stream);
+	/* Not the connection's: a client may ask any number of times. */
+	struct cv_arena *arena = cv_arena_new("capabilities", NULL, 0);
 	struct cv_pop3_resume resume;
 
-	cv_pop3_login_resume(client, &resume);
+	cv_pop3_login_resume(client, arena, &resume);
 	cv_pop3_login_reply(client, "+OK Capability list follows.");
 	cv_pop3_append_capabilities(out, resume.utf8_user);
 	if (cv_login_tls_available(client->login))
@@ -96,6 +98,7 @@ static void cmd_capa(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)
 		cv_buf_append_c(out, "\r\n");
 	}
 	cv_buf_append_c(out, ".\r\n");
+	cv_arena_free(&arena);
 }
 
 static void cmd_stls(struct cv_pop3_login *client, CV_UNUSED struct cv_str args)

@@ -53,8 +53,8 @@ void cv_pop3_login_close(struct cv_pop3_login *client, const char *reason);
 void cv_pop3_login_command(struct cv_pop3_login *client);
 /* USER may be used: a password may be sent now, and mechanism PLAIN, which carries it, is on. */
 bool cv_pop3_login_user_allowed(const struct cv_pop3_login *client);
-/* The capabilities that depend on settings and on the connection (all but STLS). Lines live in the login's arena. */
-void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_pop3_resume *resume_r);
+/* The capabilities that depend on settings and on the connection (all but STLS). Lines live in the arena. */
+void cv_pop3_login_resume(struct cv_pop3_login *client, struct cv_arena *arena, struct cv_pop3_resume *resume_r);
 
 /* AUTH and PASS (auth.c). initial: base64 as given, absent when there is none. */
 void cv_pop3_login_auth(struct cv_pop3_login *client, struct cv_str mech, struct cv_str initial);
