@@ -55,22 +55,24 @@ static const struct {
 	{ "darr", 0x2193 }, { "harr", 0x2194 }, { "minus", 0x2212 }, { "infin", 0x221E }, { "asymp", 0x2248 },
 	{ "ne", 0x2260 }, { "le", 0x2264 }, { "ge", 0x2265 }, { "hearts", 0x2665 } };
 
-/* Elements that do not break the line they stand in. */
-static const struct cv_str inline_names[] = { CV_STR_INIT("a"), CV_STR_INIT("abbr"), CV_STR_INIT("acronym"), CV_STR_INIT("b"),
-	CV_STR_INIT("bdi"), CV_STR_INIT("bdo"), CV_STR_INIT("big"), CV_STR_INIT("cite"), CV_STR_INIT("code"), CV_STR_INIT("del"),
-	CV_STR_INIT("dfn"), CV_STR_INIT("em"), CV_STR_INIT("font"), CV_STR_INIT("i"), CV_STR_INIT("img"), CV_STR_INIT("ins"),
-	CV_STR_INIT("kbd"), CV_STR_INIT("label"), CV_STR_INIT("mark"), CV_STR_INIT("nobr"), CV_STR_INIT("o:p"), CV_STR_INIT("q"),
-	CV_STR_INIT("s"), CV_STR_INIT("samp"), CV_STR_INIT("small"), CV_STR_INIT("span"), CV_STR_INIT("strike"),
-	CV_STR_INIT("strong"), CV_STR_INIT("sub"), CV_STR_INIT("sup"), CV_STR_INIT("tt"), CV_STR_INIT("u"), CV_STR_INIT("var"),
-	CV_STR_INIT("wbr") };
-static const struct cv_str skipped_names[] = { CV_STR_INIT("script"), CV_STR_INIT("style"), CV_STR_INIT("title") };
+/* Elements that do not break the line they stand in, by their first letter. */
+static const char *const inline_names[26] = { ['a' - 'a'] = "a abbr acronym", ['b' - 'a'] = "b bdi bdo big", ['c' - 'a'] = "cite code", ['d' - 'a'] = "del dfn",
+	['e' - 'a'] = "em", ['f' - 'a'] = "font", ['i' - 'a'] = "i img ins", ['k' - 'a'] = "kbd", ['l' - 'a'] = "label", ['m' - 'a'] = "mark",
+	['n' - 'a'] = "nobr", ['o' - 'a'] = "o:p", ['q' - 'a'] = "q", ['s' - 'a'] = "s samp small span strike strong sub sup", ['t' - 'a'] = "tt",
+	['u' - 'a'] = "u", ['v' - 'a'] = "var", ['w' - 'a'] = "wbr" };
+/* Those whose content is not shown. */
+static const char *const skipped_names[26] = { ['s' - 'a'] = "script style", ['t' - 'a'] = "title" };
 
-static bool is_listed(const struct cv_html_text *html, const struct cv_str *names, size_t count)
+static bool is_listed(const struct cv_html_text *html, const char *const by_letter[26])
 {
-	for (size_t i = 0; i < count; i++) {
-		if (names[i].len == html->name_len && names[i].ptr[0] == html->name[0] &&
-			memcmp(names[i].ptr, html->name, names[i].len) == 0)
+	const char *names = html->name_len > 0 && html->name[0] >= 'a' && html->name[0] <= 'z' ? by_letter[html->name[0] - 'a'] : NULL;
+
+	while (names != NULL && *names != '\0') {
+		size_t len = strcspn(names, " ");
+
+		if (len == html->name_len && memcmp(names, html->name, len) == 0)
 			return true;
+		names += len + (names[len] == ' ');
 	}
 	return false;
 }
@@ -83,9 +85,9 @@ void cv_html_text_init(struct cv_html_text *html)
 static void end_tag(struct cv_html_text *html, struct cv_buf *out)
 {
 	html->state = HTML_TEXT;
-	if (!is_listed(html, inline_names, CV_COUNT_OF(inline_names)))
+	if (!is_listed(html, inline_names))
 		cv_buf_append_char(out, '\n');
-	if (!html->closing && is_listed(html, skipped_names, CV_COUNT_OF(skipped_names))) {
+	if (!html->closing && is_listed(html, skipped_names)) {
 		html->state = HTML_SKIP;
 		html->match = 0;
 	}

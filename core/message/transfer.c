@@ -6,6 +6,7 @@
 
 #include <culver/charset.h>
 
+#include <limits.h>
 #include <string.h>
 
 enum qp_state { QP_TEXT, QP_BLANKS, QP_EQUALS, QP_HEX, QP_SOFT };
@@ -137,17 +138,23 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* The octet that "=XX" at p stands for, -1 for none. UNSAFE: p has three octets. */
-static int qp_octet(const char *p)
-{
-	static const uint8_t digits[256] = {
-		['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8, ['8'] = 9, ['9'] = 10,
-		['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
-		['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
-	}; /* one more than the value: 0 is no digit */
-	int high = digits[(uint8_t)p[1]], low = digits[(uint8_t)p[2]];
+#define IS_DIGIT 0x100u
+#define NO_OCTET UINT_MAX
 
-	return high > 0 && low > 0 ? (high - 1) * 16 + low - 1 : -1;
+/* The octet that "=XX" at p stands for, or NO_OCTET. UNSAFE: p has three octets. */
+static inline unsigned qp_octet(const char *p)
+{
+#define DIGITS(by, x)                                                                                                              \
+	['0'] = (x), ['1'] = (x) + (by), ['2'] = (x) + 2 * (by), ['3'] = (x) + 3 * (by), ['4'] = (x) + 4 * (by), ['5'] = (x) + 5 * (by), \
+	['6'] = (x) + 6 * (by), ['7'] = (x) + 7 * (by), ['8'] = (x) + 8 * (by), ['9'] = (x) + 9 * (by), ['A'] = (x) + 10 * (by),         \
+	['B'] = (x) + 11 * (by), ['C'] = (x) + 12 * (by), ['D'] = (x) + 13 * (by), ['E'] = (x) + 14 * (by), ['F'] = (x) + 15 * (by),     \
+	['a'] = (x) + 10 * (by), ['b'] = (x) + 11 * (by), ['c'] = (x) + 12 * (by), ['d'] = (x) + 13 * (by), ['e'] = (x) + 14 * (by),     \
+	['f'] = (x) + 15 * (by)
+	static const uint16_t high[256] = { DIGITS(16, IS_DIGIT) }, low[256] = { DIGITS(1, IS_DIGIT) };
+#undef DIGITS
+	unsigned a = high[(uint8_t)p[1]], b = low[(uint8_t)p[2]];
+
+	return (a & b & IS_DIGIT) != 0 ? (a | b) & 0xFF : NO_OCTET;
 }
 
 /* Decode of the line from p to its end, which is a line end or blanks that come before one, what is plain: octets for themselves and "=XX". Returns where it
@@ -159,15 +166,15 @@ static const char *qp_plain(const char *p, const char *end, char **to)
 	while (p < end) {
 		uint64_t word = cv_word_load(p), marks = cv_word_has(word, '=');
 		size_t run = marks == 0 ? CV_WORD : cv_word_before(marks);
-		int octet;
 
 		cv_word_store(out, word);
 		run = CV_MIN(run, (size_t)(end - p));
 		out += run;
 		p += run;
 		while (p < end && *p == '=') {
-			octet = end - p >= 3 ? qp_octet(p) : -1;
-			if (octet < 0)
+			unsigned octet = end - p >= 3 ? qp_octet(p) : NO_OCTET;
+
+			if (octet == NO_OCTET)
 				goto done;
 			*out++ = (char)octet;
 			p += 3;
