@@ -3,7 +3,7 @@
 #ifndef CV_CHARSET_PRIVATE_H
 #define CV_CHARSET_PRIVATE_H
 
-#include <culver/str.h>
+#include <culver/charset.h>
 
 enum cv_charset_kind {
 	CV_CHARSET_GUESS, /* UTF-8 where it is well formed, else windows-1252 */
@@ -23,5 +23,12 @@ struct cv_charset_name {
 
 /* Never fails: what it does not know is GUESS, not known. Only names from its own tables ever reach iconv. */
 void cv_charset_resolve(struct cv_str name, struct cv_charset_name *name_r);
+
+/* Of a charset in which each octet is a character, and those below 0x80 are ASCII: the characters of the others. NULL for other charsets. */
+const uint16_t *cv_charset_high(const struct cv_charset *charset);
+/* UTF-8, said to be so, not guessed. */
+bool cv_charset_is_utf8(const struct cv_charset *charset);
+/* Octets below 0x80 are ASCII, of others it has to be guessed what they are. */
+bool cv_charset_is_guessed(const struct cv_charset *charset);
 
 #endif

@@ -198,6 +198,21 @@ static const uint16_t windows_1252[128] = { 0x20AC, 0xFFFD, 0x201A, 0x0192, 0x20
 	0xE0, 0xE1, 0xE2, 0xE3, 0xE4, 0xE5, 0xE6, 0xE7, 0xE8, 0xE9, 0xEA, 0xEB, 0xEC, 0xED, 0xEE, 0xEF,
 	0xF0, 0xF1, 0xF2, 0xF3, 0xF4, 0xF5, 0xF6, 0xF7, 0xF8, 0xF9, 0xFA, 0xFB, 0xFC, 0xFD, 0xFE, 0xFF };
 
+const uint16_t *cv_charset_high(const struct cv_charset *charset)
+{
+	return charset->name.kind == CV_CHARSET_WINDOWS_1252 ? windows_1252 : charset->name.kind == CV_CHARSET_TABLE ? charset->high : NULL;
+}
+
+bool cv_charset_is_utf8(const struct cv_charset *charset)
+{
+	return charset->name.kind == CV_CHARSET_UTF8;
+}
+
+bool cv_charset_is_guessed(const struct cv_charset *charset)
+{
+	return charset->name.kind == CV_CHARSET_GUESS;
+}
+
 static void append_windows_1252(struct cv_buf *out, uint8_t octet)
 {
 	cv_buf_append_utf8(out, octet >= 0x80 ? windows_1252[octet - 0x80] : octet);

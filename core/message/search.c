@@ -3,7 +3,9 @@
 #include <config.h>
 
 #include "core/message/casemap-private.h"
+#include "core/message/charset-private.h"
 #include "core/message/fuzzy-private.h"
+#include "core/message/screen-private.h"
 #include "core/message/text-private.h"
 
 #include <culver/map.h>
@@ -13,6 +15,8 @@
 
 #define HEADER_MAX (1024 * 1024) /* of one header; what is beyond is not searched */
 #define SLICE 8192
+#define SCREEN_SLICE ((size_t)64 * 1024)
+#define SCREENS_MAX 32 /* keys that are looked for in texts as they are; with more, texts are mapped once for all */
 #define ADDRESSES_MAX 10000
 
 struct key {
@@ -21,6 +25,8 @@ struct key {
 	struct cv_buf needle; /* mapped */
 	struct cv_buf octets; /* as it is */
 	struct cv_fuzzy *fuzzy; /* NULL: only what is the same is found */
+	struct cv_screen *screen; /* NULL: only mapped text tells */
+	bool word;              /* letters and digits of ASCII alone */
 	bool found;             /* and not to be found any better */
 };
 
@@ -28,6 +34,12 @@ struct key {
 struct window {
 	struct cv_buf mapped;
 	bool begun; /* a tap was told of it */
+};
+
+/* Text of one part as it streams by, before it is mapped; what lies around the place where the next question begins stays. */
+struct unmapped {
+	struct cv_buf octets;
+	size_t asked; /* octets that keys were looked for in */
 };
 
 enum search_phase { SEARCH_HEADER, SEARCH_BODY, SEARCH_NEXT, SEARCH_DONE };
@@ -53,6 +65,10 @@ struct cv_search {
 	struct cv_buf header, utf8, stripped;
 	struct cv_buf octets; /* of a field whose charset is unknown or does not fit; empty for others */
 	struct cv_casemap_cache *casemap;
+	size_t margin;      /* of all screens */
+	bool screening;     /* the part is looked at unmapped */
+	struct unmapped plain, visible; /* visible: HTML without its markup, in UTF-8 */
+	struct cv_charset *utf8_charset;
 	struct cv_arena *arena;
 	cv_search_tap_fn *tap; /* NULL: keys are looked for */
 	void *tap_ctx;
@@ -69,6 +85,9 @@ struct cv_search *cv_search_new(void)
 	cv_buf_init(&s->utf8, SIZE_MAX);
 	cv_buf_init(&s->stripped, SIZE_MAX);
 	cv_buf_init(&s->octets, SIZE_MAX);
+	cv_buf_init(&s->plain.octets, SIZE_MAX);
+	cv_buf_init(&s->visible.octets, SIZE_MAX);
+	s->utf8_charset = cv_charset_open(CV_STR("utf-8"));
 	s->casemap = cv_casemap_cache_new();
 	s->arena = cv_arena_new("search", NULL, 0);
 	return s;
@@ -103,6 +122,7 @@ void cv_search_free(struct cv_search **search)
 		cv_buf_deinit(&s->keys.data[i].needle);
 		cv_buf_deinit(&s->keys.data[i].octets);
 		cv_fuzzy_free(&s->keys.data[i].fuzzy);
+		cv_screen_free(&s->keys.data[i].screen);
 	}
 	cv_vec_free(&s->keys);
 	cv_buf_deinit(&s->raw.mapped);
@@ -111,10 +131,32 @@ void cv_search_free(struct cv_search **search)
 	cv_buf_deinit(&s->utf8);
 	cv_buf_deinit(&s->stripped);
 	cv_buf_deinit(&s->octets);
+	cv_buf_deinit(&s->plain.octets);
+	cv_buf_deinit(&s->visible.octets);
+	cv_charset_close(&s->utf8_charset);
 	cv_casemap_cache_free(&s->casemap);
 	cv_arena_free(&s->arena);
 	cv_free(s);
 	*search = NULL;
+}
+
+/* No blank, nothing that header fields are written with: then it stands in a field's text as in the field, but for what is decoded, and joined in addresses. */
+static bool is_word(struct cv_str needle)
+{
+	for (size_t i = 0; i < needle.len; i++)
+		if (!cv_is_alnum(needle.ptr[i]))
+			return false;
+	return true;
+}
+
+static void add_screen(struct cv_search *s, struct key *key)
+{
+	if (s->keys.count > SCREENS_MAX)
+		return;
+	key->screen = cv_screen_new(cv_buf_str(&key->needle), s->casemap);
+	key->word = key->screen != NULL && is_word(cv_buf_str(&key->needle));
+	if (key->screen != NULL)
+		s->margin = CV_MAX(s->margin, cv_screen_margin(key->screen));
 }
 
 int cv_search_add(struct cv_search *search, enum cv_search_where where, struct cv_str name, struct cv_str needle,
@@ -137,10 +179,12 @@ int cv_search_add(struct cv_search *search, enum cv_search_where where, struct c
 	cv_buf_init(&key->octets, SIZE_MAX);
 	cv_buf_append(&key->octets, needle);
 	search->longest = CV_MAX(search->longest, key->needle.len);
-	if (where != CV_SEARCH_HEADER)
+	if (where != CV_SEARCH_HEADER) {
+		add_screen(search, key);
 		search->needs_body = true;
-	else if (name.len > 0)
+	} else if (name.len > 0) {
 		search->initials[(uint8_t)cv_lower(name.ptr[0])] = true;
+	}
 	*index_r = search->keys.count - 1;
 	return 1;
 }
@@ -155,6 +199,8 @@ int cv_search_add_fuzzy(struct cv_search *search, enum cv_search_where where, st
 		return 1; /* asks whether there is such a field */
 	key = &search->keys.data[*index_r];
 	key->fuzzy = cv_fuzzy_new(cv_buf_str(&key->needle));
+	key->word = false;
+	cv_screen_free(&key->screen); /* every word of a text counts */
 	search->fuzzy_words += cv_fuzzy_words(key->fuzzy);
 	if (search->fuzzy_words > CV_SEARCH_FUZZY_WORDS_MAX)
 		return cv_err_set_public(err, CV_ERR_LIMIT, "Too many words to be matched fuzzily");
@@ -364,6 +410,84 @@ static void skip_fields(const struct cv_search *s, struct cv_header_iter *iter)
 	}
 }
 
+/* In an address field without quotes and comments: does nothing come together that stands apart there? Not so in "<a<b@c d>". */
+static bool joins_nothing(struct cv_str value)
+{
+	bool in_angle = false, at = false, blank_after_at = false;
+
+	for (size_t i = 0; i < value.len; i++) {
+		char c = value.ptr[i];
+
+		if (c == ',') {
+			in_angle = at = blank_after_at = false;
+		} else if (c == '>') {
+			at = blank_after_at = false;
+		} else if (cv_is_space(c)) {
+			blank_after_at = at;
+		} else if (c == '<' || c == '@') {
+			if (at || (c == '<' && in_angle))
+				return false;
+			in_angle = in_angle || c == '<';
+			at = c == '@';
+		} else if (blank_after_at || memchr("()\\\"[]:;", c, 8) != NULL) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool has_encoded_words(struct cv_str value)
+{
+	for (size_t pos = 0, found; (found = cv_str_find(cv_str_sub(value, pos, SIZE_MAX), '=')) != SIZE_MAX;) {
+		pos += found + 1;
+		if (pos < value.len && value.ptr[pos] == '?')
+			return true;
+	}
+	return false;
+}
+
+/* Keys are words, and none is in the octets of the header: then they are in no field whose text is its octets. */
+static bool words_are_not_in(struct cv_search *s, struct cv_str header, bool message)
+{
+	if (s->tap != NULL)
+		return false;
+	for (size_t i = 0; i < s->keys.count; i++) {
+		const struct key *key = &s->keys.data[i];
+
+		if (key->found || key->where == (message ? CV_SEARCH_BODY : CV_SEARCH_HEADER))
+			continue;
+		if (!key->word || cv_screen_ask(key->screen, s->utf8_charset, header, 0, header.len) != CV_SCREEN_NO)
+			return false;
+	}
+	return true;
+}
+
+/* The other fields. */
+static void search_odd_fields(struct cv_search *s, struct cv_str header, bool message)
+{
+	bool plain = cv_str_is_ascii(header) && !has_encoded_words(header);
+	struct cv_header_iter iter;
+	struct cv_header_field field;
+
+	cv_header_iter_init(&iter, header);
+	while (s->open > 0 && cv_header_iter_next(&iter, &field))
+		if ((!plain && (!cv_str_is_ascii(field.value) || has_encoded_words(field.value))) ||
+			(is_address_field(field.name) && !joins_nothing(field.value)))
+			search_field(s, &field, message, false);
+}
+
+/* Does a key that is still open look in this header? */
+static bool header_matters(const struct cv_search *s, bool message)
+{
+	for (size_t i = 0; i < s->keys.count; i++) {
+		const struct key *key = &s->keys.data[i];
+
+		if (!key->found && key->where != (message ? CV_SEARCH_BODY : CV_SEARCH_HEADER))
+			return true;
+	}
+	return s->tap != NULL;
+}
+
 static void search_fields(struct cv_search *s, struct cv_str header, bool message, bool header_only)
 {
 	struct cv_header_iter iter;
@@ -489,14 +613,19 @@ static bool has_text(const struct cv_mime_part *part)
 	return part->kind == CV_MIME_LEAF && (cv_mime_part_is(part, "text", NULL) || cv_mime_part_is(part, "message", NULL));
 }
 
-static void begin_body(struct cv_search *s)
+static bool all_have_screens(const struct cv_search *s)
+{
+	for (size_t i = 0; i < s->keys.count; i++)
+		if (!s->keys.data[i].found && s->keys.data[i].where != CV_SEARCH_HEADER && s->keys.data[i].screen == NULL)
+			return false;
+	return s->tap == NULL;
+}
+
+static void begin_text(struct cv_search *s)
 {
 	const struct cv_mime_part *part = s->part;
 
-	if (!has_text(part)) {
-		s->phase = SEARCH_NEXT;
-		return;
-	}
+	stop_decoding(s);
 	s->pos = part->body_offset;
 	s->end = part->body_offset + part->body_size;
 	s->html = cv_mime_part_is(part, "text", "html");
@@ -507,7 +636,20 @@ static void begin_body(struct cv_search *s)
 	cv_buf_clear(&s->raw.mapped);
 	cv_buf_clear(&s->text.mapped);
 	s->raw.begun = s->text.begun = false;
+	cv_buf_clear(&s->plain.octets);
+	cv_buf_clear(&s->visible.octets);
+	s->plain.asked = s->visible.asked = 0;
 	s->phase = SEARCH_BODY;
+}
+
+static void begin_body(struct cv_search *s)
+{
+	if (!has_text(s->part)) {
+		s->phase = SEARCH_NEXT;
+		return;
+	}
+	begin_text(s);
+	s->screening = all_have_screens(s) && cv_screen_takes(s->decoder.charset);
 }
 
 static void end_body(struct cv_search *s)
@@ -526,11 +668,117 @@ static void end_body(struct cv_search *s)
 	s->phase = SEARCH_NEXT;
 }
 
+/* ---- bodies, before they are mapped ---- */
+
+/* Look for keys in text from from on; last: nothing follows. Returns how far it was done; SIZE_MAX: only mapped text tells. sure: what is found is. */
+static size_t ask_screens(struct cv_search *s, struct cv_charset *charset, struct cv_str text, size_t from, bool last, bool sure)
+{
+	size_t to = last ? text.len : CV_MAX(text.len - CV_MIN(text.len, s->margin), from);
+
+	for (size_t i = 0; i < s->keys.count && s->open > 0; i++) {
+		struct key *key = &s->keys.data[i];
+
+		if (key->found || key->where == CV_SEARCH_HEADER)
+			continue;
+		switch (cv_screen_ask(key->screen, charset, text, from, to)) {
+		case CV_SCREEN_NO:
+			break;
+		case CV_SCREEN_YES:
+			if (!sure)
+				return SIZE_MAX;
+			set_found(s, key);
+			break;
+		case CV_SCREEN_UNKNOWN:
+			return SIZE_MAX;
+		}
+	}
+	return to;
+}
+
+static void drop_asked(struct cv_search *s, struct unmapped *u)
+{
+	size_t drop = u->asked - CV_MIN(u->asked, s->margin);
+
+	cv_buf_consume(&u->octets, drop);
+	u->asked -= drop;
+}
+
+/* The same of HTML without its markup; text: what follows what was given before. What is found is looked for in mapped text again: markup may have stood
+   between octets that are no character without it. */
+static bool screen_visible(struct cv_search *s, struct cv_str text, bool last)
+{
+	struct cv_buf *visible = &s->visible.octets;
+
+	if (cv_charset_high(s->decoder.charset) != NULL) {
+		cv_buf_clear(&s->utf8);
+		cv_charset_feed(s->decoder.charset, text, &s->utf8);
+		text = cv_buf_str(&s->utf8);
+	}
+	cv_html_text_feed(&s->markup, text, visible);
+	if (last)
+		cv_html_text_finish(&s->markup, visible);
+	s->visible.asked = ask_screens(s, s->utf8_charset, cv_buf_str(visible), s->visible.asked, last, false);
+	if (s->visible.asked == SIZE_MAX)
+		return false;
+	drop_asked(s, &s->visible);
+	return true;
+}
+
+/* text: all of the part that is still needed, of which the octets from fresh on have come now. False: only mapped text tells. */
+static bool screen_text(struct cv_search *s, struct cv_str text, size_t fresh, bool last)
+{
+	struct cv_str more = cv_str_sub(text, fresh, SIZE_MAX);
+
+	if (cv_charset_is_guessed(s->decoder.charset) && !cv_str_is_ascii(more))
+		return false;
+	s->plain.asked = ask_screens(s, s->decoder.charset, text, s->plain.asked, last, true);
+	if (s->plain.asked == SIZE_MAX)
+		return false;
+	return !s->html || s->open == 0 || screen_visible(s, more, last);
+}
+
+static int step_screening(struct cv_search *s, uint64_t *used, struct cv_err *err)
+{
+	struct cv_transfer_decoder *transfer = &s->decoder.transfer;
+	bool decoded = transfer->transfer != CV_TRANSFER_IDENTITY && transfer->transfer != CV_TRANSFER_UNKNOWN;
+	struct cv_buf *octets = &s->plain.octets;
+	struct cv_str view = CV_STR("");
+	size_t fresh = octets->len;
+	bool first = s->pos == s->part->body_offset, last;
+	int result = 0;
+
+	if (s->pos < s->end)
+		result = cv_message_reader_get(s->reader, s->pos, (size_t)CV_MIN(s->end - s->pos, (uint64_t)SCREEN_SLICE), &view, err);
+	if (result < 0)
+		return -1;
+	s->pos += view.len;
+	*used += view.len;
+	last = result == 0 || s->pos == s->end;
+	if (decoded || !first || !last) {
+		cv_transfer_decode(transfer, view, octets);
+		if (last)
+			cv_transfer_decode_finish(transfer, octets);
+		view = cv_buf_str(octets);
+	}
+	if (!screen_text(s, view, fresh, last)) {
+		begin_text(s);
+		s->screening = false;
+	} else if (last) {
+		stop_decoding(s);
+		s->phase = SEARCH_NEXT;
+	} else {
+		drop_asked(s, &s->plain);
+	}
+	return 1;
+}
+
 static int step_body(struct cv_search *s, uint64_t *used, struct cv_err *err)
 {
 	struct cv_str view;
 	int result = 0;
 
+	if (s->screening)
+		return step_screening(s, used, err);
 	if (s->pos < s->end)
 		result = cv_message_reader_get(
 			s->reader, s->pos, (size_t)CV_MIN(s->end - s->pos, (uint64_t)SLICE), &view, err);
@@ -551,12 +799,18 @@ static int step_header(struct cv_search *s, uint64_t *used, struct cv_err *err)
 {
 	const struct cv_mime_part *part = s->part;
 	uint64_t size = CV_MIN(part->header_size, (uint64_t)HEADER_MAX);
+	bool message = part == s->root;
+	struct cv_str header;
 
-	cv_buf_clear(&s->header);
-	if (cv_message_reader_append(s->reader, part->header_offset, size, &s->header, err) < 0)
-		return -1;
-	*used += size * (1 + s->fuzzy_words);
-	search_fields(s, cv_buf_str(&s->header), part == s->root, false);
+	if (header_matters(s, message)) {
+		if (cv_message_reader_view(s->reader, part->header_offset, size, &s->header, &header, err) < 0)
+			return -1;
+		*used += size * (1 + s->fuzzy_words);
+		if (words_are_not_in(s, header, message))
+			search_odd_fields(s, header, message);
+		else
+			search_fields(s, header, message, false);
+	}
 	if (s->needs_body)
 		begin_body(s);
 	else

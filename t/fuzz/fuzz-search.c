@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
    Text search: the first line of the input is the needle, the rest the message. The answer does not depend on how the message is
    cut, a part of a needle that was found is found too, and what is found in the header is found in the text,
-   and what is found is found fuzzily. */
+   what is found is found fuzzily, and what is found in texts as they are is what is found in mapped ones. */
 #include <config.h>
 
 #include "t/fuzz/fuzz.h"
+#include "t/lib/mapped-search.h"
 #include <culver/search.h>
 
 /* A source that gives one octet more at each call, to cut the message everywhere. */
@@ -41,6 +42,18 @@ static void run(struct cv_search *search, struct cv_message_reader *reader, cons
 {
 	cv_search_begin(search, reader, root);
 	finish(search, budget);
+}
+
+/* A key alone, which is looked for in texts before they are mapped; fuzzy ones beside it prevent that. */
+static void check_alone(struct cv_message_reader *reader, const struct cv_mime_part *root, enum cv_search_where where, struct cv_str needle)
+{
+	struct cv_search *search = cv_search_new();
+	size_t index;
+
+	fuzz_check(cv_search_add(search, where, CV_STR(""), needle, &index, NULL) == 1);
+	run(search, reader, root, 100);
+	fuzz_check(cv_search_found(search, index) == mapped_search(reader, root, where, needle));
+	cv_search_free(&search);
 }
 
 /* What is in a part alone is in the message. */
@@ -108,6 +121,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	reader = cv_message_reader_new_mem(octets);
 	run(search, reader, message->root, UINT64_MAX);
+	check_alone(reader, message->root, CV_SEARCH_BODY, needle);
+	check_alone(reader, message->root, CV_SEARCH_TEXT, needle);
 	cv_message_reader_free(&reader);
 	for (size_t i = 0; i < CV_COUNT_OF(whole); i++)
 		whole[i] = cv_search_score(search, i);
