@@ -347,11 +347,31 @@ static void take_fds(struct msghdr *header, struct cv_ipc_msg *msg)
 	}
 }
 
+/* A buffer for one message. Blocks of that size cost the allocator more than the message; while a handler receives another one there are two. */
+static char *take_buffer(struct cv_ipc *ipc, size_t size)
+{
+	char *data = ipc->loop != NULL ? ipc->loop->message : NULL;
+
+	if (data == NULL)
+		return cv_reallocarray(NULL, size, 1);
+	ipc->loop->message = NULL;
+	return data;
+}
+
+static void put_buffer(struct cv_loop *loop, char *data)
+{
+	if (loop != NULL && loop->message == NULL && !loop->abandoned)
+		loop->message = data;
+	else
+		cv_free(data);
+}
+
 /* Receive and dispatch one message. 1 handled, 0 none there, -1 the channel is closed; it may be freed by then (then 1). */
 static int receive_one(struct cv_ipc *ipc, bool *eof_r)
 {
 	size_t size = HEADER_LEN + CV_IPC_MAX_PAYLOAD;
-	char *data = cv_reallocarray(NULL, size, 1);
+	struct cv_loop *loop = ipc->loop;
+	char *data = take_buffer(ipc, size);
 	struct iovec iov = { .iov_base = data, .iov_len = size };
 	union {
 		struct cmsghdr header;
@@ -371,14 +391,14 @@ static int receive_one(struct cv_ipc *ipc, bool *eof_r)
 		n = recvmsg(ipc->fd, &header, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	while (n < 0 && (errno == EINTR || (errno == ECONNRESET && !was_reset++)));
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-		cv_free(data);
+		put_buffer(loop, data);
 		return 0;
 	}
 	if (n <= 0) {
 		if (n < 0 && errno != ECONNRESET)
 			cv_error(&log_ctx, "message from %s cannot be received: errno %d; channel closed", ipc->peer, errno);
 		*eof_r = n == 0 || errno == ECONNRESET;
-		cv_free(data);
+		put_buffer(loop, data);
 		shut(ipc);
 		return -1;
 	}
@@ -393,7 +413,7 @@ static int receive_one(struct cv_ipc *ipc, bool *eof_r)
 	close_fds(msg.fds, CV_IPC_MAX_FDS);
 	/* Credentials travel here. */
 	cv_wipe(data, (size_t)n);
-	cv_free(data);
+	put_buffer(loop, data);
 	return result;
 }
 

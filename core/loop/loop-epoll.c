@@ -115,5 +115,6 @@ const struct cv_loop_ops cv_loop_epoll_ops = {
 	.add = epoll_add,
 	.change = epoll_change,
 	.remove = epoll_remove,
+	.forgets = true,
 	.wait = epoll_wait_round,
 };

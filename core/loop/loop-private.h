@@ -52,6 +52,7 @@ struct cv_loop_ops {
 	void (*add)(struct cv_loop *loop, struct cv_io *io);
 	void (*change)(struct cv_loop *loop, struct cv_io *io, unsigned events_before);
 	void (*remove)(struct cv_loop *loop, struct cv_io *io);
+	bool forgets; /* of a descriptor that is closed nothing is reported any more, whether it was removed or not */
 	/* Pushes what is ready to loop->ready with io->ready set. */
 	void (*wait)(struct cv_loop *loop, int timeout_ms);
 };
@@ -80,6 +81,7 @@ struct cv_loop {
 		void *ctx;
 	} handlers[NSIG];
 	char *scratch;
+	char *message; /* of core/ipc: one buffer to receive in, kept between messages; NULL while it is in use, or until it was needed */
 	struct {
 		void (*fn)(void *ctx); /* NULL: none */
 		void *ctx;
@@ -99,6 +101,9 @@ void cv_task_cancel(struct cv_task *task);
 bool cv_task_scheduled(const struct cv_task *task);
 /* CV_LOOP_SCRATCH octets for one read within one function. */
 char *cv_loop_scratch(struct cv_loop *loop);
+
+/* As cv_io_remove, for a descriptor that is closed right behind it and that nobody else has: the kernel then forgets it by itself. */
+void cv_io_forget(struct cv_io **io);
 
 /* loop-timer.c */
 uint64_t cv_timers_next(const struct cv_loop *loop); /* deadline, UINT64_MAX when there is none */

@@ -63,6 +63,7 @@ static void free_memory(struct cv_loop *loop)
 	while (!cv_list_empty(&loop->round_end))
 		cv_list_remove(loop->round_end.next);
 	cv_free(loop->scratch);
+	cv_free(loop->message);
 	cv_free(loop);
 }
 
@@ -286,7 +287,7 @@ void cv_io_set(struct cv_io *io, unsigned events)
 		io->loop->ops->change(io->loop, io, before);
 }
 
-void cv_io_remove(struct cv_io **io_p)
+static void take_off(struct cv_io **io_p, bool forget)
 {
 	struct cv_io *io = *io_p;
 	struct cv_loop *loop;
@@ -299,12 +300,23 @@ void cv_io_remove(struct cv_io **io_p)
 	if (loop->abandoned) {
 		cv_free(io);
 	} else {
-		loop->ops->remove(loop, io);
+		if (!forget || !loop->ops->forgets)
+			loop->ops->remove(loop, io);
 		/* This round's ready list may still hold it. */
 		io->dead = true;
 		cv_list_append(&loop->dead_ios, &io->node);
 	}
 	cv_loop_released(loop);
+}
+
+void cv_io_remove(struct cv_io **io)
+{
+	take_off(io, false);
+}
+
+void cv_io_forget(struct cv_io **io)
+{
+	take_off(io, true);
 }
 
 void cv_loop_next_round(struct cv_loop *loop, struct cv_task *task)

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define TLS_CHUNK 65536   /* octets that TLS collects before the kernel gets them, beside those of a call */
 #define READ_BUDGET 65536 /* octets a round, so that one peer does not hold up the others */
 
 static void fail_errno(struct cv_stream *s, int errnum)
@@ -132,6 +133,9 @@ static void read_plain(struct cv_stream *s)
 	if (n > 0) {
 		take_in(s, scratch, (size_t)n);
 		cv_wipe(scratch, (size_t)n);
+		/* Nothing more will come but the end, which the kernel would announce anew: the user can do with both at once. */
+		if (s->hup && s->is_socket && (size_t)n < room && recv(s->fd, scratch, 1, MSG_PEEK | MSG_DONTWAIT) == 0)
+			end_input(s);
 	} else if (n == 0) {
 		end_input(s);
 	} else if (errno != EAGAIN && errno != EWOULDBLOCK) {
@@ -173,6 +177,8 @@ static void read_tls(struct cv_stream *s)
 			end_input(s);
 			return;
 		case CV_TLS_FAILED:
+			/* An alert says why. */
+			(void)cv_tls_conn_flush(s->tls, &(struct cv_err){ 0 });
 			cv_stream_fail(s, err.text);
 			return;
 		}
@@ -191,6 +197,9 @@ void cv_stream_read(struct cv_stream *s)
 		read_plain(s);
 	else if (s->state == CV_STREAM_TLS)
 		read_tls(s);
+	/* An answer of TLS's own. */
+	if (s->state == CV_STREAM_TLS && cv_tls_conn_unsent(s->tls) > 0)
+		cv_loop_round_end(s->loop, &s->end);
 }
 
 /* Octets written, 0 when the kernel takes none now, -1 when the stream failed. */
@@ -225,6 +234,31 @@ static ssize_t write_some(struct cv_stream *s, const char *p, size_t len)
 	return 0;
 }
 
+/* To the kernel what TLS has collected, with its farewell behind it where that is due. -1 when the stream failed. */
+static int send_tls(struct cv_stream *s)
+{
+	struct cv_err err = { 0 };
+
+	if (s->half_close && !s->farewell && !s->blocked && cv_stream_unwritten(s) == 0) {
+		s->farewell = true;
+		cv_tls_conn_close_notify(s->tls);
+	}
+	switch (cv_tls_conn_flush(s->tls, &err)) {
+	case CV_TLS_FAILED:
+		cv_stream_fail(s, err.text);
+		return -1;
+	case CV_TLS_WANT_WRITE:
+		s->blocked = true;
+		s->write_wait = CV_IO_WRITE;
+		return 0;
+	case CV_TLS_WANT_READ:
+	case CV_TLS_EOF:
+	case CV_TLS_DONE:
+		break;
+	}
+	return 0;
+}
+
 /* All output is written: do what waited for that. */
 static void all_written(struct cv_stream *s)
 {
@@ -232,8 +266,6 @@ static void all_written(struct cv_stream *s)
 	s->sent = 0;
 	if (s->half_close && !s->half_closed && s->state != CV_STREAM_TLS_FLUSH) {
 		s->half_closed = true;
-		if (s->tls != NULL)
-			cv_tls_conn_close_notify(s->tls);
 		if (s->is_socket)
 			(void)shutdown(s->fd, SHUT_WR);
 	}
@@ -253,6 +285,7 @@ int cv_stream_send(struct cv_stream *s)
 		return -1;
 	}
 	s->above_low = s->above_low || cv_stream_unsent(s) > low;
+	s->blocked = false;
 	while (!s->is_mem && s->state != CV_STREAM_TLS_HANDSHAKE) {
 		ssize_t n;
 
@@ -271,7 +304,14 @@ int cv_stream_send(struct cv_stream *s)
 				s->sent = 0;
 			}
 		}
-		n = write_some(s, s->sending.data + s->sent, s->sending.len - s->sent);
+		if (s->state == CV_STREAM_TLS && cv_tls_conn_unsent(s->tls) >= TLS_CHUNK) {
+			if (send_tls(s) < 0)
+				return -1;
+			if (s->blocked)
+				break;
+		}
+		size_t len = s->sending.len - s->sent;
+		n = write_some(s, s->sending.data + s->sent, s->state == CV_STREAM_TLS ? CV_MIN(len, (size_t)TLS_CHUNK) : len);
 		if (n < 0)
 			return -1;
 		s->blocked = n == 0;
@@ -281,34 +321,17 @@ int cv_stream_send(struct cv_stream *s)
 		s->bytes_out += (size_t)n;
 		wrote = true;
 	}
+	if (s->state == CV_STREAM_TLS && send_tls(s) < 0)
+		return -1;
 	/* The bound is on both together. */
 	s->out.max = s->max_out + CV_STREAM_SLACK - CV_MIN(s->sending.len - s->sent, s->max_out);
 	if (cv_stream_unsent(s) <= low && (s->above_low || (wrote && cv_stream_unsent(s) == 0))) {
 		s->above_low = false;
 		s->output_due = true;
 	}
-	if (!s->is_mem && s->sent == s->sending.len && (s->out.len == 0 || s->state == CV_STREAM_TLS_FLUSH))
+	if (!s->is_mem && s->sent == s->sending.len && !s->blocked && (s->out.len == 0 || s->state == CV_STREAM_TLS_FLUSH))
 		all_written(s);
 	return cv_stream_unsent(s) == 0 ? 1 : 0;
-}
-
-/* Whether the peer has begun. TLS's buffers are tens of KiB, which one that only connects shall not have. */
-static bool has_begun(struct cv_stream *s)
-{
-	char octet;
-	ssize_t n;
-
-	do
-		n = recv(s->fd, &octet, 1, MSG_PEEK | MSG_DONTWAIT);
-	while (n < 0 && errno == EINTR);
-	if (n > 0)
-		return true;
-	s->read_wait = CV_IO_READ;
-	if (n == 0)
-		cv_stream_fail(s, "Connection closed during the TLS handshake");
-	else if (errno != EAGAIN && errno != EWOULDBLOCK)
-		fail_errno(s, errno);
-	return false;
 }
 
 bool cv_stream_handshake(struct cv_stream *s)
@@ -318,12 +341,14 @@ bool cv_stream_handshake(struct cv_stream *s)
 
 	if (s->error != NULL)
 		return false;
-	s->state = CV_STREAM_TLS_HANDSHAKE;
-	if (s->tls == NULL) {
-		if (!has_begun(s))
-			return false;
-		s->tls = cv_tls_conn_new(s->tls_ctx, s->fd);
+	/* TLS's buffers are tens of KiB, which one that only connects shall not have: they are made when there is something to read. */
+	if (s->state != CV_STREAM_TLS_HANDSHAKE) {
+		s->state = CV_STREAM_TLS_HANDSHAKE;
+		s->read_wait = CV_IO_READ;
+		return false;
 	}
+	if (s->tls == NULL)
+		s->tls = cv_tls_conn_new(s->tls_ctx, s->fd);
 	result = cv_tls_conn_handshake(s->tls, &err);
 	switch (result) {
 	case CV_TLS_DONE:

@@ -22,6 +22,7 @@ struct cv_stream {
 	struct cv_loop *loop;
 	int fd; /* owned; -1 for memory and once detached */
 	bool is_mem, is_socket, is_tcp;
+	bool sole; /* nobody else has fd: the kernel forgets it when it is closed */
 	struct cv_io *io; /* NULL until something is waited for */
 	struct cv_stream_ops ops;
 	void *ctx;
@@ -50,6 +51,7 @@ struct cv_stream {
 	bool more;          /* TLS or packed input may hold octets that no event will announce */
 	bool input_due, output_due;
 	bool half_close, half_closed; /* our direction is to be ended after the output; is ended */
+	bool farewell;      /* TLS has said so */
 	bool closing;       /* owned by the loop: freed when all is written */
 	bool lingering;     /* all is written: wait for the peer to see it */
 	struct cv_timer *close_timer;
@@ -62,6 +64,8 @@ struct cv_stream {
 };
 
 size_t cv_stream_buffered(const struct cv_stream *s);
+/* Octets of output that TLS, or the kernel, has not taken. */
+size_t cv_stream_unwritten(const struct cv_stream *s);
 /* Set what the loop waits for from the state. */
 void cv_stream_update(struct cv_stream *s);
 /* The first failure stays; output is dropped; the user is told in the next round. */

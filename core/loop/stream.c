@@ -61,6 +61,21 @@ struct cv_stream *cv_stream_new(struct cv_loop *loop, int fd, size_t max_in, siz
 	return s;
 }
 
+struct cv_stream *cv_stream_new_socket(struct cv_loop *loop, int fd, bool tcp, size_t max_in, size_t max_out)
+{
+	struct cv_stream *s = stream_new(loop, fd, max_in, max_out);
+
+	s->is_socket = true;
+	s->is_tcp = tcp;
+	cv_stream_update(s);
+	return s;
+}
+
+void cv_stream_set_sole(struct cv_stream *s)
+{
+	s->sole = true;
+}
+
 struct cv_stream *cv_stream_new_mem(struct cv_loop *loop, size_t max_in, size_t max_out)
 {
 	struct cv_stream *s = stream_new(loop, -1, max_in, max_out);
@@ -78,13 +93,18 @@ static void release(struct cv_stream *s)
 	cv_task_cancel(&s->end);
 	cv_list_remove(&s->orphan.node);
 	/* In a forked child the connection is the parent's: leave without a word. */
-	if (s->tls != NULL && s->error == NULL && !shared && !s->half_closed)
+	if (s->tls != NULL && s->error == NULL && !shared && !s->farewell) {
 		cv_tls_conn_close_notify(s->tls);
+		(void)cv_tls_conn_flush(s->tls, &(struct cv_err){ 0 });
+	}
 	cv_tls_conn_free(&s->tls);
 	cv_stream_free_deflate(s);
 	cv_tls_ctx_unref(&s->tls_ctx);
 	cv_timer_remove(&s->close_timer);
-	cv_io_remove(&s->io);
+	if (s->sole)
+		cv_io_forget(&s->io);
+	else
+		cv_io_remove(&s->io);
 	if (s->fd >= 0)
 		(void)close(s->fd);
 	s->fd = -1;
@@ -425,9 +445,14 @@ void cv_stream_write(struct cv_stream *s, struct cv_str data)
 	cv_buf_append(cv_stream_out(s), data);
 }
 
-size_t cv_stream_unsent(const struct cv_stream *s)
+size_t cv_stream_unwritten(const struct cv_stream *s)
 {
 	return s->sending.len - s->sent + s->out.len;
+}
+
+size_t cv_stream_unsent(const struct cv_stream *s)
+{
+	return cv_stream_unwritten(s) + (s->state == CV_STREAM_TLS ? cv_tls_conn_unsent(s->tls) : 0);
 }
 
 size_t cv_stream_room(const struct cv_stream *s)
@@ -464,6 +489,8 @@ void cv_stream_close_after_flush(struct cv_stream **s_p, uint64_t timeout_ms)
 		return;
 	}
 	s->closing = true;
+	/* The end of our direction goes right behind the last words. */
+	s->half_close = s->half_close || (s->is_tcp && !s->eof);
 	s->ops = (struct cv_stream_ops){ 0 };
 	cv_buf_deinit(&s->in);
 	s->in_pos = 0;
@@ -513,6 +540,7 @@ int cv_stream_detach(struct cv_stream *s)
 		return -1;
 	cv_io_remove(&s->io);
 	s->fd = -1;
+	s->sole = false;
 	return fd;
 }
 
@@ -528,9 +556,7 @@ uint64_t cv_stream_bytes_out(const struct cv_stream *s)
 
 void cv_stream_start_tls(struct cv_stream *s, struct cv_tls_ctx *tls)
 {
-	cv_assert(s->state == CV_STREAM_PLAIN && s->deflate == NULL && s->fd >= 0 && !s->closing);
-	/* OpenSSL reads and writes by itself. */
-	make_nonblocking(s->fd);
+	cv_assert(s->state == CV_STREAM_PLAIN && s->deflate == NULL && s->fd >= 0 && s->is_socket && !s->closing);
 	/* RFC 3501 section 6.2.1 and many a CVE: what came in plain text behind STARTTLS was not said under TLS. */
 	cv_buf_deinit(&s->in);
 	s->in_pos = 0;

@@ -495,8 +495,13 @@ struct relay *front_relay_new(struct front *front, const struct cv_login_protoco
 
 void front_relay_begin(struct relay *relay, struct cv_stream *client, int pair_fd)
 {
+	struct cv_stream *worker = cv_stream_new_socket(relay->front->loop, pair_fd, false, RELAY_BUFFER, RELAY_BUFFER);
+
 	cv_stream_resume(client);
-	relay->relay = cv_relay_new(client, cv_stream_new(relay->front->loop, pair_fd, RELAY_BUFFER, RELAY_BUFFER), front_relay_done, relay);
+	/* What is relayed over TLS is never handed on. */
+	cv_stream_set_sole(client);
+	cv_stream_set_sole(worker);
+	relay->relay = cv_relay_new(client, worker, front_relay_done, relay);
 }
 
 static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
@@ -867,7 +872,8 @@ static struct cv_login *take_connection(struct listener *l, int fd, const struct
 	if (!l->is_unix)
 		find_peer(fd, remote, &peer);
 	front->accepted++;
-	return begin_login(front, l->protocol, cv_stream_new(front->loop, fd, l->protocol->max_input, l->protocol->max_output), &peer, l->tls, false);
+	struct cv_stream *stream = cv_stream_new_socket(front->loop, fd, !l->is_unix, l->protocol->max_input, l->protocol->max_output);
+	return begin_login(front, l->protocol, stream, &peer, l->tls, false);
 }
 
 /* ---- Connections that workers give back ------------------------------------------------------------------------------------------------------ */

@@ -12,11 +12,16 @@
 void cv_session_id_new(char out[CV_SESSION_ID_LEN + 1])
 {
 	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	uint8_t raw[CV_SESSION_ID_LEN];
+	/* The kernel is asked for some ids at a time. Front, which makes them, never forks. */
+	static uint8_t pool[32 * CV_SESSION_ID_LEN];
+	static size_t used = sizeof(pool);
 
-	cv_random(raw, sizeof(raw));
-	for (size_t i = 0; i < sizeof(raw); i++)
-		out[i] = letters[raw[i] & 63];
+	if (used == sizeof(pool)) {
+		cv_random(pool, sizeof(pool));
+		used = 0;
+	}
+	for (size_t i = 0; i < CV_SESSION_ID_LEN; i++)
+		out[i] = letters[pool[used++] & 63];
 	out[CV_SESSION_ID_LEN] = '\0';
 }
 

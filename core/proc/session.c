@@ -137,7 +137,9 @@ void cv_session_remove(struct cv_session *session, bool quiet)
 	cv_free(session->data);
 	cv_free(session);
 	host->session_count--;
-	cv_session_look_in(host, 1);
+	/* Those that are left may all be waiting. */
+	if (host->session_count > 0)
+		cv_session_look_in(host, 1);
 	host->ended(host);
 }
 
@@ -384,7 +386,7 @@ void cv_session_begin(struct cv_session_host *host, const struct cv_session_conf
 	cv_list_append(&host->sessions, &session->node);
 	host->session_count++;
 	size_t max_input = CV_MAX(config->protocol->max_input, config->unread.len);
-	session->stream = cv_stream_new(host->loop, config->fd, max_input, config->protocol->max_output);
+	session->stream = cv_stream_new_socket(host->loop, config->fd, !session->relayed && session->remote.len > 0, max_input, config->protocol->max_output);
 	cv_stream_set_ops(session->stream, &stream_ops, session);
 	if (config->unread.len > 0 && cv_stream_unread(session->stream, config->unread) < 0) {
 		cv_session_close(session, "too much input before the login was done");

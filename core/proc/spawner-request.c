@@ -123,13 +123,14 @@ static int check_ids(const struct spawner *sp, struct request *r, struct cv_err 
 
 	if (!sp->proc->privileged) {
 		/* One uid for everything. */
+		uint32_t own = (uint32_t)geteuid();
 		if (r->sysuid == UINT32_MAX)
-			r->sysuid = (uint32_t)geteuid();
-		if (r->sysgid == UINT32_MAX || r->sysuid == geteuid())
+			r->sysuid = own;
+		if (r->sysgid == UINT32_MAX || r->sysuid == own)
 			r->sysgid = (uint32_t)getegid();
-		if (r->sysuid != geteuid())
+		if (r->sysuid != own)
 			return cv_err_set(err, CV_ERR_TEMP, "the user database says uid %u, but the server runs without root's rights as uid %u", r->sysuid,
-				(unsigned)geteuid());
+				(unsigned)own);
 		return 0;
 	}
 	if (r->sysuid == UINT32_MAX)

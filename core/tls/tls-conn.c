@@ -4,19 +4,126 @@
 
 #include "core/tls/tls-openssl.h"
 
+#include <culver/buf.h>
+
 #include <errno.h>
+#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/x509.h>
 #include <string.h>
+#include <sys/socket.h>
+
+#define HELD_MAX ((size_t)512 * 1024) /* octets that may wait to be flushed: beyond it nothing is taken */
 
 struct cv_tls_conn {
 	SSL *ssl;
 	struct cv_tls_ctx *ctx; /* a reference */
 	struct cv_arena *arena;
 	struct cv_tls_info info;
+	int fd;             /* borrowed */
+	struct cv_buf held; /* written by OpenSSL, not flushed; octets before sent are gone */
+	size_t sent;
+	bool eof;           /* the peer ended its direction of the socket */
 	bool verify_failed;
 	bool broken; /* OpenSSL forbids any further call but free */
 };
+
+/* ---- Between OpenSSL and the socket -------------------------------------------------------------------------------------- */
+
+static int bio_read(BIO *bio, char *p, size_t size, size_t *len_r)
+{
+	struct cv_tls_conn *conn = BIO_get_data(bio);
+	ssize_t n;
+
+	BIO_clear_retry_flags(bio);
+	do
+		n = recv(conn->fd, p, size, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	*len_r = n > 0 ? (size_t)n : 0;
+	conn->eof = n == 0;
+	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+		BIO_set_retry_read(bio);
+	return n > 0;
+}
+
+static int bio_write(BIO *bio, const char *p, size_t len, size_t *len_r)
+{
+	struct cv_tls_conn *conn = BIO_get_data(bio);
+
+	BIO_clear_retry_flags(bio);
+	*len_r = 0;
+	if (cv_tls_conn_unsent(conn) >= HELD_MAX) {
+		BIO_set_retry_write(bio);
+		return 0;
+	}
+	cv_buf_append_mem(&conn->held, p, len);
+	*len_r = len;
+	return 1;
+}
+
+static long bio_ctrl(BIO *bio, int what, long number CV_UNUSED, void *ptr CV_UNUSED)
+{
+	const struct cv_tls_conn *conn = BIO_get_data(bio);
+
+	switch (what) {
+	case BIO_CTRL_FLUSH: /* it is ours to say when */
+		return 1;
+	case BIO_CTRL_EOF:
+		return conn->eof;
+	default:
+		return 0;
+	}
+}
+
+static BIO *bio_new(struct cv_tls_conn *conn)
+{
+	static BIO_METHOD *method; /* one for the process: OpenSSL has few numbers for them, and wants it to live as long as any BIO */
+	BIO *bio;
+
+	if (method == NULL) {
+		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "culver");
+		if (method == NULL || BIO_meth_set_read_ex(method, bio_read) != 1 || BIO_meth_set_write_ex(method, bio_write) != 1 ||
+			BIO_meth_set_ctrl(method, bio_ctrl) != 1)
+			cv_fatal("OpenSSL gives no BIO: %s", cv_tls_openssl_reason());
+	}
+	bio = BIO_new(method);
+	if (bio == NULL)
+		cv_fatal("OpenSSL gives no BIO: %s", cv_tls_openssl_reason());
+	BIO_set_data(bio, conn);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
+size_t cv_tls_conn_unsent(const struct cv_tls_conn *conn)
+{
+	return conn->held.len - conn->sent;
+}
+
+enum cv_tls_result cv_tls_conn_flush(struct cv_tls_conn *conn, struct cv_err *err)
+{
+	while (cv_tls_conn_unsent(conn) > 0) {
+		/* UNSAFE: sent is never beyond len. */
+		ssize_t n = send(conn->fd, conn->held.data + conn->sent, conn->held.len - conn->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n >= 0) {
+			conn->sent += (size_t)n;
+			continue;
+		}
+		if (errno == EINTR)
+			continue;
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return CV_TLS_WANT_WRITE;
+		(void)cv_err_sys(err, errno, "TLS");
+		cv_buf_clear(&conn->held);
+		conn->sent = 0;
+		return CV_TLS_FAILED;
+	}
+	/* Connections that wait keep no memory for it. */
+	cv_buf_deinit(&conn->held);
+	conn->sent = 0;
+	return CV_TLS_DONE;
+}
+
+/* ---- The connection ----------------------------------------------------------------------------------------------------------- */
 
 struct cv_tls_conn *cv_tls_conn_new(struct cv_tls_ctx *ctx, int fd)
 {
@@ -25,9 +132,13 @@ struct cv_tls_conn *cv_tls_conn_new(struct cv_tls_ctx *ctx, int fd)
 
 	conn->arena = arena;
 	conn->ctx = cv_tls_ctx_ref(ctx);
+	conn->fd = fd;
+	cv_buf_init(&conn->held, SIZE_MAX);
 	conn->ssl = SSL_new(ctx->pairs[ctx->default_pair]);
-	if (conn->ssl == NULL || SSL_set_fd(conn->ssl, fd) != 1 || SSL_set_app_data(conn->ssl, conn) != 1)
+	if (conn->ssl == NULL || SSL_set_app_data(conn->ssl, conn) != 1)
 		cv_fatal("OpenSSL gives no connection: %s", cv_tls_openssl_reason());
+	BIO *bio = bio_new(conn);
+	SSL_set_bio(conn->ssl, bio, bio);
 	SSL_set_accept_state(conn->ssl);
 	return conn;
 }
@@ -41,6 +152,7 @@ void cv_tls_conn_free(struct cv_tls_conn **conn_p)
 	if (conn == NULL)
 		return;
 	SSL_free(conn->ssl);
+	cv_buf_deinit(&conn->held);
 	cv_tls_ctx_unref(&conn->ctx);
 	arena = conn->arena;
 	cv_arena_free(&arena);
@@ -127,14 +239,25 @@ static void fill_info(struct cv_tls_conn *conn)
 
 enum cv_tls_result cv_tls_conn_handshake(struct cv_tls_conn *conn, struct cv_err *err)
 {
-	enum cv_tls_result result;
+	enum cv_tls_result result = cv_tls_conn_flush(conn, err);
 
+	if (result != CV_TLS_DONE)
+		return result;
 	ERR_clear_error();
 	errno = 0;
 	result = result_of(conn, SSL_do_handshake(conn->ssl), err);
-	if (result == CV_TLS_DONE)
+	if (result == CV_TLS_DONE) {
 		fill_info(conn);
-	return result;
+		return result;
+	}
+	/* Its part of the handshake, or an alert. */
+	struct cv_err flush_err = { 0 };
+	enum cv_tls_result flushed = cv_tls_conn_flush(conn, &flush_err);
+	if (flushed == CV_TLS_DONE || result == CV_TLS_EOF || result == CV_TLS_FAILED)
+		return result;
+	if (flushed == CV_TLS_FAILED)
+		*err = flush_err;
+	return flushed;
 }
 
 enum cv_tls_result cv_tls_conn_read(struct cv_tls_conn *conn, char *p, size_t size, size_t *len_r, struct cv_err *err)

@@ -356,10 +356,11 @@ static int set_up(struct cv_tls_ctx *ctx, SSL_CTX *ssl_ctx, const struct cv_tls_
 	if (config->prefer_server_ciphers)
 		options |= SSL_OP_CIPHER_SERVER_PREFERENCE;
 	/* A resumed session would not have its certificate looked at again. */
-	if (config->tickets_off || config->verify_client_cert) {
+	bool tickets = !config->tickets_off && !config->verify_client_cert;
+	if (!tickets)
 		options |= SSL_OP_NO_TICKET;
-		(void)SSL_CTX_set_num_tickets(ssl_ctx, 0);
-	}
+	/* One for each connection is what a client needs that comes again: each connection that it resumes brings the next. */
+	(void)SSL_CTX_set_num_tickets(ssl_ctx, tickets ? 1 : 0);
 	(void)SSL_CTX_set_options(ssl_ctx, options);
 	(void)SSL_CTX_set_session_cache_mode(ssl_ctx, SSL_SESS_CACHE_OFF);
 	(void)SSL_CTX_set_session_id_context(ssl_ctx, (const unsigned char *)"culver", 6);

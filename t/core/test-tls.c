@@ -34,6 +34,7 @@ struct client {
 	SSL *ssl;
 	int fd;
 	size_t chunk; /* octets a step, 0: all */
+	int reads;    /* that brought any */
 	struct cv_buf plain; /* decrypted */
 	bool failed, closed;
 };
@@ -157,6 +158,7 @@ static bool client_move(struct client *c)
 	}
 	n = read(c->fd, octets, most);
 	if (n > 0) {
+		c->reads++;
 		assert_int_equal(BIO_write(SSL_get_rbio(c->ssl), octets, (int)n), n);
 		moved = true;
 	} else if (n == 0) {
@@ -971,6 +973,48 @@ static void sessions_resume_by_ticket_unless_turned_off(void **state CV_UNUSED)
 	}
 }
 
+static int on_session(SSL *ssl, SSL_SESSION *session CV_UNUSED)
+{
+	(*(int *)SSL_get_app_data(ssl))++;
+	return 0;
+}
+
+/* Over a socket that keeps the bounds of writes. */
+static void ticket_and_first_words_are_one_write_and_last_words_and_farewell(void **state CV_UNUSED)
+{
+	struct cv_tls_ctx *ctx = plain_ctx(&ec);
+	SSL_CTX *client = client_ctx();
+	struct connection con;
+	int fds[2], tickets = 0;
+
+	(void)SSL_CTX_set_session_cache_mode(client, SSL_SESS_CACHE_CLIENT);
+	SSL_CTX_sess_set_new_cb(client, on_session);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	con.loop = cv_loop_new(CV_LOOP_EPOLL);
+	con.srv = (struct server){ .loop = con.loop };
+	cv_buf_init(&con.srv.lines, 100);
+	con.srv.s = cv_stream_new_socket(con.loop, fds[0], true, 8192, 8192);
+	cv_stream_set_ops(con.srv.s, &server_ops, &con.srv);
+	client_open(&con.c, fds[1], client);
+	assert_int_equal(SSL_set_app_data(con.c.ssl, &tickets), 1);
+	cv_stream_start_tls(con.srv.s, ctx);
+	cv_stream_write(con.srv.s, CV_STR("* OK\r\n"));
+	run(con.loop, &con.c);
+	assert_int_equal(con.srv.secured, 1);
+	assert_str(cv_buf_str(&con.c.plain), "* OK\r\n");
+	assert_int_equal(tickets, 1);
+	/* Its part of the handshake, and all the rest. */
+	assert_int_equal(con.c.reads, 2);
+	cv_stream_write(con.srv.s, CV_STR("* BYE\r\n"));
+	cv_stream_close_after_flush(&con.srv.s, 1000);
+	run(con.loop, &con.c);
+	assert_str(cv_buf_str(&con.c.plain), "* OK\r\n* BYE\r\n");
+	assert_true(con.c.closed);
+	assert_int_equal(con.c.reads, 3);
+	disconnect(&con);
+	cv_tls_ctx_unref(&ctx);
+}
+
 static void closed_while_the_handshake_hangs(void **state CV_UNUSED)
 {
 	struct cv_loop *loop = cv_loop_new(CV_LOOP_FAKE);
@@ -1038,6 +1082,7 @@ int main(void)
 		cv_test_fds_only(client_certificates_are_valid_or_not_but_never_fatal),
 		cv_test_fds_only(user_name_with_a_nul_is_none),
 		cv_test_fds_only(sessions_resume_by_ticket_unless_turned_off),
+		cv_test_fds_only(ticket_and_first_words_are_one_write_and_last_words_and_farewell),
 		cv_test_fds_only(closed_while_the_handshake_hangs),
 	};
 

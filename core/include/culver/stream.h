@@ -25,6 +25,10 @@ struct cv_stream_ops {
 
 /* fd becomes the stream's (closed with it; what is no socket is set non-blocking). max_in, max_out in octets. */
 CV_EXPORT struct cv_stream *cv_stream_new(struct cv_loop *loop, int fd, size_t max_in, size_t max_out);
+/* The same for what is known to be a socket, of TCP or of this machine: the kernel is not asked. */
+CV_EXPORT struct cv_stream *cv_stream_new_socket(struct cv_loop *loop, int fd, bool tcp, size_t max_in, size_t max_out);
+/* No other descriptor, here or in another process, is of fd's connection, until it is closed or detached: then the loop need not be told of its end. */
+CV_EXPORT void cv_stream_set_sole(struct cv_stream *s);
 /* A stream of memory for tests: input is pushed by cv_stream_mem_push, output collected in cv_stream_out. */
 CV_EXPORT struct cv_stream *cv_stream_new_mem(struct cv_loop *loop, size_t max_in, size_t max_out);
 CV_EXPORT void cv_stream_mem_push(struct cv_stream *s, struct cv_str data, bool eof);
