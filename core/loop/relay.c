@@ -4,9 +4,13 @@
 
 #include "core/loop/stream-private.h"
 
+#include <errno.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #define CLOSE_MS 10000      /* for what is still to be written when the relay ends */
-#define GIVE_MS 60000       /* for the end of what comes back */
-#define GIVE_MAX ((size_t)1024 * 1024) /* octets of it: all that can be on its way in a pair of sockets, and more */
+#define GIVE_MS 60000       /* for a to take its last octets */
+#define GIVE_MAX ((size_t)1024 * 1024) /* octets that come back: all that can be on its way in a pair of sockets, and more */
 #define HALF_IDLE_MS 1800000 /* silence after one direction ended */
 
 /* One direction. */
@@ -25,7 +29,8 @@ struct cv_relay {
 	void *ctx;
 	/* b gives a back. */
 	bool giving;
-	uint64_t due; /* octets that b's user still has for a, counted from the beginning */
+	struct cv_buf rest; /* giving: a's input that b's user had not taken */
+	uint64_t due; /* octets that b's user had for a, counted from the beginning */
 	cv_relay_back_fn *back;
 	void *back_ctx;
 };
@@ -36,14 +41,11 @@ static void end_giving(struct cv_relay *relay, bool good)
 	cv_relay_back_fn *back = relay->back;
 	void *ctx = relay->back_ctx;
 	struct cv_stream *a = relay->a, *b = relay->b;
-	struct cv_buf rest;
+	struct cv_buf rest = relay->rest;
 
 	cv_timer_remove(&relay->idle);
 	cv_free(relay);
-	cv_buf_init_wipe(&rest, SIZE_MAX);
-	if (good)
-		cv_buf_append(&rest, cv_stream_input(b));
-	else
+	if (!good)
 		cv_stream_close_after_flush(&a, CLOSE_MS);
 	cv_stream_free(&b);
 	back(ctx, a, cv_buf_str(&rest));
@@ -73,7 +75,7 @@ static void on_idle(void *ctx)
 		finish(relay);
 }
 
-/* b's last octets for a, then what its user gives back. */
+/* b's last octets for a. */
 static void move_giving(struct cv_relay *relay)
 {
 	struct way *way = &relay->ways[1];
@@ -84,12 +86,11 @@ static void move_giving(struct cv_relay *relay)
 		cv_stream_consume(relay->b, len);
 		way->moved += len;
 	}
-	if (cv_stream_error(relay->a) != NULL || cv_stream_error(relay->b) != NULL)
+	bool all = way->moved == relay->due;
+	if (cv_stream_error(relay->a) != NULL || !cv_buf_ok(&relay->rest) || (!all && (cv_stream_error(relay->b) != NULL || cv_stream_eof(relay->b))))
 		end_giving(relay, false);
-	else if (way->moved == relay->due && cv_stream_ended(relay->b))
-		end_giving(relay, true);
-	else if (way->moved == relay->due ? cv_stream_input_full(relay->b) : cv_stream_eof(relay->b))
-		end_giving(relay, false);
+	else if (all)
+		end_giving(relay, cv_stream_input(relay->b).len == 0);
 }
 
 /* False when the relay is finished, and gone. */
@@ -161,18 +162,47 @@ struct cv_relay *cv_relay_new(struct cv_stream *a, struct cv_stream *b, void (*d
 	return relay;
 }
 
-void cv_relay_give_back(struct cv_relay *relay, uint64_t octets, cv_relay_back_fn *back, void *ctx)
+/* What is on its way to b's user: in the kernel, then here. */
+static void take_back(struct cv_relay *relay, int end_fd)
+{
+	struct cv_stream *b = relay->b;
+	char *scratch = cv_loop_scratch(b->loop);
+	ssize_t n = 0;
+
+	while (cv_buf_ok(&relay->rest)) {
+		n = recv(end_fd, scratch, CV_LOOP_SCRATCH, MSG_DONTWAIT);
+		if (n > 0) {
+			cv_buf_append_mem(&relay->rest, scratch, (size_t)n);
+			cv_wipe(scratch, (size_t)n);
+		} else if (n == 0 || (n < 0 && errno != EINTR)) {
+			break;
+		}
+	}
+	/* Whatever that was, it is no end of a pair. */
+	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+		relay->rest.failed = true;
+	cv_buf_append(&relay->rest, cv_str_sub(cv_buf_str(&b->sending), b->sent, SIZE_MAX));
+	cv_buf_append(&relay->rest, cv_buf_str(&b->out));
+	cv_buf_clear(&b->sending);
+	cv_buf_clear(&b->out);
+	b->sent = 0;
+	b->blocked = false;
+}
+
+void cv_relay_give_back(struct cv_relay *relay, uint64_t octets, struct cv_str unread, int end_fd, cv_relay_back_fn *back, void *ctx)
 {
 	cv_assert(!relay->giving && back != NULL);
 	relay->giving = true;
 	relay->due = octets;
 	relay->back = back;
 	relay->back_ctx = ctx;
-	/* What a sends from now on stays there; what is on its way to b's user comes back. */
+	/* What a sends from now on stays there. */
 	cv_stream_pause(relay->a);
-	cv_stream_half_close(relay->b);
-	relay->b->max_in = CV_MAX(relay->b->max_in, GIVE_MAX);
-	relay->b->in.max = CV_MAX(relay->b->in.max, GIVE_MAX);
+	cv_buf_init_wipe(&relay->rest, GIVE_MAX);
+	cv_buf_append(&relay->rest, unread);
+	take_back(relay, end_fd);
+	/* Behind the user's last octets b ends. */
+	(void)close(end_fd);
 	if (relay->idle == NULL)
 		relay->idle = cv_timer_add_stopped(relay->a->loop, on_idle, relay);
 	/* More came than there was: nothing is right then. */
@@ -191,6 +221,8 @@ void cv_relay_free(struct cv_relay **relay_p)
 		return;
 	cv_stream_free(&relay->a);
 	cv_stream_free(&relay->b);
+	if (relay->giving)
+		cv_buf_deinit(&relay->rest);
 	cv_timer_remove(&relay->idle);
 	cv_free(relay);
 }

@@ -279,12 +279,13 @@ static void take_socket(struct sleeper *s, int fd, struct cv_str remote)
 	fall_asleep(s, cv_stream_new(s->front->loop, fd, INPUT_MAX, OUTPUT_MAX));
 }
 
-static void undo_relay(struct sleeper *s, struct cv_str session, uint64_t octets)
+static void undo_relay(struct sleeper *s, struct cv_str session, uint64_t octets, int end_fd)
 {
 	struct front *front = s->front;
 	struct relay *relay = cv_map_remove(front->relayed, session);
 
 	if (relay == NULL) {
+		(void)close(end_fd);
 		gone(s, "Connection closed");
 		return;
 	}
@@ -293,7 +294,7 @@ static void undo_relay(struct sleeper *s, struct cv_str session, uint64_t octets
 	s->protocol = relay->protocol;
 	s->peer = cv_new0(struct cv_login_peer);
 	*s->peer = relay->peer;
-	cv_relay_give_back(relay->relay, octets, on_relay_back, s);
+	cv_relay_give_back(relay->relay, octets, CV_STR(""), end_fd, on_relay_back, s);
 }
 
 int front_on_sleep(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
@@ -302,11 +303,12 @@ int front_on_sleep(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct cv_str session, protocol, remote, keepalive, goodbye;
 	uint32_t timeout_ms, keepalive_ms, keepalive_in_ms;
 	uint64_t octets;
-	uint8_t wake_at_end;
+	uint8_t relayed, wake_at_end;
 
 	(void)ipc;
 	struct cv_reader *r = &msg->payload;
-	if (!cv_take_str(r, CV_SESSION_ID_LEN, &session) || !cv_take_str(r, 63, &protocol) || !cv_take_str(r, 45, &remote) || !cv_take_u64(r, &octets) ||
+	if (!cv_take_str(r, CV_SESSION_ID_LEN, &session) || !cv_take_str(r, 63, &protocol) || !cv_take_str(r, 45, &remote) || !cv_take_u8(r, &relayed) ||
+		!cv_take_u64(r, &octets) ||
 		!cv_take_u8(r, &wake_at_end) || !cv_take_u32(r, &timeout_ms) || !cv_take_u32(r, &keepalive_ms) || !cv_take_u32(r, &keepalive_in_ms) ||
 		!cv_take_str(r, CV_SLEEP_TEXT_MAX, &keepalive) || !cv_take_str(r, CV_SLEEP_TEXT_MAX, &goodbye) || !cv_reader_end(r))
 		return -1;
@@ -328,13 +330,12 @@ int front_on_sleep(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	cv_list_append(&front->sleepers, &s->node);
 	(void)cv_map_set(front->sleeping, id_key(&s->id), s);
 	front->sleeper_count++;
-	if (msg->nfds > 0) {
-		int fd = msg->fds[0];
-		msg->fds[0] = -1;
+	int fd = msg->fds[0];
+	msg->fds[0] = -1;
+	if (relayed)
+		undo_relay(s, session, octets, fd);
+	else
 		take_socket(s, fd, remote);
-	} else {
-		undo_relay(s, session, octets);
-	}
 	return 0;
 }
 

@@ -601,8 +601,8 @@ static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 
 static const struct cv_ipc_type spawner_table[] = {
 	{ CV_MSG_HOOKS, "HOOKS", 8192, 0, 0, 0, on_hooks },
-	{ CV_MSG_SESSION_BACK, "SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 0, 1, 0, on_session_back },
-	{ CV_MSG_SLEEP, "SLEEP", 2048, 0, 1, 0, front_on_sleep },
+	{ CV_MSG_SESSION_BACK, "SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 1, 1, 0, on_session_back },
+	{ CV_MSG_SLEEP, "SLEEP", 2048, 1, 1, 0, front_on_sleep },
 	{ CV_MSG_ROUSE, "ROUSE", 0, 0, 0, 0, front_on_rouse },
 	{ CV_MSG_WOKEN, "WOKEN", 0, 0, 0, 0, front_on_woken },
 	{ CV_MSG_WAKE_FAIL, "WAKE_FAIL", 1024, 0, 0, 0, front_on_wake_fail },
@@ -940,20 +940,22 @@ static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 	struct front *front = ctx;
 	struct cv_str session, protocol, remote, unread;
 	uint64_t octets;
+	uint8_t relayed;
 
 	(void)ipc;
 	if (!cv_take_str(&msg->payload, 64, &session) || !cv_take_str(&msg->payload, 63, &protocol) || !cv_take_str(&msg->payload, 45, &remote) ||
-		!cv_take_u64(&msg->payload, &octets) || !cv_take_str(&msg->payload, CV_SESSION_BACK_MAX, &unread) || !cv_reader_end(&msg->payload))
+		!cv_take_u8(&msg->payload, &relayed) || !cv_take_u64(&msg->payload, &octets) || !cv_take_str(&msg->payload, CV_SESSION_BACK_MAX, &unread) || !cv_reader_end(&msg->payload))
 		return -1;
-	if (msg->nfds > 0) {
-		int fd = msg->fds[0];
-		msg->fds[0] = -1;
+	int fd = msg->fds[0];
+	msg->fds[0] = -1;
+	if (!relayed)
 		return take_socket_back(front, fd, session, protocol, remote, unread);
-	}
 	/* Gone meanwhile, or asked for twice: then it is not there any more. */
 	struct relay *relay = cv_map_remove(front->relayed, session);
 	if (relay != NULL && relay->protocol->back != NULL)
-		cv_relay_give_back(relay->relay, octets, relay_back, relay);
+		cv_relay_give_back(relay->relay, octets, unread, fd, relay_back, relay);
+	else
+		(void)close(fd);
 	return 0;
 }
 

@@ -86,10 +86,10 @@ enum cv_msg {
 	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, u8 public, str text: the descriptor was closed on spawner's side; front still has its own */
 	CV_MSG_JOB_REPLY,       /* id; u8 enum cv_err_code, u8 public, str text, str data */
 	CV_MSG_HOOKS,           /* u16 count, str each: hooks that have handlers in workers; sent first and after reload */
-	CV_MSG_SESSION_BACK,    /* str session, str protocol, str remote, u64 octets, str unread input: a worker gives a connection back. 1 fd: the connection; none:
-	                           front relays it, and so many octets of the worker's are the client's still (cv_relay_give_back) */
-	CV_MSG_SLEEP,           /* id: the spawner's number of it; str session, str protocol, str remote, u64 octets, u8 wake_at_end, then as in WORKER_SLEEP from
-	                           timeout_ms to goodbye; 0 or 1 fd: as SESSION_BACK. Answered by WAKE or SLEEPER_GONE, sooner or later */
+	CV_MSG_SESSION_BACK,    /* str session, str protocol, str remote, u8 relayed, u64 octets, str unread input: a worker gives a connection back. 1 fd: the connection, or
+	                           the worker's end of the pair, to which it wrote so many octets (cv_relay_give_back) */
+	CV_MSG_SLEEP,           /* id: the spawner's number of it; str session, str protocol, str remote, u8 relayed, u64 octets, u8 wake_at_end, then as in WORKER_SLEEP
+	                           from timeout_ms to goodbye; 1 fd: as SESSION_BACK. Answered by WAKE or SLEEPER_GONE, sooner or later */
 	CV_MSG_ROUSE,           /* id: WAKE, although the client said nothing */
 	CV_MSG_WOKEN,           /* id: a worker has it */
 	CV_MSG_WAKE_FAIL,       /* id; as SESSION_FAIL */
@@ -110,9 +110,9 @@ enum cv_msg {
 	CV_MSG_WORKER_FAILED,   /* u8 enum cv_err_code, u8 public, str text: the user's mail could not be opened; exits */
 	CV_MSG_WORKER_SESSION_STATE, /* str session, str protocol, str state, u8 ended: for `culver who` */
 	CV_MSG_WORKER_JOB_REPLY,/* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: sealed memfd, for askers */
-	CV_MSG_WORKER_SESSION_BACK, /* str session, u64 octets, str unread input; 0 or 1 fd: as SESSION_BACK */
+	CV_MSG_WORKER_SESSION_BACK, /* str session, u64 octets, str unread input; 1 fd: as SESSION_BACK */
 	CV_MSG_WORKER_SLEEP,    /* str session, u32 number of messages received so far, u64 octets, u32 timeout_ms (0: none), u32 keepalive_ms, u32 keepalive_in_ms,
-	                           str keepalive, str goodbye, str saved; 0 or 1 fd: as SESSION_BACK */
+	                           str keepalive, str goodbye, str saved; 1 fd: as SESSION_BACK */
 	CV_MSG_WORKER_IDLE,     /* u32 number of messages received so far: nothing to do, may I exit? */
 	CV_MSG_WORKER_ASK       /* id; str user, str protocol, str session, str payload: a job for another user's worker */
 };

@@ -28,7 +28,7 @@ struct cv_session_host {
 	/* A question to another user's worker; its answer goes to cv_session_answer. NULL: there is nobody to ask. */
 	int (*ask)(struct cv_session_host *host, uint64_t id, struct cv_str user, const char *protocol, struct cv_str session, struct cv_str payload,
 		struct cv_err *err);
-	/* A session's connection goes back to front: fd is the callee's; -1: it is relayed, and of what was written to it octets are the client's. */
+	/* A session's connection goes back to front: fd is the callee's. Of one that is relayed that is our end of the pair, and octets were written to it for the client. */
 	void (*give_back)(struct cv_session_host *host, const struct cv_session *session, int fd, uint64_t octets, struct cv_str unread);
 	/* Sessions may sleep now: no job, no administrator's command. NULL: they never do. */
 	bool (*may_sleep)(struct cv_session_host *host);
@@ -47,8 +47,6 @@ CV_EXPORT void cv_session_host_deinit(struct cv_session_host *host);
 enum cv_session_life {
 	CV_SESSION_OPEN = 1,
 	CV_SESSION_GIVING,  /* the connection goes back to front: its last output is on its way */
-	CV_SESSION_GIVEN,   /* front was told, which relays it: what else the client sent comes, to be given back too */
-	CV_SESSION_SLEPT,   /* front was told that it sleeps and relays it: what else the client sent goes back */
 	CV_SESSION_CLOSING
 };
 
@@ -105,8 +103,6 @@ CV_EXPORT void cv_session_goodbye(struct cv_session *session, const char *reason
 /* Look whether all sessions can sleep, and send them; in so many milliseconds or earlier (session-sleep.c). */
 void cv_session_look_sleepy(struct cv_session_host *host);
 void cv_session_look_in(struct cv_session_host *host, uint64_t ms);
-/* The octets that front relays and that came after the session fell asleep. */
-void cv_session_slept_rest(struct cv_session *session);
 /* Its time and octets from before; *wake_r gets what is the protocol's. */
 CV_MUST_CHECK bool cv_session_take_saved(struct cv_session *session, struct cv_str saved, struct cv_session_wake *wake_r);
 /* No longer the host's. quiet: it goes on elsewhere, nobody is told of an end. */

@@ -103,7 +103,7 @@ static void fall_asleep(struct cv_session *session)
 	struct cv_session_host *host = session->host;
 	uint64_t now = cv_loop_now_ms(host->loop), due = session->input_ms + session->timeout_ms, timeout = 0;
 	uint64_t octets = cv_stream_bytes_out(session->stream);
-	int fd = -1;
+	int fd;
 
 	if (session->timeout_ms > 0)
 		timeout = due > now ? due - now : 1;
@@ -111,41 +111,12 @@ static void fall_asleep(struct cv_session *session)
 		timeout = timeout > 0 ? CV_MIN(timeout, session->asleep.wake_in_ms) : session->asleep.wake_in_ms;
 	if (session->asleep.deflated)
 		cv_stream_drop_deflate(session->stream);
-	if (!session->relayed && (fd = cv_stream_detach(session->stream)) < 0) {
+	fd = cv_stream_detach(session->stream);
+	if (fd < 0)
 		cv_session_close(session, "the connection cannot be given away");
-		return;
-	}
-	if (!host->sleep(host, session, fd, octets, &session->asleep, timeout)) {
+	else if (!host->sleep(host, session, fd, octets, &session->asleep, timeout))
 		cv_session_close(session, "the spawner is gone");
-		return;
-	}
-	if (!session->relayed) {
-		cv_session_remove(session, true);
-		return;
-	}
-	/* What the client says from now on goes back, until front has ended its end of the pair. */
-	session->life = CV_SESSION_SLEPT;
-	session->hooked = false;
-	if (session->protocol->end != NULL)
-		session->protocol->end(session->state);
-	session->state = NULL;
-	cv_buf_deinit(&session->blob);
-	cv_timer_set(session->timeout, 60000);
-	cv_stream_want_input(session->stream);
-}
-
-void cv_session_slept_rest(struct cv_session *session)
-{
-	struct cv_str in = cv_stream_input(session->stream);
-	size_t len = CV_MIN(in.len, cv_stream_room(session->stream));
-
-	/* Front ends its end when it has heard that we sleep. Should the spawner die before it has passed that on, front would take what we send back for
-	   what the client is to see. */
-	if (!cv_stream_ended(session->stream) && !cv_stream_input_full(session->stream) && cv_stream_error(session->stream) == NULL)
-		return;
-	cv_stream_write(session->stream, cv_str_sub(in, 0, len));
-	cv_stream_consume(session->stream, len);
-	if (cv_stream_error(session->stream) != NULL || cv_stream_eof(session->stream))
+	else
 		cv_session_remove(session, true);
 }
 

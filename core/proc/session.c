@@ -145,35 +145,6 @@ void cv_session_remove(struct cv_session *session, bool quiet)
 
 /* ---- Back to front ------------------------------------------------------------------------------------------------------------- */
 
-/* Octets, or nothing, to front; false: the session is closed. */
-static bool tell_front(struct cv_session *session, int fd, struct cv_str unread)
-{
-	if (unread.len > CV_SESSION_BACK_MAX) {
-		if (fd >= 0)
-			(void)close(fd);
-		cv_session_close(session, "too much input for the next login");
-		return false;
-	}
-	session->host->give_back(session->host, session, fd, cv_stream_bytes_out(session->stream), unread);
-	return true;
-}
-
-/* What front relays: the client's input comes to its end, since front ends it; all of it goes back on the same way. */
-static void give_rest(struct cv_session *session)
-{
-	struct cv_str in = cv_stream_input(session->stream);
-
-	if (cv_stream_error(session->stream) != NULL || in.len > CV_SESSION_BACK_MAX) {
-		cv_session_close(session, in.len > CV_SESSION_BACK_MAX ? "too much input for the next login" : cv_stream_error(session->stream));
-		return;
-	}
-	if (!cv_stream_ended(session->stream))
-		return;
-	cv_stream_write(session->stream, in);
-	cv_stream_consume(session->stream, in.len);
-	end_session(session);
-}
-
 static void give_back(struct cv_session *session)
 {
 	struct cv_str in;
@@ -185,19 +156,18 @@ static void give_back(struct cv_session *session)
 	if (cv_stream_unsent(session->stream) > 0)
 		return;
 	in = cv_stream_input(session->stream);
-	if (session->relayed) {
-		if (!tell_front(session, -1, CV_STR("")))
-			return;
-		session->life = CV_SESSION_GIVEN;
-		cv_stream_resume(session->stream);
-		cv_stream_want_input(session->stream);
+	if (in.len > CV_SESSION_BACK_MAX) {
+		cv_session_close(session, "too much input for the next login");
 		return;
 	}
+	uint64_t octets = cv_stream_bytes_out(session->stream);
 	int fd = cv_stream_detach(session->stream);
-	if (fd < 0)
+	if (fd < 0) {
 		cv_session_close(session, "the connection cannot be given back");
-	else if (tell_front(session, fd, in))
-		end_session(session);
+		return;
+	}
+	session->host->give_back(session->host, session, fd, octets, in);
+	end_session(session);
 }
 
 void cv_session_give_back(struct cv_session *session, const char *reason)
@@ -239,7 +209,7 @@ void cv_session_close(struct cv_session *session, const char *reason)
 
 void cv_session_goodbye(struct cv_session *session, const char *reason)
 {
-	if (session->life == CV_SESSION_CLOSING || session->life == CV_SESSION_SLEPT)
+	if (session->life == CV_SESSION_CLOSING)
 		return;
 	if (session->state != NULL && session->protocol->goodbye != NULL)
 		session->protocol->goodbye(session->state, reason);
@@ -250,14 +220,6 @@ static void on_input(void *ctx)
 {
 	struct cv_session *session = ctx;
 
-	if (session->life == CV_SESSION_GIVEN) {
-		give_rest(session);
-		return;
-	}
-	if (session->life == CV_SESSION_SLEPT) {
-		cv_session_slept_rest(session);
-		return;
-	}
 	if (session->life != CV_SESSION_OPEN)
 		return;
 	session->input_ms = cv_loop_now_ms(session->host->loop);
@@ -276,8 +238,6 @@ static void on_output(void *ctx)
 
 	if (session->life == CV_SESSION_GIVING && session->state == NULL)
 		give_back(session);
-	else if (session->life == CV_SESSION_SLEPT)
-		cv_session_slept_rest(session);
 	else if (session->life == CV_SESSION_OPEN && session->protocol->output != NULL)
 		session->protocol->output(session->state);
 }
@@ -289,11 +249,7 @@ static void on_timeout(void *ctx)
 	struct cv_session *session = ctx;
 	uint64_t now = cv_loop_now_ms(session->host->loop), due = session->input_ms + session->timeout_ms;
 
-	if (session->life == CV_SESSION_SLEPT) {
-		cv_session_remove(session, true);
-		return;
-	}
-	if (session->life == CV_SESSION_GIVING || session->life == CV_SESSION_GIVEN)
+	if (session->life == CV_SESSION_GIVING)
 		cv_session_close(session, "the connection could not be given back");
 	if (session->timeout_ms == 0 || session->life != CV_SESSION_OPEN)
 		return;

@@ -123,6 +123,7 @@ static int give_to_front(struct front_peer *front, const struct sleeper *sleeper
 	cv_put_str(&out, t->session);
 	cv_put_str(&out, cv_str_c(s->protocol));
 	cv_put_str(&out, cv_str_c(s->remote));
+	cv_put_u8(&out, s->relayed);
 	cv_put_u64(&out, t->octets);
 	cv_put_u8(&out, end_has_handlers(front->sp));
 	cv_put_u32(&out, t->timeout_ms);
@@ -130,7 +131,7 @@ static int give_to_front(struct front_peer *front, const struct sleeper *sleeper
 	cv_put_u32(&out, t->keepalive_in_ms);
 	cv_put_str(&out, t->keepalive);
 	cv_put_str(&out, t->goodbye);
-	int result = cv_ipc_send(front->ipc, CV_MSG_SLEEP, sleeper->id, cv_buf_str(&out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0);
+	int result = cv_ipc_send(front->ipc, CV_MSG_SLEEP, sleeper->id, cv_buf_str(&out), &fd, 1);
 	cv_buf_deinit(&out);
 	return result;
 }
@@ -157,9 +158,10 @@ int spawner_on_sleep(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	if (!take_told(&msg->payload, &t))
 		return -1;
 	struct session *s = cv_map_get(w->sessions, t.session);
-	if (s == NULL || s->relayed != (msg->nfds == 0))
+	if (s == NULL)
 		return -1;
-	if (msg->nfds > 0 && (getsockopt(msg->fds[0], SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 || cookie == 0)) {
+	/* Of what is relayed it is the end of a pair, of no use any more when front has read it empty. */
+	if (!s->relayed && (getsockopt(msg->fds[0], SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0 || cookie == 0)) {
 		cv_warn(&w->log, "a sleeping session's connection is no socket");
 		return -1;
 	}
@@ -176,7 +178,7 @@ int spawner_on_sleep(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	cv_list_append(&sleeper->of->sleepers, &sleeper->node);
 	(void)cv_map_set(sp->sleepers, id_key(&sleeper->id), sleeper);
 	s->front = front_for(sp, s);
-	if (sp->stopping || s->front == NULL || give_to_front(s->front, sleeper, &t, msg->nfds > 0 ? msg->fds[0] : -1) < 0) {
+	if (sp->stopping || s->front == NULL || give_to_front(s->front, sleeper, &t, msg->fds[0]) < 0) {
 		say_ended(sleeper, CV_STR("the front ended"));
 		sleeper_free(sleeper);
 		return 0;

@@ -340,7 +340,7 @@ static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 		!cv_take_str(&msg->payload, CV_SESSION_BACK_MAX, &unread) || !cv_reader_end(&msg->payload))
 		return -1;
 	const struct session *s = cv_map_get(w->sessions, id);
-	if (s == NULL || s->relayed != (msg->nfds == 0))
+	if (s == NULL)
 		return -1;
 	struct front_peer *front = s->front;
 	if (front == NULL && !s->relayed && !cv_list_empty(&w->sp->fronts))
@@ -351,6 +351,7 @@ static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 	cv_put_str(&out, id);
 	cv_put_str(&out, cv_str_c(s->protocol));
 	cv_put_str(&out, cv_str_c(s->remote));
+	cv_put_u8(&out, s->relayed);
 	cv_put_u64(&out, octets);
 	cv_put_str(&out, unread);
 	if (cv_ipc_send(front->ipc, CV_MSG_SESSION_BACK, 0, cv_buf_str(&out), msg->fds, msg->nfds) < 0)
@@ -453,7 +454,7 @@ static const struct cv_ipc_type worker_table[] = {
 	{ CV_MSG_WORKER_READY, "WORKER_READY", 0, 0, 0, 0, on_worker_ready },
 	{ CV_MSG_WORKER_FAILED, "WORKER_FAILED", 1024, 0, 0, 0, on_worker_failed },
 	{ CV_MSG_WORKER_SESSION_STATE, "WORKER_SESSION_STATE", 1024, 0, 0, 0, on_session_state },
-	{ CV_MSG_WORKER_SESSION_BACK, "WORKER_SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 0, 1, 0, on_session_back },
+	{ CV_MSG_WORKER_SESSION_BACK, "WORKER_SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 1, 1, 0, on_session_back },
 	{ CV_MSG_WORKER_SLEEP, "WORKER_SLEEP", CV_IPC_MAX_PAYLOAD, 0, 1, 0, spawner_on_sleep },
 	{ CV_MSG_WORKER_JOB_REPLY, "WORKER_JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_worker_job_reply },
 	{ CV_MSG_WORKER_IDLE, "WORKER_IDLE", 4, 0, 0, 0, on_worker_idle },

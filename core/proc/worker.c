@@ -367,11 +367,10 @@ static void on_give_back(struct cv_session_host *host, const struct cv_session *
 	cv_put_str(&out, session->id);
 	cv_put_u64(&out, octets);
 	cv_put_str(&out, unread);
-	if (wp->spawner == NULL || cv_ipc_send(wp->spawner, CV_MSG_WORKER_SESSION_BACK, 0, cv_buf_str(&out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0) < 0)
+	if (wp->spawner == NULL || cv_ipc_send(wp->spawner, CV_MSG_WORKER_SESSION_BACK, 0, cv_buf_str(&out), &fd, 1) < 0)
 		cv_warn(&session->log, "the connection cannot be given back: there is no spawner");
 	cv_buf_deinit(&out);
-	if (fd >= 0)
-		(void)close(fd);
+	(void)close(fd);
 }
 
 static uint32_t bounded_ms(uint64_t ms)
@@ -402,11 +401,9 @@ static bool on_sleep(struct cv_session_host *host, const struct cv_session *sess
 	cv_put_str(&out, sleep->keepalive);
 	cv_put_str(&out, sleep->goodbye);
 	cv_put_str(&out, cv_buf_str(sleep->blob));
-	bool sent = wp->spawner != NULL && cv_buf_ok(&out) &&
-		cv_ipc_send(wp->spawner, CV_MSG_WORKER_SLEEP, 0, cv_buf_str(&out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0) >= 0;
+	bool sent = wp->spawner != NULL && cv_buf_ok(&out) && cv_ipc_send(wp->spawner, CV_MSG_WORKER_SLEEP, 0, cv_buf_str(&out), &fd, 1) >= 0;
 	cv_buf_deinit(&out);
-	if (fd >= 0)
-		(void)close(fd);
+	(void)close(fd);
 	wp->slept |= sent;
 	return sent;
 }

@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import client  # noqa: E402
-from client import culver, fail, healthy, mail, same  # noqa: E402
+from client import culver, descendants, end_sending, fail, healthy, mail, role, same  # noqa: E402
 
 SETTINGS = """imap_hibernate_timeout = 50ms
 imap_hibernate_silent_timeout = 50ms
@@ -84,33 +84,6 @@ def workers(s, user=None):
         if m and user in (None, m.group(1)) and parent in descendants(s.proc.pid):
             out.append(int(pid))
     return out
-
-
-def descendants(root):
-    parents = {}
-    for pid in os.listdir("/proc"):
-        if pid.isdigit():
-            try:
-                parents[int(pid)] = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
-            except (OSError, IndexError):
-                pass
-    found = {root}
-    while True:
-        more = {p for p, q in parents.items() if q in found} - found
-        if not more:
-            return found
-        found |= more
-
-
-def role(s, name):
-    found = []
-    for pid in descendants(s.proc.pid):
-        try:
-            if re.search(rf" {name}\0*$", open(f"/proc/{pid}/cmdline").read()):
-                found.append(pid)
-        except OSError:
-            pass  # it ended meanwhile
-    return found
 
 
 def new_mail(s, tls):
@@ -327,6 +300,23 @@ def crashes(s):
     return c
 
 
+def ends_at_once(s):
+    """Over TLS a client speaks and ends its sending side before front has heard that the session sleeps: it is answered, and never hears its own words."""
+    spawner = role(s, "spawner")[0]
+    for _ in range(3):
+        c = Client(s, tls=True)
+        os.kill(spawner, signal.SIGSTOP)
+        try:
+            time.sleep(0.3)  # the worker says that it sleeps, and nobody hears it
+            c.send("x NOOP\r\ny LOGOUT\r\n")
+            end_sending(c.sock)
+            time.sleep(0.1)
+        finally:
+            os.kill(spawner, signal.SIGCONT)
+        same(c.reply("x"), ["x OK NOOP completed"])
+        same(len(c.reply("y")), 2, "BYE and OK")
+
+
 def crowded():
     """No more workers than there may be: a session that wakes waits for the end of another's."""
     with culver.Server(SETTINGS + "default_process_limit = 1\n") as s:
@@ -352,6 +342,7 @@ with culver.Server(SETTINGS) as s:
             unselected(s, tls)
             ends(s, tls)
             compressed(s, tls)
+        ends_at_once(s)
     except BaseException:
         print(s.output())
         raise

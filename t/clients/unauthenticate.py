@@ -6,13 +6,14 @@ import base64
 import os
 import random
 import re
+import signal
 import socket
 import sys
 import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import Client, culver, fail, healthy, mail, same  # noqa: E402
+from client import Client, culver, end_sending, fail, healthy, mail, role, same  # noqa: E402
 
 
 def plain(user, password=culver.PASSWORD):
@@ -76,6 +77,23 @@ def starttls_later(s):
     c.cmd("LOGOUT")
 
 
+def ends_at_once(s):
+    """A client that ends its sending side behind all that it has to say is answered, and never hears its own words, however late front hears that the session is over."""
+    spawner = role(s, "spawner")[0]
+    for how in ("plain", "tls", "starttls"):
+        c = Client(s, how, "ann")
+        os.kill(spawner, signal.SIGSTOP)
+        try:
+            c.send(f"u UNAUTHENTICATE\r\na AUTHENTICATE PLAIN {plain('bob')}\r\nn NOOP\r\nl LOGOUT\r\n")
+            same(len(c.reply("u")), 1)
+            end_sending(c.sock)
+            time.sleep(0.2)
+        finally:
+            os.kill(spawner, signal.SIGCONT)
+        for tag, lines in (("a", 1), ("n", 1), ("l", 2)):
+            same(len(c.reply(tag)), lines, f"{how}: lines up to the tagged reply")
+
+
 def bounds(s):
     """Too much behind it, the client that leaves, that sends half of what ends its compressed data, that goes on compressing."""
     for how in ("plain", "tls"):
@@ -133,5 +151,6 @@ with culver.Server() as s:
         for compressed in (False, True):
             turns(s, how, compressed, random.Random(seed))
     starttls_later(s)
+    ends_at_once(s)
     bounds(s)
     healthy(s)

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -178,6 +179,47 @@ class Client:
         self.n += 1
         self.send(f"t{self.n} {text}\r\n")
         return self.reply(f"t{self.n}", status)
+
+
+def descendants(root):
+    """root and all processes below it."""
+    parents = {}
+    for pid in os.listdir("/proc"):
+        if pid.isdigit():
+            try:
+                parents[int(pid)] = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+            except (OSError, IndexError):
+                pass
+    found = {root}
+    while True:
+        more = {p for p, q in parents.items() if q in found} - found
+        if not more:
+            return found
+        found |= more
+
+
+def role(s, name):
+    """Numbers of a server's processes of one role."""
+    found = []
+    for pid in descendants(s.proc.pid):
+        try:
+            if re.search(rf" {name}\0*$", open(f"/proc/{pid}/cmdline").read()):
+                found.append(pid)
+        except OSError:
+            pass  # it ended meanwhile
+    return found
+
+
+def end_sending(sock):
+    """End the sending side only: over TLS with its farewell (RFC 8446 section 6.1), and without waiting for the server's."""
+    if isinstance(sock, ssl.SSLSocket):
+        sock.setblocking(False)
+        try:
+            sock.unwrap()
+        except ssl.SSLWantReadError:
+            pass
+        sock.setblocking(True)
+    socket.socket.shutdown(sock, socket.SHUT_WR)
 
 
 class Log:

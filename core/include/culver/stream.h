@@ -107,11 +107,11 @@ CV_EXPORT void cv_stream_end_deflate(struct cv_stream *s);
 struct cv_relay;
 CV_EXPORT struct cv_relay *cv_relay_new(struct cv_stream *a, struct cv_stream *b, void (*done)(void *ctx), void *ctx);
 CV_EXPORT void cv_relay_free(struct cv_relay **relay);
-/* The user at the other end of b gives a back: no more input of a goes to b, which is told the end of it. Of what comes from b, octets (counted from the
-   relay's beginning) are a's still; what follows until b's end is input of a that b's user did not take, less than 1 MiB. Then back is called instead
-   of done, from the loop: a is the callee's, paused, its own input behind rest; or NULL, when b's user broke off, a failed, or a minute was over. The relay is
-   gone then. */
+/* The user at the other end of b gives a back, with that end, end_fd, which becomes the relay's and is read empty at once: so nothing that the user would have to send
+   back can be taken for output. Of what comes from b, octets (counted from the relay's beginning) are a's still. When a has these, back is called instead of
+   done, from the loop: a is the callee's, paused, and its own input stands behind rest, which is what the user had read and did not take (unread), and what
+   was on its way to it, 1 MiB at most; or a is NULL, when end_fd cannot be read, b has other octets than it should, a failed, or a minute was over. The relay is gone then. */
 typedef void cv_relay_back_fn(void *ctx, struct cv_stream *a, struct cv_str rest);
-CV_EXPORT void cv_relay_give_back(struct cv_relay *relay, uint64_t octets, cv_relay_back_fn *back, void *ctx);
+CV_EXPORT void cv_relay_give_back(struct cv_relay *relay, uint64_t octets, struct cv_str unread, int end_fd, cv_relay_back_fn *back, void *ctx);
 
 #endif
