@@ -207,6 +207,13 @@ struct cv_mailbox *cv_view_mailbox(const struct cv_view *view)
 	return view->mailbox;
 }
 
+int cv_view_usable(struct cv_view *view, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = view->mailbox;
+
+	return mailbox->gone ? 1 : cv_user_usable(mailbox->user, err) < 0 ? -1 : cv_mailbox_load(mailbox, err);
+}
+
 bool cv_view_readonly(const struct cv_view *view)
 {
 	return (view->opts & CV_VIEW_READONLY) != 0;

@@ -477,6 +477,52 @@ static void the_highest_modseq_outlives_a_failed_write(void **state)
 	store_deinit(&s);
 }
 
+struct no_memory {
+	bool syncs, maps; /* which calls fail */
+};
+
+static int fail_some(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	const struct no_memory *fails = ctx;
+
+	(void)name;
+	(void)len;
+	if (op == CV_FILE_MAP && fails->maps)
+		return ENOMEM;
+	return op == CV_FILE_SYNC && fails->syncs ? EIO : 0;
+}
+
+/* A client that asks for them is refused, and not told that there are none. */
+static void messages_that_can_not_be_read_are_not_gone(void **state)
+{
+	struct no_memory fails = { true, true };
+	struct cv_mailbox *inbox;
+	struct cv_view *view;
+	struct cv_err err = { 0 };
+	struct cv_row row;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	inbox = store_get(&s, "INBOX");
+	assert_ok(cv_view_open(inbox, 0, &view, &err));
+	assert_ok(cv_view_usable(view, &err));
+	cv_file_set_fault(fail_some, &fails);
+	refuse_an_expunge(&s);
+	assert_int_equal(cv_view_usable(view, &err), -1);
+	assert_int_equal(err.code, CV_ERR_UNAVAILABLE);
+	assert_false(cv_view_row(view, 1, &row));
+	fails = (struct no_memory){ false, false };
+	assert_ok(cv_view_usable(view, &err));
+	assert_true(cv_view_row(view, 1, &row));
+	cv_file_set_fault(NULL, NULL);
+	cv_view_close(&view);
+	cv_mailbox_unref(&inbox);
+	store_deinit(&s);
+}
+
 /* A new segment of which only the head was read may not be on disk: it is left. One with a record is written again from its head on. */
 static void a_head_that_was_read_is_written_again(void **state)
 {
@@ -969,6 +1015,7 @@ int main(void)
 		cv_test(what_was_read_is_written_again),
 		cv_test(the_modseq_of_flags_that_were_lost_is_not_given_again),
 		cv_test(the_highest_modseq_outlives_a_failed_write),
+		cv_test(messages_that_can_not_be_read_are_not_gone),
 		cv_test(a_head_that_was_read_is_written_again),
 		cv_test(a_segment_that_is_left_is_synced),
 		cv_test(new_segment_outlives_a_failed_start),

@@ -268,6 +268,8 @@ CV_EXPORT CV_MUST_CHECK int cv_view_open(struct cv_mailbox *mailbox, unsigned op
 CV_EXPORT void cv_view_close(struct cv_view **view);
 CV_EXPORT struct cv_mailbox *cv_view_mailbox(const struct cv_view *view);
 CV_EXPORT bool cv_view_readonly(const struct cv_view *view);
+/* Can its messages be read? Not (UNAVAILABLE) while memory could not be read anew after a failed write: until then they look as if they were gone. */
+CV_EXPORT CV_MUST_CHECK int cv_view_usable(struct cv_view *view, struct cv_err *err);
 /* As of the last sync. seq is 1..count. */
 CV_EXPORT uint32_t cv_view_count(const struct cv_view *view);
 CV_EXPORT uint32_t cv_view_recent(const struct cv_view *view);

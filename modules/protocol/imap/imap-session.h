@@ -159,6 +159,8 @@ struct imap_cmd {
 	struct imap_commit *commit; /* in progress, or NULL */
 	int commit_result;
 	struct cv_err commit_err;
+	bool unreadable;            /* messages could not be read, and were taken for gone, while it ran; why: read_err */
+	struct cv_err read_err;
 	uint64_t commit_id;         /* cv_txn_id of the last one */
 	uint64_t progress_us;       /* when the client last heard of it */
 };

@@ -322,6 +322,32 @@ static bool finish(struct imap_session *s)
 	return true;
 }
 
+/* Can the messages be read that the command asks for? Else what it finds is no answer. */
+static bool is_readable(struct imap_cmd *cmd)
+{
+	struct imap_session *s = cmd->s;
+
+	if (s->view != NULL && (cmd->pub.command->opts & CV_IMAP_KEEPS_SEQ) != 0 && !cmd->unreadable)
+		cmd->unreadable = cv_view_usable(s->view, &cmd->read_err) < 0;
+	return !cmd->unreadable;
+}
+
+static enum cv_imap_result run_command(struct imap_cmd *cmd)
+{
+	struct imap_session *s = cmd->s;
+	enum cv_imap_result result;
+
+	if (cmd->phase == IMAP_PHASE_RUN && !is_readable(cmd))
+		return imap_fail(&cmd->pub, &cmd->read_err);
+	s->acting = true;
+	result = cmd->phase == IMAP_PHASE_RUN ? cmd->pub.command->run(&cmd->pub) : cmd->pub.command->step(&cmd->pub);
+	s->acting = false;
+	/* What STORE has changed is changed. */
+	if (!is_readable(cmd) && result == CV_IMAP_DONE && cmd->reply == IMAP_OK && cmd->pub.command != &imap_cmd_store)
+		result = imap_fail(&cmd->pub, &cmd->read_err);
+	return result;
+}
+
 /* Go on with the command in progress. True when it is done and gone, or takes a literal now. */
 static bool advance(struct imap_session *s)
 {
@@ -333,16 +359,12 @@ static bool advance(struct imap_session *s)
 	case IMAP_PHASE_WAIT:
 		return false;
 	case IMAP_PHASE_RUN:
-		s->acting = true;
-		result = cmd->pub.command->run(&cmd->pub);
-		s->acting = false;
+		result = run_command(cmd);
 		break;
 	case IMAP_PHASE_STEP:
 		if (cv_stream_room(s->stream) == 0)
 			return false;
-		s->acting = true;
-		result = cmd->pub.command->step(&cmd->pub);
-		s->acting = false;
+		result = run_command(cmd);
 		break;
 	case IMAP_PHASE_REPLY:
 		result = CV_IMAP_DONE;
