@@ -138,7 +138,8 @@ static int start_helper(struct starter *starter, enum cv_helper_kind kind, pid_t
 		return cv_err_set(err, CV_ERR_INTERNAL, "no settings yet");
 	if (starter->child_count >= CV_HELPERS_MAX)
 		return cv_err_set(err, CV_ERR_LIMIT, "there are %zu helpers already", starter->child_count);
-	cv_ipc_pair(ends);
+	if (cv_ipc_pair_try(ends, err) < 0)
+		return -1;
 	copy = fcntl(ends[0], F_DUPFD_CLOEXEC, HELPER_FD + 1);
 	if (copy < 0 || send_setup(starter, copy, kind) < 0) {
 		(void)close(ends[0]);

@@ -71,7 +71,8 @@ static int start_starter(struct role *role, struct cv_err *err)
 	int ends[2];
 	pid_t pid;
 
-	cv_ipc_pair(ends);
+	if (cv_ipc_pair_try(ends, err) < 0)
+		return -1;
 	pid = fork();
 	if (pid == 0)
 		become_starter(ends[1]);

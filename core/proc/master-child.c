@@ -13,6 +13,7 @@
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
+#define START_RETRY_MS 1000 /* no descriptors, or no process: they may come back at any time */
 /* One that lived this long starts again at once. */
 #define STEADY_MS 60000
 /* One whose channel is closed has this long to end. */
@@ -100,30 +101,29 @@ static bool can_link(const struct child *a, const struct child *b)
 	return b != a && !b->gone && b->state != CHILD_DRAINING && b->state != CHILD_STOPPING && linked(a->ops->role, b->ops->role);
 }
 
-static void link_up(struct child *a, struct child *b)
+static int link_up(struct child *a, struct child *b, struct cv_err *err)
 {
-	struct cv_err err = { 0 };
 	int pair[2];
 
-	if (cv_ipc_pair_try(pair, &err) < 0) {
-		cv_error(NULL, "%s and %s cannot be connected: %s", a->ops->name, b->ops->name, err.text);
-		return;
-	}
+	if (cv_ipc_pair_try(pair, err) < 0)
+		return cv_err_context(err, "%s and %s cannot be connected", a->ops->name, b->ops->name);
 	send_peer(a, b, pair[0]);
 	send_peer(b, a, pair[1]);
 	(void)close(pair[0]);
 	(void)close(pair[1]);
+	return 0;
 }
 
-static void connect_peers(struct child *child)
+static int connect_peers(struct child *child, struct cv_err *err)
 {
 	struct cv_node *node, *next;
 
 	cv_list_foreach(&child->m->children, node, next) {
 		struct child *other = cv_container(node, struct child, node);
-		if (can_link(child, other))
-			link_up(child, other);
+		if (can_link(child, other) && link_up(child, other, err) < 0)
+			return -1;
 	}
+	return 0;
 }
 
 static const char *const *modules_of(const struct master_conf *mc, enum cv_role role)
@@ -198,24 +198,52 @@ static int on_status(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return master_on_status(ctx, msg);
 }
 
+/* Without its channels it is of no use: it is started again, and gets them then. */
+static void give_up(struct child *child, const struct cv_err *err)
+{
+	cv_error(NULL, "%s (pid %ld) is started again: %s", child->ops->name, (long)child->pid, err->text);
+	(void)kill(child->pid, SIGKILL);
+}
+
+static void relink(void *ctx)
+{
+	struct child *child = ctx;
+	struct cv_node *node, *next;
+	struct cv_err err = { 0 };
+	unsigned roles = child->lost_roles;
+
+	cv_timer_remove(&child->relink);
+	child->lost_roles = 0;
+	cv_list_foreach(&child->m->children, node, next) {
+		struct child *other = cv_container(node, struct child, node);
+		if ((roles & 1u << other->ops->role) == 0 || !can_link(child, other))
+			continue;
+		if (link_up(child, other, &err) < 0) { /* the master itself has no descriptors left */
+			child->lost_roles |= 1u << other->ops->role;
+			continue;
+		}
+		cv_warn(NULL, "%s (pid %ld) lost its channel to %s (pid %ld): they get another", child->ops->name, (long)child->pid,
+			other->ops->name, (long)other->pid);
+	}
+	if (child->lost_roles == 0)
+		return;
+	cv_error(NULL, "%s; trying again", err.text);
+	child->relink = cv_timer_add(child->m->loop, START_RETRY_MS, relink, child);
+}
+
 /* The channel between two that are well was cut, by one that had no descriptors left or did not like what it read. */
 static int on_peer_lost(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct child *child = ctx;
-	struct cv_node *node, *next;
 	uint8_t role;
 
 	(void)ipc;
 	if (!cv_take_u8(&msg->payload, &role) || !cv_reader_end(&msg->payload))
 		return -1;
-	cv_list_foreach(&child->m->children, node, next) {
-		struct child *other = cv_container(node, struct child, node);
-		if (other->ops->role == (enum cv_role)role && can_link(child, other)) {
-			cv_warn(NULL, "%s (pid %ld) lost its channel to %s (pid %ld): they get another", child->ops->name, (long)child->pid,
-				other->ops->name, (long)other->pid);
-			link_up(child, other);
-		}
-	}
+	if (role < 8 * sizeof(child->lost_roles))
+		child->lost_roles |= 1u << role;
+	if (child->relink == NULL)
+		relink(child);
 	return 0;
 }
 
@@ -265,8 +293,10 @@ static void hand_over(struct child *child)
 	struct cv_err err = { 0 };
 
 	master_send_modules(child, m->mc);
-	if (master_send_conf(child, m->mc, &err) < 0)
-		cv_error(NULL, "%s: settings could not be sent: %s", child->ops->name, err.text);
+	if (master_send_conf(child, m->mc, &err) < 0) {
+		give_up(child, &err);
+		return;
+	}
 	cv_list_foreach(&m->listeners, node, next) {
 		const struct listener *l = cv_container(node, struct listener, node);
 		if (master_listener_for(child, l))
@@ -274,7 +304,10 @@ static void hand_over(struct child *child)
 	}
 	if (child->ops->role == CV_ROLE_FRONT && m->tls_memfd >= 0)
 		master_send(child, CV_MSG_TLS, 0, CV_STR(""), m->tls_memfd);
-	connect_peers(child);
+	if (connect_peers(child, &err) < 0) {
+		give_up(child, &err);
+		return;
+	}
 	master_send(child, CV_MSG_START, 0, CV_STR(""), -1);
 }
 
@@ -290,7 +323,8 @@ int master_child_start(struct slot *slot, struct cv_err *err)
 	char room[] = "                                                                                ";
 	char *argv[] = { exe, role, index, room, NULL };
 
-	cv_ipc_pair(pair);
+	if (cv_ipc_pair_try(pair, err) < 0)
+		return cv_err_context(err, "starting %s", slot->ops->name);
 	(void)fflush(NULL);
 	pid_t pid = fork();
 	if (pid == 0)
@@ -324,8 +358,8 @@ static void start_again(void *ctx)
 	if (slot->m->stopping || slot->child != NULL)
 		return;
 	if (master_child_start(slot, &err) < 0) {
-		cv_error(NULL, "%s", err.text);
-		slot->restart = cv_timer_add(slot->m->loop, BACKOFF_MAX_MS, start_again, slot);
+		cv_error(NULL, "%s; trying again", err.text);
+		slot->restart = cv_timer_add(slot->m->loop, START_RETRY_MS, start_again, slot);
 	}
 }
 
@@ -370,6 +404,7 @@ static void child_ended(struct child *child, int status)
 	cv_list_remove(&child->node);
 	master_admin_forget(m, child);
 	cv_timer_remove(&child->kill);
+	cv_timer_remove(&child->relink);
 	cv_ipc_free(&child->control);
 	cv_free(child);
 	if (slot == NULL || m->stopping)

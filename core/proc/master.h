@@ -111,6 +111,8 @@ struct child {
 	uint64_t started_ms;
 	bool gone;           /* its channel is closed */
 	struct cv_timer *kill;
+	unsigned lost_roles; /* a bit for each role that it has no channel to and is to get one: they wait for relink, when that is not NULL */
+	struct cv_timer *relink;
 	unsigned reload_due; /* RELOADED answers that are due */
 };
 

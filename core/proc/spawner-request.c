@@ -215,6 +215,8 @@ static int take_result(struct spawner *sp, struct request *r, uint8_t result, st
 	case CV_AUTH_NOUSER:
 		if (r->kind == REQUEST_ADMIN)
 			(void)cv_err_set(&err, CV_ERR_NOTFOUND, "there is no such user");
+		else if (r->kind == REQUEST_JOB && r->front != NULL) /* there was one when the recipient was taken: mail is not to bounce */
+			(void)cv_err_set(&err, CV_ERR_TEMP, "the look-up of the user is too old, or from before auth was started again");
 		else
 			(void)cv_err_set_public(&err, CV_ERR_AUTH, "There is no such user, or the login is too old");
 		r->no_user = true;

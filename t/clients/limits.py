@@ -6,11 +6,13 @@ import imaplib
 import os
 import resource
 import signal
+import smtplib
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import trouble  # noqa: E402
 from client import culver, fail, mail, same  # noqa: E402
 
 
@@ -141,11 +143,60 @@ def stopped(run):
     same(run.deliver(), 250, "delivery to a worker that goes on")
 
 
+def auth_begins_anew(run):
+    """What a recipient was taken with is of an auth that is gone: the message is to come again, and not to bounce."""
+    with smtplib.LMTP("127.0.0.1", run.s.ports["lmtp"]) as c:
+        c.ehlo()
+        same(c.mail("a@example.org")[0], 250)
+        same(c.rcpt("anna")[0], 250)
+        for pid in trouble.below(run.s.proc.pid):
+            if "auth" in open(f"/proc/{pid}/cmdline").read():
+                os.kill(pid, signal.SIGKILL)
+        # Another one answers.
+        end = time.monotonic() + 20
+        while run.deliver() != 250:
+            if time.monotonic() > end:
+                fail("no delivery after auth was killed")
+            time.sleep(0.1)
+        code, text = c.data(mail("late").replace("\n", "\r\n").encode())
+        same(code // 100, 4, text)
+
+
+def master_has_no_descriptors(run):
+    """What ends cannot be started again for a while; the master lives and goes on with it."""
+    pid = run.s.proc.pid
+    soft = 1 + max(int(n) for n in os.listdir(f"/proc/{pid}/fd"))
+
+    def limit(n):
+        subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={n}:"], check=True, preexec_fn=run.s._drop if run.s.run_as else None)
+
+    before = next(line.split()[3] for line in open(f"/proc/{pid}/limits") if line.startswith("Max open files"))
+    limit(soft - 2)
+    try:
+        for child in trouble.below(pid):
+            if "front" in open(f"/proc/{child}/cmdline").read():
+                os.kill(child, signal.SIGKILL)
+        time.sleep(2)
+        same(run.s.proc.poll(), None, "the master's end")
+    finally:
+        limit(before)
+    end = time.monotonic() + 30
+    while True:
+        try:
+            if run.deliver() == 250:
+                return
+        except (OSError, smtplib.SMTPException):
+            pass
+        if time.monotonic() > end:
+            fail("no delivery after the master had no descriptors")
+        time.sleep(0.2)
+
+
 for storage in culver.storages():
     run = Run(storage)
     try:
         same(run.deliver(), 250)
-        for what in (descriptors, memory, stopped):
+        for what in (descriptors, memory, stopped, auth_begins_anew, master_has_no_descriptors):
             what(run)
             run.count(what.__name__)
         print(storage, "ok,", len(run.acknowledged), "of", run.n, "taken")

@@ -126,6 +126,7 @@ class Server:
                     f"ssl_cert = <{self.cert}\nssl_key = <{self.key}\nfirst_valid_uid = 0\nfirst_valid_gid = 0\n"
                     f"auth_failure_delay = 0\n{settings}\n\n{listeners}{auth}{sections}\n")
         self.proc = None
+        self.env = {}  # more of the environment
         if self.run_as:
             for root, dirs, files in os.walk(self.dir):
                 for n in [root] + [os.path.join(root, x) for x in files]:
@@ -140,7 +141,7 @@ class Server:
         os.setuid(self.run_as.pw_uid)
 
     def start(self, timeout=20):
-        env = dict(os.environ, LC_ALL="C.UTF-8")
+        env = dict(os.environ, LC_ALL="C.UTF-8", **self.env)
         env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
         self.err = open(os.path.join(self.dir, "stderr"), "ab")
         self.proc = subprocess.Popen([self.binary("culverd"), "-F", "-c", self.conf], stdin=subprocess.DEVNULL,
