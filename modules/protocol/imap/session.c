@@ -322,12 +322,15 @@ static bool finish(struct imap_session *s)
 	return true;
 }
 
-/* Can the messages be read that the command asks for? Else what it finds is no answer. */
+/* Can the messages be read that the command is about? Else what it finds is no answer, and what it does is not what it was to do. */
 static bool is_readable(struct imap_cmd *cmd)
 {
 	struct imap_session *s = cmd->s;
+	const struct cv_imap_command *command = cmd->pub.command;
+	/* UNSELECT reads nothing; REPLACE takes its literal first, and refuses a message that it does not see. */
+	bool asks = (command->opts & CV_IMAP_LOGGED_IN) == CV_IMAP_SELECTED && command != &imap_cmd_unselect && command != &imap_cmd_replace;
 
-	if (s->view != NULL && (cmd->pub.command->opts & CV_IMAP_KEEPS_SEQ) != 0 && !cmd->unreadable)
+	if (s->view != NULL && asks && !cmd->unreadable)
 		cmd->unreadable = cv_view_usable(s->view, &cmd->read_err) < 0;
 	return !cmd->unreadable;
 }
@@ -336,14 +339,16 @@ static enum cv_imap_result run_command(struct imap_cmd *cmd)
 {
 	struct imap_session *s = cmd->s;
 	enum cv_imap_result result;
+	bool reads;
 
 	if (cmd->phase == IMAP_PHASE_RUN && !is_readable(cmd))
 		return imap_fail(&cmd->pub, &cmd->read_err);
 	s->acting = true;
 	result = cmd->phase == IMAP_PHASE_RUN ? cmd->pub.command->run(&cmd->pub) : cmd->pub.command->step(&cmd->pub);
 	s->acting = false;
-	/* What STORE has changed is changed. */
-	if (!is_readable(cmd) && result == CV_IMAP_DONE && cmd->reply == IMAP_OK && cmd->pub.command != &imap_cmd_store)
+	/* What was changed is changed, but who only reads (FETCH may set \Seen) was told too little. */
+	reads = (cmd->pub.command->opts & CV_IMAP_KEEPS_SEQ) != 0 && cmd->pub.command != &imap_cmd_store;
+	if (!is_readable(cmd) && result == CV_IMAP_DONE && cmd->reply == IMAP_OK && (reads || cmd->commit_id == 0))
 		result = imap_fail(&cmd->pub, &cmd->read_err);
 	return result;
 }
