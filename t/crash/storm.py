@@ -7,7 +7,12 @@ they are told of.
 With --harm files of the index are removed, cut, overwritten, changed and replaced by older ones as well, one at a time for each user and then mended by
 culver fsck or by the next opening; that loses nothing either.
 
-usage: storm.py [--harm] [SECONDS [SEED]]"""
+With --trouble other things befall the processes than that they are killed (KINDS of t/lib/trouble.py, with commas between them, or all): while these last clients are
+refused for a while at most, and when they are over all users are served within a minute, by the same master.
+
+usage: storm.py [--harm] [--trouble KINDS] [SECONDS [SEED]]"""
+import argparse
+import collections
 import glob
 import imaplib
 import os
@@ -25,12 +30,17 @@ import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import client  # noqa: E402
+import trouble  # noqa: E402
 from client import culver, fail, same  # noqa: E402
 
-HARM = "--harm" in sys.argv
-args = [a for a in sys.argv[1:] if a != "--harm"]
-SECONDS = float(args[0]) if args else 15
-SEED = int(args[1]) if len(args) > 1 else random.randrange(1 << 30)
+parser = argparse.ArgumentParser()
+parser.add_argument("--harm", action="store_true")
+parser.add_argument("--trouble", default="")
+parser.add_argument("seconds", nargs="?", type=float, default=15)
+parser.add_argument("seed", nargs="?", type=int, default=random.randrange(1 << 30))
+args = parser.parse_args()
+HARM, SECONDS, SEED = args.harm, args.seconds, args.seed
+TROUBLE = list(trouble.KINDS) if args.trouble == "all" else [t for t in args.trouble.split(",") if t]
 # Sessions sleep soon, and the journal is folded often.
 SETTINGS = """imap_hibernate_timeout = 50ms
 imap_hibernate_silent_timeout = 200ms
@@ -42,12 +52,27 @@ USERS = ["storm0", "storm1", "storm2"]
 lock = threading.Lock()
 acknowledged, flagged, stop = {}, {}, False
 failures = []
+refusals = collections.Counter()
 
 
 def body(ident):
     r = random.Random(ident)
     return f"From: a@example.org\r\nSubject: {ident}\r\nMessage-ID: <{ident}@storm.example>\r\n\r\n" + "".join(
         f"{r.getrandbits(200):x}\r\n" for _ in range(r.randrange(1, 200)))
+
+
+def refused(why):
+    """What is refused is so for a while: clients are told to come again."""
+    with lock:
+        refusals[why] += 1
+
+
+def taken(code, text):
+    if code != 250:
+        if not 400 <= code < 500:
+            failures.append(AssertionError(f"LMTP: {code} {text}"))
+        refused(f"{code} " + text.decode(errors="replace").split(" ")[0])
+    return code == 250
 
 
 def deliverer(s, n):
@@ -60,9 +85,9 @@ def deliverer(s, n):
                 for _ in range(r.randrange(1, 8)):
                     user, ident = r.choice(USERS), f"d{n}.{i}"
                     i += 1
-                    if c.mail("a@example.org")[0] != 250 or c.rcpt(user)[0] != 250:
+                    if not all(taken(*answer) for answer in (c.mail("a@example.org"), c.rcpt(user))):
                         break
-                    if c.data(body(ident).encode())[0] == 250:
+                    if taken(*c.data(body(ident).encode())):
                         with lock:
                             acknowledged[ident] = user
         except (OSError, smtplib.SMTPException, ValueError):
@@ -107,6 +132,7 @@ class Actor:
         self.either = {}  # ident: a move of which it is not known whether it was done: exactly one of both mailboxes has it
         self.flags = {}   # (box, ident): {flag: True, False, None}
         self.uids = {}    # (box, ident): uid, where it is known
+        self.history = collections.deque(maxlen=400)  # what it did, for reports
 
     # -- what is there ------------------------------------------------------------------------------------
 
@@ -151,7 +177,7 @@ class Actor:
                     continue
                 key, where = (box, ident), f"{self.user} {box} {ident}"
                 if there is not None and there != (ident in got):
-                    fail(f"{where}: {'is lost' if there else 'came back'}")
+                    fail(f"{where}: {'is lost' if there else 'came back'}\n" + "\n".join(h for h in self.history if f"{ident} " in h))
                 self.there[key] = ident in got
                 if ident not in got:
                     continue
@@ -172,16 +198,24 @@ class Actor:
 
     # -- what it does -------------------------------------------------------------------------------------
 
-    def run(self, command, *args):
+    def run(self, what, command, *args):
         """True: done. False: refused, nothing is changed."""
+        answer, now = "no answer", time.time()
         try:
-            typ, _ = command(*args)
+            typ, text = command(*args)
+            answer = f"{typ} {text}"
         except imaplib.IMAP4.error as e:
             if isinstance(e, imaplib.IMAP4.abort):
                 raise Unknown from e
+            answer = str(e)
             return False # BAD
         except OSError as e:
             raise Unknown from e
+        finally:
+            self.history.append(f"{now:.3f} {what} {args[0]}: {answer[:200]}")
+        if typ == "NO":
+            code = re.match(rb"\[[A-Z-]+", text[0] or b"")
+            refused("NO " + (code.group()[1:] if code else text[0]).decode(errors="replace"))
         return typ == "OK"
 
     def append(self):
@@ -192,7 +226,7 @@ class Actor:
             self.there[(b, ident)], self.flags[(b, ident)] = False, {}
         flags = self.r.sample(self.FLAGS, self.r.randrange(3))
         self.there[(box, ident)], self.flags[(box, ident)] = None, {f: f in flags for f in self.FLAGS}
-        self.there[(box, ident)] = self.run(self.m.append, box, "(" + " ".join(flags) + ")", None, body(ident).encode())
+        self.there[(box, ident)] = self.run(f"{ident} {box}", self.m.append, box, "(" + " ".join(flags) + ")", None, body(ident).encode())
 
     def pick(self):
         known = [(box, ident) for (box, ident), there in self.there.items() if there and (box, ident) in self.uids]
@@ -201,16 +235,16 @@ class Actor:
     def store(self, box, ident):
         flag, on = self.r.choice(self.FLAGS), self.r.random() < 0.6
         was, self.flags[(box, ident)][flag] = self.flags[(box, ident)][flag], None
-        done = self.run(self.m.uid, "STORE", str(self.uids[(box, ident)]), "+FLAGS" if on else "-FLAGS", f"({flag})")
+        done = self.run(f"{ident} {box} {flag}", self.m.uid, "STORE", str(self.uids[(box, ident)]), "+FLAGS" if on else "-FLAGS", f"({flag})")
         self.flags[(box, ident)][flag] = on if done else was
 
     def expunge(self, box, ident):
         self.flags[(box, ident)]["\\Deleted"] = None
-        if not self.run(self.m.uid, "STORE", str(self.uids[(box, ident)]), "+FLAGS.SILENT", "(\\Deleted)"):
+        if not self.run(f"{ident} {box} \\Deleted", self.m.uid, "STORE", str(self.uids[(box, ident)]), "+FLAGS.SILENT", "(\\Deleted)"):
             return
         self.flags[(box, ident)]["\\Deleted"] = True
         self.there[(box, ident)] = None
-        done = self.run(self.m.uid, "EXPUNGE", str(self.uids[(box, ident)]))
+        done = self.run(f"{ident} {box}", self.m.uid, "EXPUNGE", str(self.uids[(box, ident)]))
         self.there[(box, ident)] = not done
         if done:
             self.uids.pop((box, ident))
@@ -225,7 +259,7 @@ class Actor:
         if move:
             self.there[(box, ident)] = None
             self.either[ident] = True
-        done = self.run(self.m.uid, "MOVE" if move else "COPY", str(self.uids[(box, ident)]), other)
+        done = self.run(f"{ident} {box} to {other}", self.m.uid, "MOVE" if move else "COPY", str(self.uids[(box, ident)]), other)
         self.there[(other, ident)] = done
         if move:
             self.there[(box, ident)] = not done
@@ -403,24 +437,6 @@ class Vandal:
                 raise
 
 
-def below(pid):
-    kids = {}
-    for d in os.listdir("/proc"):
-        if d.isdigit():
-            try:
-                f = open(f"/proc/{d}/stat").read().rsplit(")", 1)[1].split()
-                if f[0] != "Z":
-                    kids.setdefault(int(f[1]), []).append(int(d))
-            except OSError:
-                pass
-    out, todo = [], list(kids.get(pid, []))
-    while todo:
-        p = todo.pop()
-        out.append(p)
-        todo += kids.get(p, [])
-    return out
-
-
 def check(s):
     for user in USERS:
         m = imaplib.IMAP4("127.0.0.1", s.ports["imap"], timeout=60)
@@ -462,6 +478,67 @@ def patiently(what):
     return what()
 
 
+def kill(s, r, end):
+    """Any process at any moment; the master is started again by hand."""
+    kills = 0
+    while time.monotonic() < end and not failures:
+        time.sleep(r.uniform(0.05, 0.6))
+        if r.random() < 0.05:
+            os.kill(s.proc.pid, signal.SIGKILL)
+            s.proc.wait()
+            # Its children end by themselves when it is gone.
+            t0 = time.monotonic()
+            while True:
+                try:
+                    s.start()
+                    break
+                except RuntimeError:
+                    if time.monotonic() - t0 > 30:
+                        raise
+                    time.sleep(0.2)
+        else:
+            trouble.Kill(s, r).begin()
+        kills += 1
+    return f"{kills} kills"
+
+
+def served(s, user, ident):
+    """A delivery, a login, a look."""
+    try:
+        with smtplib.LMTP("127.0.0.1", s.ports["lmtp"], timeout=20) as c:
+            c.ehlo()
+            if not all(taken(*answer) for answer in (c.mail("a@example.org"), c.rcpt(user), c.data(body(ident).encode()))):
+                return False
+            with lock:
+                acknowledged[ident] = user
+        m = imaplib.IMAP4("127.0.0.1", s.ports["imap"], timeout=20)
+        m.login(user, culver.PASSWORD)
+        good = m.select("INBOX")[0] == "OK"
+        m.logout()
+        return good
+    except (OSError, smtplib.SMTPException, imaplib.IMAP4.error):
+        return False
+
+
+def rounds(s, r, end, troubles):
+    count, slowest = 0, 0
+    while time.monotonic() < end and not failures:
+        names, t0 = troubles.one(), time.monotonic()
+        for user in USERS:
+            n = 0
+            while not served(s, user, f"r{count}.{user}.{n}"):
+                n += 1
+                if s.proc.poll() is not None:
+                    fail(f"after {names} the master has ended: {s.proc.returncode}\n{s.output()}")
+                if time.monotonic() - t0 > 60:
+                    fail(f"after {names} {user} is not served within a minute\n{s.output()}")
+                time.sleep(0.1)
+        slowest = max(slowest, time.monotonic() - t0)
+        count += 1
+        time.sleep(r.uniform(0, 0.5))
+    return f"{count} rounds of trouble ({troubles.tally()}; all users were served again after {slowest:.1f} s at most)"
+
+
 def main():
     global stop
     if not culver.storages():
@@ -473,8 +550,11 @@ def main():
         stop = False
         # Restarts back off; here they should come soon.
         s = culver.Server(storage=storage, settings=SETTINGS, keep=bool(os.environ.get("KEEP")))
+        r = random.Random(SEED)
+        troubles = trouble.Round(s, r, TROUBLE) if TROUBLE else None
+        if troubles and not troubles.prepare():
+            client.skip("no trouble can be made here")
         s.start()
-        r, kills = random.Random(SEED), 0
         actors = [Actor(s, n) for n in range(4)]
         threads = [threading.Thread(target=f, args=(s, n), daemon=True) for n in range(3) for f in (deliverer, appender)]
         sleepers = [Sleeper(s, n) for n in range(3)]
@@ -483,29 +563,7 @@ def main():
         for t in threads:
             t.start()
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end and not failures:
-            time.sleep(r.uniform(0.05, 0.6))
-            if r.random() < 0.05:
-                os.kill(s.proc.pid, signal.SIGKILL)
-                s.proc.wait()
-                # Its children end by themselves when it is gone.
-                t0 = time.monotonic()
-                while True:
-                    try:
-                        s.start()
-                        break
-                    except RuntimeError:
-                        if time.monotonic() - t0 > 30:
-                            raise
-                        time.sleep(0.2)
-            else:
-                victims = below(s.proc.pid)
-                if victims:
-                    try:
-                        os.kill(r.choice(victims), signal.SIGKILL)
-                    except ProcessLookupError:
-                        pass
-            kills += 1
+        what = rounds(s, r, end, troubles) if troubles else kill(s, r, end)
         stop = True
         for t in threads:
             t.join(60)
@@ -527,7 +585,7 @@ def main():
         told = sum(sleeper.told for sleeper in sleepers)
         if told == 0:
             fail("no session heard of a message: that proves nothing\n" + s.output())
-        print(f"{storage}: {kills} kills, {count} acknowledged messages, all there once and unharmed; {acts} changes, {left} messages left by them; "
+        print(f"{storage}: {what}, {count} acknowledged messages, all there once and unharmed; {acts} changes, {left} messages left by them; "
               f"idle sessions heard of new mail {told} times", flush=True)
         if vandals:
             harms = {}
@@ -537,6 +595,11 @@ def main():
             print("  files harmed: " + ", ".join(f"{what} {n}" for what, n in sorted(harms.items())), flush=True)
             if sum(harms.values()) < 10:
                 fail("hardly a file was harmed: that proves nothing")
+        if refusals:
+            print("  refused: " + ", ".join(f"{why}: {n}" for why, n in refusals.most_common()), flush=True)
+        s.stop()
+        if troubles:
+            troubles.cleanup()
         s.close()
 
 
