@@ -53,8 +53,40 @@ struct relay {
 	struct cv_login_peer peer;
 };
 
-/* ---- front.c, for the rest ------------------------------------------------------------------------------------- */
+/* What front knows of a login beside the login itself. */
+struct front_login {
+	struct front *front;
+	struct cv_gen *gen;
+	struct cv_node pending; /* questions that are out */
+	char address[20];
+	size_t address_len; /* 0: not counted */
+};
 
+/* ---- What logins ask, and the answers (front-ask.c) ------------------------------------------------------------------ */
+
+/* Set front's host: what logins ask goes to the functions here, their end to front_ended. */
+void front_ask_init(struct front *front);
+/* No answer is wanted any more. */
+void front_forget_questions(struct front_login *fl);
+void front_forget_hooks(struct front *front);
+/* peer of struct cv_role_ops: a channel to auth or spawner. */
+int front_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t index, int fd);
+
+/* ---- Connections (front-connection.c) ------------------------------------------------------------------------------------- */
+
+/* listener and listener_gone of struct cv_role_ops. */
+int front_listener(struct cv_role_proc *proc, uint64_t token, struct cv_str name, struct cv_str protocol, bool tls, bool is_unix, int fd);
+void front_listener_gone(struct cv_role_proc *proc, uint64_t token);
+/* Take connections from all that do not yet, where front may. */
+void front_listen_all(struct front *front);
+void front_free_listeners(struct front *front);
+/* Timer: listeners that rest for want of room go on, if there is some. */
+void front_on_rested(void *front);
+/* ended of struct cv_login_host. */
+void front_ended(struct cv_login *login);
+/* SESSION_BACK of the spawner. */
+int front_on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg);
+void front_free_relays(struct front *front);
 bool front_fds_left(const struct front *front);
 void front_say_full(struct front *front, const char *what);
 /* A relay without its streams: session and peer; it is counted and can be given back from now on. */
@@ -64,6 +96,10 @@ void front_relay_begin(struct relay *relay, struct cv_stream *client, int pair_f
 void front_relay_done(void *ctx);
 /* Where fd's connection comes from; false: it is not from remote, or no socket. */
 CV_MUST_CHECK bool front_check_peer(int fd, struct cv_str remote, struct cv_login_peer *peer_r);
+
+/* ---- The end (front.c) --------------------------------------------------------------------------------------------- */
+
+/* A connection is over: perhaps it was the last that the end waits for. */
 void front_look_drained(struct front *front);
 
 /* ---- Sleeping sessions (front-sleep.c) ----------------------------------------------------------------------------- */
