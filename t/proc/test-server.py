@@ -3,6 +3,7 @@
 """The processes, from outside: privilege separation, crashes, reload, TLS renewal, limits. Needs a build tree (BUILD_DIR, or the one around
 CULVER_PREFIX) in which make check has made the protocols of t/proc."""
 
+import ctypes
 import fcntl
 import os
 import pwd
@@ -366,6 +367,51 @@ class Sessions(unittest.TestCase):
             self.assertEqual(busy.cmd("x"), "ECHO x")
             with s.session("alice") as c:
                 self.assertEqual(c.cmd("x"), "ECHO x")
+
+
+class Sockets(unittest.TestCase):
+    """Options that are set once, on the listening socket, and come with each connection (tcp(7), socket(7))."""
+
+    WANTED = {"TCP_NODELAY": (socket.IPPROTO_TCP, socket.TCP_NODELAY), "SO_KEEPALIVE": (socket.SOL_SOCKET, socket.SO_KEEPALIVE)}
+
+    def server_side(self, s, sock):
+        """The server's end of a client's connection, borrowed from the process that has it."""
+        local, remote = (f"{ip:08X}:{port:04X}" for ip, port in ((0x0100007F, sock.getpeername()[1]), (0x0100007F, sock.getsockname()[1])))
+        inode = next(f[9] for f in map(str.split, open("/proc/net/tcp")) if f[1:3] == [local, remote])
+        for pid in list(s.processes()):
+            for fd in os.listdir(f"/proc/{pid}/fd"):
+                try:
+                    if os.readlink(f"/proc/{pid}/fd/{fd}") == f"socket:[{inode}]":
+                        return self.take(pid, int(fd))
+                except FileNotFoundError:
+                    pass
+        self.fail("no process has the connection")
+
+    def take(self, pid, fd):
+        call = ctypes.CDLL(None, use_errno=True).syscall
+        process = os.pidfd_open(pid)
+        got = call(438, process, fd, 0)  # pidfd_getfd
+        os.close(process)
+        if got < 0:
+            self.skipTest(f"pidfd_getfd: {os.strerror(ctypes.get_errno())}")
+        return socket.socket(fileno=got)
+
+    def check(self, s, c, when):
+        with self.server_side(s, c.sock) as sock:
+            for name, (level, option) in self.WANTED.items():
+                self.assertNotEqual(sock.getsockopt(level, option), 0, f"{name} {when}")
+
+    def test_accepted_sockets_have_the_options_of_their_listener(self):
+        with Server(tls=True) as s:
+            with s.client() as c:
+                self.check(s, c, "before login")
+                c.login("alice")
+                c.cmd("x")
+                self.check(s, c, "of a session")
+            with s.tls_client() as c:
+                c.login("alice")
+                c.cmd("x")
+                self.check(s, c, "of a session over TLS")
 
 
 class Exec(unittest.TestCase):
