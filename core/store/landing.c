@@ -61,38 +61,47 @@ static int land_elsewhere(struct cv_mailbox *mailbox, struct cv_storage_meta met
 	return ret < 0 ? -1 : cv_owed_set_ref(user, mailbox, uid, cv_str_mem(ref, len), err);
 }
 
-int cv_landing_make(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *entry, bool again, struct cv_err *err)
+int cv_landing_find(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *entry, struct cv_landing_what *what_r, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &entry->mailbox);
-	struct cv_err land_err = { 0 };
-	struct cv_storage_meta meta;
-	char ref[CV_STORAGE_REF_MAX];
 	struct cv_str known = append->message.ref;
 	uint32_t row;
-	int ret;
 
 	if (mailbox == NULL)
-		return 1; /* the folder goes or went as a whole */
+		return 0; /* the folder goes or went as a whole */
 	if (append->kind != CV_ENTRY_APPEND || append->message.uid != entry->uid || user->storage->land == NULL ||
 		memcmp(&append->mailbox, &entry->mailbox, sizeof(append->mailbox)) != 0) {
 		cv_error(&mailbox->log_ctx, "octets of message %u in the journal are of no use", entry->uid);
-		return 1;
+		return 0;
 	}
 	if (cv_mailbox_load(mailbox, err) < 0)
 		return -1;
 	/* One that was expunged since is made too: copies may be made of it, and its undelete time is not over. */
 	if (cv_columns_find(mailbox->columns, entry->uid, UINT32_MAX, &row) && cv_row_live(mailbox->columns, row))
 		known = cv_columns_ref(mailbox->columns, row);
-	memcpy(ref, known.ptr, known.len); /* the column may move */
-	describe(mailbox, &append->message, &meta);
-	ret = land(mailbox, &meta, cv_str_mem(ref, known.len), entry->octets, again, &land_err);
+	memcpy(what_r->ref, known.ptr, known.len); /* the column may move */
+	what_r->ref_len = known.len;
+	what_r->mailbox = mailbox;
+	describe(mailbox, &append->message, &what_r->meta);
+	return 1;
+}
+
+int cv_landing_make(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *entry, bool again, struct cv_err *err)
+{
+	struct cv_landing_what what;
+	struct cv_err land_err = { 0 };
+	int ret = cv_landing_find(user, append, entry, &what, err);
+
+	if (ret <= 0)
+		return ret < 0 ? -1 : 1;
+	ret = land(what.mailbox, &what.meta, cv_str_mem(what.ref, what.ref_len), entry->octets, again, &land_err);
 	if (ret < 0 && land_err.code == CV_ERR_EXISTS)
-		ret = land_elsewhere(mailbox, meta, entry->octets, &land_err);
+		ret = land_elsewhere(what.mailbox, what.meta, entry->octets, &land_err);
 	if (ret < 0) {
 		*err = land_err;
 		return cv_err_context(err, "making the file of message %u", entry->uid);
 	}
-	cv_owed_no_more(mailbox, entry->uid);
+	cv_owed_no_more(what.mailbox, entry->uid);
 	return 1;
 }
 

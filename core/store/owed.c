@@ -13,6 +13,7 @@
 #define BATCH 64          /* messages that the storage is asked for at once */
 #define READ_MS 20        /* somebody waits for one of them: so long all are made in their order */
 #define SETTLE_DELAY_MS 100 /* copies of so long are synced together */
+#define LANDING_MS 1000   /* until it is looked whether those beside the loop are made, should nobody have told */
 #define TOGETHER 64u      /* messages whose octets the journal has: so many do not wait longer */
 #define CHAIN_MAX 100     /* copies of copies of … within what is owed */
 
@@ -422,6 +423,7 @@ int cv_owed_settle(struct cv_user *user, struct cv_err *err)
 {
 	const struct cv_storage *storage = user->storage;
 
+	cv_landing_end(user);
 	if (user->storage_args.fsync == CV_FSYNC_NEVER || storage->settle == NULL || storage->settle(user->st, err) >= 0)
 		return 1;
 	user->owed_unsettled = true;
@@ -594,6 +596,8 @@ int cv_owed_make(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 	struct batch *b;
 	int ret = 1;
 
+	if (!user->owed_running)
+		cv_landing_end(user);
 	if (user->owed_running || !cv_owed_any(user))
 		return !cv_owed_any(user);
 	if (user->folders_behind)
@@ -636,7 +640,7 @@ static bool may_wait(const struct cv_user *user, uint64_t now_ms)
 
 bool cv_owed_waits(const struct cv_user *user)
 {
-	return user->owed_settle_ms != 0 && may_wait(user, cv_loop_now_ms(user->loop));
+	return user->landing != NULL || (user->owed_settle_ms != 0 && may_wait(user, cv_loop_now_ms(user->loop)));
 }
 
 int cv_owed_run(struct cv_user *user, bool all, uint64_t deadline_ms, unsigned *wait_ms_r, struct cv_err *err)
@@ -645,13 +649,23 @@ int cv_owed_run(struct cv_user *user, bool all, uint64_t deadline_ms, unsigned *
 	int ret;
 
 	*wait_ms_r = 0;
+	if (all)
+		cv_landing_end(user);
 	if (user->owed.count == 0)
 		return 1;
+	if (user->landing != NULL) { /* its end is told */
+		*wait_ms_r = LANDING_MS;
+		return 0;
+	}
 	now = user->loop != NULL ? cv_loop_now_ms(user->loop) : 0;
 	if (user->owed_settle_ms == 0)
 		user->owed_settle_ms = now + SETTLE_DELAY_MS;
 	if (!all && may_wait(user, now)) {
 		*wait_ms_r = (unsigned)(user->owed_settle_ms - now);
+		return 0;
+	}
+	if (!all && cv_landing_begin(user)) {
+		*wait_ms_r = LANDING_MS;
 		return 0;
 	}
 	ret = cv_owed_make(user, deadline_ms, err);

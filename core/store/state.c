@@ -389,6 +389,7 @@ static bool take_state(struct cv_reader *r, uint32_t version, struct cv_user *us
 /* Nothing was read. */
 void cv_state_forget(struct cv_user *user)
 {
+	cv_landing_drop(user);
 	cv_tree_free(user);
 	cv_annotations_clear(&user->annotations);
 	cv_map_free(&user->mailboxes);

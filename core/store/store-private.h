@@ -425,6 +425,7 @@ struct cv_user {
 	bool owed_queued;               /* a committed transaction that is not published owes some */
 	uint64_t owed_settled;          /* what records up to this one owed is on disk, and neither a record nor the state says so; 0: nothing new */
 	uint64_t owed_settle_ms;        /* when what was made is synced; 0: nothing was */
+	struct cv_landing *landing;     /* files that are made beside the loop, of the first records in owed; NULL: none are */
 	size_t held_octets;             /* of messages in memory that will go into the journal */
 
 	/* Records whose storage work (making, copying and removing octets, mirroring flags, folders) is still to be done or may not be on disk yet, oldest first. */
@@ -875,9 +876,26 @@ CV_MUST_CHECK int cv_mailbox_make_folder(struct cv_mailbox *mailbox, const struc
 /* May a message of this size be held for the journal? */
 bool cv_landing_may_hold(const struct cv_user *user, uint64_t size);
 /* Make the file of one: its APPEND, and the OCTETS behind it. again as in cv_storage.land. */
+/* What is to be made of a message, from its APPEND and OCTETS entries. */
+struct cv_landing_what {
+	struct cv_mailbox *mailbox;
+	struct cv_storage_meta meta;
+	size_t ref_len;
+	char ref[CV_STORAGE_REF_MAX];
+};
+/* 0: nothing is to be made. */
+CV_MUST_CHECK int cv_landing_find(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *entry, struct cv_landing_what *what_r,
+	struct cv_err *err);
 CV_MUST_CHECK int cv_landing_make(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *entry, bool again, struct cv_err *err);
 /* Open one that is not made yet in the journal: 1, 0 it is made, or none of these. */
 CV_MUST_CHECK int cv_landing_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blob *blob_r, struct cv_err *err);
+/* Have the files of the first records made and synced beside the loop (landing-beside.c). They count as owed until then. False: there is nothing that can be, or some
+   are being made. */
+CV_MUST_CHECK bool cv_landing_begin(struct cv_user *user);
+/* Wait for these: they are owed no more, or, where that failed, to be made here. */
+void cv_landing_end(struct cv_user *user);
+/* Wait, and whatever came of it: the records will be read again. */
+void cv_landing_drop(struct cv_user *user);
 
 /* ---- Storage work (work.c) ------------------------------------------------------------------------------------ */
 

@@ -284,6 +284,7 @@ static int open_storage(struct cv_user *user, const struct cv_location *location
 
 static void free_user(struct cv_user *user)
 {
+	cv_landing_drop(user);
 	cv_timer_remove(&user->lease_timer);
 	cv_lease_drop(&user->lease);
 	cv_mail_free_spare(user);

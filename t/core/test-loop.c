@@ -536,6 +536,107 @@ static void quiet_ends_a_wait(void **state CV_UNUSED)
 	cv_loop_free(&loop);
 }
 
+struct beside_work {
+	struct cv_loop *loop;
+	struct cv_beside *beside;
+	int gate[2]; /* run waits for an octet from it; -1: it does not */
+	unsigned ran, done;
+};
+
+static void beside_run(void *ctx)
+{
+	struct beside_work *work = ctx;
+	char octet;
+
+	if (work->gate[0] < 0 || read(work->gate[0], &octet, 1) == 1)
+		work->ran++;
+}
+
+static void beside_done(void *ctx)
+{
+	struct beside_work *work = ctx;
+
+	work->done++;
+	cv_beside_end(&work->beside);
+	cv_loop_stop(work->loop);
+}
+
+static void beside_begin(struct beside_work *work, enum cv_loop_backend backend)
+{
+	*work = (struct beside_work){ .loop = cv_loop_new(backend), .gate = { -1, -1 } };
+}
+
+static void work_beside_does_not_hold_up_the_loop(void **state)
+{
+	struct beside_work work;
+
+	(void)state;
+	beside_begin(&work, CV_LOOP_EPOLL);
+	assert_int_equal(pipe(work.gate), 0);
+	work.beside = cv_beside_begin(work.loop, beside_run, beside_done, &work);
+	assert_non_null(work.beside);
+	for (unsigned i = 0; i < 3; i++)
+		(void)cv_loop_once(work.loop, 1);
+	assert_int_equal(work.done, 0);
+	assert_int_equal(write(work.gate[1], "x", 1), 1);
+	cv_loop_run(work.loop);
+	assert_int_equal(work.ran, 1);
+	assert_int_equal(work.done, 1);
+	assert_null(work.beside);
+	(void)close(work.gate[0]);
+	(void)close(work.gate[1]);
+	cv_loop_free(&work.loop);
+}
+
+static void who_ends_work_beside_has_it_done(void **state)
+{
+	const enum cv_loop_backend backends[] = { CV_LOOP_EPOLL, CV_LOOP_FAKE };
+
+	(void)state;
+	for (size_t i = 0; i < CV_COUNT_OF(backends); i++) {
+		struct beside_work work;
+
+		beside_begin(&work, backends[i]);
+		work.beside = cv_beside_begin(work.loop, beside_run, beside_done, &work);
+		cv_beside_end(&work.beside);
+		assert_null(work.beside);
+		(void)cv_loop_once(work.loop, 0);
+		assert_int_equal(work.ran, 1);
+		assert_int_equal(work.done, 0);
+		cv_loop_free(&work.loop);
+	}
+}
+
+static void a_tests_loop_runs_work_beside_in_later_rounds(void **state)
+{
+	struct beside_work work;
+
+	(void)state;
+	beside_begin(&work, CV_LOOP_FAKE);
+	work.beside = cv_beside_begin(work.loop, beside_run, beside_done, &work);
+	assert_int_equal(work.ran, 0);
+	(void)cv_loop_once(work.loop, 0);
+	assert_int_equal(work.ran, 1);
+	assert_int_equal(work.done, 0);
+	(void)cv_loop_once(work.loop, 0);
+	assert_int_equal(work.done, 1);
+	cv_loop_free(&work.loop);
+}
+
+/* The C library keeps memory of a thread that has ended for the next one. */
+static void nothing(CV_UNUSED void *ctx)
+{
+}
+
+static void have_a_thread_before(void)
+{
+	struct cv_loop *loop = cv_loop_new(CV_LOOP_EPOLL);
+	struct cv_beside *beside = cv_beside_begin(loop, nothing, nothing, NULL);
+
+	cv_beside_end(&beside);
+	cv_loop_free(&loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -557,7 +658,11 @@ int main(void)
 		cv_test(heap_of_many_timers_stays_in_order),
 		cv_test(quiet_is_told_once_after_each_busy_time),
 		cv_test(quiet_ends_a_wait),
+		cv_test(work_beside_does_not_hold_up_the_loop),
+		cv_test(who_ends_work_beside_has_it_done),
+		cv_test(a_tests_loop_runs_work_beside_in_later_rounds),
 	};
 
+	have_a_thread_before();
 	return cv_test_run(tests);
 }

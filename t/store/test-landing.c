@@ -117,6 +117,109 @@ static void many_do_not_wait(void **state)
 	store_deinit(&s);
 }
 
+/* Until the files are being made beside the loop; of a test's loop none is there yet. */
+static void turn_until_beside(struct store *s)
+{
+	store_turn(s, 0);
+	cv_loop_fake_advance(s->loop, 100);
+	for (unsigned i = 0; s->user->landing == NULL; i++) {
+		assert_true(i < 10);
+		(void)cv_loop_once(s->loop, 0);
+	}
+	assert_false(store_has_file(s, "INBOX", "u.1"));
+}
+
+static void what_is_made_beside_is_owed_until_then(void **state)
+{
+	struct store s;
+
+	begin(&s, state);
+	store_save(&s, "INBOX", ONE, 0);
+	store_save(&s, "INBOX", TWO, 0);
+	turn_until_beside(&s);
+	assert_int_equal(s.user->owed.count, 2);
+	store_octets(&s, "INBOX", 2, TWO); /* waits for them */
+	assert_null(s.user->landing);
+	assert_int_equal(s.user->owed.count, 0);
+	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "INBOX", "u.2"));
+	store_deinit(&s);
+}
+
+static void more_may_come_and_go_meanwhile(void **state)
+{
+	struct store s;
+
+	begin(&s, state);
+	store_save(&s, "INBOX", ONE, 0);
+	store_save(&s, "INBOX", TWO, 0);
+	turn_until_beside(&s);
+	store_save(&s, "INBOX", ONE TWO, 0);
+	store_expunge(&s, "INBOX", 1, 1);
+	assert_int_equal(s.user->owed.count, 3);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
+	store_turn(&s, 100);
+	assert_int_equal(s.user->owed.count, 0);
+	assert_false(store_has_file(&s, "INBOX", "u.1"));
+	assert_true(store_has_file(&s, "INBOX", "u.2") && store_has_file(&s, "INBOX", "u.3"));
+	store_octets(&s, "INBOX", 3, ONE TWO);
+	store_deinit(&s);
+}
+
+/* Closing, a mailbox that is deleted, and memory that is read anew after a write that failed. */
+static void whoever_ends_waits_for_what_is_made_beside(void **state)
+{
+	struct store s;
+	struct cv_err err = { 0 };
+
+	begin(&s, state);
+	store_save(&s, "INBOX", ONE, 0);
+	turn_until_beside(&s);
+	store_close(&s);
+	assert_true(store_has_file(&s, "INBOX", "u.1"));
+	assert_int_equal(unlink(store_file(&s, "INBOX", "u.1")), 0); /* it is settled: nobody makes it again */
+	store_open(&s);
+	assert_int_equal(s.user->owed.count, 0);
+	assert_false(store_has_file(&s, "INBOX", "u.1"));
+	assert_true(cv_mailbox_create(s.user, CV_STR("gone"), 0, &err) > 0);
+	store_save(&s, "gone", ONE, 0);
+	turn_until_beside(&s);
+	assert_true(cv_mailbox_delete(s.user, CV_STR("gone"), &err) > 0);
+	assert_null(s.user->landing);
+	store_save(&s, "INBOX", TWO, 0);
+	turn_until_beside(&s);
+	assert_true(cv_user_reread(s.user, &err) > 0); /* memory is read anew: it goes on */
+	store_turn(&s, 0);
+	assert_null(s.user->landing);
+	assert_int_equal(s.user->owed.count, 0);
+	store_octets(&s, "INBOX", 2, TWO);
+	store_deinit(&s);
+}
+
+/* Not a test's loop: a thread. Each round begins while the one before may be under way. */
+static void a_thread_makes_them(void **state)
+{
+	struct store s;
+
+	store_init(&s, state);
+	s.loop = cv_loop_new(CV_LOOP_EPOLL);
+	store_open(&s);
+	for (unsigned round = 0; round < 5; round++) {
+		for (unsigned i = 0; i < 64; i++)
+			store_save(&s, "INBOX", ONE, 0);
+		for (unsigned i = 0; i < 3; i++)
+			(void)cv_loop_once(s.loop, 0);
+	}
+	for (unsigned i = 0; s.user->owed.count > 0; i++) {
+		assert_true(i < 10000);
+		(void)cv_loop_once(s.loop, 10);
+	}
+	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "INBOX", "u.320"));
+	for (uint32_t uid = 1; uid <= 320; uid += 40)
+		store_octets(&s, "INBOX", uid, ONE);
+	store_deinit(&s);
+}
+
 static void without_a_file_it_is_read_from_the_journal(void **state)
 {
 	struct failing failing = { CV_FILE_OPEN, ENOSPC, 0 };
@@ -452,12 +555,30 @@ static void a_long_one_goes_to_its_file_at_once(void **state)
 	free(octets);
 }
 
+/* The C library keeps memory of a thread that has ended for the next one. */
+static void nothing(CV_UNUSED void *ctx)
+{
+}
+
+static void have_a_thread_before(void)
+{
+	struct cv_loop *loop = cv_loop_new(CV_LOOP_EPOLL);
+	struct cv_beside *beside = cv_beside_begin(loop, nothing, nothing, NULL);
+
+	cv_beside_end(&beside);
+	cv_loop_free(&loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(its_file_is_made_after_it_was_recorded),
 		cv_test(whoever_reads_it_does_not_wait),
 		cv_test(many_do_not_wait),
+		cv_test(what_is_made_beside_is_owed_until_then),
+		cv_test(more_may_come_and_go_meanwhile),
+		cv_test(whoever_ends_waits_for_what_is_made_beside),
+		cv_test(a_thread_makes_them),
 		cv_test(without_a_file_it_is_read_from_the_journal),
 		cv_test(what_could_not_be_synced_is_written_again),
 		cv_test(a_crash_leaves_nothing_torn),
@@ -473,5 +594,6 @@ int main(void)
 		cv_test(a_long_one_goes_to_its_file_at_once),
 	};
 
+	have_a_thread_before();
 	return store_tests_run(tests);
 }

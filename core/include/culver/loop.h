@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   The event loop: descriptors, timers, signals and deferred calls of one process, level-triggered, one thread. */
+   The event loop: descriptors, timers, signals and deferred calls of one process, level-triggered, one thread; and what it leaves to another. */
 #ifndef CV_LOOP_H
 #define CV_LOOP_H
 
@@ -65,6 +65,13 @@ static inline struct cv_timer *cv_timer_add_stopped(struct cv_loop *loop, cv_tim
 	return timer;
 }
 CV_EXPORT void cv_timer_remove(struct cv_timer **timer);
+
+/* Work that may wait for the disk, beside the loop: run is called in a thread of its own and touches nothing that anybody else uses meanwhile; done is called from the
+   loop when run has returned, and ends it. With CV_LOOP_FAKE there is no thread: run comes in a later round, or from cv_beside_end. NULL: no thread can be made. */
+struct cv_beside;
+CV_EXPORT struct cv_beside *cv_beside_begin(struct cv_loop *loop, void (*run)(void *ctx), void (*done)(void *ctx), void *ctx);
+/* Waits until run has returned; done is not called any more. Sets *beside to NULL; NULL in is fine. */
+CV_EXPORT void cv_beside_end(struct cv_beside **beside);
 
 /* Signals are blocked and read through signalfd; handlers run in the loop. fn NULL: ignored signal is taken off. */
 CV_EXPORT void cv_signal_add(struct cv_loop *loop, int signo, cv_signal_fn *fn, void *ctx);

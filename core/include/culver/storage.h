@@ -194,6 +194,14 @@ struct cv_storage {
 		struct cv_err *err);
 	int (*land)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets,
 		bool again, struct cv_err *err);
+
+	/* Many such messages, made and synced beside everything else; all three or none. batch_add: one more, none of which can be there yet; *batch is NULL at
+	   first, and on failure stays as it was. batch_run: in another thread, at any time after; it touches the batch and files alone. batch_end: free it; when
+	   batch_run was called: 1 all are made, durably; -1: some are not, and only the first *begun_r may be there. */
+	int (*batch_add)(void *st, void **batch, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref,
+		struct cv_str octets, struct cv_err *err);
+	void (*batch_run)(void *batch);
+	int (*batch_end)(void **batch, size_t *begun_r, struct cv_err *err);
 };
 
 /* Byte store for the journal of a driver that is not on a plain file system. */

@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LANDED_MAX 128 /* descriptors that are kept until settle; beyond them it comes at once */
-
 int sdbox_place(void *st_p, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, char *ref_r, size_t *ref_len_r,
 	struct cv_err *err)
 {
@@ -32,12 +30,8 @@ int sdbox_place(void *st_p, const struct cv_mailbox_ref *mailbox, const struct c
 	return 1;
 }
 
-/* The whole file. */
-static int make_image(struct sdbox *st, const struct cv_storage_meta *meta, struct cv_str octets, struct cv_err *err)
+int sdbox_put_image(struct cv_buf *image, const struct cv_storage_meta *meta, struct cv_str octets, struct cv_err *err)
 {
-	struct cv_buf *image = &st->image;
-
-	cv_buf_clear(image);
 	sdbox_put_head(image, meta->saved != 0 ? meta->saved : cv_time_now_sec(), octets.len);
 	cv_buf_append(image, octets);
 	sdbox_put_trailer(image, meta, octets.len);
@@ -110,11 +104,12 @@ int sdbox_land(void *st_p, const struct cv_mailbox_ref *mailbox, const struct cv
 
 	if (!sdbox_ref_uid(ref, &uid))
 		return cv_err_set(err, CV_ERR_INVALID, "reference is no UID");
-	if ((st->landed.count >= LANDED_MAX && sdbox_settle_early(st, err) < 0) || sdbox_path(st, mailbox->name, &path, err) < 0)
+	if ((st->landed.count >= SDBOX_LANDED_MAX && sdbox_settle_early(st, err) < 0) || sdbox_path(st, mailbox->name, &path, err) < 0)
 		return -1;
 	ret = sdbox_dir_now(st, path, &dir, err);
+	cv_buf_clear(&st->image);
 	if (ret > 0)
-		ret = make_image(st, meta, octets, err);
+		ret = sdbox_put_image(&st->image, meta, octets, err);
 	if (ret > 0)
 		ret = make_file(st, dir, uid, meta, again, err);
 	cv_free(path);

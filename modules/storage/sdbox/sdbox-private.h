@@ -21,6 +21,8 @@
 #define SDBOX_FILE_HEAD_MAX 512
 #define SDBOX_NAME_MAX 32
 #define SDBOX_TRAILER_MAX 65536
+#define SDBOX_IMAGE_MAX ((size_t)64 << 20)
+#define SDBOX_LANDED_MAX 128 /* files that wait for their sync together */
 
 /* A finished message that waits for sync. */
 struct sdbox_pending {
@@ -110,6 +112,14 @@ int sdbox_land(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_s
 	struct cv_err *err);
 /* Sync and close those that landed; when it fails, all will land again. */
 CV_MUST_CHECK int sdbox_landed_sync(struct sdbox *st, struct cv_err *err);
+
+/* The whole file, appended to image. */
+CV_MUST_CHECK int sdbox_put_image(struct cv_buf *image, const struct cv_storage_meta *meta, struct cv_str octets, struct cv_err *err);
+/* sdbox-batch.c */
+int sdbox_batch_add(void *st, void **batch, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets,
+	struct cv_err *err);
+void sdbox_batch_run(void *batch);
+int sdbox_batch_end(void **batch, size_t *begun_r, struct cv_err *err);
 
 /* ---- saving (sdbox-save.c) */
 void sdbox_set_ref(uint32_t uid, char *ref_r, size_t *ref_len_r);

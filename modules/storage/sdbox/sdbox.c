@@ -8,8 +8,6 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define IMAGE_MAX ((size_t)64 << 20)
-
 static void sdbox_close(void *st_p)
 {
 	struct sdbox *st = st_p;
@@ -46,7 +44,7 @@ static int sdbox_open(const struct cv_storage_args *args, bool may_create, void 
 	st = cv_new0(struct sdbox);
 	st->args = args;
 	st->mailboxes = -1;
-	cv_buf_init(&st->image, IMAGE_MAX);
+	cv_buf_init(&st->image, SDBOX_IMAGE_MAX);
 	st->dirname = cv_strdup(args->dirname != NULL ? args->dirname : "dbox-Mails");
 	for (size_t i = 0; args->hostname[i] != '\0' && i + 1 < sizeof(st->hostname); i++)
 		st->hostname[i] = cv_is_alnum(args->hostname[i]) ? args->hostname[i] : '-';
@@ -102,6 +100,9 @@ static const struct cv_storage sdbox_storage = {
 	.settle = sdbox_settle,
 	.place = sdbox_place,
 	.land = sdbox_land,
+	.batch_add = sdbox_batch_add,
+	.batch_run = sdbox_batch_run,
+	.batch_end = sdbox_batch_end,
 	.sweep = sdbox_sweep,
 	.mailbox_dir = sdbox_mailbox_dir,
 	.subscriptions = sdbox_subscriptions,
