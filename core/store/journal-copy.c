@@ -4,12 +4,14 @@
 
 #include "core/store/journal.h"
 #include <culver/log.h>
+#include <culver/time.h>
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #define NAME_MAX_LEN 80
+#define COPY_AGAIN_MS 1000
 
 void cv_journal_copy_name(uint32_t number, char *name_r, size_t size)
 {
@@ -42,6 +44,11 @@ static int open_copy(struct cv_journal *journal, uint64_t len, struct cv_err *er
 		cv_file_fstat(journal->copy_fd, &st, err) < 0)
 		return -1;
 	journal->copy_number = last->number;
+	if (journal->copy_again_ms > 0) { /* over what is there, which a full disk still has room for */
+		if (cv_file_copy(journal->fd, 0, len, journal->copy_fd, err) < 0)
+			return -1;
+		return (uint64_t)st.st_size > len && cv_file_truncate(journal->copy_fd, len, err) < 0 ? -1 : 1;
+	}
 	if ((uint64_t)st.st_size == len)
 		return 1;
 	return st.st_size > 0 && cv_file_truncate(journal->copy_fd, 0, err) < 0 ? -1 : cv_file_copy(journal->fd, 0, len, journal->copy_fd, err);
@@ -51,15 +58,20 @@ void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t 
 {
 	struct cv_err err = { 0 };
 
-	if (!journal->copying)
+	if (!journal->copying || (journal->copy_again_ms > 0 && cv_time_mono_ms() < journal->copy_again_ms))
 		return;
 	if ((journal->copy_fd >= 0 && journal->copy_number == cv_journal_last(journal)->number) || open_copy(journal, offset, &err) > 0) {
-		if (cv_file_pwrite(journal->copy_fd, octets, offset, &err) > 0)
+		if (cv_file_pwrite(journal->copy_fd, octets, offset, &err) > 0) {
+			if (journal->copy_again_ms > 0)
+				cv_info(journal->log_ctx, "a copy of the journal is kept again");
+			journal->copy_again_ms = 0;
 			return;
+		}
 	}
-	cv_warn(journal->log_ctx, "no copy of the journal is kept until the user is opened again: %s", err.text);
+	if (journal->copy_again_ms == 0)
+		cv_warn(journal->log_ctx, "no copy of the journal is kept until it can be written: %s", err.text);
 	cv_file_close(&journal->copy_fd);
-	journal->copying = false;
+	journal->copy_again_ms = cv_time_mono_ms() + COPY_AGAIN_MS;
 }
 
 int cv_journal_drop_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)

@@ -62,7 +62,8 @@ struct cv_journal {
 	uint32_t leftover;       /* a segment that could neither be begun nor removed; 0: none */
 	uint64_t file_mode;
 	const struct cv_log_ctx *log_ctx; /* borrowed; NULL as init sets it */
-	bool copying;            /* segments get a copy; false as init sets it, and when writing one has failed */
+	bool copying;            /* segments get a copy; false as init sets it */
+	uint64_t copy_again_ms;  /* writing one has failed: tried again then, from its begin on; 0: it has not */
 	int copy_fd;             /* of the last segment's; -1: none yet */
 	uint32_t copy_number;    /* its number */
 	int read_fd;             /* of the segment other than the last one that was read last; -1: none */
@@ -154,7 +155,7 @@ CV_MUST_CHECK int cv_journal_set_aside(struct cv_journal *journal, struct cv_err
    written to the copy afterwards; it is never synced, since it stands in for a file that was lost or changed, and not for what a power cut takes from both. A
    segment that is missing, ends too soon or does not check is made anew from itself and its copy; what was there is kept as "journal.N.damaged-<time>". */
 
-/* Octets were written to the last segment at offset. What can't be written is told in one line, and no copy is made until the user is opened again. */
+/* Octets were written to the last segment at offset. What can't be written is told in one line, and tried again with a later write, a second after. */
 void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t offset);
 /* 1: the segment, which may be missing, has records now that it had not; 0: the copy has none that it lacks. from: the segment is known to check up to there, and
    segment->last_seq is of the last record before it (0: nothing is known). */

@@ -212,12 +212,47 @@ static void no_change_depends_on_it(void **state)
 	store_open(&s);
 	for (unsigned i = 0; i < 20; i++)
 		store_save(&s, "INBOX", MAIL, 0);
-	assert_int_equal(failed, 1); /* asked once for each opening, told once */
+	assert_true(failed >= 1 && failed < 20); /* asked once a second, told once */
 	cv_file_set_fault(NULL, NULL);
 	assert_int_equal(disk_count(&s, "copy."), 0);
 	reopen_killed(&s);
 	store_save(&s, "INBOX", MAIL, 0);
 	assert_copied(&s);
+	store_deinit(&s);
+}
+
+/* A disk that was full for a while: the copy is made up for, over what there was of it. */
+static void it_is_kept_again_when_it_can_be_written(void **state)
+{
+	const struct disk_file *copy;
+	struct disk disk;
+	unsigned failed = 0;
+	struct store s;
+
+	begin(&s, state);
+	store_save(&s, "INBOX", MAIL, 0);
+	disk_read(&s, &disk);
+	copy = disk_find(&disk, COPY);
+	assert_non_null(copy);
+	cv_file_close(&s.user->journal.copy_fd);
+	cv_file_set_fault(fail_copies, &failed);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_int_equal(failed, 1);
+	store_save(&s, "INBOX", MAIL, 0); /* within the same second */
+	assert_int_equal(failed, 1);
+	s.user->journal.copy_again_ms = 1;
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_int_equal(failed, 2);
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(disk_count(&s, COPY), 1);
+	disk_put_file(&s, COPY, copy->octets); /* as the writes that failed have left it */
+	s.user->journal.copy_again_ms = 1;
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_copied(&s);
+	assert_int_equal(s.user->journal.copy_again_ms, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_copied(&s);
+	disk_free(&disk);
 	store_deinit(&s);
 }
 
@@ -244,6 +279,7 @@ int main(void)
 		cv_test(records_that_are_read_later_come_from_it),
 		cv_test(the_segment_that_is_written_to_keeps_its_length),
 		cv_test(no_change_depends_on_it),
+		cv_test(it_is_kept_again_when_it_can_be_written),
 		cv_test(dropped_segments_take_theirs_along),
 	};
 
