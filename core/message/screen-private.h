@@ -32,4 +32,13 @@ enum cv_screen_answer {
    converted and mapped by cv_casemap, would tell. */
 enum cv_screen_answer cv_screen_ask(struct cv_screen *screen, struct cv_charset *charset, struct cv_str text, size_t from, size_t to);
 
+/* Text as a message has it: perhaps quoted-printable, perhaps HTML, of which the text without its markup counts as well. */
+struct cv_screen_raw {
+	struct cv_str text; /* all of it */
+	bool quoted_printable, html;
+};
+/* False: the key is not in that text, neither as it is when it is decoded, nor without its markup. True says nothing. Only for keys of letters and digits of ASCII
+   does it ever say false. */
+bool cv_screen_may_hold(struct cv_screen *screen, const struct cv_charset *charset, const struct cv_screen_raw *raw);
+
 #endif

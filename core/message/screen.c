@@ -38,6 +38,7 @@ struct cv_screen {
 	size_t anchor, anchor_len; /* octets of it */
 	bool pair;                 /* two of ASCII */
 	bool ascii;                /* one or two of ASCII */
+	bool word;                 /* all of it is letters and digits of ASCII */
 	struct either first, second;
 	struct cv_casemap_cache *casemap; /* borrowed */
 	struct map utf8, tables[TABLES];
@@ -134,6 +135,7 @@ static size_t block_of(const uint8_t *p, size_t len, unsigned *bit_r)
 	return (size_t)(p[1] & 0x3F) << 6 | (p[2] & 0x3F);
 }
 
+/* Of 64 characters. */
 static void learn_block(struct cv_screen *s, size_t block)
 {
 	s->known[block] = true;
@@ -262,6 +264,9 @@ struct cv_screen *cv_screen_new(struct cv_str needle, struct cv_casemap_cache *c
 	s->covers = cv_calloc(BLOCKS, sizeof(*s->covers));
 	s->known = cv_calloc(BLOCKS, sizeof(*s->known));
 	choose_anchor(s);
+	s->word = true;
+	for (size_t i = 0; i < needle.len; i++)
+		s->word = s->word && cv_is_alnum(needle.ptr[i]);
 	begin_utf8(s);
 	return s;
 }
@@ -383,26 +388,47 @@ static inline octets16 each16(uint8_t octet)
 	return (octets16){ 0 } + octet;
 }
 
+/* What octets are compared with, in each place. Ranges may become smaller meanwhile: then more places are candidates than need be. */
+struct each {
+	octets16 first_both, first, second_both, second, low[2], span[2];
+};
+
+static struct each each_of(const struct cv_screen *s, const struct map *map)
+{
+	return (struct each){ each16(s->first.both), each16(s->first.value), each16(s->second.both), each16(s->second.value),
+		{ each16(map->low[0]), each16(map->low[1]) }, { each16(map->span[0]), each16(map->span[1]) } };
+}
+
+static inline octets16 may_count(const struct each *each, octets16 v)
+{
+	return (octets16)(v - each->low[0] <= each->span[0]) | (octets16)(v - each->low[1] <= each->span[1]);
+}
+
+static inline bool is_any(octets16 v)
+{
+	uint64_t halves[2];
+
+	memcpy(halves, &v, sizeof(halves));
+	return (halves[0] | halves[1]) != 0;
+}
+
 /* Is there a candidate in a block? UNSAFE: p has BLOCK octets, and one more. */
-static inline bool block_has(const struct cv_screen *s, const struct map *map, const uint8_t *p)
+static inline bool block_has(const struct each *each, const uint8_t *p)
 {
 	octets16 any = { 0 };
-	uint64_t halves[2];
 
 	for (size_t i = 0; i < BLOCK; i += sizeof(octets16)) {
 		octets16 v = load16(p + i), next = load16(p + i + 1);
-		octets16 pairs = (octets16)((v | s->first.both) == s->first.value) & (octets16)((next | s->second.both) == s->second.value);
-		octets16 high = (octets16)(v - map->low[0] <= each16(map->span[0])) | (octets16)(v - map->low[1] <= each16(map->span[1]));
 
-		any |= pairs | high;
+		any |= ((octets16)((v | each->first_both) == each->first) & (octets16)((next | each->second_both) == each->second)) | may_count(each, v);
 	}
-	memcpy(halves, &any, sizeof(halves));
-	return (halves[0] | halves[1]) != 0;
+	return is_any(any);
 }
 
 enum cv_screen_answer cv_screen_ask(struct cv_screen *screen, struct cv_charset *charset, struct cv_str text, size_t from, size_t to)
 {
 	const struct map *map = map_of(screen, charset);
+	const struct each each = each_of(screen, map);
 	const uint8_t *p = (const uint8_t *)text.ptr;
 	size_t work_max;
 
@@ -412,7 +438,7 @@ enum cv_screen_answer cv_screen_ask(struct cv_screen *screen, struct cv_charset 
 	while (from < to) {
 		size_t end = CV_MIN(to - from, BLOCK) + from;
 
-		if (text.len - from > BLOCK && !block_has(screen, map, p + from)) {
+		if (text.len - from > BLOCK && !block_has(&each, p + from)) {
 			from += BLOCK;
 			continue;
 		}
@@ -423,4 +449,151 @@ enum cv_screen_answer cv_screen_ask(struct cv_screen *screen, struct cv_charset 
 			return CV_SCREEN_UNKNOWN;
 	}
 	return CV_SCREEN_NO;
+}
+
+/* ---- the text as a message has it -------------------------------------------------------------------- */
+
+/* The first octet of the anchor stands for itself, is written "=XX", comes from an entity, or from a character outside ASCII. Where it stands for itself, the rest
+   of the key follows up to something that is decoded ("="), or left out or decoded in HTML ("<", "&"). So nothing has to be decoded to see that there is no such
+   place. White space, which quoted-printable drops at the end of lines, is in no word. */
+
+/* More to compare with. quoted, quoted_low: the two digits of the anchor's first octet as "=XX", in both cases; begins: first digits from this one on may
+   begin a character that counts. */
+struct each_raw {
+	struct each plain;
+	octets16 equals, ampersand; /* 0xFF, which is no text, where they have no meaning */
+	octets16 quoted, quoted_low_both, quoted_low, begins, guessed;
+};
+
+static struct each_raw each_raw_of(const struct cv_screen *s, const struct map *map, bool guessed, const struct cv_screen_raw *raw)
+{
+	static const char digits[] = "0123456789abcdef";
+	uint8_t octet = s->first.value;
+	char low = digits[octet & 15];
+	unsigned least = guessed ? 0x80 : 0x100;
+
+	for (unsigned i = 0xFF; i >= 0x80 && !guessed; i--)
+		if (map->counts[i])
+			least = i;
+	return (struct each_raw){ .plain = each_of(s, map), .equals = each16(raw->quoted_printable ? '=' : 0xFF), .ampersand = each16(raw->html ? '&' : 0xFF),
+		.quoted = each16((uint8_t)(digits[octet >> 4] | 2)), /* 4 and 6, 5 and 7: letters in both cases; 3, of digits, has this bit */
+		.quoted_low_both = each16(low >= 'a' ? 0x20 : 0), .quoted_low = each16((uint8_t)low),
+		.begins = each16(least < 0x100 ? (uint8_t)digits[least >> 4] : 0xFF), .guessed = each16(guessed ? 0xFF : 0) };
+}
+
+/* From the anchor's first octet at pos on. */
+static bool may_go_on(struct cv_screen *s, const struct cv_screen_raw *raw, size_t pos)
+{
+	struct cv_str needle = cv_buf_str(&s->needle);
+
+	for (size_t i = s->anchor + 1; i < needle.len; i++) {
+		size_t at = pos + (i - s->anchor);
+		char c = at < raw->text.len ? raw->text.ptr[at] : '=';
+
+		if ((uint8_t)c >= 0x80 || (c == '=' && raw->quoted_printable) || ((c == '<' || c == '&') && raw->html))
+			return true;
+		if (cv_upper(c) != needle.ptr[i])
+			return false;
+		s->work++;
+	}
+	return true;
+}
+
+/* What "=XX" stands for; -1: it is none. */
+static int quoted_octet(struct cv_str text, size_t pos)
+{
+	int high, low;
+
+	if (text.len - pos < 3 || text.ptr[pos] != '=')
+		return -1;
+	high = cv_hex_digit(text.ptr[pos + 1]);
+	low = cv_hex_digit(text.ptr[pos + 2]);
+	return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+/* A character of UTF-8 that begins with "=XX" at pos, all of whose octets are written so; others may count. */
+static bool quoted_lies_over(struct cv_screen *s, struct cv_str text, size_t pos)
+{
+	uint8_t octets[4] = { 0 };
+	size_t len = 0;
+
+	for (; len < sizeof(octets) && pos < text.len; pos += 3) {
+		int octet = quoted_octet(text, pos);
+
+		if (octet < 0)
+			break;
+		octets[len++] = (uint8_t)octet;
+	}
+	return len < 2 || (octets[0] >= 0xE0 && len < 3) || (octets[0] >= 0xF0 && len < 4) || utf8_lies_over(s, octets, len);
+}
+
+static bool may_begin_at(struct cv_screen *s, const struct map *map, bool guessed, const struct cv_screen_raw *raw, size_t pos)
+{
+	uint8_t c = (uint8_t)raw->text.ptr[pos];
+	int octet;
+
+	if (c >= 0x80)
+		return guessed || map->counts[c];
+	if (is_either(c, s->first))
+		return may_go_on(s, raw, pos);
+	if (c == '&')
+		return raw->html;
+	if (c != '=' || !raw->quoted_printable)
+		return false;
+	octet = quoted_octet(raw->text, pos);
+	if (octet < 0)
+		return false; /* a line that goes on, or an "=" */
+	if (octet < 0x80)
+		return is_either((uint8_t)octet, s->first) || (octet == '&' && raw->html);
+	return guessed || (map->counts[octet] && (map->high != NULL || quoted_lies_over(s, raw->text, pos)));
+}
+
+/* UNSAFE: p has BLOCK octets, and two more. */
+static inline bool raw_block_may(const struct each_raw *each, const uint8_t *p)
+{
+	octets16 any = { 0 };
+
+	for (size_t i = 0; i < BLOCK; i += sizeof(octets16)) {
+		octets16 v = load16(p + i), next = load16(p + i + 1), third = load16(p + i + 2);
+		octets16 first = (octets16)((v | each->plain.first_both) == each->plain.first), equals = (octets16)(v == each->equals);
+		octets16 follows = (octets16)((next | each->plain.second_both) == each->plain.second) | (octets16)(next == each->equals) |
+			(octets16)(next == each->ampersand) | (octets16)(next == '<') | (next & 0x80);
+		octets16 quoted = (octets16)((next | 2) == each->quoted) & (octets16)((third | each->quoted_low_both) == each->quoted_low);
+		octets16 quoted_ampersand = (octets16)(next == '2') & (octets16)(third == '6');
+		octets16 high = may_count(&each->plain, v) | (v & 0x80 & each->guessed);
+
+		any |= (first & follows) | (equals & (quoted | quoted_ampersand | (octets16)((next | 0x20) >= each->begins))) |
+			(octets16)(v == each->ampersand) | high;
+	}
+	return is_any(any);
+}
+
+bool cv_screen_may_hold(struct cv_screen *screen, const struct cv_charset *charset, const struct cv_screen_raw *raw)
+{
+	const struct map *map = map_of(screen, charset);
+	bool guessed = cv_charset_is_guessed(charset);
+	const uint8_t *p = (const uint8_t *)raw->text.ptr;
+	struct each_raw each;
+	size_t pos = 0;
+
+	if (!screen->word || !screen->pair)
+		return true;
+	if (map == &screen->utf8 && !screen->known[2])
+		learn_alphabets(screen);
+	each = each_raw_of(screen, map, guessed, raw);
+	screen->work = 0;
+	while (pos < raw->text.len) {
+		size_t end = CV_MIN(raw->text.len - pos, BLOCK) + pos;
+
+		if (raw->text.len - pos > BLOCK + 1 && !raw_block_may(&each, p + pos)) {
+			pos += BLOCK;
+			continue;
+		}
+		for (; pos < end; pos++)
+			if (may_begin_at(screen, map, guessed, raw, pos))
+				return true;
+		if (screen->work > WORK_MAX + raw->text.len)
+			return true;
+	}
+	return false;
 }

@@ -15,7 +15,7 @@
 
 #define HEADER_MAX (1024 * 1024) /* of one header; what is beyond is not searched */
 #define SLICE 8192
-#define SCREEN_SLICE ((size_t)64 * 1024)
+#define SCREEN_SLICE ((size_t)256 * 1024)
 #define SCREENS_MAX 32 /* keys that are looked for in texts as they are; with more, texts are mapped once for all */
 #define ADDRESSES_MAX 10000
 
@@ -737,6 +737,23 @@ static bool screen_text(struct cv_search *s, struct cv_str text, size_t fresh, b
 	return !s->html || s->open == 0 || screen_visible(s, more, last);
 }
 
+/* Before it is even decoded: may one of the keys be in a part? */
+static bool may_hold(struct cv_search *s, struct cv_str text)
+{
+	enum cv_transfer transfer = s->decoder.transfer.transfer;
+	struct cv_screen_raw raw = { .text = text, .quoted_printable = transfer == CV_TRANSFER_QP, .html = s->html };
+
+	if (transfer == CV_TRANSFER_BASE64 || transfer == CV_TRANSFER_UUENCODE || (!raw.quoted_printable && !raw.html))
+		return true;
+	for (size_t i = 0; i < s->keys.count; i++) {
+		const struct key *key = &s->keys.data[i];
+
+		if (!key->found && key->where != CV_SEARCH_HEADER && cv_screen_may_hold(key->screen, s->decoder.charset, &raw))
+			return true;
+	}
+	return false;
+}
+
 static int step_screening(struct cv_search *s, uint64_t *used, struct cv_err *err)
 {
 	struct cv_transfer_decoder *transfer = &s->decoder.transfer;
@@ -754,6 +771,11 @@ static int step_screening(struct cv_search *s, uint64_t *used, struct cv_err *er
 	s->pos += view.len;
 	*used += view.len;
 	last = result == 0 || s->pos == s->end;
+	if (first && last && !may_hold(s, view)) {
+		stop_decoding(s);
+		s->phase = SEARCH_NEXT;
+		return 1;
+	}
 	if (decoded || !first || !last) {
 		cv_transfer_decode(transfer, view, octets);
 		if (last)

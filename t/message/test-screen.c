@@ -48,12 +48,31 @@ static void put_text(struct cv_buf *out, size_t count, bool odd_too, bool html)
 
 static const char *const charsets[] = { "utf-8", "utf-8", "us-ascii", "iso-8859-1", "windows-1251", "koi8-r", "iso-8859-7", "iso-2022-jp", "utf-7", "utf-16le",
 	"x-unknown" };
-static const char *const encodings[] = { "8bit", "base64", "quoted-printable", "x-odd" };
+static const char *const encodings[] = { "8bit", "base64", "quoted-printable", "quoted-printable", "x-odd" };
+
+/* Quoted-printable as nobody writes it, and everyone may: what need not be is quoted, lines go on anywhere. */
+static void put_overquoted(struct cv_buf *m, struct cv_str octets)
+{
+	static const char *const breaks[] = { "=\r\n", "=\n", "= \t\r\n", "=", "=4" };
+
+	for (size_t i = 0; i < octets.len; i++) {
+		uint8_t c = (uint8_t)octets.ptr[i];
+
+		if (roll(25) == 0)
+			cv_buf_append_c(m, breaks[roll(30) > 0 ? roll(3) : roll(5)]);
+		if (c == '=' || c >= 0x80 || roll(20) == 0)
+			cv_buf_printf(m, roll(2) ? "=%02X" : "=%02x", c);
+		else
+			cv_buf_append_char(m, (char)c);
+	}
+}
 
 static void put_encoded(struct cv_buf *m, struct cv_str octets, const char *encoding)
 {
 	if (encoding[0] == 'b')
 		cv_encode_base64_lines(m, octets);
+	else if (encoding[0] == 'q' && roll(2))
+		put_overquoted(m, octets);
 	else if (encoding[0] == 'q')
 		cv_encode_qp(m, octets);
 	else
