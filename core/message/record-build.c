@@ -6,6 +6,9 @@
 
 #define FIELD_MAX 4096   /* a longer field is left out */
 #define FIELDS_MAX 32768 /* and so are fields beyond this in all */
+/* The same of fields whose names are not in the table: what programs put there for themselves and others is short, signatures and traces are not. */
+#define OTHER_MAX 256
+#define OTHERS_MAX 1024
 /* Where a string is looked for in the pool: near the last one found, since strings come in the order of the header, and at the
    start. Only so many times at the start: the time for a hostile message is bounded. */
 #define NEAR_WINDOW 512
@@ -16,7 +19,7 @@ struct builder {
 	struct cv_buf pool;
 	size_t near;
 	unsigned searches;
-	uint64_t omitted;
+	uint64_t omitted, others_omitted;
 };
 
 static void build_fields(struct builder *b, const struct cv_message *message)
@@ -24,21 +27,26 @@ static void build_fields(struct builder *b, const struct cv_message *message)
 	struct cv_header_iter iter;
 	struct cv_header_field field;
 	bool received = false;
+	size_t others = 0;
 
 	if (message->root->flags & CV_MIME_HEADER_CUT)
-		b->omitted = UINT64_MAX; /* nothing is known about what was cut */
+		b->omitted = b->others_omitted = UINT64_MAX; /* nothing is known about what was cut */
 	cv_header_iter_init(&iter, message->header);
 	while (cv_header_iter_next(&iter, &field)) {
 		int index = cv_record_kept_name(field.name);
 
-		if (index < 0 || (index == CV_RECORD_RECEIVED && received))
+		if (index == CV_RECORD_RECEIVED && received)
 			continue;
 		if (index == CV_RECORD_RECEIVED)
 			received = true;
-		if (field.raw.len > FIELD_MAX || field.raw.len > FIELDS_MAX - b->pool.len)
+		if (index >= 0 && (field.raw.len > FIELD_MAX || field.raw.len > FIELDS_MAX - b->pool.len)) {
 			b->omitted |= UINT64_C(1) << index;
-		else
+		} else if (index < 0 && (field.raw.len > OTHER_MAX || field.raw.len > OTHERS_MAX - others || field.raw.len > FIELDS_MAX - b->pool.len)) {
+			b->others_omitted |= cv_record_name_bit(field.name);
+		} else {
+			others += index < 0 ? field.raw.len : 0;
 			cv_buf_append(&b->pool, field.raw);
+		}
 	}
 }
 
@@ -250,6 +258,7 @@ void cv_parse_record_build(const struct cv_message *message, struct cv_buf *out)
 	cv_put_u32(out, (uint32_t)envelope.len);
 	cv_put_u32(out, (uint32_t)parts.len);
 	cv_put_u32(out, (uint32_t)preview.len);
+	cv_put_u64(out, b.others_omitted);
 	cv_buf_append(out, cv_buf_str(&b.pool));
 	cv_buf_append(out, cv_buf_str(&envelope));
 	cv_buf_append(out, cv_buf_str(&parts));

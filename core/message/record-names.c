@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   The header fields that a parse record keeps. */
+   The header fields that a parse record keeps before others. */
 #include <config.h>
 
 #include "core/message/record-private.h"
@@ -33,4 +33,17 @@ int cv_record_kept_name(struct cv_str name)
 			return (int)i;
 	}
 	return -1;
+}
+
+/* FNV-1a of the name in lower case; it is in the records and so never another. */
+uint64_t cv_record_name_bit(struct cv_str name)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < name.len; i++) {
+		unsigned char c = (unsigned char)name.ptr[i];
+
+		hash = (hash ^ (c >= 'A' && c <= 'Z' ? c + 32u : c)) * 16777619u;
+	}
+	return UINT64_C(1) << (hash >> 26);
 }

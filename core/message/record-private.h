@@ -23,9 +23,11 @@
 	84      4  length of the envelope
 	88      4  length of the parts
 	92      4  length of the preview
-	96         pool, envelope, parts, preview
+	96      8  bits of other field names (cv_record_name_bit) of which a field was left out. Records of before end their fixed part
+	           here: of other names they keep nothing
+	104        pool, envelope, parts, preview
 
-   The pool holds the octets of all strings: first the kept header fields, raw and in order, then what is found nowhere in what
+   The pool holds the octets of all strings: first the header fields, raw and in order, then what is found nowhere in what
    stands before. A string elsewhere is a varint 0 (absent), 1 (empty), or its length + 1 and a varint offset in the pool.
 
    Envelope: strings date, subject, in-reply-to, message-id; then from, sender, reply-to, to, cc, bcc, each a varint 0 (absent) or
@@ -43,7 +45,8 @@
 #include <culver/message.h>
 
 #define CV_RECORD_MAGIC "CVPR"
-#define CV_RECORD_FIXED 96
+#define CV_RECORD_FIXED 104
+#define CV_RECORD_FIXED_MIN 96
 
 enum cv_record_sections { CV_RECORD_ENVELOPE = 1, CV_RECORD_PARTS = 2, CV_RECORD_PREVIEW = 4 };
 enum cv_record_date { CV_RECORD_DATE_VALID = 1, CV_RECORD_ZONE_UNKNOWN = 2 };
@@ -57,8 +60,10 @@ enum cv_record_part_bits {
 	CV_RECORD_ENCODING = 64
 };
 
-/* Index (below 64) of a header field name that records keep, or -1. */
+/* Index (below 64) of a header field name whose fields records keep however many there are of others, or -1. */
 int cv_record_kept_name(struct cv_str name);
+/* The bit of any other name. Names share bits: a record that left out a field says so of all names that have its bit. */
+uint64_t cv_record_name_bit(struct cv_str name);
 /* Of Received only the first field is kept. */
 #define CV_RECORD_RECEIVED 0
 

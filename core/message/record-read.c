@@ -233,6 +233,7 @@ int cv_parse_record_open(struct cv_str octets, struct cv_parse_record *record_r,
 	uint64_t date;
 	struct cv_str rest;
 
+	record.others_omitted = UINT64_MAX;
 	if (!cv_take_lit(&r, CV_STR(CV_RECORD_MAGIC)) || !cv_take_u8(&r, &version))
 		return corrupt(err, "no parse record");
 	if (version != CV_PARSE_RECORD_VERSION)
@@ -246,7 +247,8 @@ int cv_parse_record_open(struct cv_str octets, struct cv_parse_record *record_r,
 		!cv_take_u64(&r, &record.omitted) || !cv_take_u32(&r, &fields) || !cv_take_u32(&r, &pool) ||
 		!cv_take_u32(&r, &envelope) || !cv_take_u32(&r, &parts) || !cv_take_u32(&r, &preview))
 		return corrupt(err, "it is too short");
-	if (total != octets.len || total > CV_PARSE_RECORD_MAX || fixed < CV_RECORD_FIXED || fixed > total)
+	if (total != octets.len || total > CV_PARSE_RECORD_MAX || fixed < CV_RECORD_FIXED_MIN || fixed > total ||
+		(fixed >= CV_RECORD_FIXED && !cv_take_u64(&r, &record.others_omitted)))
 		return corrupt(err, "its length is wrong");
 	if (record.size > INT64_MAX || record.wire_size < record.size || record.wire_size - record.size > record.size ||
 		record.header_size > record.size || record.header_wire_size < record.header_size ||
@@ -359,11 +361,16 @@ struct cv_str cv_parse_record_fields(const struct cv_parse_record *record)
 	return record->fields;
 }
 
+static bool all_kept(const struct cv_parse_record *record, struct cv_str name, int index)
+{
+	return index >= 0 ? (record->omitted >> index & 1) == 0 : (record->others_omitted & cv_record_name_bit(name)) == 0;
+}
+
 bool cv_parse_record_keeps(const struct cv_parse_record *record, struct cv_str name)
 {
 	int index = cv_record_kept_name(name);
 
-	return index >= 0 && index != CV_RECORD_RECEIVED && (record->omitted >> index & 1) == 0;
+	return index != CV_RECORD_RECEIVED && all_kept(record, name, index);
 }
 
 int cv_parse_record_field(const struct cv_parse_record *record, struct cv_str name, struct cv_buf *out)
@@ -371,7 +378,7 @@ int cv_parse_record_field(const struct cv_parse_record *record, struct cv_str na
 	int index = cv_record_kept_name(name);
 	struct cv_header_field field;
 
-	if (index < 0 || (record->omitted >> index & 1) != 0)
+	if (!all_kept(record, name, index))
 		return -1;
 	if (!cv_header_find(record->fields, name, 0, &field))
 		return 0;

@@ -135,7 +135,7 @@ static void kept_fields_are_known_to_be_complete(void **state)
 	assert_true(cv_parse_record_keeps(&record, CV_STR("SUBJECT")));
 	assert_true(cv_parse_record_keeps(&record, CV_STR("List-Help")));
 	assert_true(cv_parse_record_keeps(&record, CV_STR("X-Priority")));
-	assert_false(cv_parse_record_keeps(&record, CV_STR("User-Agent")));
+	assert_true(cv_parse_record_keeps(&record, CV_STR("User-Agent")));
 	/* of Received only the first is there */
 	assert_false(cv_parse_record_keeps(&record, CV_STR("Received")));
 	assert_int_equal(cv_parse_record_field(&record, CV_STR("received"), &out), 1);
@@ -144,7 +144,70 @@ static void kept_fields_are_known_to_be_complete(void **state)
 	assert_int_equal(cv_parse_record_field(&record, CV_STR("references"), &out), 1);
 	assert_str(cv_buf_str(&out), "<20221231100000.5555@mail.example.net> <20230101110000.9876@mail.example.com>");
 	assert_int_equal(cv_parse_record_field(&record, CV_STR("x-priority"), &out), 0);
-	assert_int_equal(cv_parse_record_field(&record, CV_STR("user-agent"), &out), -1);
+	assert_int_equal(cv_parse_record_field(&record, CV_STR("user-agent"), &out), 1);
+	cv_buf_deinit(&out);
+}
+
+static void other_fields_are_kept_while_they_are_short(void **state)
+{
+	struct cv_parse_record record;
+	struct cv_header_field field;
+	struct cv_buf in, out;
+
+	cv_buf_init(&in, SIZE_MAX);
+	cv_buf_init(&out, SIZE_MAX);
+	cv_buf_append_c(&in, "X-Mailer: Pigeon 1.0\nDKIM-Signature: v=1;");
+	for (int i = 0; i < 20; i++)
+		cv_buf_append_c(&in, "\n b=bm9uZSBvZiBpdA");
+	cv_buf_append_c(&in, "\nx-mailer: \n again\nSubject: s\n\nbody");
+	assert_int_equal(cv_parse_record_open(build(*state, parse(*state, cv_buf_str(&in))), &record, NULL), 1);
+	assert_true(cv_parse_record_keeps(&record, CV_STR("X-MAILER")));
+	assert_int_equal(cv_parse_record_field(&record, CV_STR("x-mailer"), &out), 1);
+	assert_str(cv_buf_str(&out), "Pigeon 1.0");
+	assert_true(cv_header_find(cv_parse_record_fields(&record), CV_STR("X-Mailer"), 1, &field));
+	/* too long, and said to be */
+	assert_false(cv_parse_record_keeps(&record, CV_STR("DKIM-Signature")));
+	assert_int_equal(cv_parse_record_field(&record, CV_STR("dkim-signature"), &out), -1);
+	/* none in the message, and that is known */
+	assert_true(cv_parse_record_keeps(&record, CV_STR("X-None")));
+	assert_int_equal(cv_parse_record_field(&record, CV_STR("X-None"), &out), 0);
+	/* too many: those behind the bound are left out, those of the table are not */
+	cv_buf_clear(&in);
+	for (int i = 0; i < 40; i++)
+		cv_buf_printf(&in, "X-Number-%d: %030d\n", i, i);
+	cv_buf_append_c(&in, "Subject: s\n\nbody");
+	assert_int_equal(cv_parse_record_open(build(*state, parse(*state, cv_buf_str(&in))), &record, NULL), 1);
+	assert_int_equal(cv_parse_record_field(&record, CV_STR("X-Number-39"), &out), -1);
+	assert_true(cv_header_find(cv_parse_record_fields(&record), CV_STR("X-Number-0"), 0, &field));
+	assert_true(cv_parse_record_keeps(&record, CV_STR("Subject")));
+	assert_true(cv_parse_record_fields(&record).len < 1024 + 20);
+	cv_buf_deinit(&in);
+	cv_buf_deinit(&out);
+}
+
+/* The fixed part had 96 octets once. */
+static void records_of_before_know_nothing_of_other_names(void **state)
+{
+	struct cv_str octets = build(*state, parse(*state, CV_STR("Subject: s\nX-Mailer: m\n\nbody")));
+	struct cv_parse_record record;
+	struct cv_str preview;
+	struct cv_buf old, out;
+
+	cv_buf_init(&old, SIZE_MAX);
+	cv_buf_init(&out, SIZE_MAX);
+	cv_buf_append(&old, cv_str_sub(octets, 0, 6));
+	cv_put_u16(&old, 96);
+	cv_put_u32(&old, (uint32_t)octets.len - 8);
+	cv_buf_append(&old, cv_str_sub(octets, 12, 96 - 12));
+	cv_buf_append(&old, cv_str_sub(octets, 104, SIZE_MAX));
+	assert_int_equal(cv_parse_record_open(cv_buf_str(&old), &record, NULL), 1);
+	assert_false(cv_parse_record_keeps(&record, CV_STR("X-Mailer")));
+	assert_false(cv_parse_record_keeps(&record, CV_STR("X-None")));
+	assert_int_equal(cv_parse_record_field(&record, CV_STR("X-None"), &out), -1);
+	assert_int_equal(cv_parse_record_field(&record, CV_STR("subject"), &out), 1);
+	assert_int_equal(cv_parse_record_preview(&record, &preview), 1);
+	assert_str(preview, "body");
+	cv_buf_deinit(&old);
 	cv_buf_deinit(&out);
 }
 
@@ -214,6 +277,7 @@ static void a_cut_header_makes_nothing_certain(void **state)
 	assert_int_equal(cv_parse_record_open(build(*state, cv_mime_parser_finish(parser)), &record, NULL), 1);
 	assert_false(cv_parse_record_keeps(&record, CV_STR("To")));
 	assert_false(cv_parse_record_keeps(&record, CV_STR("Subject")));
+	assert_false(cv_parse_record_keeps(&record, CV_STR("X-Long")));
 }
 
 /* Read all of a record. Crashes, reads out of bounds and endless loops are what this must not do. */
@@ -310,6 +374,8 @@ int main(void)
 		cv_test(strings_of_the_envelope_cost_no_octets_of_their_own),
 		cv_test(kept_fields_are_known_to_be_complete),
 		cv_test(fields_beyond_their_bound_are_left_out_and_said_to_be),
+		cv_test(other_fields_are_kept_while_they_are_short),
+		cv_test(records_of_before_know_nothing_of_other_names),
 		cv_test(what_does_not_fit_is_left_out_as_a_section),
 		cv_test(a_cut_header_makes_nothing_certain),
 		cv_test(damaged_records_do_no_harm),
