@@ -186,12 +186,13 @@ static size_t match(const struct program *p, size_t at, const char *text, struct
 	return SIZE_MAX;
 }
 
-/* A client's cache of any time up to the state that survived still serves: some of these times, and the last. */
-static void check_caches(const struct program *p, size_t state, struct cv_user *user, struct verdict *v)
+/* A client's cache of any time up to the state that survived still serves: some of these times, and the last. What survived without having been shown when
+   the power failed is in no cache: it may be found again in other steps than it was made in. */
+static void check_caches(const struct program *p, size_t at_call, size_t state, struct cv_user *user, struct verdict *v)
 {
 	size_t last = state;
 
-	while (last > 0 && p->states.data[last].seen == NULL)
+	while (last > 0 && (p->states.data[last].seen == NULL || p->states.data[last].acked > at_call))
 		last--;
 	for (unsigned i = 0; i < 3 && v->ok; i++) {
 		size_t at = i == 0 ? last : program_below((uint32_t)last + 1);
@@ -307,7 +308,7 @@ static void check_second_cut(struct program *p, size_t at, const char *dir, cons
 			refuse(v, "after a second cut before call %zu of %zu (%s survives): %s", second, disk_calls(disk), disk_luck_name(luck),
 				err.text);
 		else if ((state = match(p, at, after.data, v)) != SIZE_MAX)
-			check_caches(p, state, user, v);
+			check_caches(p, at, state, user, v);
 		if (!v->ok)
 			refuse(v, "after a second cut before call %zu of %zu, %s survives", second, disk_calls(disk), disk_luck_name(luck));
 		for (size_t n = first; !v->ok && n < disk_calls(disk); n++)
@@ -349,7 +350,7 @@ static void check_cut(struct program *p, size_t at, enum disk_luck luck, uint64_
 	state = match(p, at, first.data, v);
 	if (state == SIZE_MAX)
 		goto out;
-	check_caches(p, state, user, v);
+	check_caches(p, at, state, user, v);
 	/* What was found stays, also when the server is stopped and started again. */
 	cv_user_close(&user);
 	if (program_open(p, dir, &user, &err) < 0 || store_text(user, &again, &err) < 0) {
@@ -358,7 +359,7 @@ static void check_cut(struct program *p, size_t at, enum disk_luck luck, uint64_
 	}
 	if (strcmp(first.data, again.data) != 0)
 		refuse(v, "changed from the first opening to the second\n-- first\n%s-- second\n%s", first.data, again.data);
-	check_caches(p, state, user, v);
+	check_caches(p, at, state, user, v);
 	forget_later(p, state);
 	for (size_t n = 0; n < NAMES && v->ok; n++) {
 		struct cv_mailbox_info info;

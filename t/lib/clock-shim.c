@@ -11,10 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-int clock_gettime(clockid_t id, struct timespec *ts);
-time_t time(time_t *to);
-int gettimeofday(struct timeval *restrict tv, void *restrict tz);
-
 /* Before a process changes its root or may open files no more. */
 static const volatile int64_t *offset;
 
