@@ -160,10 +160,9 @@ void imap_write_new_keywords(struct imap_session *s, struct cv_buf *out)
 void imap_begin_fetch(const struct imap_session *s, struct cv_buf *out, uint32_t seq, uint32_t uid)
 {
 	/* RFC 9586 section 3.3: "all FETCH responses that would be returned by UID FETCH / UID STORE are replaced by UIDFETCH responses". */
-	if (s->uidonly)
-		cv_buf_printf(out, "* %u UIDFETCH (", uid);
-	else
-		cv_buf_printf(out, "* %u FETCH (", seq);
+	cv_buf_append_c(out, "* ");
+	cv_buf_append_u64(out, s->uidonly ? uid : seq);
+	cv_buf_append_c(out, s->uidonly ? " UIDFETCH (" : " FETCH (");
 }
 
 void imap_write_flags(struct imap_session *s, struct cv_buf *out, uint32_t seq, const struct cv_row *row, bool uid, bool flags)
