@@ -582,6 +582,10 @@ static int leave_not_begun(struct cv_journal *journal, struct cv_journal_pos sta
 	while ((what = was_not_begun(journal, start, err)) > 0) {
 		struct cv_segment *last = cv_journal_last(journal);
 
+		/* Those behind it, which were removed now or by an earlier process, are gone for good before it goes: one that came back without it would say
+		   that what is missing between was lost, and that what is confirmed in the one before came too late. */
+		if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->dir, true, err) < 0)
+			return -1;
 		damage->torn = damage->torn || last->damaged;
 		if (leave_never_synced(journal, last, what > 1, err) < 0)
 			return -1;

@@ -286,6 +286,100 @@ static void removed_segment_may_come_back(void **state)
 	store_deinit(&s);
 }
 
+static bool is_folder(const char *path, int fd)
+{
+	struct stat st, folder;
+
+	return fstat(fd, &st) == 0 && stat(path, &folder) == 0 && st.st_ino == folder.st_ino && st.st_dev == folder.st_dev;
+}
+
+/* Segments that a power cut may bring back, each by itself: removed, and the index not synced since. */
+struct gone {
+	const char *index;
+	uint32_t numbers[8];
+	size_t count;
+};
+
+static void note_gone(void *ctx, const struct cv_file_event *event)
+{
+	struct gone *gone = ctx;
+	uint32_t number;
+
+	if (event->op == CV_FILE_UNLINK && cv_journal_parse_name(event->name, &number)) {
+		assert_true(gone->count < CV_COUNT_OF(gone->numbers));
+		gone->numbers[gone->count++] = number;
+	} else if (event->op == CV_FILE_SYNC && !event->failed && is_folder(gone->index, event->fd)) {
+		gone->count = 0;
+	}
+}
+
+/* The process begins segments and is killed: of each the first record is refused, and then the name of one more can't be synced, which is removed. */
+static void kill_with_begun(struct store *s, uint32_t count, bool one_more, struct gone *gone, struct disk *begun)
+{
+	cv_file_set_watch(note_gone, gone);
+	for (uint32_t i = 0; i < count + one_more; i++) {
+		struct faults faults = { .good = i < count, .failing = 1 };
+		struct cv_err err = { 0 };
+
+		assert_ok(cv_journal_rotate(&s->user->journal, &err));
+		cv_file_set_fault(fail_later, &faults);
+		refuse_an_expunge(s);
+		cv_file_set_fault(NULL, NULL);
+	}
+	cv_file_set_watch(NULL, NULL);
+	disk_read(s, begun);
+	store_close(s);
+	disk_write(s, begun);
+}
+
+/* Nor is any of several that were removed, when another one does not come back. */
+static void of_removed_segments_some_may_come_back(void **state)
+{
+	struct disk before, begun[2], later;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	disk_read(&s, &before);
+	const uint32_t number = cv_journal_end_pos(&s.user->journal).segment + 1;
+	for (unsigned round = 0; round < 2; round++) {
+		struct gone gone = { .index = cv_arena_printf(*state, "%s/mail/culver-index", s.dir) };
+		const uint32_t count = round == 0 ? 3 : 1;
+
+		kill_with_begun(&s, count, round > 0, &gone, &begun[round]);
+		for (uint32_t i = 0; i < count; i++)
+			assert_int_equal(disk_find(&begun[round], file_name(&s, "journal", number + i))->octets.len, CV_SEGMENT_HEAD);
+		assert_null(disk_find(&begun[round], file_name(&s, "journal", number + count)));
+		cv_file_set_watch(note_gone, &gone);
+		store_open(&s);
+		assert_int_equal(store_save(&s, "INBOX", MAIL, 0), 3);
+		cv_file_set_watch(NULL, NULL);
+		assert_int_equal(cv_journal_end_pos(&s.user->journal).segment, number - 1);
+		disk_read(&s, &later);
+		store_close(&s);
+		for (size_t i = 0; i < gone.count; i++) {
+			const char *name = file_name(&s, "journal", gone.numbers[i]);
+
+			disk_write(&s, &later);
+			disk_put_file(&s, name, disk_find(&begun[0], name)->octets);
+			store_open(&s);
+			store_expect(&s, "INBOX", "1 -|2 -|3 -");
+			assert_false(cv_journal_has_segment(&s.user->journal, gone.numbers[i]));
+			assert_int_equal(disk_count(&s, ".damaged-"), 0);
+			store_close(&s);
+		}
+		disk_free(&later);
+		disk_write(&s, &before);
+		store_open(&s);
+	}
+	disk_free(&before);
+	disk_free(&begun[0]);
+	disk_free(&begun[1]);
+	store_deinit(&s);
+}
+
 /* A power cut before the first sync of a new segment may leave its length and no octets: nothing in it was confirmed, so nothing is lost. */
 static void a_segment_that_never_was_on_disk_is_no_damage(void **state)
 {
@@ -650,20 +744,13 @@ struct removed {
 	unsigned unlinked;
 };
 
-static bool is_folder(const struct removed *removed, int fd)
-{
-	struct stat st, folder;
-
-	return fstat(fd, &st) == 0 && stat(removed->folder, &folder) == 0 && st.st_ino == folder.st_ino && st.st_dev == folder.st_dev;
-}
-
 static void note_removed(void *ctx, const struct cv_file_event *event)
 {
 	struct removed *removed = ctx;
 
 	if (event->op == CV_FILE_UNLINK && strncmp(event->name, "u.", 2) == 0)
 		removed->unlinked++;
-	else if (event->op == CV_FILE_SYNC && !event->failed && is_folder(removed, event->fd))
+	else if (event->op == CV_FILE_SYNC && !event->failed && is_folder(removed->folder, event->fd))
 		removed->unlinked = 0;
 }
 
@@ -1020,6 +1107,7 @@ int main(void)
 		cv_test(a_segment_that_is_left_is_synced),
 		cv_test(new_segment_outlives_a_failed_start),
 		cv_test(removed_segment_may_come_back),
+		cv_test(of_removed_segments_some_may_come_back),
 		cv_test(a_segment_that_never_was_on_disk_is_no_damage),
 		cv_test(what_was_expunged_stays_away),
 		cv_test(a_rename_that_can_not_be_taken_back_is_made_up_for),
