@@ -28,7 +28,7 @@ static void free_sort(void *ctx)
 static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 {
 	struct sort *sort = cv_new(cmd->arena, struct sort, 1);
-	const struct cv_imap_arg *arg = cmd->args;
+	const struct cv_imap_arg *arg = cmd->args, *keys;
 	struct cv_err err = { 0 };
 	struct cv_str charset;
 
@@ -38,8 +38,12 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 		return imap_bad(cmd, "Unknown sort key");
 	if (!cv_imap_arg_astring(arg->next, &charset))
 		return imap_bad(cmd, "Missing or invalid charset");
+	/* RFC 5267 section 5 has the options before the criteria; imaptest sends them here, where no search key is called so. */
+	keys = arg->next->next;
+	if (!sort->search.ret.given && cv_imap_return_parse(&keys, IMAP_SEARCH_RETURN, &sort->search.ret, &err) < 0)
+		return imap_bad_err(cmd, &err);
 	sort->search.completed = "Sort completed";
-	if (!imap_search_begin(cmd, &sort->search, arg->next->next, true, charset))
+	if (!imap_search_begin(cmd, &sort->search, keys, true, charset))
 		return CV_IMAP_DONE;
 	if (sort->program.relevancy && !sort->search.program.fuzzy)
 		return imap_bad(cmd, "RELEVANCY needs a FUZZY key");
