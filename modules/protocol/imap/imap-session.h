@@ -159,8 +159,7 @@ struct imap_cmd {
 	struct imap_commit *commit; /* in progress, or NULL */
 	int commit_result;
 	struct cv_err commit_err;
-	bool unreadable;            /* messages could not be read, and were taken for gone, while it ran; why: read_err */
-	struct cv_err read_err;
+	struct cv_err *unreadable;  /* why messages could not be read, and were taken for gone, while it ran; else NULL */
 	uint64_t commit_id;         /* cv_txn_id of the last one */
 	uint64_t progress_us;       /* when the client last heard of it */
 };

@@ -329,10 +329,13 @@ static bool is_readable(struct imap_cmd *cmd)
 	const struct cv_imap_command *command = cmd->pub.command;
 	/* UNSELECT reads nothing; REPLACE takes its literal first, and refuses a message that it does not see. */
 	bool asks = (command->opts & CV_IMAP_LOGGED_IN) == CV_IMAP_SELECTED && command != &imap_cmd_unselect && command != &imap_cmd_replace;
+	struct cv_err err = { 0 };
 
-	if (s->view != NULL && asks && !cmd->unreadable)
-		cmd->unreadable = cv_view_usable(s->view, &cmd->read_err) < 0;
-	return !cmd->unreadable;
+	if (s->view != NULL && asks && cmd->unreadable == NULL && cv_view_usable(s->view, &err) < 0) {
+		cmd->unreadable = cv_new(cmd->pub.arena, struct cv_err, 1);
+		*cmd->unreadable = err;
+	}
+	return cmd->unreadable == NULL;
 }
 
 static enum cv_imap_result run_command(struct imap_cmd *cmd)
@@ -342,14 +345,14 @@ static enum cv_imap_result run_command(struct imap_cmd *cmd)
 	bool reads;
 
 	if (cmd->phase == IMAP_PHASE_RUN && !is_readable(cmd))
-		return imap_fail(&cmd->pub, &cmd->read_err);
+		return imap_fail(&cmd->pub, cmd->unreadable);
 	s->acting = true;
 	result = cmd->phase == IMAP_PHASE_RUN ? cmd->pub.command->run(&cmd->pub) : cmd->pub.command->step(&cmd->pub);
 	s->acting = false;
 	/* What was changed is changed, but who only reads (FETCH may set \Seen) was told too little. */
 	reads = (cmd->pub.command->opts & CV_IMAP_KEEPS_SEQ) != 0 && cmd->pub.command != &imap_cmd_store;
 	if (!is_readable(cmd) && result == CV_IMAP_DONE && cmd->reply == IMAP_OK && (reads || cmd->commit_id == 0))
-		result = imap_fail(&cmd->pub, &cmd->read_err);
+		result = imap_fail(&cmd->pub, cmd->unreadable);
 	return result;
 }
 
