@@ -14,11 +14,13 @@ from client import culver, fail, healthy, same  # noqa: E402
 
 # In the order of UIDs from 2; 1 and the last one stay as they are.
 KINDS = ["missing", "cut", "cut-large", "empty", "garbage", "garbage-longer", "no-rights", "directory"]
+# A field that is too long for the parse record.
+LONG = ("\r\n " + "o" * 100) * 3
 
 
 def message(name, large=False):
     body = "".join(f"line {i} of the message called {name}\r\n" for i in range(20000 if large else 5))
-    return f"From: Anna <anna@example.org>\r\nSubject: {name}\r\nX-Odd: {name}\r\nMessage-ID: <{name}@example.org>\r\n\r\n{body}straw\r\n".encode()
+    return f"From: Anna <anna@example.org>\r\nSubject: {name}\r\nX-Odd: {name}{LONG}\r\nMessage-ID: <{name}@example.org>\r\n\r\n{body}straw\r\n".encode()
 
 
 NAMES = ["first"] + KINDS + ["last"]

@@ -116,7 +116,7 @@ def workers(s, user):
 def crashes(s):
     """Killed at any moment, a delivery is in all of its mailboxes or in none, and in all once it was confirmed."""
     import threading
-    user, over = f"crash{os.getpid()}", []
+    user, over, killed = f"crash{os.getpid()}", [], set()
 
     def killer():
         n = 0
@@ -124,6 +124,7 @@ def crashes(s):
             time.sleep(0.003 + n % 7 * 0.006)
             n += 1
             for pid in workers(s, user):
+                killed.add(pid)
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
@@ -141,9 +142,10 @@ def crashes(s):
     over.append(True)
     thread.join()
     for pid in workers(s, user):
+        killed.add(pid)
         os.kill(pid, signal.SIGKILL)
-    # One that is about to end may still be given a session.
-    while list(workers(s, user)):
+    # One that is about to end, or that the spawner did not see end yet, may still be given a session.
+    while list(workers(s, user)) or any(os.path.exists(f"/proc/{pid}") for pid in killed):
         time.sleep(0.02)
     got = contents(s, user)
     places = {name: sorted(item[0] for item in got.get(name, []) if item[0] != "first") for name in ("A", "B", "INBOX")}
