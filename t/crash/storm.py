@@ -411,7 +411,7 @@ class Vandal:
         end = time.monotonic() + 60
         while True:
             r = subprocess.run([self.s.binary("culver"), "-c", self.s.conf, "fsck", "--repair", self.user], capture_output=True, text=True,
-                               preexec_fn=self.s._drop if self.s.run_as else None)
+                               **self.s.identity())
             if r.returncode in (0, 1):
                 return
             if r.returncode == 2 and "lost" in r.stdout:
@@ -478,24 +478,29 @@ def patiently(what):
     return what()
 
 
+def alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def kill(s, r, end):
     """Any process at any moment; the master is started again by hand."""
     kills = 0
     while time.monotonic() < end and not failures:
         time.sleep(r.uniform(0.05, 0.6))
         if r.random() < 0.05:
+            children = trouble.below(s.proc.pid)
             os.kill(s.proc.pid, signal.SIGKILL)
             s.proc.wait()
-            # Its children end by themselves when it is gone.
+            # Its children end by themselves when it is gone; while they serve, no other master starts.
             t0 = time.monotonic()
-            while True:
-                try:
-                    s.start()
-                    break
-                except RuntimeError:
-                    if time.monotonic() - t0 > 30:
-                        raise
-                    time.sleep(0.2)
+            while any(alive(pid) for pid in children):
+                if time.monotonic() - t0 > 30:
+                    fail("children of a master that was killed go on")
+                time.sleep(0.02)
+            s.start()
         else:
             trouble.Kill(s, r).begin()
         kills += 1

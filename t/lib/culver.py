@@ -140,13 +140,17 @@ class Server:
         os.setgid(self.run_as.pw_gid)
         os.setuid(self.run_as.pw_uid)
 
+    def identity(self):
+        """Arguments for subprocess that make a program run as the server's user, where there are threads: with them Python code between fork and exec may hang."""
+        return dict(user=self.run_as.pw_uid, group=self.run_as.pw_gid, extra_groups=[]) if self.run_as else {}
+
     def start(self, timeout=20):
         env = dict(os.environ, LC_ALL="C.UTF-8", **self.env)
         env.setdefault("ASAN_OPTIONS", "detect_leaks=0")
         self.err = open(os.path.join(self.dir, "stderr"), "ab")
         self.proc = subprocess.Popen([self.binary("culverd"), "-F", "-c", self.conf], stdin=subprocess.DEVNULL,
                                      stdout=self.err, stderr=self.err, env=env, cwd="/",
-                                     preexec_fn=self._drop if self.run_as else None)
+                                     **self.identity())
         names = [n for n in ("imap", "pop3", "lmtp") if f"protocol = {n}" in open(self.conf).read()]
         end = time.monotonic() + timeout
         for name in names:
@@ -215,7 +219,7 @@ class Server:
         import json as js
         cmd = [self.binary("culver"), "-c", self.conf] + (["--json"] if json else []) + list(args)
         r = subprocess.run(cmd, capture_output=True, text=True, input=input,
-                           preexec_fn=self._drop if self.run_as else None)
+                           **self.identity())
         if check and r.returncode != 0:
             raise RuntimeError(f"{' '.join(cmd)} ended with {r.returncode}: {r.stdout}{r.stderr}")
         return js.loads(r.stdout) if json and r.returncode == 0 else r

@@ -116,7 +116,7 @@ class Limit(Trouble):
     def set(self, pid, soft):
         # As the server's own user: root in a container may not. The hard limit stays, so that it can be taken back.
         r = subprocess.run(["prlimit", f"--pid={pid}", f"--{self.option}={soft}:"], capture_output=True, text=True,
-                           preexec_fn=self.s._drop if self.s.run_as else None)
+                           **self.s.identity())
         if r.returncode != 0 and os.path.exists(f"/proc/{pid}") and "No such process" not in r.stderr:
             raise RuntimeError(f"limit of {pid}: {r.stderr}")
 
