@@ -8,7 +8,8 @@
 #include <malloc.h>
 #include <stdlib.h>
 
-static long alive;
+/* Work beside the loop (cv_beside_begin) allocates as well. */
+static _Atomic long alive;
 
 long cv_test_allocations(void)
 {

@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <ftw.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,12 +42,26 @@ const char *cv_test_fatal_text(void)
 	return fatal_text;
 }
 
+static void *no_work(void *ctx)
+{
+	return ctx;
+}
+
 void cv_test_init(void)
 {
+	pthread_attr_t attr;
+	pthread_t thread;
+
 	cv_fatal_set_hook(on_fatal);
 	/* What is allocated or opened once for the process. */
 	(void)cv_hash("", 0);
 	tzset();
+	/* The C library keeps the stack and the table of a thread that ended for the next one of that size (core/loop/beside.c). */
+	if (pthread_attr_init(&attr) != 0)
+		return;
+	if (pthread_attr_setstacksize(&attr, (size_t)256 << 10) == 0 && pthread_create(&thread, &attr, no_work, NULL) == 0)
+		(void)pthread_join(thread, NULL);
+	(void)pthread_attr_destroy(&attr);
 }
 
 int cv_test_setup(void **state)
