@@ -4,11 +4,11 @@
 
 #include "core/message/record-private.h"
 
-#define FIELD_MAX 4096   /* a longer field is left out */
-#define FIELDS_MAX 32768 /* and so are fields beyond this in all */
+#define FIELD_MAX ((size_t)4096)   /* a longer field is left out */
+#define FIELDS_MAX ((size_t)32768) /* and so are fields beyond this in all */
 /* The same of fields whose names are not in the table: what programs put there for themselves and others is short, signatures and traces are not. */
-#define OTHER_MAX 256
-#define OTHERS_MAX 1024
+#define OTHER_MAX ((size_t)256)
+#define OTHERS_MAX ((size_t)1024)
 /* Where a string is looked for in the pool: near the last one found, since strings come in the order of the header, and at the
    start. Only so many times at the start: the time for a hostile message is bounded. */
 #define NEAR_WINDOW 512
@@ -27,7 +27,7 @@ static void build_fields(struct builder *b, const struct cv_message *message)
 	struct cv_header_iter iter;
 	struct cv_header_field field;
 	bool received = false;
-	size_t others = 0;
+	size_t others = 0, room;
 
 	if (message->root->flags & CV_MIME_HEADER_CUT)
 		b->omitted = b->others_omitted = UINT64_MAX; /* nothing is known about what was cut */
@@ -39,13 +39,14 @@ static void build_fields(struct builder *b, const struct cv_message *message)
 			continue;
 		if (index == CV_RECORD_RECEIVED)
 			received = true;
-		if (index >= 0 && (field.raw.len > FIELD_MAX || field.raw.len > FIELDS_MAX - b->pool.len)) {
-			b->omitted |= UINT64_C(1) << index;
-		} else if (index < 0 && (field.raw.len > OTHER_MAX || field.raw.len > OTHERS_MAX - others || field.raw.len > FIELDS_MAX - b->pool.len)) {
+		room = CV_MIN(FIELDS_MAX - b->pool.len, index < 0 ? CV_MIN(OTHER_MAX, OTHERS_MAX - others) : FIELD_MAX);
+		if (field.raw.len <= room) {
+			cv_buf_append(&b->pool, field.raw);
+			others += index < 0 ? field.raw.len : 0;
+		} else if (index < 0) {
 			b->others_omitted |= cv_record_name_bit(field.name);
 		} else {
-			others += index < 0 ? field.raw.len : 0;
-			cv_buf_append(&b->pool, field.raw);
+			b->omitted |= UINT64_C(1) << index;
 		}
 	}
 }

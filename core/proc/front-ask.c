@@ -92,6 +92,18 @@ static struct cv_str cut(struct cv_str s, size_t max)
 	return cv_str_sub(s, 0, max);
 }
 
+/* Whose connection it is, as auth and workers are told. */
+static void put_connection(struct cv_buf *out, const struct cv_login *login)
+{
+	cv_put_str(out, cv_str_c(login->session));
+	cv_put_str(out, cv_login_remote(login));
+	cv_put_u32(out, login->peer.remote_port);
+	cv_put_str(out, cv_login_local(login));
+	cv_put_u32(out, login->peer.local_port);
+	cv_put_str(out, cut(sni_of(login), 255));
+	cv_put_u8(out, cv_login_is_secured(login));
+}
+
 static int post(struct cv_ipc *ipc, uint16_t type, uint64_t id, const struct cv_buf *out, int fd)
 {
 	if (ipc == NULL || !cv_buf_ok(out))
@@ -110,13 +122,7 @@ static int front_auth_begin(struct cv_login *login, struct cv_str mech, struct c
 	cv_put_str(&out, cv_str_c(login->protocol->name));
 	cv_put_str(&out, mech);
 	cv_put_str(&out, initial);
-	cv_put_str(&out, cv_str_c(login->session));
-	cv_put_str(&out, cv_login_remote(login));
-	cv_put_u32(&out, login->peer.remote_port);
-	cv_put_str(&out, cv_login_local(login));
-	cv_put_u32(&out, login->peer.local_port);
-	cv_put_str(&out, cut(sni_of(login), 255));
-	cv_put_u8(&out, cv_login_is_secured(login));
+	put_connection(&out, login);
 	cv_put_u8(&out, tls != NULL && tls->client_cert_valid);
 	cv_put_str(&out, tls != NULL && tls->client_cert_valid ? cut(tls->client_cert_user, 255) : (struct cv_str){ 0 });
 	put_client_id(&out, login);
@@ -242,13 +248,7 @@ static int front_handover(struct cv_login *login, struct cv_str resume, struct c
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
 	cv_put_str(&out, login->ticket);
 	cv_put_str(&out, cv_str_c(login->protocol->name));
-	cv_put_str(&out, cv_str_c(login->session));
-	cv_put_str(&out, cv_login_remote(login));
-	cv_put_u32(&out, login->peer.remote_port);
-	cv_put_str(&out, cv_login_local(login));
-	cv_put_u32(&out, login->peer.local_port);
-	cv_put_str(&out, cut(sni_of(login), 255));
-	cv_put_u8(&out, cv_login_is_secured(login));
+	put_connection(&out, login);
 	cv_put_str(&out, cv_str_c(description));
 	cv_put_str(&out, resume);
 	cv_put_str(&out, unread);

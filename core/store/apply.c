@@ -108,10 +108,12 @@ static void count_notes(struct cv_mailbox *mailbox, enum cv_entry_kind kind, boo
 {
 	struct cv_counts *counts = &mailbox->counts;
 
-	if (has_rows)
+	if (has_rows) {
 		cv_notes_count(mailbox);
-	else if (kind == CV_ENTRY_NOTE || counts->notes > 0)
-		counts->notes_unknown = true, mailbox->user->notes_known = false;
+	} else if (kind == CV_ENTRY_NOTE || counts->notes > 0) {
+		counts->notes_unknown = true;
+		mailbox->user->notes_known = false;
+	}
 }
 
 /* ---- rows ------------------------------------------------------------------------------------------------ */

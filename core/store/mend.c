@@ -244,7 +244,7 @@ static int use_snapshot(struct cv_mailbox *mailbox, struct cv_snapshot **snapsho
 static void count_loaded_notes(struct cv_mailbox *mailbox, bool was_lossy)
 {
 	const struct cv_counts *counts = &mailbox->counts;
-	uint64_t loaded = mailbox->columns->notes != NULL ? mailbox->columns->notes->octets : 0, before = counts->notes;
+	uint64_t loaded = cv_notes_octets(mailbox->columns), before = counts->notes;
 	bool unknown = counts->notes_unknown;
 
 	if (!unknown && counts->notes == loaded)

@@ -124,7 +124,7 @@ struct sums {
 static void sums_init(struct sums *sums, const struct cv_mailbox *mailbox)
 {
 	*sums = (struct sums){ .set = mailbox->user->set };
-	sums->octets = mailbox->columns->notes != NULL ? mailbox->columns->notes->octets : 0;
+	sums->octets = cv_notes_octets(mailbox->columns);
 	cv_buf_init(&sums->after, PACKED_MAX);
 }
 

@@ -340,12 +340,17 @@ size_t cv_notes_uids(const struct cv_columns *columns, uint32_t end, uint32_t **
 	return uids.count;
 }
 
+uint64_t cv_notes_octets(const struct cv_columns *columns)
+{
+	return columns->notes != NULL ? columns->notes->octets : 0;
+}
+
 void cv_notes_count(struct cv_mailbox *mailbox)
 {
 	struct cv_counts *counts = &mailbox->counts;
 	uint64_t before = counts->notes;
 
-	counts->notes = mailbox->columns->notes != NULL ? mailbox->columns->notes->octets : 0;
+	counts->notes = cv_notes_octets(mailbox->columns);
 	counts->notes_unknown = false;
 	mailbox->user->usage.notes += counts->notes - before;
 }

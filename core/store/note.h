@@ -53,6 +53,8 @@ void cv_notes_on(struct cv_columns *columns);
 void cv_notes_free(struct cv_notes **notes);
 /* UIDs below end that have some, ascending; *uids_r is the caller's to free. */
 size_t cv_notes_uids(const struct cv_columns *columns, uint32_t end, uint32_t **uids_r);
+/* Octets of all annotations in the columns. */
+uint64_t cv_notes_octets(const struct cv_columns *columns);
 /* The mailbox's count becomes what the columns, which must be loaded, have: in constant time. */
 void cv_notes_count(struct cv_mailbox *mailbox);
 /* The same, and what no message has is dropped before: looks at each. */

@@ -875,7 +875,6 @@ const char **cv_row_keyword_list(struct cv_arena *arena, const struct cv_mailbox
 CV_MUST_CHECK int cv_mailbox_make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, struct cv_err *err);
 /* May a message of this size be held for the journal? */
 bool cv_landing_may_hold(const struct cv_user *user, uint64_t size);
-/* Make the file of one: its APPEND, and the OCTETS behind it. again as in cv_storage.land. */
 /* What is to be made of a message, from its APPEND and OCTETS entries. */
 struct cv_landing_what {
 	struct cv_mailbox *mailbox;
@@ -886,6 +885,7 @@ struct cv_landing_what {
 /* 0: nothing is to be made. */
 CV_MUST_CHECK int cv_landing_find(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *entry, struct cv_landing_what *what_r,
 	struct cv_err *err);
+/* Make the file of one: its APPEND, and the OCTETS behind it. again as in cv_storage.land. */
 CV_MUST_CHECK int cv_landing_make(struct cv_user *user, const struct cv_entry *append, const struct cv_entry *entry, bool again, struct cv_err *err);
 /* Open one that is not made yet in the journal: 1, 0 it is made, or none of these. */
 CV_MUST_CHECK int cv_landing_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blob *blob_r, struct cv_err *err);

@@ -39,7 +39,6 @@ int cv_user_count_notes(struct cv_user *user, struct cv_err *err)
 		return 1;
 	for (size_t pos = 0; cv_map_next(user->mailboxes, &pos, &key, &value);) {
 		struct cv_mailbox *mailbox = value;
-
 		bool loaded = mailbox->columns != NULL;
 
 		if (!mailbox->counts.notes_unknown)

@@ -224,8 +224,9 @@ CV_EXPORT CV_MUST_CHECK int cv_parse_record_tree(const struct cv_parse_record *r
 	struct cv_mime_part **root_r, struct cv_err *err);
 /* The preview text, which is UTF-8. 1, or 0 when it was left out or is damaged. */
 CV_EXPORT CV_MUST_CHECK int cv_parse_record_preview(const struct cv_parse_record *record, struct cv_str *preview_r);
-/* The raw header fields that are kept, in order (those that mail programs list by, and others as long as they are short), as a header without the empty line: for cv_header_iter,
-   cv_header_find, cv_header_subset. */
+/* The raw header fields that are kept, in order (those that mail programs list by, and others as long as
+   they are short), as a header without the empty line: for cv_header_iter, cv_header_find,
+   cv_header_subset. */
 CV_EXPORT struct cv_str cv_parse_record_fields(const struct cv_parse_record *record);
 /* True when all fields with this name that the message has are in cv_parse_record_fields, so that none there
    means none in the message. False: ask the message. */

@@ -72,11 +72,16 @@ void cv_imap_append_octets(struct cv_buf *out, struct cv_str s)
 	}
 }
 
+void cv_imap_append_literal_head(struct cv_buf *out, bool literal8, uint64_t octets)
+{
+	cv_buf_append_c(out, literal8 ? "~{" : "{");
+	cv_buf_append_u64(out, octets);
+	cv_buf_append_c(out, "}\r\n");
+}
+
 static void append_literal(struct cv_buf *out, struct cv_str s)
 {
-	cv_buf_append_char(out, '{');
-	cv_buf_append_u64(out, s.len);
-	cv_buf_append_c(out, "}\r\n");
+	cv_imap_append_literal_head(out, false, s.len);
 	cv_imap_append_octets(out, s);
 }
 

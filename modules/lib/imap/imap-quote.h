@@ -15,5 +15,7 @@ void cv_imap_append_astring(struct cv_buf *out, struct cv_str s);
 void cv_imap_append_astring_utf8(struct cv_buf *out, struct cv_str s);
 /* Octets of a literal's content with NUL as 0x80. */
 void cv_imap_append_octets(struct cv_buf *out, struct cv_str s);
+/* What stands before the octets of a literal: "{octets}" CRLF, or "~{octets}" CRLF of a literal8 (RFC 3516 section 7). */
+void cv_imap_append_literal_head(struct cv_buf *out, bool literal8, uint64_t octets);
 
 #endif

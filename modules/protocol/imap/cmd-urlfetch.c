@@ -100,7 +100,7 @@ static void begin_part(struct cv_imap_cmd *cmd, struct cv_str structure, uint64_
 	if (data && unknown)
 		cv_buf_append_c(out, "NIL)");
 	else if (data && size > 0)
-		cv_buf_printf(out, "%s{%llu}\r\n", nul ? "~" : "", (unsigned long long)size);
+		cv_imap_append_literal_head(out, nul, size);
 	else if (data)
 		cv_buf_append_c(out, fetch->want != 0 ? "\"\")" : "\"\"");
 	imap_cmd_session(cmd)->in_line = data && !unknown && size > 0;

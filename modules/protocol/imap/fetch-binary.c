@@ -5,6 +5,8 @@
 
 #include "fetch.h"
 
+#include "modules/lib/imap/imap-quote.h"
+
 /* Encoded octets that are decoded at once. */
 #define PIECE ((size_t)64 * 1024)
 
@@ -76,7 +78,7 @@ static void write_head(struct fetch *fetch)
 		fetch_binary_end(fetch);
 		return;
 	}
-	cv_buf_printf(&fetch->text, "%s{%llu}\r\n", binary->nul ? "~" : "", (unsigned long long)length);
+	cv_imap_append_literal_head(&fetch->text, binary->nul, length);
 	fetch->s->stats.body_count++;
 	fetch->s->stats.body_size += length;
 	binary->counting = false;
@@ -97,7 +99,7 @@ static void write_text(struct fetch *fetch, const struct cv_imap_section *sectio
 		cv_buf_append_u64(&fetch->text, text->len);
 		return;
 	}
-	cv_buf_printf(&fetch->text, "%s{%llu}\r\n", cv_str_has_nul(cv_buf_str(text)) ? "~" : "", (unsigned long long)length);
+	cv_imap_append_literal_head(&fetch->text, cv_str_has_nul(cv_buf_str(text)), length);
 	cv_buf_append(&fetch->text, cv_str_sub(cv_buf_str(text), (size_t)offset, (size_t)length));
 	fetch->s->stats.header_count++;
 	fetch->s->stats.header_size += length;

@@ -330,13 +330,6 @@ uint64_t fetch_section_clip(const struct cv_imap_section *section, uint64_t size
 	return CV_MIN(section->length, size - *offset_r);
 }
 
-static void begin_literal(struct cv_buf *out, uint64_t length)
-{
-	cv_buf_append_char(out, '{');
-	cv_buf_append_u64(out, length);
-	cv_buf_append_c(out, "}\r\n");
-}
-
 /* Compose the next section's label and literal head; begin its literal. */
 static int begin_section(struct fetch *fetch, struct cv_err *err)
 {
@@ -362,13 +355,13 @@ static int begin_section(struct fetch *fetch, struct cv_err *err)
 		break;
 	case FETCH_TEXT:
 		length = fetch_section_clip(section, found.text.len, &offset);
-		begin_literal(out, length);
+		cv_imap_append_literal_head(out, false, length);
 		cv_imap_append_octets(out, cv_str_sub(cv_buf_str(&found.text), (size_t)offset, (size_t)length));
 		count(fetch, section, length);
 		break;
 	case FETCH_RANGE:
 		length = fetch_section_clip(section, found.wire_size, &offset);
-		begin_literal(out, length);
+		cv_imap_append_literal_head(out, false, length);
 		count(fetch, section, length);
 		if (length == 0)
 			break;
