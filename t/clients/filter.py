@@ -133,9 +133,10 @@ def crashes(s):
     s.deliver(user, "X-Filter: make:A;make:B;drop\n" + mail("first"))
     thread = threading.Thread(target=killer)
     thread.start()
-    confirmed, end = [], time.monotonic() + 8
+    confirmed, begin = [], time.monotonic()
     i = 0
-    while time.monotonic() < end:
+    # On a busy machine it takes longer until some were confirmed and some were not.
+    while time.monotonic() < begin + 8 or (len(confirmed) in (0, i) and time.monotonic() < begin + 90):
         if s.deliver(user, "X-Filter: file:A;keep;file:B\n" + mail(f"m{i}", body="x" * (i * 997 % 50000)))[0] == 250:
             confirmed.append(f"m{i}")
         i += 1
