@@ -41,6 +41,19 @@ static void both_ways_agree_on_every_length_and_start(void **state CV_UNUSED)
 	}
 }
 
+static void long_pieces_are_the_same_both_ways(void **state CV_UNUSED)
+{
+	unsigned char octets[5000];
+
+	cv_random(octets, sizeof(octets));
+	for (size_t from = 0; from < 8; from++) {
+		for (size_t len = 700; len <= 4990; len += 29)
+			assert_int_equal(cv_crc32c(0x89abcdefu, octets + from, len), ~crc_tables(~0x89abcdefu, octets + from, len));
+	}
+	for (size_t len = 766; len <= 770; len++) /* where the streams begin */
+		assert_int_equal(cv_crc32c(0, octets, len), ~crc_tables(~0u, octets, len));
+}
+
 static void goes_on_from_a_part(void **state CV_UNUSED)
 {
 	for (size_t cut = 0; cut <= 9; cut++)
@@ -52,6 +65,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cv_test(values_of_rfc_3720),
 		cv_test(both_ways_agree_on_every_length_and_start),
+		cv_test(long_pieces_are_the_same_both_ways),
 		cv_test(goes_on_from_a_part),
 	};
 
