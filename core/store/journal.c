@@ -575,6 +575,11 @@ static int was_not_begun(struct cv_journal *journal, struct cv_journal_pos start
 	return reaches(journal, &last[-1], last->before_seq, err);
 }
 
+static int sync_names(struct cv_journal *journal, struct cv_err *err)
+{
+	return journal->fsync != CV_FSYNC_NEVER ? cv_file_sync(journal->dir, true, err) : 1;
+}
+
 static int leave_not_begun(struct cv_journal *journal, struct cv_journal_pos start, struct cv_journal_damage *damage, struct cv_err *err)
 {
 	int what;
@@ -582,9 +587,9 @@ static int leave_not_begun(struct cv_journal *journal, struct cv_journal_pos sta
 	while ((what = was_not_begun(journal, start, err)) > 0) {
 		struct cv_segment *last = cv_journal_last(journal);
 
-		/* Those behind it, which were removed now or by an earlier process, are gone for good before it goes: one that came back without it would say
-		   that what is missing between was lost, and that what is confirmed in the one before came too late. */
-		if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->dir, true, err) < 0)
+		/* Those behind it, which were removed by an earlier process, are gone for good before it goes: one that came back without it would say that what
+		   is missing between was lost. */
+		if (sync_names(journal, err) < 0)
 			return -1;
 		damage->torn = damage->torn || last->damaged;
 		if (leave_never_synced(journal, last, what > 1, err) < 0)
@@ -593,6 +598,10 @@ static int leave_not_begun(struct cv_journal *journal, struct cv_journal_pos sta
 		if (journal->next_number == last->number + 1)
 			journal->next_number = last->number;
 		journal->segments.count--;
+		/* On disk it may still have records that were refused and cut off in vain: it would say of what is confirmed in the one before that it came
+		   too late. */
+		if (sync_names(journal, err) < 0)
+			return -1;
 	}
 	return what;
 }
