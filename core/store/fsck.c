@@ -88,7 +88,7 @@ static int segment_is_bad(struct cv_fsck *f, uint32_t number, const struct cv_er
 	struct cv_err left = { 0 };
 	uint64_t offset = 0;
 
-	cv_journal_name(number, name, sizeof(name));
+	cv_journal_name(number, name);
 	tell(f, 0, cv_str_c(name), mended(f), "%s", why->text);
 	if (!f->config.repair)
 		return 1;
@@ -112,7 +112,7 @@ static int check_copy(struct cv_fsck *f, uint32_t number, struct cv_err *err)
 		*err = check_err;
 		return -1;
 	}
-	cv_journal_copy_name(number, name, sizeof(name));
+	cv_journal_copy_name(number, name);
 	tell(f, 0, cv_str_c(name), mended(f), "%s", check_err.text);
 	return f->config.repair ? cv_journal_renew_copy(&f->user->journal, number, err) : 1;
 }

@@ -2,7 +2,7 @@
    The copies of the journal's segments: written behind them, and what a segment has lost taken from them. */
 #include <config.h>
 
-#include "core/store/journal.h"
+#include "core/store/journal-private.h"
 #include <culver/log.h>
 #include <culver/time.h>
 
@@ -10,22 +10,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NAME_MAX_LEN 80
 #define COPY_AGAIN_MS 1000
 
-void cv_journal_copy_name(uint32_t number, char *name_r, size_t size)
+void cv_journal_copy_name(uint32_t number, char name_r[CV_JOURNAL_NAME_MAX])
 {
-	(void)snprintf(name_r, size, "copy.%016x", number);
+	(void)snprintf(name_r, CV_JOURNAL_NAME_MAX, "copy.%016x", number);
 }
 
 bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r)
 {
-	char segment[NAME_MAX_LEN];
-
-	if (strncmp(name, "copy.", 5) != 0 || strlen(name) > NAME_MAX_LEN - 10)
-		return false;
-	(void)snprintf(segment, sizeof(segment), "journal.%s", name + 5);
-	return cv_journal_parse_name(segment, number_r);
+	return strncmp(name, "copy.", 5) == 0 && cv_journal_parse_number(name + 5, number_r);
 }
 
 /* ---- writing -------------------------------------------------------------------------------------------------------- */
@@ -34,11 +28,11 @@ bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r)
 static int open_copy(struct cv_journal *journal, uint64_t len, struct cv_err *err)
 {
 	struct cv_segment *last = cv_journal_last(journal);
-	char name[NAME_MAX_LEN];
+	char name[CV_JOURNAL_NAME_MAX];
 	struct stat st;
 
 	cv_file_close(&journal->copy_fd);
-	cv_journal_copy_name(last->number, name, sizeof(name));
+	cv_journal_copy_name(last->number, name);
 	last->copied = true;
 	if (cv_file_open(journal->dir, name, O_RDWR | O_CREAT, (unsigned)journal->file_mode, &journal->copy_fd, err) < 0 ||
 		cv_file_fstat(journal->copy_fd, &st, err) < 0)
@@ -76,19 +70,19 @@ void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t 
 
 int cv_journal_drop_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
-	char name[NAME_MAX_LEN];
+	char name[CV_JOURNAL_NAME_MAX];
 
-	cv_journal_copy_name(number, name, sizeof(name));
+	cv_journal_copy_name(number, name);
 	return cv_file_unlink(journal->dir, name, err) < 0 ? -1 : 1;
 }
 
 int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
 {
-	char name[NAME_MAX_LEN];
+	char name[CV_JOURNAL_NAME_MAX];
 
 	if (!segment->copied)
 		return 1;
-	cv_journal_copy_name(segment->number, name, sizeof(name));
+	cv_journal_copy_name(segment->number, name);
 	if (cv_index_aside(journal->dir, name, err) < 0)
 		return -1;
 	if (journal->copy_number == segment->number)
@@ -194,12 +188,12 @@ static void merge_records(struct merge *m)
 /* The new octets take the segment's name; what had it keeps another one. */
 static int replace(struct cv_journal *journal, struct cv_segment *segment, struct cv_str octets, struct cv_err *err)
 {
-	char name[NAME_MAX_LEN], temp[NAME_MAX_LEN + 8], aside[CV_ASIDE_MAX];
+	char name[CV_JOURNAL_NAME_MAX], temp[CV_JOURNAL_NAME_MAX + 8], aside[CV_ASIDE_MAX];
 	struct cv_err link_err = { 0 };
 	struct stat st = { 0 };
 	int fd, ret;
 
-	cv_journal_name(segment->number, name, sizeof(name));
+	cv_journal_name(segment->number, name);
 	(void)snprintf(temp, sizeof(temp), "%s.new", name);
 	cv_index_aside_name(name, aside);
 	if (cv_file_open(journal->dir, temp, O_RDWR | O_CREAT | O_TRUNC, (unsigned)journal->file_mode, &fd, err) < 0)
@@ -243,13 +237,13 @@ static bool copy_is_longer(const struct cv_journal *journal, const char *name, u
 int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint64_t from, struct cv_err *err)
 {
 	struct merge m = { .segment = segment };
-	char name[NAME_MAX_LEN], copy[NAME_MAX_LEN];
+	char name[CV_JOURNAL_NAME_MAX], copy[CV_JOURNAL_NAME_MAX];
 	int ret;
 
-	cv_journal_copy_name(segment->number, copy, sizeof(copy));
+	cv_journal_copy_name(segment->number, copy);
 	if (from > 0 && from == segment->len && !copy_is_longer(journal, copy, from))
 		return 0;
-	cv_journal_name(segment->number, name, sizeof(name));
+	cv_journal_name(segment->number, name);
 	cv_journal_forget_reads(journal);
 	ret = map_file(journal->dir, copy, &m.copy, err);
 	if (ret > 0)
@@ -291,14 +285,14 @@ int cv_journal_restore(struct cv_journal *journal, uint32_t number, struct cv_er
 int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
 	struct cv_segment *segment = cv_journal_segment(journal, number);
-	char name[NAME_MAX_LEN], copy[NAME_MAX_LEN];
+	char name[CV_JOURNAL_NAME_MAX], copy[CV_JOURNAL_NAME_MAX];
 	struct cv_str own, other;
 	int ret;
 
 	if (segment == NULL || !segment->copied || segment->len == 0)
 		return 1;
-	cv_journal_copy_name(number, copy, sizeof(copy));
-	cv_journal_name(number, name, sizeof(name));
+	cv_journal_copy_name(number, copy);
+	cv_journal_name(number, name);
 	ret = map_file(journal->dir, copy, &other, err);
 	if (ret >= 0 && other.len < segment->len)
 		ret = cv_err_set(err, CV_ERR_CORRUPT, "it has %zu octets of %llu", other.len, (unsigned long long)segment->len);
@@ -314,13 +308,13 @@ int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv
 int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
 	struct cv_segment *segment = cv_journal_segment(journal, number);
-	char name[NAME_MAX_LEN], copy[NAME_MAX_LEN], temp[NAME_MAX_LEN + 8];
+	char name[CV_JOURNAL_NAME_MAX], copy[CV_JOURNAL_NAME_MAX], temp[CV_JOURNAL_NAME_MAX + 8];
 	int from, to, ret;
 
 	if (segment == NULL)
 		return 1;
-	cv_journal_name(number, name, sizeof(name));
-	cv_journal_copy_name(number, copy, sizeof(copy));
+	cv_journal_name(number, name);
+	cv_journal_copy_name(number, copy);
 	(void)snprintf(temp, sizeof(temp), "%s.new", copy);
 	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &from, err) < 0)
 		return -1;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   The journal: one user's append-only segments of records. Knows the records' heads, not what they mean. */
+   The journal: one user's append-only segments of records. Knows the records' heads, not what they mean. Which file has what: journal-private.h. */
 #ifndef CV_STORE_JOURNAL_H
 #define CV_STORE_JOURNAL_H
 
@@ -102,7 +102,8 @@ struct cv_journal_pos cv_journal_end_pos(const struct cv_journal *journal);
 /* The maximum of a buffer for cv_journal_read, which every record fits. */
 #define CV_JOURNAL_READ_MAX ((size_t)CV_RECORD_MAX + 64)
 /* The name of a segment's file, and back. */
-void cv_journal_name(uint32_t number, char *name_r, size_t size);
+#define CV_JOURNAL_NAME_MAX 32
+void cv_journal_name(uint32_t number, char name_r[CV_JOURNAL_NAME_MAX]);
 bool cv_journal_parse_name(const char *name, uint32_t *number_r);
 /* Is the segment's file, as it is on disk now, what memory takes it for, and do its records check? From octet *offset (0: from its head) on, until the deadline of
    the monotonic clock: 1 to its end, 0 there is more, -1: CORRUPT with what and where, others when it can't be read. */
@@ -155,36 +156,20 @@ CV_MUST_CHECK int cv_journal_set_aside(struct cv_journal *journal, struct cv_err
    written to the copy afterwards; it is never synced, since it stands in for a file that was lost or changed, and not for what a power cut takes from both. A
    segment that is missing, ends too soon or does not check is made anew from itself and its copy; what was there is kept as "journal.N.damaged-<time>". */
 
-/* Octets were written to the last segment at offset. What can't be written is told in one line, and tried again with a later write, a second after. */
-void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t offset);
-/* 1: the segment, which may be missing, has records now that it had not; 0: the copy has none that it lacks. from: the segment is known to check up to there, and
-   segment->last_seq is of the last record before it (0: nothing is known). */
-CV_MUST_CHECK int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint64_t from, struct cv_err *err);
-/* The same for fsck, of a segment by its number. */
+void cv_journal_copy_name(uint32_t number, char name_r[CV_JOURNAL_NAME_MAX]);
+bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r);
+/* For fsck. Make what a segment lacks anew from its copy: 1, 0 when the copy has none of it, or there is none. */
 CV_MUST_CHECK int cv_journal_restore(struct cv_journal *journal, uint32_t number, struct cv_err *err);
 /* Does the copy have what the segment has? 1, or there is none; CORRUPT with what it lacks. */
 CV_MUST_CHECK int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
 /* Make the copy anew from the segment. */
 CV_MUST_CHECK int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
-CV_MUST_CHECK int cv_journal_drop_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
-CV_MUST_CHECK int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err);
-void cv_journal_copy_name(uint32_t number, char *name_r, size_t size);
-bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r);
 
 /* What a damaged file of the index is called from now on: "<name>.damaged-<time>"; names are short ones of ours. */
 #define CV_ASIDE_MAX 160
 void cv_index_aside_name(const char *name, char aside_r[CV_ASIDE_MAX]);
 /* Rename it so. One that is not there is fine. */
 CV_MUST_CHECK int cv_index_aside(int dir, const char *name, struct cv_err *err);
-
-/* ---- For the two files ---- */
-
-/* A record at the start of octets: its length, or 0 when it does not check. */
-uint32_t cv_record_check(struct cv_str octets, struct cv_record_head *head_r, struct cv_str *entries_r);
-/* segment has its number: 1, 0 when the head does not check, -1 for a newer format. */
-CV_MUST_CHECK int cv_segment_parse_head(struct cv_str octets, struct cv_segment *segment, struct cv_err *err);
-/* Nothing that was read counts any more: segments were cut, dropped, set aside or mended. */
-void cv_journal_forget_reads(struct cv_journal *journal);
 
 /* The clock never stands still or goes back. */
 uint64_t cv_journal_tick(struct cv_journal *journal);

@@ -10,7 +10,7 @@
 /* After damage sequence numbers go on this much higher: no more records than this can have been lost, since the state is written whenever a segment
    is full. */
 #define SEQ_JUMP (1u << 24)
-#define UNSYNCED_MAX 65536u /* more records than fit into what may wait for a sync (TAIL_MAX of journal.c) */
+#define UNSYNCED_MAX 65536u /* more records than fit into what may wait for a sync (TAIL_MAX of journal-write.c) */
 /* The least octets of a record that gives out a UID. */
 #define APPEND_MIN 128u
 

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT
+   Records are made, appended to the last segment and synced. What is refused never comes back: a write or sync that fails leaves the segment, which is cut to
+   what was confirmed before anything else is written. What is confirmed is on disk: what was written since the last sync stays in memory (tail) until a sync
+   has worked, and is written once more after one that failed, since the system may hold it for clean by then. A segment's name is synced before its first record. */
+#include <config.h>
+
+#include "core/store/journal-private.h"
+#include <culver/log.h>
+#include <culver/time.h>
+
+#include <fcntl.h>
+#include <string.h>
+
+#define PENDING_KEPT ((size_t)128 << 10) /* memory that stays for the next records */
+#define TAIL_MAX ((size_t)1 << 20) /* so much is kept for a sync that fails; with more the next write is synced */
+
+/* ---- records ------------------------------------------------------------------------------------------------------ */
+
+uint64_t cv_journal_tick(struct cv_journal *journal)
+{
+	uint64_t now = (uint64_t)(cv_time_now_us() / 1000) << 16;
+
+	journal->hlc = now > journal->hlc ? now : journal->hlc + 1;
+	return journal->hlc;
+}
+
+/* The segment that the next write goes to: the last one when it is whole. */
+static uint32_t target_number(struct cv_journal *journal)
+{
+	return journal->fd >= 0 ? cv_journal_last(journal)->number : journal->next_number;
+}
+
+uint64_t cv_journal_offset(const struct cv_journal *journal, size_t offset)
+{
+	uint64_t len = journal->fd >= 0 ? journal->segments.data[journal->segments.count - 1].len : CV_SEGMENT_HEAD;
+
+	return len + offset;
+}
+
+struct cv_buf *cv_journal_begin(struct cv_journal *journal, struct cv_journal_pos *pos_r)
+{
+	cv_assert(!journal->record_open);
+	journal->record_open = true;
+	journal->record_start = journal->pending.len;
+	journal->record_version = 1;
+	*pos_r = (struct cv_journal_pos){ target_number(journal), cv_journal_offset(journal, journal->record_start) };
+	/* magic, length, crc; then the head proper, filled in at the end */
+	for (size_t i = 0; i < CV_RECORD_HEAD / 8; i++)
+		cv_put_u64(&journal->pending, 0);
+	return &journal->pending;
+}
+
+void cv_journal_cancel(struct cv_journal *journal)
+{
+	cv_assert(journal->record_open);
+	if (!cv_buf_ok(&journal->pending)) /* what was whole before stays: a failed buffer keeps its octets */
+		journal->pending.failed = false;
+	cv_buf_truncate(&journal->pending, journal->record_start);
+	journal->record_open = false;
+}
+
+int cv_journal_end(struct cv_journal *journal, struct cv_record_head *head_r, struct cv_err *err)
+{
+	struct cv_buf *buf = &journal->pending;
+	size_t padding = (8 - (buf->len - journal->record_start) % 8) % 8, len;
+
+	for (size_t i = 0; i < padding; i++)
+		cv_put_u8(buf, 0);
+	len = buf->len - journal->record_start;
+	if (!cv_buf_ok(buf) || len > CV_RECORD_MAX) {
+		cv_journal_cancel(journal);
+		return cv_err_set(err, CV_ERR_LIMIT, "transaction of %zu octets is too large for the journal", len);
+	}
+	journal->record_open = false;
+	*head_r = (struct cv_record_head){
+		.seq = ++journal->seq,
+		.hlc = cv_journal_tick(journal),
+		.epoch = journal->epoch,
+		.synced = journal->fd >= 0 ? journal->synced : 0,
+		.node = journal->node,
+		.len = (uint32_t)len,
+		.version = journal->record_version,
+	};
+	cv_record_seal(buf->data + journal->record_start, head_r, (uint32_t)padding);
+	return 1;
+}
+
+/* ---- the file ----------------------------------------------------------------------------------------------------- */
+
+void cv_journal_forget_tail(struct cv_journal *journal)
+{
+	cv_buf_clear(&journal->tail);
+	journal->rewrite = false;
+}
+
+static int new_segment(struct cv_journal *journal, struct cv_err *err)
+{
+	uint32_t number = target_number(journal);
+	uint64_t before = journal->written_seq;
+	char name[CV_JOURNAL_NAME_MAX];
+	struct cv_segment *segment;
+	struct cv_buf head;
+	int fd, ret;
+
+	cv_buf_init(&head, CV_SEGMENT_HEAD);
+	cv_segment_put_head(&head, &(struct cv_segment){ .number = number, .before_seq = before, .lost_seq = journal->lost_seq }, journal->node);
+	cv_journal_name(number, name);
+	/* One that could not be begun before must not be in the way for ever. */
+	if ((journal->leftover != 0 && cv_segment_remove(journal, journal->leftover, err) < 0) ||
+		cv_file_open(journal->dir, name, O_RDWR | O_CREAT | O_EXCL, (unsigned)journal->file_mode, &fd, err) < 0) {
+		cv_buf_deinit(&head);
+		return -1;
+	}
+	journal->leftover = 0;
+	ret = cv_file_pwrite(fd, cv_buf_str(&head), 0, err);
+	cv_journal_forget_tail(journal);
+	if (journal->fsync != CV_FSYNC_NEVER)
+		cv_buf_append(&journal->tail, cv_buf_str(&head));
+	journal->tail_at = 0;
+	cv_buf_deinit(&head);
+	/* The name must be durable before a record in it is. */
+	if (ret > 0 && journal->fsync != CV_FSYNC_NEVER)
+		ret = cv_file_sync(journal->dir, true, err);
+	if (ret < 0) {
+		cv_journal_forget_tail(journal);
+		cv_file_close(&fd);
+		if (cv_file_unlink(journal->dir, name, NULL) < 0)
+			journal->leftover = number;
+		return -1;
+	}
+	segment = cv_vec_push(&journal->segments);
+	*segment = (struct cv_segment){ .number = number, .before_seq = before, .last_seq = before, .len = CV_SEGMENT_HEAD,
+		.mtime = cv_time_now_sec(), .scanned = true };
+	journal->next_number = number + 1;
+	journal->fd = fd;
+	journal->synced = journal->light = 0;
+	return 1;
+}
+
+/* What was read and may not be on disk, perhaps since another process's sync failed: it is written once more. */
+static int take_tail(struct cv_journal *journal, const struct cv_segment *segment, struct cv_err *err)
+{
+	uint64_t from = segment->durable;
+	size_t len = segment->len > from ? (size_t)(segment->len - from) : 0, got;
+	void *p;
+	int ret;
+
+	cv_journal_forget_tail(journal);
+	if (len == 0 || journal->fsync == CV_FSYNC_NEVER)
+		return 1;
+	p = cv_buf_reserve(&journal->tail, len);
+	if (p == NULL)
+		return cv_err_set(err, CV_ERR_LIMIT, "journal segment is too long");
+	ret = cv_file_pread(journal->fd, p, len, from, &got, err);
+	if (ret > 0 && got < len)
+		ret = cv_err_set(err, CV_ERR_CORRUPT, "journal segment became shorter");
+	if (ret < 0) {
+		cv_file_close(&journal->fd);
+		return -1;
+	}
+	cv_buf_commit(&journal->tail, len);
+	journal->tail_at = from;
+	journal->rewrite = true;
+	return 1;
+}
+
+int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_err *err)
+{
+	struct cv_segment *last = cv_journal_last(journal);
+	char name[CV_JOURNAL_NAME_MAX];
+
+	cv_assert(journal->fd < 0);
+	if (last == NULL || last->damaged || !last->scanned || last->len < CV_SEGMENT_HEAD || (last->len >= max_len && last->durable >= last->len))
+		return 1;
+	cv_journal_name(last->number, name);
+	if (cv_file_open(journal->dir, name, O_RDWR, 0, &journal->fd, err) < 0)
+		return -1;
+	/* Nothing is behind what the state counts, or what was read may never have been synced. */
+	journal->light = 0;
+	journal->unsynced = last->durable < last->len;
+	journal->synced = journal->unsynced ? 0 : last->len;
+	if (take_tail(journal, last, err) < 0)
+		return -1;
+	/* Records in the next segment say that all before them is on disk. */
+	return last->len >= max_len ? cv_journal_rotate(journal, err) : 1;
+}
+
+int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
+{
+	/* What was written before the write that failed goes to disk with the cut. */
+	if (cv_journal_cut(journal, err) < 0)
+		return -1;
+	if (!journal->unsynced || journal->fd < 0)
+		return 1;
+	/* After a failed sync the system holds what was lost for clean, and the next sync says that all is well. */
+	if (journal->rewrite && cv_file_pwrite(journal->fd, cv_buf_str(&journal->tail), journal->tail_at, err) < 0)
+		return cv_err_context(err, "journal");
+	if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->fd, false, err) < 0) {
+		journal->rewrite = journal->tail.len > 0;
+		return cv_err_context(err, "journal");
+	}
+	cv_journal_forget_tail(journal);
+	journal->synced = cv_journal_last(journal)->len;
+	journal->unsynced = false;
+	return 1;
+}
+
+int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
+{
+	struct cv_err cut_err = { 0 };
+	size_t tail;
+	uint64_t before;
+
+	cv_assert(!journal->record_open);
+	if (journal->pending.len == 0)
+		return sync ? cv_journal_sync(journal, err) : 1;
+	if (journal->fd < 0 && (cv_journal_cut(journal, err) < 0 || new_segment(journal, err) < 0)) {
+		cv_buf_clear(&journal->pending);
+		return cv_err_context(err, "new journal segment");
+	}
+	tail = journal->tail.len;
+	before = cv_journal_last(journal)->len;
+	if (cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), before, err) < 0)
+		goto failed;
+	if (journal->window.offset + journal->window.len > before && journal->window_number == cv_journal_last(journal)->number)
+		cv_window_drop(&journal->window); /* a torn tail that was there before */
+	cv_journal_last(journal)->len += journal->pending.len;
+	journal->unsynced = true;
+	if (journal->fsync != CV_FSYNC_NEVER) {
+		sync = sync || tail + journal->pending.len > TAIL_MAX;
+		if (tail == 0)
+			journal->tail_at = before;
+		if (!sync)
+			cv_buf_append(&journal->tail, cv_buf_str(&journal->pending));
+	}
+	if (sync && cv_journal_sync(journal, err) < 0)
+		goto failed;
+	cv_journal_last(journal)->last_seq = journal->written_seq = journal->seq;
+	cv_journal_last(journal)->mtime = cv_time_now_sec();
+	cv_journal_copy(journal, cv_buf_str(&journal->pending), before);
+	if (journal->pending.cap > PENDING_KEPT) {
+		cv_buf_deinit(&journal->pending);
+		cv_buf_init(&journal->pending, CV_JOURNAL_PENDING_MAX);
+	}
+	cv_buf_clear(&journal->pending);
+	return 1;
+failed:
+	cv_buf_clear(&journal->pending);
+	cv_buf_truncate(&journal->tail, tail);
+	cv_journal_forget_reads(journal);
+	cv_journal_last(journal)->len = before;
+	/* After a failed sync no one knows what is on disk: what was written must not come back, so the segment is cut and left. */
+	cv_file_close(&journal->fd);
+	journal->unsynced = false;
+	journal->uncut = true;
+	if (cv_journal_cut(journal, &cut_err) < 0)
+		cv_error(NULL, "%s; nothing is written before that works, and what was refused comes back when the server dies before", cut_err.text);
+	return cv_err_context(err, "journal");
+}
+
+int cv_segment_cut(struct cv_journal *journal, struct cv_segment *segment, struct cv_err *err)
+{
+	char name[CV_JOURNAL_NAME_MAX];
+	int fd, ret;
+
+	cv_window_drop(&journal->window);
+	cv_journal_name(segment->number, name);
+	if (cv_file_open(journal->dir, name, O_RDWR, 0, &fd, err) < 0)
+		return -1;
+	ret = cv_file_truncate(fd, segment->len, err);
+	if (ret > 0 && journal->tail.len > 0)
+		ret = cv_file_pwrite(fd, cv_buf_str(&journal->tail), journal->tail_at, err);
+	if (ret > 0 && journal->fsync != CV_FSYNC_NEVER)
+		ret = cv_file_sync(fd, false, err);
+	if (ret > 0)
+		cv_journal_forget_tail(journal);
+	cv_file_close(&fd);
+	return ret;
+}
+
+int cv_journal_cut(struct cv_journal *journal, struct cv_err *err)
+{
+	if (!journal->uncut)
+		return 1;
+	cv_assert(journal->fd < 0);
+	if (cv_segment_cut(journal, cv_journal_last(journal), err) < 0)
+		return cv_err_context(err, "cutting journal segment %u after a failed write", cv_journal_last(journal)->number);
+	journal->uncut = false;
+	return 1;
+}
+
+int cv_journal_rotate(struct cv_journal *journal, struct cv_err *err)
+{
+	cv_assert(journal->pending.len == 0);
+	if (journal->fd < 0)
+		return 1;
+	if (cv_journal_sync(journal, err) < 0)
+		return -1;
+	cv_file_close(&journal->fd);
+	return 1;
+}
