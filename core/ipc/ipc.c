@@ -140,15 +140,21 @@ static void update(struct cv_ipc *ipc)
 		cv_io_set(ipc->io, CV_IO_READ | (cv_list_empty(&ipc->queue) || ipc->retrying ? 0u : CV_IO_WRITE));
 }
 
-/* 1 sent, 0 not now, -1 the channel is broken. */
-static int send_one(struct cv_ipc *ipc, struct cv_str data, const int *fds, unsigned nfds)
+/* A message's two parts, for the kernel to put together. */
+static struct iovec part(struct cv_str data)
 {
-	struct iovec iov = { .iov_base = (void *)(uintptr_t)data.ptr, .iov_len = data.len };
+	return (struct iovec){ .iov_base = (void *)(uintptr_t)data.ptr, .iov_len = data.len };
+}
+
+/* 1 sent, 0 not now, -1 the channel is broken. */
+static int send_one(struct cv_ipc *ipc, struct cv_str head, struct cv_str payload, const int *fds, unsigned nfds)
+{
+	struct iovec iov[] = { part(head), part(payload) };
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(CV_IPC_MAX_FDS * sizeof(int))];
 	} control = { 0 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = payload.len > 0 ? 2 : 1 };
 	ssize_t n;
 
 	if (nfds > 0) {
@@ -207,7 +213,7 @@ static void send_queued(struct cv_ipc *ipc)
 {
 	while (!cv_list_empty(&ipc->queue)) {
 		struct queued *message = cv_container(ipc->queue.next, struct queued, node);
-		int result = send_one(ipc, cv_buf_str(&message->data), message->fds, message->nfds);
+		int result = send_one(ipc, cv_buf_str(&message->data), CV_STR(""), message->fds, message->nfds);
 
 		if (result < 0) {
 			stop_sending(ipc);
@@ -226,11 +232,11 @@ static void on_retry(void *ctx)
 }
 
 /* Without a loop nobody would send it later: wait here. */
-static int send_blocking(struct cv_ipc *ipc, struct cv_str data, const int *fds, unsigned nfds)
+static int send_blocking(struct cv_ipc *ipc, struct cv_str head, struct cv_str payload, const int *fds, unsigned nfds)
 {
 	for (;;) {
 		struct pollfd poll_fd = { .fd = ipc->fd, .events = POLLOUT };
-		int result = send_one(ipc, data, fds, nfds);
+		int result = send_one(ipc, head, payload, fds, nfds);
 
 		if (result != 0)
 			return result;
@@ -239,11 +245,11 @@ static int send_blocking(struct cv_ipc *ipc, struct cv_str data, const int *fds,
 	}
 }
 
-static int enqueue(struct cv_ipc *ipc, struct cv_buf *data, const int *fds, unsigned nfds)
+static int enqueue(struct cv_ipc *ipc, struct cv_str head, struct cv_str payload, const int *fds, unsigned nfds)
 {
 	struct queued *message;
 
-	if (data->len > QUEUE_MAX - CV_MIN(ipc->queued, QUEUE_MAX))
+	if (head.len + payload.len > QUEUE_MAX - CV_MIN(ipc->queued, QUEUE_MAX))
 		return -1;
 	message = cv_new0(struct queued);
 	for (unsigned i = 0; i < nfds; i++) {
@@ -255,8 +261,9 @@ static int enqueue(struct cv_ipc *ipc, struct cv_buf *data, const int *fds, unsi
 		}
 	}
 	message->nfds = nfds;
-	message->data = *data;
-	cv_buf_init_wipe(data, 0);
+	cv_buf_init_wipe(&message->data, HEADER_LEN + CV_IPC_MAX_PAYLOAD);
+	cv_buf_append(&message->data, head);
+	cv_buf_append(&message->data, payload);
 	ipc->queued += message->data.len;
 	cv_list_append(&ipc->queue, &message->node);
 	return 1;
@@ -264,33 +271,33 @@ static int enqueue(struct cv_ipc *ipc, struct cv_buf *data, const int *fds, unsi
 
 int cv_ipc_send(struct cv_ipc *ipc, uint16_t type, uint64_t id, struct cv_str payload, const int *fds, unsigned nfds)
 {
-	struct cv_buf data;
+	struct cv_buf buf;
 	int result = 0;
 
 	cv_assert(payload.len <= CV_IPC_MAX_PAYLOAD && nfds <= CV_IPC_MAX_FDS);
 	if (ipc->fd < 0 || ipc->send_failed)
 		return -1;
-	cv_buf_init_wipe(&data, HEADER_LEN + CV_IPC_MAX_PAYLOAD);
-	cv_put_u16(&data, type);
-	cv_put_u16(&data, 0);
-	cv_put_u64(&data, id);
-	cv_buf_append(&data, payload);
+	cv_buf_init(&buf, HEADER_LEN);
+	cv_put_u16(&buf, type);
+	cv_put_u16(&buf, 0);
+	cv_put_u64(&buf, id);
+	struct cv_str head = cv_buf_str(&buf);
 	if (ipc->loop == NULL) {
-		result = send_blocking(ipc, cv_buf_str(&data), fds, nfds);
+		result = send_blocking(ipc, head, payload, fds, nfds);
 		if (result < 0)
 			stop_sending(ipc);
 	} else {
 		if (cv_list_empty(&ipc->queue))
-			result = send_one(ipc, cv_buf_str(&data), fds, nfds);
+			result = send_one(ipc, head, payload, fds, nfds);
 		if (result < 0) {
 			stop_sending(ipc);
 		} else if (result == 0) {
-			result = enqueue(ipc, &data, fds, nfds);
+			result = enqueue(ipc, head, payload, fds, nfds);
 			if (result > 0)
 				wait_to_send(ipc);
 		}
 	}
-	cv_buf_deinit(&data);
+	cv_buf_deinit(&buf);
 	return result;
 }
 

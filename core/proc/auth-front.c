@@ -57,12 +57,12 @@ static void send(struct auth_front *front, enum cv_msg type, uint64_t id, struct
 /* ---- Logins ------------------------------------------------------------------------------------------------- */
 
 /* False: the record is too long for that. */
-static bool seal_ticket(struct auth_front *front, const struct auth_request *request, struct cv_str record, struct cv_buf *out)
+static bool seal_ticket(struct auth_front *front, const struct auth_request *request, struct cv_str record, bool many, struct cv_buf *out)
 {
 	struct cv_buf ticket;
 
 	cv_buf_init_wipe(&ticket, CV_TICKET_MAX);
-	bool sealed = auth_seal(front->auth->sealer, cv_loop_now_ms(front->auth->loop), auth_request_data(request)->service, record, &ticket);
+	bool sealed = auth_seal(front->auth->sealer, cv_loop_now_ms(front->auth->loop), auth_request_data(request)->service, record, many, &ticket);
 	if (sealed)
 		cv_put_str(out, cv_buf_str(&ticket));
 	cv_buf_deinit(&ticket);
@@ -80,7 +80,7 @@ static void make_ticket(struct auth_front *front, struct auth_request *request, 
 		/* Too many fields for a message: an empty ticket, which spawner refuses. */
 		cv_error(NULL, "the record of %s does not fit into a message", cv_log_clean(auth_request_data(request)->user));
 		cv_put_str(out, CV_STR(""));
-	} else if (many || !seal_ticket(front, request, cv_buf_str(&record), out)) {
+	} else if (!seal_ticket(front, request, cv_buf_str(&record), many, out)) {
 		auth_ticket_make(front->auth->tickets, auth_request_data(request)->service, cv_buf_str(&record), many, ticket);
 		cv_put_str(out, cv_str_mem(ticket, sizeof(ticket)));
 		cv_wipe(ticket, sizeof(ticket));

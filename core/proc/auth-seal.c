@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
-   Sealed tickets: u64 number, u64 time of its end, the sealed record. */
+   Sealed tickets: u64 number, u64 time of its end, the sealed record. The number says the kind: those of look-ups have MANY in them, and a row of their own, so that
+   they move nothing in the window of logins. */
 #include <config.h>
 
 #include "core/proc/auth-seal.h"
@@ -10,11 +11,13 @@
 
 #define HEAD_LEN 16
 #define CONTEXT_MAX 256
+#define MANY ((uint64_t)1 << 63)
 
 struct auth_sealer {
 	struct cv_seal *seal;
 	uint8_t key[CV_SEAL_KEY_LEN];
-	uint64_t next; /* number */
+	uint64_t next;      /* number */
+	uint64_t next_many; /* without MANY */
 	bool told;     /* to a spawner */
 };
 
@@ -62,18 +65,22 @@ static void put_context(struct cv_buf *out, uint64_t until_ms, struct cv_str ser
 	cv_put_str(out, service);
 }
 
-bool auth_seal(struct auth_sealer *sealer, uint64_t now_ms, struct cv_str service, struct cv_str record, struct cv_buf *out)
+bool auth_seal(struct auth_sealer *sealer, uint64_t now_ms, struct cv_str service, struct cv_str record, bool many, struct cv_buf *out)
 {
-	uint64_t until = now_ms + AUTH_TICKET_LOGIN_MS, number = sealer->next;
+	uint64_t until = now_ms + (many ? AUTH_TICKET_LOOKUP_MS : AUTH_TICKET_LOGIN_MS);
+	uint64_t number = many ? sealer->next_many | MANY : sealer->next;
 	struct cv_buf context;
 
-	if (record.len == 0 || record.len > CV_TICKET_MAX - HEAD_LEN - CV_SEAL_ADDS)
+	if (record.len == 0 || record.len > (many ? CV_TICKET_MANY_MAX : CV_TICKET_MAX) - HEAD_LEN - CV_SEAL_ADDS)
 		return false;
 	cv_buf_init(&context, CONTEXT_MAX);
 	put_context(&context, until, service);
 	bool good = cv_buf_ok(&context);
 	if (good) {
-		sealer->next++;
+		if (many)
+			sealer->next_many++;
+		else
+			sealer->next++;
 		cv_put_u64(out, number);
 		cv_put_u64(out, until);
 		cv_seal_put(sealer->seal, number, cv_buf_str(&context), record, out);
@@ -140,19 +147,20 @@ static void use(struct auth_opener *opener, uint64_t number)
 	*word_of(opener, number) |= bit_of(number);
 }
 
-bool auth_open(struct auth_opener *opener, uint64_t now_ms, struct cv_str service, struct cv_str ticket, struct cv_buf *record)
+bool auth_open(struct auth_opener *opener, uint64_t now_ms, struct cv_str service, struct cv_str ticket, bool many, struct cv_buf *record)
 {
 	struct cv_reader r = cv_reader_init(ticket);
 	uint64_t number, until;
 	struct cv_buf context;
 
-	if (!cv_take_u64(&r, &number) || !cv_take_u64(&r, &until) || until <= now_ms || !may_be_unused(opener, number))
+	if (!cv_take_u64(&r, &number) || !cv_take_u64(&r, &until) || until <= now_ms || ((number & MANY) != 0) != many ||
+		(!many && !may_be_unused(opener, number)))
 		return false;
 	cv_buf_init(&context, CONTEXT_MAX);
 	put_context(&context, until, service);
 	bool good = cv_buf_ok(&context) && cv_seal_open(opener->seal, number, cv_buf_str(&context), cv_reader_rest(&r), record);
 	cv_buf_deinit(&context);
-	if (good)
+	if (good && !many)
 		use(opener, number);
 	return good;
 }

@@ -376,7 +376,7 @@ static int on_user_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	uint8_t result;
 
 	(void)ipc;
-	if (!cv_take_u8(&msg->payload, &result) || !cv_take_str(&msg->payload, 1024, &r.user) || !cv_take_str(&msg->payload, CV_TICKET_LEN, &r.ticket) ||
+	if (!cv_take_u8(&msg->payload, &result) || !cv_take_str(&msg->payload, 1024, &r.user) || !cv_take_str(&msg->payload, CV_TICKET_MANY_MAX, &r.ticket) ||
 		!cv_take_str(&msg->payload, CV_ERR_TEXT_MAX, &r.text) || !cv_reader_end(&msg->payload))
 		return -1;
 	struct pending *p = find(ctx, msg->id, PENDING_LOOKUP);

@@ -14,8 +14,8 @@
 
    Trust: front may lie. It never names a user to spawner: it presents a ticket that auth made, good for one user, one service ("imap" sessions, "lmtp"
    jobs …), one use for sessions, one minute. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for.
-   A login's ticket is the user's record itself, sealed with a key that auth and the spawner have (auth-seal.h), so that auth need not be asked for it again; one
-   that would be longer than CV_TICKET_MAX, and those of look-ups, are numbers by which auth finds the record.
+   A ticket is the user's record itself, sealed with a key that auth and the spawner have (auth-seal.h), so that auth need not be asked for it again; one that
+   would be longer than CV_TICKET_MAX, or of a look-up CV_TICKET_MANY_MAX, is a number by which auth finds the record.
 
    A sleeping session is the spawner's to keep, with what its worker wrote of it, which the spawner does not read: front knows it by a number, good for the
    front that got it, and must bring the very socket back that it was given (SO_COOKIE), or a new socketpair for one that it relays.
@@ -32,6 +32,7 @@ struct cv_buf;
 
 #define CV_TICKET_LEN 16   /* of one that stands for a record that auth keeps */
 #define CV_TICKET_MAX 2048 /* of one that has the record in it, sealed */
+#define CV_TICKET_MANY_MAX 512 /* the same of a look-up: a front keeps one for each recipient of a message */
 
 enum cv_msg {
 	/* -- control: master -> role -- */

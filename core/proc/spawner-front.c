@@ -40,6 +40,15 @@ static bool take_session(struct cv_reader *reader, struct request *r)
 	return cv_reader_end(&own) && r->session.len > 0;
 }
 
+/* Whose r is. */
+static void redeem(struct request *r, struct cv_str ticket)
+{
+	if (ticket.len > CV_TICKET_LEN)
+		spawner_open_ticket(r->sp, r, ticket);
+	else
+		spawner_ask(r->sp, r, CV_MSG_TICKET, ticket, r->protocol);
+}
+
 static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct front_peer *front = ctx;
@@ -51,10 +60,7 @@ static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		request_free(&r);
 		return -1;
 	}
-	if (ticket.len > CV_TICKET_LEN)
-		spawner_open_ticket(front->sp, r, ticket);
-	else
-		spawner_ask(front->sp, r, CV_MSG_TICKET, ticket, r->protocol);
+	redeem(r, ticket);
 	return 0;
 }
 
@@ -66,7 +72,7 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct cv_buf out;
 
 	(void)ipc;
-	bool good = cv_take_str(&msg->payload, CV_TICKET_LEN, &ticket) && ticket.len == CV_TICKET_LEN;
+	bool good = cv_take_str(&msg->payload, CV_TICKET_MANY_MAX, &ticket) && ticket.len >= CV_TICKET_LEN;
 	if (good) {
 		r->payload = cv_arena_str(r->arena, cv_reader_rest(&msg->payload));
 		struct cv_reader own = cv_reader_init(r->payload);
@@ -86,7 +92,7 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		request_free(&r);
 		return -1;
 	}
-	spawner_ask(front->sp, r, CV_MSG_TICKET, ticket, r->protocol);
+	redeem(r, ticket);
 	return 0;
 }
 

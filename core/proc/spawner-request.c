@@ -379,7 +379,7 @@ void spawner_open_ticket(struct spawner *sp, struct request *r, struct cv_str ti
 		(void)cv_err_set_public(&err, CV_ERR_LIMIT, "The server has no room for more sessions");
 	} else if (sp->opener == NULL) {
 		(void)cv_err_set(&err, CV_ERR_UNAVAILABLE, "there is no auth process now");
-	} else if (auth_open(sp->opener, cv_loop_now_ms(sp->loop), r->protocol, ticket, &record)) {
+	} else if (auth_open(sp->opener, cv_loop_now_ms(sp->loop), r->protocol, ticket, r->kind == REQUEST_JOB, &record)) {
 		struct cv_reader payload = cv_reader_init(cv_buf_str(&record));
 		if (!take_record(&payload, r, &result, &text))
 			(void)cv_err_set(&err, CV_ERR_TEMP, "auth sealed what is no record");

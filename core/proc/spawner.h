@@ -182,7 +182,7 @@ void request_fail(struct request *r, const struct cv_err *err);
 void spawner_fail_list(struct cv_node *requests, const struct cv_err *err);
 /* Ask auth who r's user is (type: TICKET or USERDB); r is placed or failed when the answer comes, or failed now. */
 void spawner_ask(struct spawner *sp, struct request *r, uint16_t type, struct cv_str what, struct cv_str service);
-/* The same for a session whose ticket is sealed: nobody need be asked. */
+/* The same for a session or job whose ticket is sealed: nobody need be asked. */
 void spawner_open_ticket(struct spawner *sp, struct request *r, struct cv_str ticket);
 void spawner_auth_connect(struct spawner *sp, int fd);
 bool spawner_fds_left(struct spawner *sp);

@@ -316,18 +316,23 @@ static struct auth_opener *opener_of(struct auth_sealer *sealer)
 	return opener;
 }
 
-static bool opens(struct auth_opener *opener, uint64_t now_ms, const char *service, struct cv_str ticket, const char *expected)
+static bool opens_as(struct auth_opener *opener, uint64_t now_ms, const char *service, struct cv_str ticket, bool many, const char *expected)
 {
 	struct cv_buf record;
 
 	cv_buf_init_wipe(&record, CV_TICKET_MAX);
-	bool good = auth_open(opener, now_ms, cv_str_c(service), ticket, &record);
+	bool good = auth_open(opener, now_ms, cv_str_c(service), ticket, many, &record);
 	if (good)
 		assert_true(cv_str_eq_c(cv_buf_str(&record), expected));
 	else
 		assert_int_equal(record.len, 0);
 	cv_buf_deinit(&record);
 	return good;
+}
+
+static bool opens(struct auth_opener *opener, uint64_t now_ms, const char *service, struct cv_str ticket, const char *expected)
+{
+	return opens_as(opener, now_ms, service, ticket, false, expected);
 }
 
 static void sealed_ticket_is_good_for_one_service_once_and_a_minute(void **state CV_UNUSED)
@@ -337,7 +342,7 @@ static void sealed_ticket_is_good_for_one_service_once_and_a_minute(void **state
 	struct cv_buf ticket;
 
 	cv_buf_init_wipe(&ticket, CV_TICKET_MAX);
-	assert_true(auth_seal(sealer, 5000, CV_STR("imap"), CV_STR("jo's record"), &ticket));
+	assert_true(auth_seal(sealer, 5000, CV_STR("imap"), CV_STR("jo's record"), false, &ticket));
 	struct cv_str t = cv_buf_str(&ticket);
 	assert_true(t.len > CV_TICKET_LEN);
 	assert_true(memmem(t.ptr, t.len, "jo's", 4) == NULL);
@@ -372,7 +377,7 @@ static void sealed_tickets_are_used_in_any_order_within_the_window(void **state 
 	for (size_t i = 0; i < CV_COUNT_OF(tickets); i++) {
 		cv_buf_init_wipe(&tickets[i], CV_TICKET_MAX);
 		if (i < CV_COUNT_OF(order))
-			assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &tickets[i]));
+			assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), false, &tickets[i]));
 	}
 	for (size_t i = 0; i < CV_COUNT_OF(order); i++) {
 		if (order[i] == 3)
@@ -384,7 +389,7 @@ static void sealed_tickets_are_used_in_any_order_within_the_window(void **state 
 	/* The last of so many others: what was not used by then never will be, and what was used stays so. */
 	for (unsigned i = 0; i < AUTH_SEAL_WINDOW; i++) {
 		cv_buf_clear(&tickets[5]);
-		assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &tickets[5]));
+		assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), false, &tickets[5]));
 	}
 	assert_true(opens(opener, 0, "imap", cv_buf_str(&tickets[5]), "r"));
 	for (size_t i = 0; i < CV_COUNT_OF(tickets); i++) {
@@ -404,13 +409,13 @@ static void ticket_of_before_is_nothing_to_the_next_spawner(void **state CV_UNUS
 	cv_buf_init_wipe(&early, CV_TICKET_MAX);
 	cv_buf_init_wipe(&old, CV_TICKET_MAX);
 	cv_buf_init_wipe(&new, CV_TICKET_MAX);
-	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &early));
+	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), false, &early));
 	struct auth_opener *first = opener_of(sealer);
 	/* The first comes later than fronts may: nobody can have used that one. */
 	assert_true(opens(first, 0, "imap", cv_buf_str(&early), "r"));
-	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &old));
+	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), false, &old));
 	struct auth_opener *second = opener_of(sealer);
-	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), &new));
+	assert_true(auth_seal(sealer, 0, CV_STR("imap"), CV_STR("r"), false, &new));
 	assert_false(opens(second, 0, "imap", cv_buf_str(&early), ""));
 	assert_false(opens(second, 0, "imap", cv_buf_str(&old), ""));
 	assert_true(opens(second, 0, "imap", cv_buf_str(&new), "r"));
@@ -422,6 +427,51 @@ static void ticket_of_before_is_nothing_to_the_next_spawner(void **state CV_UNUS
 	cv_buf_deinit(&new);
 }
 
+static void sealed_ticket_of_a_look_up_is_good_for_jobs_only_and_many_times(void **state CV_UNUSED)
+{
+	struct auth_sealer *sealer = auth_sealer_new();
+	struct auth_opener *opener = opener_of(sealer);
+	struct cv_buf login, lookup, again;
+
+	cv_buf_init_wipe(&login, CV_TICKET_MAX);
+	cv_buf_init_wipe(&lookup, CV_TICKET_MAX);
+	cv_buf_init_wipe(&again, CV_TICKET_MAX);
+	assert_true(auth_seal(sealer, 0, CV_STR("lmtp"), CV_STR("login"), false, &login));
+	assert_true(auth_seal(sealer, 0, CV_STR("lmtp"), CV_STR("look-up"), true, &lookup));
+	struct cv_str t = cv_buf_str(&lookup);
+	assert_false(opens_as(opener, 0, "lmtp", t, false, ""));
+	assert_false(opens_as(opener, 0, "lmtp", cv_buf_str(&login), true, ""));
+	assert_false(opens_as(opener, 0, "urlauth", t, true, ""));
+	for (size_t i = 0; i < t.len; i++) {
+		lookup.data[i] ^= 1;
+		assert_false(opens_as(opener, 0, "lmtp", t, true, ""));
+		/* The bit that makes it one of a look-up included. */
+		lookup.data[i] ^= 1 ^ (char)0x80;
+		assert_false(opens_as(opener, 0, "lmtp", t, true, ""));
+		assert_false(opens_as(opener, 0, "lmtp", t, false, ""));
+		lookup.data[i] ^= (char)0x80;
+	}
+	/* However many there were: none of them makes a login's too old. */
+	for (unsigned i = 0; i < AUTH_SEAL_WINDOW + 1; i++) {
+		cv_buf_clear(&again);
+		assert_true(auth_seal(sealer, 0, CV_STR("lmtp"), CV_STR("r"), true, &again));
+	}
+	assert_true(opens_as(opener, 0, "lmtp", cv_buf_str(&again), true, "r"));
+	assert_true(opens_as(opener, 0, "lmtp", t, true, "look-up"));
+	assert_true(opens_as(opener, AUTH_TICKET_LOOKUP_MS - 1, "lmtp", t, true, "look-up"));
+	assert_false(opens_as(opener, AUTH_TICKET_LOOKUP_MS, "lmtp", t, true, ""));
+	assert_true(opens(opener, 0, "lmtp", cv_buf_str(&login), "login"));
+	/* The message is on its way while a spawner is started again. */
+	struct auth_opener *second = opener_of(sealer);
+	assert_true(opens_as(second, 0, "lmtp", t, true, "look-up"));
+	cv_buf_deinit(&login);
+	cv_buf_deinit(&lookup);
+	cv_buf_deinit(&again);
+	auth_opener_free(&opener);
+	auth_opener_free(&second);
+	auth_sealer_free(&sealer);
+}
+
 static void record_too_long_for_a_ticket_is_not_sealed(void **state CV_UNUSED)
 {
 	struct auth_sealer *sealer = auth_sealer_new();
@@ -429,11 +479,15 @@ static void record_too_long_for_a_ticket_is_not_sealed(void **state CV_UNUSED)
 	struct cv_buf ticket;
 
 	cv_buf_init_wipe(&ticket, CV_TICKET_MAX);
-	assert_false(auth_seal(sealer, 0, CV_STR("imap"), cv_str_mem(record, sizeof(record)), &ticket));
+	assert_false(auth_seal(sealer, 0, CV_STR("imap"), cv_str_mem(record, sizeof(record)), false, &ticket));
 	assert_int_equal(ticket.len, 0);
-	assert_true(auth_seal(sealer, 0, CV_STR("imap"), cv_str_mem(record, sizeof(record) - 32), &ticket));
+	assert_true(auth_seal(sealer, 0, CV_STR("imap"), cv_str_mem(record, sizeof(record) - 32), false, &ticket));
 	assert_int_equal(ticket.len, CV_TICKET_MAX);
 	assert_true(cv_buf_ok(&ticket));
+	cv_buf_clear(&ticket);
+	assert_false(auth_seal(sealer, 0, CV_STR("lmtp"), cv_str_mem(record, CV_TICKET_MANY_MAX - 31), true, &ticket));
+	assert_true(auth_seal(sealer, 0, CV_STR("lmtp"), cv_str_mem(record, CV_TICKET_MANY_MAX - 32), true, &ticket));
+	assert_int_equal(ticket.len, CV_TICKET_MANY_MAX);
 	cv_buf_deinit(&ticket);
 	auth_sealer_free(&sealer);
 }
@@ -596,6 +650,7 @@ int main(void)
 		cv_test_fds_only(sealed_ticket_is_good_for_one_service_once_and_a_minute),
 		cv_test(sealed_tickets_are_used_in_any_order_within_the_window),
 		cv_test(ticket_of_before_is_nothing_to_the_next_spawner),
+		cv_test(sealed_ticket_of_a_look_up_is_good_for_jobs_only_and_many_times),
 		cv_test(record_too_long_for_a_ticket_is_not_sealed),
 		cv_test(tickets_are_bounded_and_logins_outlast_lookups),
 		cv_test(ticket_of_a_lookup_starts_no_session),

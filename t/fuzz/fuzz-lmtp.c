@@ -68,7 +68,8 @@ static void answer(struct cv_login *login, struct transcript *t)
 		}
 		cv_buf_append(&t->jobs, job.recipient);
 		cv_buf_append_char(&t->jobs, '\0');
-		cv_buf_append(&t->jobs, login->jobs.data[t->job_count].octets);
+		fuzz_check((job.octets.ptr != NULL) != (login->jobs.data[t->job_count].octets.ptr != NULL));
+		cv_buf_append(&t->jobs, job.octets.ptr != NULL ? job.octets : login->jobs.data[t->job_count].octets);
 		fake_login_job_answer(login, t->job_count, t->job_count % 3 == 2 ? CV_ERR_TEMP : CV_ERR_NONE, NULL);
 	}
 }

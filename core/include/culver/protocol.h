@@ -30,10 +30,11 @@ struct cv_login_auth_reply {
 };
 
 /* Answer to cv_login_user_lookup. */
+#define CV_LOGIN_TICKET_MAX 512
 struct cv_login_user_reply {
 	uint64_t id;
 	enum cv_auth_result result;     /* OK, NOUSER, DISABLED, TEMP */
-	struct cv_str ticket;           /* 16 octets, for cv_login_job; good for one minute and this service */
+	struct cv_str ticket;           /* at most CV_LOGIN_TICKET_MAX octets, for cv_login_job; good for one minute and this service */
 	struct cv_str user;             /* as the userdb names it */
 	struct cv_str text;
 };

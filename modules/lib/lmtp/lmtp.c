@@ -6,7 +6,7 @@
 
 #include <culver/reader.h>
 
-#define JOB_VERSION 2
+#define JOB_VERSION 3
 #define PATH_MAX_OCTETS 2048
 
 void cv_lmtp_job_put(const struct cv_lmtp_job *job, struct cv_buf *out)
@@ -17,6 +17,7 @@ void cv_lmtp_job_put(const struct cv_lmtp_job *job, struct cv_buf *out)
 	cv_put_str(out, job->recipient);
 	cv_put_str(out, job->detail);
 	cv_put_str(out, job->header);
+	cv_put_str(out, job->octets);
 	cv_put_u64(out, job->size);
 }
 
@@ -29,7 +30,8 @@ bool cv_lmtp_job_take(struct cv_str data, struct cv_lmtp_job *job_r)
 	if (!cv_take_u8(&r, &version) || version != JOB_VERSION || !cv_take_u8(&r, &kind) ||
 		(kind != CV_LMTP_JOB_DELIVER && kind != CV_LMTP_JOB_RECIPIENT) || !cv_take_str(&r, PATH_MAX_OCTETS, &job.reverse_path) ||
 		!cv_take_str(&r, PATH_MAX_OCTETS, &job.recipient) || !cv_take_str(&r, PATH_MAX_OCTETS, &job.detail) ||
-		!cv_take_str(&r, CV_LMTP_HEADER_MAX, &job.header) || !cv_take_u64(&r, &job.size) || !cv_reader_end(&r))
+		!cv_take_str(&r, CV_LMTP_HEADER_MAX, &job.header) || !cv_take_str(&r, CV_LMTP_OCTETS_MAX, &job.octets) ||
+		!cv_take_u64(&r, &job.size) || !cv_reader_end(&r))
 		return false;
 	job.kind = (enum cv_lmtp_job_kind)kind;
 	*job_r = job;

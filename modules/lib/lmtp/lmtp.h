@@ -16,10 +16,12 @@ struct cv_lmtp_job {
 	struct cv_str recipient;    /* address as given in RCPT, without <> */
 	struct cv_str detail;       /* behind recipient_delimiter; absent when none */
 	struct cv_str header;       /* fields to put in front of the message, LF line ends */
+	struct cv_str octets;       /* of DELIVER: the message, when it is short; absent: they are in the job's memfd */
 	uint64_t size;              /* of RECIPIENT: octets that MAIL announced; 0: none */
 };
-/* Octets of header at most; a job is far below 32 KiB. */
+/* Octets of header, and of a message that is short, at most; a job stays below 32 KiB. */
 #define CV_LMTP_HEADER_MAX 8192
+#define CV_LMTP_OCTETS_MAX 16384
 
 void cv_lmtp_job_put(const struct cv_lmtp_job *job, struct cv_buf *out);
 /* Views point into data. False when data does not check. */

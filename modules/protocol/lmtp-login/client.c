@@ -70,9 +70,19 @@ void cv_lmtp_set_state(struct cv_lmtp_client *client, enum cv_lmtp_state state)
 	client->state = state;
 }
 
-void cv_lmtp_reply(struct cv_lmtp_client *client, unsigned code, const char *enhanced, const char *fmt, ...)
+struct cv_buf *cv_lmtp_out(struct cv_lmtp_client *client)
 {
 	struct cv_buf *out = cv_stream_out(client->stream);
+
+	if (client->mail_reply_due)
+		cv_buf_append_c(out, "250 2.1.0 OK\r\n");
+	client->mail_reply_due = false;
+	return out;
+}
+
+void cv_lmtp_reply(struct cv_lmtp_client *client, unsigned code, const char *enhanced, const char *fmt, ...)
+{
+	struct cv_buf *out = cv_lmtp_out(client);
 	size_t start;
 	va_list ap;
 
@@ -215,6 +225,9 @@ static void input(void *state)
 	if (cv_stream_error(client->stream) == NULL) {
 		while (proceed(client))
 			;
+		/* Nothing will come that it could go along with. */
+		if (client->pending == 0 && client->mail_reply_due)
+			(void)cv_lmtp_out(client);
 		if (client->state == CV_LMTP_CLOSED || !cv_stream_ended(client->stream))
 			return;
 		/* What is left is no whole command; but one may wait for room or for answers, and then be carried out. */
@@ -235,6 +248,11 @@ static void input(void *state)
 	case CV_LMTP_CLOSED:
 		break;
 	}
+}
+
+void cv_lmtp_go_on(struct cv_lmtp_client *client)
+{
+	input(client);
 }
 
 static void output(void *state)

@@ -24,7 +24,7 @@ static uint64_t size_limit(const struct cv_lmtp_client *client)
 
 static bool cmd_lhlo(struct cv_lmtp_client *client, struct cv_str args)
 {
-	struct cv_buf *out = cv_stream_out(client->stream);
+	struct cv_buf *out = cv_lmtp_out(client);
 
 	args = cv_str_trim(args);
 	if (!cv_lmtp_is_domain(args)) {
@@ -150,7 +150,7 @@ static bool cmd_mail(struct cv_lmtp_client *client, struct cv_str args)
 	}
 	client->mail_given = true;
 	client->reverse_path = cv_arena_str(client->arena, path.text);
-	cv_lmtp_reply(client, 250, "2.1.0", "OK");
+	client->mail_reply_due = true;
 	return true;
 }
 

@@ -56,13 +56,15 @@ static void job_start(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt)
 	append_header(client, rcpt, &header);
 	job = (struct cv_lmtp_job){ .kind = CV_LMTP_JOB_DELIVER, .reverse_path = client->reverse_path, .recipient = rcpt->address,
 		.detail = rcpt->detail, .header = cv_buf_str(&header) };
+	if (client->spool.fd < 0)
+		job.octets = client->spool.buf.len > 0 ? cv_buf_str(&client->spool.buf) : CV_STR("");
 	cv_buf_init(&payload, 32768);
 	cv_lmtp_job_put(&job, &payload);
 	/* Lines are bounded, and with them all parts. */
 	cv_assert(cv_buf_ok(&header) && cv_buf_ok(&payload));
 	rcpt->state = CV_LMTP_RCPT_JOB;
 	client->pending++;
-	cv_login_job(client->login, cv_lmtp_rcpt_id(client, rcpt), cv_str_mem(rcpt->ticket, sizeof(rcpt->ticket)),
+	cv_login_job(client->login, cv_lmtp_rcpt_id(client, rcpt), rcpt->ticket,
 		cv_buf_str(&payload), client->spool.fd);
 	cv_buf_deinit(&payload);
 	cv_buf_deinit(&header);

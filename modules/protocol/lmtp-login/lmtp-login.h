@@ -17,7 +17,6 @@
 #define CV_LMTP_JOBS_MAX 8
 /* A ticket is good for a minute; one older than this is asked for again before it is used. */
 #define CV_LMTP_TICKET_MS 30000
-#define CV_LMTP_TICKET_LEN 16
 /* How long RCPT waits for the user's worker to say whether the message may come. */
 #define CV_LMTP_ASK_MS 5000
 
@@ -61,9 +60,10 @@ enum cv_lmtp_spool_state {
 	CV_LMTP_DOT,        /* behind a dot at the start of a line */
 	CV_LMTP_DOT_CR
 };
-/* A message on its way into a memfd, CRLF becoming LF. After an error (too large, no memory) octets are counted and thrown away. */
+/* A message on its way into a memfd, or, when it is short (CV_LMTP_OCTETS_MAX), in buf; CRLF becoming LF. After an error (too large, no memory) octets are counted
+   and thrown away. */
 struct cv_lmtp_spool {
-	int fd;             /* -1: none */
+	int fd;             /* -1: none, all is in buf */
 	enum cv_lmtp_spool_state state;
 	uint64_t wire_size; /* octets received, without dots for transparency */
 	uint64_t max;
@@ -75,7 +75,7 @@ void cv_lmtp_spool_init(struct cv_lmtp_spool *spool, uint64_t max, bool dots);
 /* A message received by DATA: takes octets up to and with the line of one dot that ends it. Only CRLF ends a line (RFC 5321 section 4.1.1.4): "LF . LF" is
    text. True when the end was found; *used_r: octets taken. BDAT: takes all, always false. */
 bool cv_lmtp_spool_take(struct cv_lmtp_spool *spool, struct cv_str octets, size_t *used_r);
-/* Write out and seal. -1 with spool->err set. */
+/* All is there: what is long is written out and sealed. -1 with spool->err set. */
 CV_MUST_CHECK int cv_lmtp_spool_seal(struct cv_lmtp_spool *spool);
 void cv_lmtp_spool_deinit(struct cv_lmtp_spool *spool);
 
@@ -106,7 +106,7 @@ struct cv_lmtp_rcpt {
 	struct cv_str address;  /* as written */
 	struct cv_str user;     /* looked up: address without quotes and detail */
 	struct cv_str detail;   /* absent: none */
-	char ticket[CV_LMTP_TICKET_LEN];
+	struct cv_str ticket;
 	uint64_t ticket_ms;     /* when it came */
 	enum cv_auth_result result;
 	struct cv_lmtp_reply reply; /* to RCPT when the worker refused it, else to the message when it was not delivered; code 0: none. In arena */
@@ -128,6 +128,7 @@ struct cv_lmtp_client {
 	/* The transaction */
 	struct cv_arena *arena;
 	bool mail_given;
+	bool mail_reply_due;     /* it goes along with the next reply, or when the input is over (RFC 2920 section 3.2) */
 	struct cv_str reverse_path;
 	uint64_t announced;      /* SIZE of MAIL; 0: none */
 	CV_VEC(struct cv_lmtp_rcpt) rcpts; /* strings in arena */
@@ -145,8 +146,12 @@ struct cv_lmtp_client {
 };
 
 void cv_lmtp_set_state(struct cv_lmtp_client *client, enum cv_lmtp_state state);
+/* The output buffer; the reply to MAIL is in it, when that is due. */
+struct cv_buf *cv_lmtp_out(struct cv_lmtp_client *client);
 /* One reply line "code enhanced text"; enhanced NULL: none. */
 void cv_lmtp_reply(struct cv_lmtp_client *client, unsigned code, const char *enhanced, const char *fmt, ...) CV_PRINTF(4, 5);
+/* Go on with the input that waits, at once: what it is answered goes out together with the answer it waited for. Not from within input. */
+void cv_lmtp_go_on(struct cv_lmtp_client *client);
 /* A reply to a command that was wrong; closes when there were too many. */
 void cv_lmtp_bad(struct cv_lmtp_client *client, unsigned code, const char *enhanced, const char *text);
 void cv_lmtp_close(struct cv_lmtp_client *client, const char *reason);

@@ -119,8 +119,8 @@ static void send_replies(struct cv_lmtp_client *client)
 		rcpt_reply(client, &client->rcpts.data[client->replied]);
 		client->replied++;
 	}
-	/* The next command waits for this, or lies in the input. */
-	cv_stream_want_input(client->stream);
+	/* The next command may have waited for this. */
+	cv_lmtp_go_on(client);
 }
 
 /* Ask the user's worker whether the message may come. */
@@ -134,7 +134,7 @@ static void ask(struct cv_lmtp_client *client, struct cv_lmtp_rcpt *rcpt)
 	cv_lmtp_job_put(&job, &payload);
 	cv_assert(cv_buf_ok(&payload)); /* lines are bounded */
 	rcpt->state = CV_LMTP_RCPT_ASK;
-	cv_login_job_within(client->login, cv_lmtp_rcpt_id(client, rcpt), cv_str_mem(rcpt->ticket, sizeof(rcpt->ticket)),
+	cv_login_job_within(client->login, cv_lmtp_rcpt_id(client, rcpt), rcpt->ticket,
 		cv_buf_str(&payload), -1, CV_LMTP_ASK_MS);
 	cv_buf_deinit(&payload);
 }
@@ -171,11 +171,11 @@ static enum cv_auth_result take_answer(struct cv_lmtp_client *client, struct cv_
 {
 	if (reply->result != CV_AUTH_OK)
 		return reply->result;
-	if (reply->ticket.len != sizeof(rcpt->ticket)) {
+	if (reply->ticket.len == 0) {
 		cv_error(cv_login_log(client->login), "a look-up came without a ticket");
 		return CV_AUTH_TEMP;
 	}
-	memcpy(rcpt->ticket, reply->ticket.ptr, sizeof(rcpt->ticket));
+	rcpt->ticket = cv_arena_str(client->arena, reply->ticket);
 	rcpt->ticket_ms = cv_time_mono_ms();
 	return CV_AUTH_OK;
 }

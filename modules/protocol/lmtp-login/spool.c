@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   LMTP: the message on its way into a sealed memfd: transparency dots taken out, CRLF stored as LF. */
+   LMTP: the message on its way into a sealed memfd, or, when it is short, into the job itself: transparency dots taken out, CRLF stored as LF. */
 #include <config.h>
 
 #include "modules/protocol/lmtp-login/lmtp-login.h"
@@ -15,9 +15,6 @@ void cv_lmtp_spool_init(struct cv_lmtp_spool *spool, uint64_t max, bool dots)
 {
 	*spool = (struct cv_lmtp_spool){ .fd = -1, .max = max, .dots = dots, .state = CV_LMTP_LINE_START };
 	cv_buf_init(&spool->buf, CHUNK);
-	spool->fd = memfd_create("culver-lmtp", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (spool->fd < 0)
-		cv_err_sys(&spool->err, errno, "memfd_create() failed");
 }
 
 void cv_lmtp_spool_deinit(struct cv_lmtp_spool *spool)
@@ -32,6 +29,11 @@ static void write_out(struct cv_lmtp_spool *spool)
 {
 	struct cv_str left = cv_buf_str(&spool->buf);
 
+	if (spool->fd < 0 && spool->err.code == CV_ERR_NONE) {
+		spool->fd = memfd_create("culver-lmtp", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+		if (spool->fd < 0)
+			cv_err_sys(&spool->err, errno, "memfd_create() failed");
+	}
 	while (left.len > 0 && spool->err.code == CV_ERR_NONE) {
 		ssize_t n = write(spool->fd, left.ptr, left.len);
 
@@ -148,6 +150,8 @@ int cv_lmtp_spool_seal(struct cv_lmtp_spool *spool)
 		count(spool, 1);
 		put(spool, CV_STR("\r"));
 	}
+	if (spool->fd < 0 && spool->buf.len <= CV_LMTP_OCTETS_MAX)
+		return spool->err.code == CV_ERR_NONE ? 0 : -1;
 	write_out(spool);
 	if (spool->err.code == CV_ERR_NONE &&
 		fcntl(spool->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)

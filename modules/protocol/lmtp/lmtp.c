@@ -101,9 +101,13 @@ static int job(struct cv_job *job, struct cv_err *err)
 		answer_recipient(job, &what);
 		return 0;
 	}
+	if (what.octets.ptr == NULL)
+		what.octets = cv_job_octets(job);
+	if (what.octets.ptr == NULL)
+		return cv_err_set(err, CV_ERR_INTERNAL, "the delivery job from front has no message");
 	d->job = job;
 	d->delivery = (struct cv_delivery){
-		.octets = cv_job_octets(job),
+		.octets = what.octets,
 		.header = what.header,
 		.reverse_path = what.reverse_path,
 		.recipient = what.recipient,

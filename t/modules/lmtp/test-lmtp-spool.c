@@ -37,6 +37,11 @@ static void expect_stored(struct cv_lmtp_spool *spool, struct cv_str want)
 	struct cv_str got;
 
 	assert_int_equal(cv_lmtp_spool_seal(spool), 0);
+	assert_int_equal(spool->fd >= 0, want.len > CV_LMTP_OCTETS_MAX);
+	if (spool->fd < 0) {
+		assert_str_eq(cv_buf_str(&spool->buf), want);
+		return;
+	}
 	assert_true(cv_memfd_map(spool->fd, 1 << 20, &got, &err) >= 0);
 	assert_str_eq(got, want);
 	cv_memfd_unmap(got);
@@ -124,6 +129,28 @@ static void what_is_too_large_is_not_kept(void **state)
 	cv_lmtp_spool_deinit(&spool);
 }
 
+/* Up to a job's room the message is in the job, beyond in memory of its own. */
+static void message_that_fits_into_a_job_needs_no_descriptor(void **state)
+{
+	struct cv_lmtp_spool spool;
+	struct cv_buf want;
+
+	(void)state;
+	cv_buf_init(&want, CV_LMTP_OCTETS_MAX + 1);
+	while (want.len < CV_LMTP_OCTETS_MAX - 1)
+		cv_buf_append_char(&want, 'x');
+	for (unsigned i = 0; i < 2; i++) {
+		size_t used;
+
+		cv_buf_append_char(&want, 'x');
+		cv_lmtp_spool_init(&spool, 1 << 20, false);
+		assert_false(cv_lmtp_spool_take(&spool, cv_buf_str(&want), &used));
+		expect_stored(&spool, cv_buf_str(&want));
+		cv_lmtp_spool_deinit(&spool);
+	}
+	cv_buf_deinit(&want);
+}
+
 static void large_messages_are_kept_whole(void **state)
 {
 	struct cv_lmtp_spool spool;
@@ -159,6 +186,7 @@ int main(void)
 		cv_test(chunks_know_no_dots),
 		cv_test(size_is_counted_as_sent),
 		cv_test(what_is_too_large_is_not_kept),
+		cv_test(message_that_fits_into_a_job_needs_no_descriptor),
 		cv_test(large_messages_are_kept_whole),
 	};
 
