@@ -535,8 +535,12 @@ int cv_user_usable(struct cv_user *user, struct cv_err *err)
 	ret = cv_user_reread(user, &reread_err);
 	user->rereading = false;
 	if (ret < 0) {
-		if (user->loop != NULL)
+		if (reread_err.code == CV_ERR_CORRUPT) {
+			(void)cv_err_context(&reread_err, "journal");
+			cv_user_lose(user, &reread_err);
+		} else if (user->loop != NULL) {
 			cv_timer_set(user->usable_timer, USABLE_RETRY_MS);
+		}
 		return cv_err_set(err, CV_ERR_UNAVAILABLE, "after a failed write the mail can't be read anew: %s", reread_err.text);
 	}
 	user->broken = false;

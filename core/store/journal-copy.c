@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define COPY_AGAIN_MS 1000
+#define OLDER_AGAIN_MS 1000
+#define LOOK_MS 1000
 
 void cv_journal_copy_name(uint32_t number, char name_r[CV_JOURNAL_NAME_MAX])
 {
@@ -24,7 +25,8 @@ bool cv_journal_parse_copy_name(const char *name, uint32_t *number_r)
 
 /* ---- writing -------------------------------------------------------------------------------------------------------- */
 
-/* The copy of the last segment, as long as that was: one that is not, since it is new or a crash came between the two, is made anew. */
+/* The copy of the last segment, as long as that was: one that is not, since it is new or a crash came between the two, is written once more, over what is there,
+   which a full disk still has room for. */
 static int open_copy(struct cv_journal *journal, uint64_t len, struct cv_err *err)
 {
 	struct cv_segment *last = cv_journal_last(journal);
@@ -38,34 +40,116 @@ static int open_copy(struct cv_journal *journal, uint64_t len, struct cv_err *er
 		cv_file_fstat(journal->copy_fd, &st, err) < 0)
 		return -1;
 	journal->copy_number = last->number;
-	if (journal->copy_again_ms > 0) { /* over what is there, which a full disk still has room for */
-		if (cv_file_copy(journal->fd, 0, len, journal->copy_fd, err) < 0)
-			return -1;
-		return (uint64_t)st.st_size > len && cv_file_truncate(journal->copy_fd, len, err) < 0 ? -1 : 1;
-	}
 	if ((uint64_t)st.st_size == len)
 		return 1;
-	return st.st_size > 0 && cv_file_truncate(journal->copy_fd, 0, err) < 0 ? -1 : cv_file_copy(journal->fd, 0, len, journal->copy_fd, err);
+	if ((uint64_t)st.st_size > len && cv_file_truncate(journal->copy_fd, len, err) < 0)
+		return -1;
+	return cv_file_copy(journal->fd, 0, len, journal->copy_fd, err);
 }
 
-void cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t offset)
+static int write_copy(struct cv_journal *journal, struct cv_str octets, uint64_t offset, struct cv_err *err)
+{
+	if ((journal->copy_fd < 0 || journal->copy_number != cv_journal_last(journal)->number) && open_copy(journal, offset, err) < 0) {
+		cv_file_close(&journal->copy_fd);
+		return -1;
+	}
+	if (cv_file_pwrite(journal->copy_fd, octets, offset, err) > 0)
+		return 1;
+	/* A part of it must not stand for what is written there next. */
+	if (cv_file_truncate(journal->copy_fd, offset, NULL) < 0)
+		cv_file_close(&journal->copy_fd);
+	return -1;
+}
+
+/* Something that can't be written has its name, or the device fails there: another file takes it, once that is whole. */
+static int write_another(struct cv_journal *journal, struct cv_err *err)
+{
+	uint32_t number = cv_journal_last(journal)->number;
+	struct cv_err ignored = { 0 };
+	char name[CV_JOURNAL_NAME_MAX];
+	struct stat st;
+
+	cv_file_close(&journal->copy_fd);
+	cv_journal_copy_name(number, name);
+	if (cv_file_stat(journal->dir, name, &st, &ignored) > 0 && !S_ISREG(st.st_mode) && cv_index_aside(journal->dir, name, err) < 0)
+		return -1;
+	return cv_journal_renew_copy(journal, number, err);
+}
+
+static bool is_long_enough(const struct cv_journal *journal, const char *name, uint64_t len)
+{
+	struct cv_err ignored = { 0 };
+	struct stat st;
+
+	return cv_file_stat(journal->dir, name, &st, &ignored) > 0 && (uint64_t)st.st_size >= len;
+}
+
+/* Segments that are not written to any more get whole copies too, where a process was killed before it could write them, or had no room for them. */
+static void complete_older(struct cv_journal *journal)
 {
 	struct cv_err err = { 0 };
+	struct cv_buf buf;
+	int ret = 1;
 
-	if (!journal->copying || (journal->copy_again_ms > 0 && cv_time_mono_ms() < journal->copy_again_ms))
-		return;
-	if ((journal->copy_fd >= 0 && journal->copy_number == cv_journal_last(journal)->number) || open_copy(journal, offset, &err) > 0) {
-		if (cv_file_pwrite(journal->copy_fd, octets, offset, &err) > 0) {
-			if (journal->copy_again_ms > 0)
-				cv_info(journal->log_ctx, "a copy of the journal is kept again");
-			journal->copy_again_ms = 0;
-			return;
-		}
+	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
+	for (size_t i = 0; ret > 0 && i + 1 < journal->segments.count; i++) {
+		const struct cv_segment *segment = &journal->segments.data[i];
+		struct cv_err ignored = { 0 };
+		char name[CV_JOURNAL_NAME_MAX];
+		uint64_t offset = 0;
+
+		cv_journal_copy_name(segment->number, name);
+		/* What does not check is mended from what there is of the copy when it is read. */
+		if (!segment->damaged && !is_long_enough(journal, name, segment->len) &&
+			cv_journal_check(journal, segment->number, &offset, UINT64_MAX, &buf, &ignored) > 0)
+			ret = cv_journal_renew_copy(journal, segment->number, &err);
 	}
-	if (journal->copy_again_ms == 0)
-		cv_warn(journal->log_ctx, "no copy of the journal is kept until it can be written: %s", err.text);
-	cv_file_close(&journal->copy_fd);
-	journal->copy_again_ms = cv_time_mono_ms() + COPY_AGAIN_MS;
+	cv_buf_deinit(&buf);
+	if (ret < 0 && journal->older_again_ms == 0)
+		cv_warn(journal->log_ctx, "a segment of the journal has no whole copy until it can be written: %s", err.text);
+	journal->older_again_ms = ret < 0 ? cv_time_mono_ms() + OLDER_AGAIN_MS : UINT64_MAX;
+}
+
+int cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t offset, struct cv_err *err)
+{
+	struct cv_err write_err = { 0 };
+
+	if (!journal->copying)
+		return 1;
+	if (write_copy(journal, octets, offset, &write_err) < 0) {
+		*err = write_err;
+		if (write_err.code == CV_ERR_NOQUOTA || write_another(journal, err) < 0)
+			return cv_err_context(err, "its copy");
+		cv_warn(journal->log_ctx, "another file is the journal's copy now: %s", write_err.text);
+	}
+	if (journal->older_again_ms == 0 || cv_time_mono_ms() >= journal->older_again_ms)
+		complete_older(journal);
+	return 1;
+}
+
+/* Has the file its name still, and as many octets as were written to it? */
+static bool is_whole(int fd, uint64_t len)
+{
+	struct cv_err ignored = { 0 };
+	struct stat st;
+
+	return cv_file_fstat(fd, &st, &ignored) < 0 || (st.st_nlink > 0 && (uint64_t)st.st_size >= len);
+}
+
+void cv_journal_look(struct cv_journal *journal)
+{
+	uint64_t now = cv_time_mono_ms();
+	struct cv_segment *last = cv_journal_last(journal);
+	struct cv_err err = { 0 };
+
+	if (!journal->copying || journal->fd < 0 || now < journal->looked_ms + LOOK_MS)
+		return;
+	journal->looked_ms = now;
+	if (!is_whole(journal->fd, last->len) && cv_journal_mend(journal, last, 0, &err) <= 0)
+		cv_warn(journal->log_ctx, "segment %u of the journal was removed or cut, and its copy has not all of it (culver fsck --repair makes it anew): %s",
+			last->number, err.text);
+	if (journal->copy_fd >= 0 && journal->copy_number == last->number && !is_whole(journal->copy_fd, last->len))
+		cv_file_close(&journal->copy_fd); /* the next write opens what is there now */
 }
 
 int cv_journal_drop_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
@@ -225,15 +309,6 @@ static int replace(struct cv_journal *journal, struct cv_segment *segment, struc
 	return 1;
 }
 
-/* Is there more behind what the segment has? */
-static bool copy_is_longer(const struct cv_journal *journal, const char *name, uint64_t len)
-{
-	struct cv_err ignored = { 0 };
-	struct stat st;
-
-	return cv_file_stat(journal->dir, name, &st, &ignored) > 0 && (uint64_t)st.st_size > len;
-}
-
 int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint64_t from, struct cv_err *err)
 {
 	struct merge m = { .segment = segment };
@@ -241,7 +316,7 @@ int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint
 	int ret;
 
 	cv_journal_copy_name(segment->number, copy);
-	if (from > 0 && from == segment->len && !copy_is_longer(journal, copy, from))
+	if (from > 0 && from == segment->len && !is_long_enough(journal, copy, from + 1))
 		return 0;
 	cv_journal_name(segment->number, name);
 	cv_journal_forget_reads(journal);
@@ -308,19 +383,21 @@ int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv
 int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
 	struct cv_segment *segment = cv_journal_segment(journal, number);
+	bool last = journal->fd >= 0 && segment == cv_journal_last(journal);
 	char name[CV_JOURNAL_NAME_MAX], copy[CV_JOURNAL_NAME_MAX], temp[CV_JOURNAL_NAME_MAX + 8];
-	int from, to, ret;
+	int from = -1, to, ret;
 
 	if (segment == NULL)
 		return 1;
+	segment->copied = true;
 	cv_journal_name(number, name);
 	cv_journal_copy_name(number, copy);
 	(void)snprintf(temp, sizeof(temp), "%s.new", copy);
-	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &from, err) < 0)
+	if (!last && cv_file_open(journal->dir, name, O_RDONLY, 0, &from, err) < 0)
 		return -1;
 	ret = cv_file_open(journal->dir, temp, O_RDWR | O_CREAT | O_TRUNC, (unsigned)journal->file_mode, &to, err);
 	if (ret > 0) {
-		ret = cv_file_copy(from, 0, segment->len, to, err);
+		ret = cv_file_copy(last ? journal->fd : from, 0, segment->len, to, err);
 		cv_file_close(&to);
 	}
 	cv_file_close(&from);

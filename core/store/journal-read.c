@@ -4,7 +4,6 @@
 #include <config.h>
 
 #include "core/store/journal-private.h"
-#include <culver/log.h>
 #include <culver/time.h>
 
 #include <errno.h>
@@ -118,8 +117,9 @@ int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struc
 	if (segment != NULL && segment->copied && (read_err.code == CV_ERR_CORRUPT || read_err.code == CV_ERR_NOTFOUND)) {
 		if (cv_journal_mend(journal, segment, 0, &mend_err) > 0)
 			return read_record(journal, pos, buf, head_r, entries_r, err);
+		/* The copy may have it: it is not lost because there is no room for the new file. */
 		if (mend_err.code != CV_ERR_NONE)
-			cv_warn(journal->log_ctx, "%s", mend_err.text);
+			read_err = mend_err;
 	}
 	*err = read_err;
 	return -1;

@@ -66,7 +66,7 @@ static int bad_octets(struct scan *scan, struct cv_segment *segment, bool last, 
 /* Where it does not check, and at the end of the last one, the copy is asked, once. */
 static bool may_be_mended(struct scan *scan, const struct cv_segment *segment, uint64_t at)
 {
-	if (scan->mended || !scan->repair || !segment->copied)
+	if (scan->mended || !segment->copied)
 		return false;
 	scan->start = (struct cv_journal_pos){ segment->number, at };
 	return true;
@@ -158,12 +158,36 @@ static int scan_file(struct scan *scan, struct cv_segment *segment, bool last, s
 	return ret;
 }
 
+/* A file that was removed or cut since it was listed is made anew from its copy. 1: what is known of it can be read; 0: neither has it. */
+static int reach_file(struct scan *scan, struct cv_segment *segment, struct cv_err *err)
+{
+	char name[CV_JOURNAL_NAME_MAX];
+	struct cv_err stat_err = { 0 };
+	struct stat st = { 0 };
+	int ret;
+
+	cv_journal_name(segment->number, name);
+	if (cv_file_stat(scan->journal->dir, name, &st, &stat_err) < 0 && stat_err.code != CV_ERR_NOTFOUND) {
+		*err = stat_err;
+		return -1;
+	}
+	if ((uint64_t)st.st_size >= segment->len)
+		return 1;
+	scan->mended = true;
+	ret = segment->copied ? cv_journal_mend(scan->journal, segment, 0, err) : 0;
+	if (ret == 0)
+		note_damage(scan->damage, segment, UINT64_MAX, "it was longer, and ends", (uint64_t)st.st_size);
+	return ret;
+}
+
 static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last, struct cv_err *err)
 {
 	struct cv_journal_pos start = scan->start;
 	int ret;
 
 	scan->mended = false;
+	if (!scan->repair && (ret = reach_file(scan, segment, err)) <= 0) /* else they have just been listed */
+		return ret;
 	while ((ret = scan_file(scan, segment, last, err)) == 0) {
 		scan->mended = true;
 		if (cv_journal_mend(scan->journal, segment, scan->start.offset, err) < 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
    Records are made, appended to the last segment and synced. What is refused never comes back: a write or sync that fails leaves the segment, which is cut to
    what was confirmed before anything else is written. What is confirmed is on disk: what was written since the last sync stays in memory (tail) until a sync
-   has worked, and is written once more after one that failed, since the system may hold it for clean by then. A segment's name is synced before its first record. */
+   has worked, and is written once more after one that failed, since the system may hold it for clean by then. A segment's name is synced before its first record.
+   What can't be copied (journal-copy.c) is refused too. */
 #include <config.h>
 
 #include "core/store/journal-private.h"
@@ -205,6 +206,19 @@ int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 	return 1;
 }
 
+/* What was just written could not be copied: it goes from the end of the segment again, and is on disk no more when the error is told. */
+static int take_back(struct cv_journal *journal, uint64_t before, size_t tail, struct cv_err *err)
+{
+	cv_buf_truncate(&journal->tail, tail);
+	cv_journal_forget_reads(journal);
+	cv_journal_last(journal)->len = before;
+	journal->synced = CV_MIN(journal->synced, before);
+	if (cv_file_truncate(journal->fd, before, err) < 0)
+		return -1;
+	journal->unsynced = true;
+	return cv_journal_sync(journal, err);
+}
+
 int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 {
 	struct cv_err cut_err = { 0 };
@@ -218,6 +232,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 		cv_buf_clear(&journal->pending);
 		return cv_err_context(err, "new journal segment");
 	}
+	cv_journal_look(journal);
 	tail = journal->tail.len;
 	before = cv_journal_last(journal)->len;
 	if (cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), before, err) < 0)
@@ -235,9 +250,14 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	}
 	if (sync && cv_journal_sync(journal, err) < 0)
 		goto failed;
+	if (cv_journal_copy(journal, cv_buf_str(&journal->pending), before, err) < 0) {
+		if (take_back(journal, before, journal->unsynced ? tail : 0, &cut_err) < 0)
+			goto failed;
+		cv_buf_clear(&journal->pending);
+		return cv_err_context(err, "journal");
+	}
 	cv_journal_last(journal)->last_seq = journal->written_seq = journal->seq;
 	cv_journal_last(journal)->mtime = cv_time_now_sec();
-	cv_journal_copy(journal, cv_buf_str(&journal->pending), before);
 	if (journal->pending.cap > PENDING_KEPT) {
 		cv_buf_deinit(&journal->pending);
 		cv_buf_init(&journal->pending, CV_JOURNAL_PENDING_MAX);

@@ -4,6 +4,7 @@
 #include <config.h>
 
 #include "core/store/journal-private.h"
+#include <culver/time.h>
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,7 +13,8 @@
 void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, uint32_t node, unsigned file_mode)
 {
 	*journal = (struct cv_journal){
-		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .read_fd = -1, .copy_fd = -1, .file_mode = file_mode };
+		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .read_fd = -1, .copy_fd = -1, .looked_ms = cv_time_mono_ms(),
+		.file_mode = file_mode };
 	cv_buf_init(&journal->pending, CV_JOURNAL_PENDING_MAX);
 	cv_buf_init(&journal->tail, CV_JOURNAL_PENDING_MAX);
 }

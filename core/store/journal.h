@@ -63,9 +63,10 @@ struct cv_journal {
 	uint64_t file_mode;
 	const struct cv_log_ctx *log_ctx; /* borrowed; NULL as init sets it */
 	bool copying;            /* segments get a copy; false as init sets it */
-	uint64_t copy_again_ms;  /* writing one has failed: tried again then, from its begin on; 0: it has not */
 	int copy_fd;             /* of the last segment's; -1: none yet */
 	uint32_t copy_number;    /* its number */
+	uint64_t older_again_ms; /* when it is looked whether the segments before the last one have whole copies; 0: with the next write; UINT64_MAX: it was */
+	uint64_t looked_ms;      /* when it was looked last whether the files that are written to have their names */
 	int read_fd;             /* of the segment other than the last one that was read last; -1: none */
 	uint32_t read_number;    /* its number */
 	uint32_t window_number;  /* segment that the window shows */
@@ -88,8 +89,8 @@ typedef int cv_journal_fn(void *ctx, const struct cv_record_head *head, struct c
 	struct cv_err *err);
 /* fn for each record with a sequence number above from_seq, in order. A torn tail is cut off, damage is stepped over and told in *damage
    (the segment is marked). journal->seq, hlc and epoch become at least those of what was read. start: where the first such record is, when that is
-   known (segment 0: not); the octets before it are not read, and that there are fewer is damage. repair: a torn tail may be there, else everything
-   that does not check is damage. -1 when fn said so, a file could not be read, or a record has a newer format than this server knows. */
+   known (segment 0: not); the octets before it are not read, and that there are fewer is damage. repair: the journal has just been listed, and a torn tail may be there; else
+   everything that does not check is damage. -1 when fn said so, a file could not be read, or a record has a newer format than this server knows. */
 CV_MUST_CHECK int cv_journal_scan(struct cv_journal *journal, uint64_t from_seq, struct cv_journal_pos start, bool repair, cv_journal_fn *fn, void *ctx,
 	struct cv_journal_damage *damage, struct cv_err *err);
 /* All records with a sequence number above this are there, as far as is known. */

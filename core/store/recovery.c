@@ -443,6 +443,9 @@ int cv_user_reread(struct cv_user *user, struct cv_err *err)
 		forget(value);
 	if (cv_journal_scan(&user->journal, user->state_seq, (struct cv_journal_pos){ 0 }, false, replay_record, &replay, &damage, err) < 0)
 		return cv_err_context(err, "journal");
+	/* Memory without what was confirmed must not go on: the next opening looks for it everywhere, and says what is lost. */
+	if (damage.damaged)
+		return cv_err_set(err, CV_ERR_CORRUPT, "%s", damage.what);
 	user->journal.seq = seq; /* numbers that were given out are not given out again */
 	pos = 0;
 	while (cv_map_next(user->mailboxes, &pos, &key, &value)) {

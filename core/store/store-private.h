@@ -558,7 +558,10 @@ CV_MUST_CHECK int cv_commit_lazy(struct cv_user *user, const struct cv_entry *en
 CV_MUST_CHECK int cv_user_owned(struct cv_user *user, struct cv_err *err);
 /* Only what is seen without the lease: was the index directory removed under us? Looked at once a second. Then the user is lost too: -1 with UNAVAILABLE. */
 CV_MUST_CHECK int cv_user_is_there(struct cv_user *user, struct cv_err *err);
-/* After a failed write memory becomes what the journal says, at once or, while that fails too, when it is asked for again: 1, or -1 (UNAVAILABLE). */
+/* Nothing is acknowledged any more, the sessions end, and the next opening finds out what there is. Told once. */
+void cv_user_lose(struct cv_user *user, const struct cv_err *why);
+/* After a failed write memory becomes what the journal says, at once or, while that fails too, when it is asked for again: 1, or -1 (UNAVAILABLE).
+   Where neither segments nor copies have all of that the user is lost. */
 CV_MUST_CHECK int cv_user_usable(struct cv_user *user, struct cv_err *err);
 void cv_commit_init(struct cv_user *user);
 void cv_commit_deinit(struct cv_user *user);

@@ -182,7 +182,7 @@ static void look_at_clock(const struct cv_user *user)
 
 /* ---- whose it is ------------------------------------------------------------------------------------------------ */
 
-static void lose(struct cv_user *user, const struct cv_err *why)
+void cv_user_lose(struct cv_user *user, const struct cv_err *why)
 {
 	if (user->lost)
 		return;
@@ -207,7 +207,7 @@ int cv_user_is_there(struct cv_user *user, struct cv_err *err)
 		user->looked_ms = now;
 		if (fstat(user->index_dir, &st) == 0 && st.st_nlink == 0) {
 			(void)cv_err_set(&why, CV_ERR_UNAVAILABLE, "the directory of the index was removed while the mail was open");
-			lose(user, &why);
+			cv_user_lose(user, &why);
 		}
 	}
 	if (!user->lost)
@@ -226,7 +226,7 @@ int cv_user_owned(struct cv_user *user, struct cv_err *err)
 	if (cv_lease_check(&user->lease, &check_err) > 0)
 		return 1;
 	if (check_err.code == CV_ERR_INUSE)
-		lose(user, &check_err);
+		cv_user_lose(user, &check_err);
 	if (err != NULL)
 		*err = check_err;
 	return -1;
@@ -239,7 +239,7 @@ static void on_lease(void *ctx)
 
 	if (cv_lease_renew(&user->lease, &err) < 0) {
 		if (err.code == CV_ERR_INUSE) {
-			lose(user, &err);
+			cv_user_lose(user, &err);
 			return;
 		}
 		cv_error(&user->log_ctx, "lease can't be renewed: %s", err.text);

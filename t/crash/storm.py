@@ -7,14 +7,18 @@ they are told of.
 With --harm files of the index are removed, cut, overwritten, changed and replaced by older ones as well, one at a time for each user and then mended by
 culver fsck or by the next opening; that loses nothing either.
 
+With --harm-messages the files of messages are removed, cut, changed, exchanged for others, directories or files without rights. Each is an error of that message alone or
+healed; every other message, flag and session is as it was, and culver fsck names those and no others.
+
 With --trouble other things befall the processes than that they are killed (KINDS of t/lib/trouble.py, with commas between them, or all): while these last clients are
 refused for a while at most, and when they are over all users are served within a minute, by the same master.
 
-usage: storm.py [--harm] [--trouble KINDS] [SECONDS [SEED]]"""
+usage: storm.py [--harm] [--harm-messages] [--storage NAME] [--disk ext4|xfs|btrfs] [--trouble KINDS] [SECONDS [SEED]]"""
 import argparse
 import collections
 import glob
 import imaplib
+import json
 import os
 import random
 import re
@@ -35,11 +39,15 @@ from client import culver, fail, same  # noqa: E402
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--harm", action="store_true")
+parser.add_argument("--harm-messages", action="store_true")
+parser.add_argument("--storage", default="")
+parser.add_argument("--disk", choices=sorted(trouble.FILE_SYSTEMS), default="")
 parser.add_argument("--trouble", default="")
 parser.add_argument("seconds", nargs="?", type=float, default=15)
 parser.add_argument("seed", nargs="?", type=int, default=random.randrange(1 << 30))
 args = parser.parse_args()
-HARM, SECONDS, SEED = args.harm, args.seconds, args.seed
+HARM, HARM_MESSAGES, SECONDS, SEED = args.harm, args.harm_messages, args.seconds, args.seed
+trouble.Disk.KIND = args.disk or trouble.Disk.KIND
 TROUBLE = list(trouble.KINDS) if args.trouble == "all" else [t for t in args.trouble.split(",") if t]
 # Sessions sleep soon, and the journal is folded often.
 SETTINGS = """imap_hibernate_timeout = 50ms
@@ -51,7 +59,9 @@ mail_snapshot_min_size = 4k
 USERS = ["storm0", "storm1", "storm2"]
 lock = threading.Lock()
 acknowledged, flagged, stop = {}, {}, False
+harmed = {}  # (user, ident): (uid, how): its file was harmed
 failures = []
+events = collections.deque(maxlen=300)  # what was done to the server, for reports
 refusals = collections.Counter()
 
 
@@ -65,6 +75,10 @@ def refused(why):
     """What is refused is so for a while: clients are told to come again."""
     with lock:
         refusals[why] += 1
+
+
+def note(what):
+    events.append(f"{time.time():.3f} {what}")
 
 
 def taken(code, text):
@@ -186,7 +200,7 @@ class Actor:
                     fail(f"{where}: UID was {self.uids[key]}, is {uid}")
                 for flag, on in self.flags[key].items():
                     if on is not None and on != (flag in flags):
-                        fail(f"{where}: {flag} should be {on}: {flags}")
+                        fail(f"{where}: {flag} should be {on}: {flags}\n" + "\n".join(h for h in self.history if f"{ident} " in h))
                     self.flags[key][flag] = flag in flags
             for ident in got:
                 if (box, ident) not in self.there:
@@ -341,6 +355,8 @@ class Sleeper:
         c.cmd("LOGOUT")
 
     def exists(self, line, count):
+        if HARM_MESSAGES and re.fullmatch(r"\* \d+ EXPUNGE", line):
+            return count - 1  # its file was removed
         if not re.fullmatch(r"\* \d+ EXISTS", line):
             return count
         now = int(line.split()[1])
@@ -404,20 +420,23 @@ class Vandal:
                 else:
                     f.truncate(0 if what == "empty" else self.r.randrange(len(octets) + 1))
         self.tally[what] = self.tally.get(what, 0) + 1
+        note(f"{self.user}: {what} {os.path.basename(path)} of {len(octets)} octets")
         return f"{what} {os.path.basename(path)}"
 
     def mend(self, what):
-        """fsck, until it gets through: what it finds is mended, and nothing is lost."""
+        """fsck, until it gets through: what it finds is mended, and nothing is lost but messages that were harmed."""
         end = time.monotonic() + 60
         while True:
-            r = subprocess.run([self.s.binary("culver"), "-c", self.s.conf, "fsck", "--repair", self.user], capture_output=True, text=True,
-                               **self.s.identity())
-            if r.returncode in (0, 1):
+            status, rows, text = fsck(self.s, "--repair", self.user)
+            if status in (0, 1):
+                note(f"{self.user}: fsck {status} {rows}")
                 return
-            if r.returncode == 2 and "lost" in r.stdout:
-                fail(f"{self.user}: {what}: fsck says\n{r.stdout}{r.stderr}")
+            if status == 2 and (bad := [row for row in rows if row["result"] == "lost" and not is_harmed(self.user, row)]):
+                fail(f"{self.user}: {what}: fsck says {bad}\n{text}")
+            if status == 2 and HARM_MESSAGES:
+                return
             if time.monotonic() > end:
-                fail(f"{self.user}: {what}: fsck does not get through: {r.returncode}\n{r.stdout}{r.stderr}")
+                fail(f"{self.user}: {what}: fsck does not get through: {status}\n{rows}\n{text}")
             time.sleep(0.2)
 
     def loop(self):
@@ -437,17 +456,136 @@ class Vandal:
                 raise
 
 
+class MessageVandal:
+    """Harms files of messages in a user's INBOX, each once, and looks at once what a session is told of it."""
+
+    HOW = ("remove", "cut", "empty", "flip", "garbage", "other", "other-renamed", "directory", "no-rights")
+
+    def __init__(self, s, n):
+        self.s, self.user, self.r = s, USERS[n], random.Random(SEED + 500 + n)
+        self.tally, self.told, self.healed = collections.Counter(), 0, 0
+
+    def files(self):
+        root = os.path.join(self.s.mail, self.user)
+        patterns = ("mailboxes/INBOX/dbox-Mails/u.*",) if self.s.storage == "sdbox" else ("cur/*", "new/*")
+        return [f for p in patterns for f in glob.glob(os.path.join(root, p)) if os.path.isfile(f)]
+
+    def uid(self, m, ident):
+        typ, found = m.uid("SEARCH", "HEADER", "MESSAGE-ID", f"<{ident}@storm.example>")
+        return int(found[0].split()[0]) if typ == "OK" and found[0] else None
+
+    def harm(self, path, how, other):
+        with open(path, "rb") as f:
+            octets = f.read()
+        if how in ("remove", "directory"):
+            os.unlink(path)
+            if how == "directory":
+                os.mkdir(path)
+                self.own(path)
+        elif how == "no-rights":
+            os.chmod(path, 0)
+        elif how == "other-renamed":
+            shutil.copy(other, path + ".x")
+            self.own(path + ".x")
+            os.rename(path + ".x", path)
+        else:
+            at = self.r.randrange(len(octets))
+            new = {"cut": octets[:at], "empty": b"", "garbage": self.r.randbytes(self.r.randrange(1, 2 * len(octets))),
+                   "flip": octets[:at] + bytes([octets[at] ^ 1 << self.r.randrange(8)]) + octets[at + 1:]}
+            with open(path, "r+b") as f:
+                f.write(new[how] if how in new else open(other, "rb").read())
+                f.truncate()
+
+    def own(self, path):
+        if self.s.run_as:
+            os.chown(path, self.s.run_as.pw_uid, self.s.run_as.pw_gid)
+
+    def look(self, m, ident, uid, how):
+        """It is what it was or is refused; the one before it and the one behind it are sent."""
+        where = f"{self.user} {ident} {how}"
+        text = body(ident).encode()
+        sent = whole(m, str(uid))[1]
+        if any(not octets.endswith(text) for octets in sent.values()):
+            fail(f"{where}: something else is sent: {sent}")
+        self.told += not sent
+        self.healed += bool(sent)
+        if m.noop()[0] != "OK":
+            fail(f"{where}: the session does not go on")
+
+    def one(self):
+        files = self.files()
+        if len(files) < 3:
+            return
+        m = imaplib.IMAP4("127.0.0.1", self.s.ports["imap"], timeout=30)
+        m.login(self.user, culver.PASSWORD)
+        try:
+            if m.select("INBOX")[0] != "OK":
+                return
+            path, other = self.r.sample(files, 2)
+            # Also such as have just been made.
+            if self.r.random() < 0.5:
+                path = max(files, key=lambda f: os.stat(f).st_mtime)
+            with open(path, "rb") as f:
+                ident = re.search(rb"Subject: (\S+)\r\n", f.read())
+            ident = ident and ident.group(1).decode()
+            if path == other or ident is None or (self.user, ident) in harmed or ident not in acknowledged or (uid := self.uid(m, ident)) is None:
+                return
+            how = self.r.choice(self.HOW)
+            harmed[(self.user, ident)] = (uid, how)
+            note(f"{self.user}: {how} {os.path.basename(path)}")
+            self.harm(path, how, other)
+            self.tally[how] += 1
+            time.sleep(self.r.uniform(0, 0.2))
+            self.look(m, ident, uid, how)
+        finally:
+            m.logout()
+
+    def loop(self):
+        while not stop:
+            try:
+                time.sleep(self.r.uniform(0.05, 0.5))
+                self.one()
+            except (OSError, imaplib.IMAP4.error):
+                pass  # a connection that broke; a file that was made, renamed or removed meanwhile
+            except BaseException as e:
+                failures.append(e)
+                raise
+
+
+def fsck(s, *what):
+    r = subprocess.run([s.binary("culver"), "--json", "-c", s.conf, "fsck", *what], capture_output=True, text=True, **s.identity())
+    try:
+        rows = json.loads(r.stdout) if r.stdout.strip() else []
+    except ValueError:
+        rows = []  # it broke off
+    return r.returncode, rows["rows"] if isinstance(rows, dict) else rows, r.stderr
+
+
+def is_harmed(user, row):
+    uids = {str(uid) for (owner, _), (uid, _) in list(harmed.items()) if owner == user}
+    return row["mailbox"] == "INBOX" and (str(row.get("uid")) in uids or row["file"] in uids)
+
+
+def whole(m, what):
+    """The tagged reply, and what is sent, by what FETCH says before it."""
+    m.untagged_responses.clear()
+    typ, got = m.uid("FETCH", what, "(UID FLAGS BODY.PEEK[])")
+    if typ != "OK":
+        got = m.response("FETCH")[1]
+    return typ, {part[0]: part[1] for part in got if isinstance(part, tuple)}
+
+
 def check(s):
     for user in USERS:
         m = imaplib.IMAP4("127.0.0.1", s.ports["imap"], timeout=60)
         m.login(user, culver.PASSWORD)
         same(m.select("INBOX")[0], "OK")
-        _, got = m.fetch("1:*", "(UID FLAGS BODY.PEEK[])")
+        bad = {ident for owner, ident in harmed if owner == user}
+        typ, got = whole(m, "1:*")
+        if typ != "OK" and not bad:
+            fail(f"{user}: FETCH is answered by {typ}")
         seen, uids = {}, []
-        for part in got:
-            if not isinstance(part, tuple):
-                continue
-            head, octets = part
+        for head, octets in got.items():
             uids.append(int(head.split(b"UID ")[1].split()[0].rstrip(b")")))
             text = octets.decode()
             ident = text.split("Subject: ", 1)[1].split("\r\n", 1)[0]
@@ -459,13 +597,39 @@ def check(s):
         if uids != sorted(set(uids)):
             fail(f"{user}: UIDs are not ascending: {uids}")
         for ident, owner in acknowledged.items():
-            if owner == user and ident not in seen:
+            if owner == user and ident not in seen and ident not in bad:
                 fail(f"{user}: acknowledged message {ident} is lost")
+        # Flags are those of messages whose files are harmed as well.
+        typ, got = m.fetch("1:*", "(UID FLAGS BODY.PEEK[HEADER.FIELDS (SUBJECT)])")
+        same(typ, "OK", f"{user}: {got}")
+        flags = {part[1].split(b"Subject: ", 1)[1].split(b"\r\n", 1)[0].decode(): part[0] for part in got if isinstance(part, tuple)}
         for ident, owner in flagged.items():
-            if owner == user and b"\\Flagged" not in seen[ident]:
-                fail(f"{user}: message {ident} lost its flag: {seen[ident]}")
+            if owner == user and (ident in flags or ident not in bad) and b"\\Flagged" not in flags[ident]:
+                fail(f"{user}: message {ident} lost its flag: {flags[ident]}")
         m.logout()
     return len(acknowledged)
+
+
+def named(s):
+    """What fsck says of each user: messages that are harmed, all that are refused, and nothing else. Their number."""
+    count = 0
+    for user in USERS:
+        status, rows, text = fsck(s, "--report", user)
+        if status not in (0, 2):
+            fail(f"{user}: fsck --report ends with {status}\n{text}")
+        if bad := [row for row in rows if not is_harmed(user, row)]:
+            fail(f"{user}: fsck finds {bad}")
+        named_uids = {str(row.get("uid", row["file"])) for row in rows}
+        m = imaplib.IMAP4("127.0.0.1", s.ports["imap"], timeout=60)
+        m.login(user, culver.PASSWORD)
+        m.select("INBOX")
+        there = m.uid("SEARCH", "ALL")[1][0].decode().split()
+        for (owner, ident), (uid, how) in harmed.items():
+            if owner == user and str(uid) in there and not whole(m, str(uid))[1] and str(uid) not in named_uids:
+                fail(f"{user}: {ident} ({uid}, {how}) can't be read, and fsck does not name it: {rows}")
+        m.logout()
+        count += len(rows)
+    return count
 
 
 def patiently(what):
@@ -492,6 +656,7 @@ def kill(s, r, end):
         time.sleep(r.uniform(0.05, 0.6))
         if r.random() < 0.05:
             children = trouble.below(s.proc.pid)
+            note("the master is killed")
             os.kill(s.proc.pid, signal.SIGKILL)
             s.proc.wait()
             # Its children end by themselves when it is gone; while they serve, no other master starts.
@@ -527,8 +692,11 @@ def served(s, user, ident):
 
 def rounds(s, r, end, troubles):
     count, slowest = 0, 0
+    time.sleep(1)  # a process that ends before all are ready is one of a server that could not be started
     while time.monotonic() < end and not failures:
+        note("trouble begins")
         names, t0 = troubles.one(), time.monotonic()
+        note(f"trouble ends: {names}")
         for user in USERS:
             n = 0
             while not served(s, user, f"r{count}.{user}.{n}"):
@@ -544,18 +712,43 @@ def rounds(s, r, end, troubles):
     return f"{count} rounds of trouble ({troubles.tally()}; all users were served again after {slowest:.1f} s at most)"
 
 
+def report(s, breakers):
+    """fsck after a storm of harmed messages, as an administrator runs it: what it finds, what it mends, and what is left."""
+    found = patiently(lambda: named(s))
+    lost = 0
+    for user in USERS:
+        status, rows, text = fsck(s, "--repair", user)
+        if status not in (0, 1, 2):
+            fail(f"{user}: fsck --repair ends with {status}\n{text}")
+        lost += sum(row["result"] == "lost" for row in rows)
+    patiently(lambda: named(s))
+    check(s)
+    tally = sum((b.tally for b in breakers), collections.Counter())
+    print(f"  messages harmed: {', '.join(f'{how} {n}' for how, n in sorted(tally.items()))}; told at once {sum(b.told for b in breakers)}, "
+          f"sent whole {sum(b.healed for b in breakers)}; fsck names {found}, {lost} of them lost", flush=True)
+    if tally.total() < 10:
+        fail("hardly a message was harmed: that proves nothing")
+
+
 def main():
     global stop
     if not culver.storages():
         fail("no storage module is installed")
     print("seed", SEED)
-    for storage in culver.storages():
+    for storage in [args.storage] if args.storage else culver.storages():
         acknowledged.clear()
         flagged.clear()
+        harmed.clear()
         stop = False
         # Restarts back off; here they should come soon.
         s = culver.Server(storage=storage, settings=SETTINGS, keep=bool(os.environ.get("KEEP")))
+        s.storage = storage
         r = random.Random(SEED)
+        disk = trouble.Disk(s, r) if args.disk and "disk" not in TROUBLE else None
+        if disk:
+            disk.prepare()
+            if disk.why_not:
+                client.skip(disk.why_not)
         troubles = trouble.Round(s, r, TROUBLE) if TROUBLE else None
         if troubles and not troubles.prepare():
             client.skip("no trouble can be made here")
@@ -564,7 +757,8 @@ def main():
         threads = [threading.Thread(target=f, args=(s, n), daemon=True) for n in range(3) for f in (deliverer, appender)]
         sleepers = [Sleeper(s, n) for n in range(3)]
         vandals = [Vandal(s, n) for n in range(len(USERS))] if HARM else []
-        threads += [threading.Thread(target=a.loop, daemon=True) for a in actors + sleepers + vandals]
+        breakers = [MessageVandal(s, n) for n in range(len(USERS))] if HARM_MESSAGES else []
+        threads += [threading.Thread(target=a.loop, daemon=True) for a in actors + sleepers + vandals + breakers]
         for t in threads:
             t.start()
         end = time.monotonic() + SECONDS
@@ -574,9 +768,13 @@ def main():
             t.join(60)
         if failures:
             print(s.output()[-8000:])
+            print("\n".join(events))
+            print(f"seed {SEED}, kept in {s.dir}" if s.keep else f"seed {SEED}")
             raise failures[0]
         count = patiently(lambda: check(s))
         left = patiently(lambda: sum(a.final() for a in actors))
+        if breakers:
+            report(s, breakers)
         # The same once more by fresh processes.
         s.stop()
         s.start()
@@ -605,6 +803,8 @@ def main():
         s.stop()
         if troubles:
             troubles.cleanup()
+        if disk:
+            disk.cleanup()
         s.close()
 
 

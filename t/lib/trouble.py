@@ -191,19 +191,26 @@ class Clock(Trouble):
         self.count += 1
 
 
+FILE_SYSTEMS = {"ext4": ("mkfs.ext4", "-q", "-F", "-m", "0"), "xfs": ("mkfs.xfs", "-q", "-f"), "btrfs": ("mkfs.btrfs", "-q", "-f")}
+
+
 class Disk(Trouble):
     """A file system of its own for the mail, which is filled to the last block and freed. Needs root and loop devices."""
 
     SIZE = 2 << 30
+    KIND = "ext4"
 
-    def __init__(self, s, r, make=("mkfs.ext4", "-q", "-F", "-m", "0")):
+    def __init__(self, s, r):
         super().__init__(s, r)
-        self.make, self.mounted = make, False
+        self.make, self.mounted = FILE_SYSTEMS[self.KIND], False
 
     def prepare(self):
         image = os.path.join(self.s.dir, "disk")
         if os.getuid() != 0:
             self.why_not = "needs root"
+            return
+        if not shutil.which(self.make[0]):
+            self.why_not = f"no {self.make[0]}"
             return
         with open(image, "wb") as f:
             f.truncate(self.SIZE)

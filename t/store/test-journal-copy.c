@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #define MAIL "Subject: x\r\n\r\nx\r\n"
 #define SEGMENT "journal.0000000000000001"
@@ -190,69 +191,310 @@ static void the_segment_that_is_written_to_keeps_its_length(void **state)
 	store_deinit(&s);
 }
 
-static int fail_copies(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+struct failing {
+	const char *name; /* what files that can't be opened are called, or begin with */
+	unsigned failed;
+};
+
+static int fail_opening(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 {
-	unsigned *failed = ctx;
+	struct failing *failing = ctx;
 
 	(void)len;
-	if (op != CV_FILE_OPEN || name == NULL || strncmp(name, "copy.", 5) != 0)
+	if (op != CV_FILE_OPEN || name == NULL || strncmp(name, failing->name, strlen(failing->name)) != 0 ||
+		(strcmp(failing->name, COPY) == 0 && strcmp(name, COPY) != 0))
 		return 0;
-	(*failed)++;
-	return ENOSPC;
+	failing->failed++;
+	return EIO;
 }
 
-/* No change is refused because its copy can't be written. */
-static void no_change_depends_on_it(void **state)
+/* The device fails there: another file is the copy from then on. */
+static void another_file_takes_its_name(void **state)
 {
-	unsigned failed = 0;
+	struct failing failing = { .name = COPY };
 	struct store s;
 
 	store_init(&s, state);
-	cv_file_set_fault(fail_copies, &failed);
 	store_open(&s);
-	for (unsigned i = 0; i < 20; i++)
+	cv_file_set_fault(fail_opening, &failing);
+	for (unsigned i = 0; i < 3; i++) {
+		cv_file_close(&s.user->journal.copy_fd);
 		store_save(&s, "INBOX", MAIL, 0);
-	assert_true(failed >= 1 && failed < 20); /* asked once a second, told once */
+	}
 	cv_file_set_fault(NULL, NULL);
-	assert_int_equal(disk_count(&s, "copy."), 0);
-	reopen_killed(&s);
+	assert_int_equal(failing.failed, 3);
+	assert_copied(&s);
 	store_save(&s, "INBOX", MAIL, 0);
 	assert_copied(&s);
+	reopen_killed(&s);
+	store_expect(&s, "INBOX", "1 -|2 -|3 -|4 -");
 	store_deinit(&s);
 }
 
-/* A disk that was full for a while: the copy is made up for, over what there was of it. */
-static void it_is_kept_again_when_it_can_be_written(void **state)
+struct full {
+	unsigned writes; /* that still go through */
+	size_t part;     /* octets of the one behind them that do too */
+	bool begun;      /* no file can be opened for a copy */
+	unsigned failed;
+};
+
+static int no_room(void *ctx, enum cv_file_op op, const char *name, size_t *len)
 {
-	const struct disk_file *copy;
-	struct disk disk;
-	unsigned failed = 0;
+	struct full *full = ctx;
+	bool copy = op == CV_FILE_OPEN && name != NULL && strncmp(name, "copy.", 5) == 0;
+
+	if (op == CV_FILE_WRITE && !full->begun && full->writes > 0) {
+		full->writes--;
+		return 0;
+	}
+	if (op != CV_FILE_WRITE ? !copy || !full->begun : full->begun)
+		return 0;
+	if (op == CV_FILE_WRITE)
+		*len = CV_MIN(*len, full->part);
+	full->failed++;
+	return ENOSPC;
+}
+
+static int try_flags(struct store *s, uint32_t uid, uint16_t flags, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = store_get(s, "INBOX");
+	const struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = flags };
+	struct cv_txn *txn = cv_txn_begin(s->user);
+	struct cv_ranges uids = { 0 };
+	struct cv_err err2 = { 0 };
+	int ret;
+
+	cv_ranges_add(&uids, uid, uid);
+	assert_true(cv_txn_flags(txn, mailbox, &uids, &change, NULL, NULL, &err2) > 0);
+	ret = cv_txn_commit_wait(&txn, err);
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&mailbox);
+	return ret;
+}
+
+/* No file can be opened for a copy, of a process without descriptors: changes are refused, and none is there later. */
+static void without_any_copy_nothing_is_acknowledged(void **state)
+{
+	struct failing failing = { .name = "copy." };
+	struct cv_err err = { 0 };
 	struct store s;
 
 	begin(&s, state);
+	cv_file_close(&s.user->journal.copy_fd);
+	cv_file_set_fault(fail_opening, &failing);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(try_flags(&s, 1, CV_FLAG_ANSWERED, &err), -1);
+		assert_int_equal(err.code, CV_ERR_TEMP);
+	}
+	cv_file_set_fault(NULL, NULL);
+	assert_copied(&s);
+	store_expect(&s, "INBOX", "1 F Word");
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_DRAFT, NULL);
+	assert_copied(&s);
+	reopen_killed(&s);
+	store_expect(&s, "INBOX", "1 FT Word");
+	store_deinit(&s);
+}
+
+/* Of no change that is acknowledged the segment is the only place: where there is room for that and not for the copy, it is refused, and comes back by neither. */
+static void without_room_for_it_nothing_is_acknowledged(void **state)
+{
+	for (unsigned how = 0; how < 4; how++) {
+		struct full full = { .writes = 1, .part = how < 2 ? 0 : 40, .begun = how % 2 == 1 };
+		struct cv_err err = { 0 };
+		struct disk disk = { 0 };
+		struct store s;
+
+		begin(&s, state);
+		if (full.begun)
+			cv_file_close(&s.user->journal.copy_fd);
+		cv_file_set_fault(no_room, &full);
+		assert_int_equal(try_flags(&s, 1, CV_FLAG_ANSWERED, &err), -1);
+		assert_int_equal(err.code, CV_ERR_NOQUOTA);
+		assert_int_equal(full.failed, 1);
+		cv_file_set_fault(NULL, NULL);
+		store_expect(&s, "INBOX", "1 F Word");
+		if (!full.begun)
+			assert_copied(&s);
+		if (how < 2) { /* room again */
+			store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_DRAFT, NULL);
+			assert_copied(&s);
+		}
+		/* Without the segment, and without the copy. */
+		disk_read(&s, &disk);
+		store_close(&s);
+		for (unsigned lost = 0; lost < 2; lost++) {
+			disk_write(&s, &disk);
+			disk_remove_file(&s, lost == 0 ? SEGMENT : COPY);
+			store_open(&s);
+			store_expect(&s, "INBOX", how < 2 ? "1 FT Word" : "1 F Word");
+			store_close(&s);
+		}
+		disk_free(&disk);
+		store_open(&s);
+		store_deinit(&s);
+	}
+}
+
+/* What memory becomes after a write that failed: all that was acknowledged, whatever happened to the segment. */
+static void after_a_failed_write_a_harmed_segment_is_mended(void **state)
+{
+	for (unsigned harm = 0; harm < 4; harm++) {
+		struct full full = { .begun = false };
+		struct cv_err err = { 0 };
+		struct disk disk = { 0 };
+		struct store s;
+		char *octets;
+		size_t len;
+
+		begin(&s, state);
+		if (harm == 3) { /* one that is not written to any more */
+			assert_ok(cv_journal_rotate(&s.user->journal, &err));
+			store_flags(&s, "Drafts", 1, 1, CV_FLAGS_ADD, CV_FLAG_DRAFT, NULL);
+		}
+		disk_read(&s, &disk);
+		len = file_of(&disk, SEGMENT)->octets.len;
+		octets = cv_arena_alloc(*state, len);
+		memcpy(octets, file_of(&disk, SEGMENT)->octets.ptr, len);
+		octets[len - 20] = (char)(octets[len - 20] ^ 1);
+		if (harm == 0)
+			disk_put_file(&s, SEGMENT, cv_str_mem(octets, len));
+		else if (harm == 1)
+			disk_put_file(&s, SEGMENT, cv_str_mem(octets, 100));
+		else
+			disk_remove_file(&s, SEGMENT);
+		disk_free(&disk);
+		cv_file_set_fault(no_room, &full);
+		assert_int_equal(try_flags(&s, 1, CV_FLAG_ANSWERED, &err), -1);
+		/* There is no room for the new file of the segment either: it is not lost because of that. */
+		err = (struct cv_err){ 0 };
+		assert_int_equal(cv_user_usable(s.user, &err), -1);
+		assert_int_equal(err.code, CV_ERR_UNAVAILABLE);
+		assert_false(s.user->lost);
+		cv_file_set_fault(NULL, NULL);
+		err = (struct cv_err){ 0 };
+		assert_ok(cv_user_usable(s.user, &err));
+		store_expect(&s, "INBOX", "1 F Word");
+		store_expect(&s, "Drafts", harm == 3 ? "1 ST" : "1 S");
+		store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_DRAFT, NULL);
+		reopen_killed(&s);
+		store_expect(&s, "INBOX", "1 FT Word");
+		store_expect(&s, "Drafts", harm == 3 ? "1 ST" : "1 S");
+		store_deinit(&s);
+	}
+}
+
+/* Neither has it: memory that lacks what was acknowledged does not go on. */
+static void without_either_the_user_is_opened_anew(void **state)
+{
+	struct full full = { .begun = false };
+	struct cv_err err = { 0 };
+	struct disk disk = { 0 };
+	struct store s;
+
+	begin(&s, state);
+	disk_read(&s, &disk);
+	disk_put_file(&s, SEGMENT, cv_str_sub(file_of(&disk, SEGMENT)->octets, 0, 100));
+	disk_put_file(&s, COPY, cv_str_sub(file_of(&disk, COPY)->octets, 0, 100));
+	disk_free(&disk);
+	cv_file_set_fault(no_room, &full);
+	assert_int_equal(try_flags(&s, 1, CV_FLAG_ANSWERED, &err), -1);
+	cv_file_set_fault(NULL, NULL);
+	assert_true(s.user->lost);
+	reopen_killed(&s);
+	assert_false(s.user->lost);
+	store_expect(&s, "INBOX", "1 -");
+	store_deinit(&s);
+}
+
+/* A disk that is full for long: one segment is begun, and none with each attempt. */
+static void without_room_no_segments_heap_up(void **state)
+{
+	struct full full = { .begun = true };
+	struct cv_err err = { 0 };
+	struct store s;
+	size_t segments;
+
+	begin(&s, state);
+	assert_ok(cv_journal_rotate(&s.user->journal, &err));
+	segments = disk_count(&s, "journal.");
+	cv_file_set_fault(no_room, &full);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(try_flags(&s, 1, CV_FLAG_ANSWERED, &err), -1);
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(full.failed, 5);
+	assert_int_equal(disk_count(&s, "journal."), segments + 1);
+	reopen_killed(&s);
+	store_expect(&s, "INBOX", "1 F Word");
+	store_save(&s, "INBOX", MAIL, 0);
+	reopen_killed(&s);
+	store_expect(&s, "INBOX", "1 F Word|2 -");
+	store_deinit(&s);
+}
+
+/* Files that were removed or cut while they were open are there again with the next write, before something happens to the other one. */
+static void what_happens_to_either_is_noticed(void **state)
+{
+	for (unsigned harm = 0; harm < 4; harm++) {
+		const char *name = harm % 2 == 0 ? SEGMENT : COPY;
+		struct disk disk = { 0 };
+		struct store s;
+
+		begin(&s, state);
+		disk_read(&s, &disk);
+		if (harm < 2)
+			disk_remove_file(&s, name);
+		else
+			disk_put_file(&s, name, cv_str_sub(file_of(&disk, name)->octets, 0, 200));
+		disk_free(&disk);
+		s.user->journal.looked_ms = 0; /* a second ago */
+		store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_DRAFT, NULL);
+		assert_copied(&s);
+		disk_remove_file(&s, harm % 2 == 0 ? COPY : SEGMENT);
+		reopen_killed(&s);
+		store_expect(&s, "INBOX", "1 FT Word");
+		store_deinit(&s);
+	}
+}
+
+/* A segment that is not the last one any more, and the copy of which a process that was killed has not written. */
+static void older_segments_get_theirs(void **state)
+{
+	struct disk disk = { 0 };
+	struct cv_err err = { 0 };
+	struct store s;
+
+	begin(&s, state);
+	assert_ok(cv_journal_rotate(&s.user->journal, &err));
 	store_save(&s, "INBOX", MAIL, 0);
 	disk_read(&s, &disk);
-	copy = disk_find(&disk, COPY);
-	assert_non_null(copy);
-	cv_file_close(&s.user->journal.copy_fd);
-	cv_file_set_fault(fail_copies, &failed);
-	store_save(&s, "INBOX", MAIL, 0);
-	assert_int_equal(failed, 1);
-	store_save(&s, "INBOX", MAIL, 0); /* within the same second */
-	assert_int_equal(failed, 1);
-	s.user->journal.copy_again_ms = 1;
-	store_save(&s, "INBOX", MAIL, 0);
-	assert_int_equal(failed, 2);
-	cv_file_set_fault(NULL, NULL);
-	assert_int_equal(disk_count(&s, COPY), 1);
-	disk_put_file(&s, COPY, copy->octets); /* as the writes that failed have left it */
-	s.user->journal.copy_again_ms = 1;
-	store_save(&s, "INBOX", MAIL, 0);
-	assert_copied(&s);
-	assert_int_equal(s.user->journal.copy_again_ms, 0);
-	store_save(&s, "INBOX", MAIL, 0);
-	assert_copied(&s);
+	disk_put_file(&s, COPY, cv_str_sub(file_of(&disk, COPY)->octets, 0, 100));
 	disk_free(&disk);
+	reopen_killed(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	assert_copied(&s);
+	disk_remove_file(&s, SEGMENT);
+	reopen_killed(&s);
+	store_expect(&s, "INBOX", "1 F Word|2 -|3 -");
+	store_expect(&s, "Drafts", "1 S");
+	store_deinit(&s);
+}
+
+/* Something else has its name: another file takes that. */
+static void what_is_in_its_place_is_set_aside(void **state)
+{
+	struct cv_err err = { 0 };
+	struct store s;
+	struct stat st;
+
+	begin(&s, state);
+	disk_remove_file(&s, COPY);
+	cv_file_close(&s.user->journal.copy_fd);
+	assert_int_equal(mkdirat(s.user->index_dir, COPY, 0700), 0);
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_DRAFT, NULL);
+	assert_ok(cv_file_stat(s.user->index_dir, COPY, &st, &err));
+	assert_true(S_ISREG(st.st_mode));
+	assert_int_equal(st.st_size, cv_journal_end_pos(&s.user->journal).offset);
 	store_deinit(&s);
 }
 
@@ -278,8 +520,15 @@ int main(void)
 		cv_test(what_happens_to_the_segment_of_an_open_user_loses_nothing),
 		cv_test(records_that_are_read_later_come_from_it),
 		cv_test(the_segment_that_is_written_to_keeps_its_length),
-		cv_test(no_change_depends_on_it),
-		cv_test(it_is_kept_again_when_it_can_be_written),
+		cv_test(another_file_takes_its_name),
+		cv_test(without_any_copy_nothing_is_acknowledged),
+		cv_test(without_room_for_it_nothing_is_acknowledged),
+		cv_test(after_a_failed_write_a_harmed_segment_is_mended),
+		cv_test(without_either_the_user_is_opened_anew),
+		cv_test(without_room_no_segments_heap_up),
+		cv_test(what_happens_to_either_is_noticed),
+		cv_test(older_segments_get_theirs),
+		cv_test(what_is_in_its_place_is_set_aside),
 		cv_test(dropped_segments_take_theirs_along),
 	};
 
