@@ -664,6 +664,7 @@ static int build_record(struct cv_txn *txn, struct cv_err *err)
 		return -1;
 	}
 	txn->seq = head.seq;
+	txn->octets = build.octets;
 	weight = cv_record_weight(head.len, build.octets);
 	user->journal.light += head.len - weight;
 	for (size_t i = 0; i < txn->touched.count; i++) {
@@ -784,7 +785,7 @@ static void publish_memory(struct cv_txn *txn)
 		txn->user->behind_records++;
 	}
 	if (txn->owes)
-		cv_owed_add(txn->user, &(struct cv_owed){ .seq = txn->seq, .pos = txn->pos, .copies = txn->copies });
+		cv_owed_add(txn->user, &(struct cv_owed){ .seq = txn->seq, .pos = txn->pos, .octets = txn->octets, .copies = txn->copies });
 	if (txn->has_storage_work)
 		cv_work_add(txn->user, txn->seq, txn->pos);
 	cv_mail_watch_published(txn);

@@ -6,14 +6,23 @@
 
 #include <string.h>
 
-#define HELD_MAX ((size_t)8 << 20) /* octets in memory on their way to the journal; beyond them messages go to the storage at once */
+/* Beyond these messages go to the storage at once, and wait for it. */
+#define HELD_MAX ((size_t)8 << 20)  /* octets in memory on their way to the journal */
+#define OWED_MAX 1024              /* records whose files are to be made; and octets of their messages: */
+#define OWED_OCTETS_MAX ((size_t)32 << 20)
+
+/* Files are made as fast as messages come, or these are not taken into the journal: what is owed is what is written once more after a crash. */
+static bool keeps_up(const struct cv_user *user)
+{
+	return user->owed.count < OWED_MAX && cv_owed_octets(user) < OWED_OCTETS_MAX;
+}
 
 bool cv_landing_may_hold(const struct cv_user *user, uint64_t size)
 {
 	uint64_t max = user->set->mail_journal_message_size;
 
 	return user->storage->land != NULL && user->storage_args.fsync != CV_FSYNC_NEVER && max > 0 && size <= max &&
-		user->held_octets <= HELD_MAX && size <= HELD_MAX - user->held_octets;
+		user->held_octets <= HELD_MAX && size <= HELD_MAX - user->held_octets && keeps_up(user);
 }
 
 static void describe(const struct cv_mailbox *mailbox, const struct cv_entry_message *message, struct cv_storage_meta *meta_r)

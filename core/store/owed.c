@@ -14,7 +14,8 @@
 #define READ_MS 20        /* somebody waits for one of them: so long all are made in their order */
 #define SETTLE_DELAY_MS 100 /* copies of so long are synced together */
 #define LANDING_MS 1000   /* until it is looked whether those beside the loop are made, should nobody have told */
-#define TOGETHER 64u      /* messages whose octets the journal has: so many do not wait longer */
+#define TOGETHER 64u      /* messages whose octets the journal has: so many do not wait longer, nor do those of so many octets: */
+#define TOGETHER_OCTETS ((size_t)4 << 20)
 #define CHAIN_MAX 100     /* copies of copies of … within what is owed */
 
 /* Where a message's octets are until it has a file of its own. */
@@ -71,6 +72,15 @@ void cv_owed_forget(struct cv_user *user, uint64_t seq)
 bool cv_owed_any(const struct cv_user *user)
 {
 	return user->owed_made < user->owed.count;
+}
+
+size_t cv_owed_octets(const struct cv_user *user)
+{
+	size_t octets = 0;
+
+	for (size_t i = 0; i < user->owed.count; i++)
+		octets += user->owed.data[i].octets;
+	return octets;
 }
 
 bool cv_owed_is(const struct cv_mailbox *mailbox, uint32_t uid)
@@ -629,7 +639,8 @@ int cv_owed_make(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 /* Files of new messages are made many at a time: made one by one between syncs of the journal, each would make these dearer. */
 static bool may_wait(const struct cv_user *user, uint64_t now_ms)
 {
-	if (user->loop == NULL || user->external || now_ms >= user->owed_settle_ms || user->owed.count >= TOGETHER || user->owed_made > 0 || user->owed_open)
+	if (user->loop == NULL || user->external || now_ms >= user->owed_settle_ms || user->owed.count >= TOGETHER || user->owed_made > 0 || user->owed_open ||
+		cv_owed_octets(user) >= TOGETHER_OCTETS)
 		return false;
 	for (size_t i = 0; i < user->owed.count; i++) {
 		if (user->owed.data[i].copies)

@@ -170,6 +170,7 @@ static int replay_record(void *ctx, const struct cv_record_head *head, struct cv
 	struct replay *replay = ctx;
 	struct cv_user *user = replay->user;
 	struct cv_record_head weighed = *head;
+	uint32_t octets = cv_entries_octets(entries);
 
 	if (head->seq > user->published_seq && (replay->what & CV_APPLY_TREE) == 0)
 		return 1;
@@ -177,13 +178,13 @@ static int replay_record(void *ctx, const struct cv_record_head *head, struct cv
 	if (head->seq > user->state_seq)
 		user->behind_records++;
 	take_known_before(replay, head->seq);
-	weighed.len = cv_record_weight(head->len, cv_entries_octets(entries));
+	weighed.len = cv_record_weight(head->len, octets);
 	if (cv_apply_record(user, &weighed, pos, entries, replay->what, err) < 0)
 		return -1;
 	if ((replay->what & CV_APPLY_TREE) != 0)
 		forget_settled(user, entries);
 	if ((replay->what & CV_APPLY_TREE) != 0 && cv_record_owes(entries))
-		cv_owed_add(user, &(struct cv_owed){ .seq = head->seq, .pos = pos, .again = true, .copies = true });
+		cv_owed_add(user, &(struct cv_owed){ .seq = head->seq, .pos = pos, .octets = octets, .again = true, .copies = true });
 	if (head->seq > user->work_seq && (replay->what & CV_APPLY_TREE) != 0 && cv_record_has_work(user, entries))
 		cv_work_add(user, head->seq, pos);
 	return 1;

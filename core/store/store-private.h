@@ -172,6 +172,7 @@ struct cv_work_at {
 struct cv_owed {
 	uint64_t seq;
 	struct cv_journal_pos pos;
+	uint32_t octets;         /* of messages that it has */
 	bool again;              /* some of them may have been made before */
 	bool copies;             /* not all of them are messages whose octets it has; or that is not known */
 };
@@ -323,6 +324,7 @@ struct cv_txn {
 	cv_commit_fn *done;
 	void *done_ctx;
 	bool has_storage_work, owes, copies; /* owes files; some of them as copies */
+	uint32_t octets;             /* of messages whose files it owes */
 	CV_VEC(struct cv_txn_event) events;
 	CV_VEC(struct cv_mailbox *) touched; /* counted */
 	CV_VEC(unsigned) touched_kinds; /* enum cv_mail_event_kind, of each of these */
@@ -847,6 +849,8 @@ void cv_owed_begin(struct cv_user *user);
 void cv_owed_deinit(struct cv_user *user);
 /* Is anything to be made? May the file of this message be? */
 bool cv_owed_any(const struct cv_user *user);
+/* How many octets of messages the records have whose files are owed. */
+size_t cv_owed_octets(const struct cv_user *user);
 bool cv_owed_is(const struct cv_mailbox *mailbox, uint32_t uid);
 /* What the messages of the mailbox that are owed are made of, by UID (4 octets): struct cv_owed_origin in the arena. *map_r is the caller's to free; NULL: none are. */
 CV_MUST_CHECK int cv_owed_map(struct cv_mailbox *mailbox, struct cv_arena *arena, struct cv_map **map_r, struct cv_err *err);

@@ -34,7 +34,7 @@ static const struct cv_setting store_rows[] = {
 		"Octets after which a new journal segment is begun and old ones are folded into snapshots"),
 	CV_SETTING_BOOL(cv_store_settings, mail_journal_copy, "yes",
 		"Keep a copy of each journal segment, so that the loss of any one file of the index loses nothing"),
-	CV_SETTING_SIZE(cv_store_settings, mail_journal_message_size, "64k", 0, 4u << 20,
+	CV_SETTING_SIZE(cv_store_settings, mail_journal_message_size, "256k", 0, 4u << 20,
 		"Messages up to this size are made durable by one sync of the journal, which has their octets until their files are synced; 0: none are"),
 	CV_SETTING_SIZE(cv_store_settings, mail_journal_subscriber_keep, "64M", 0, 1ull << 40,
 		"Octets of the journal that are kept for modules that have not read them yet (search, notification); one that is further behind begins anew"),

@@ -532,16 +532,24 @@ static void a_folder_that_is_gone_is_made_again(void **state)
 	store_deinit(&s);
 }
 
-static void a_long_one_goes_to_its_file_at_once(void **state)
+/* A message of len octets, a C string; the caller's to free. */
+static char *make_long(size_t len)
 {
-	size_t len = (64u << 10) + 1;
 	char *octets = malloc(len + 1);
-	struct store s;
 
 	assert_non_null(octets);
 	memset(octets, 'x', len);
 	memcpy(octets, "a: b\r\n\r\n", 8);
 	octets[len] = '\0';
+	return octets;
+}
+
+static void a_long_one_goes_to_its_file_at_once(void **state)
+{
+	size_t len = (256u << 10) + 1;
+	char *octets = make_long(len);
+	struct store s;
+
 	begin(&s, state);
 	store_save(&s, "INBOX", octets, 0);
 	assert_int_equal(s.user->owed.count, 0);
@@ -551,6 +559,51 @@ static void a_long_one_goes_to_its_file_at_once(void **state)
 	store_save(&s, "INBOX", octets, 0);
 	assert_int_equal(s.user->owed.count, 1);
 	store_octets(&s, "INBOX", 2, octets);
+	store_deinit(&s);
+	free(octets);
+}
+
+static void long_ones_do_not_wait_for_many(void **state)
+{
+	char *octets = make_long(250u << 10);
+	struct store s;
+
+	begin(&s, state);
+	for (unsigned i = 0; i < 17; i++)
+		store_save(&s, "INBOX", octets, 0);
+	assert_int_equal(s.user->owed.count, 17);
+	store_turn(&s, 0);
+	store_turn(&s, 0);
+	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "INBOX", "u.17"));
+	assert_int_equal(s.user->owed.count, 0);
+	store_octets(&s, "INBOX", 17, octets);
+	store_deinit(&s);
+	free(octets);
+}
+
+/* Those whose files are not made are no more than so many, and have no more than so many octets. */
+static void files_are_not_left_behind(void **state)
+{
+	char *octets = make_long(256u << 10);
+	struct store s;
+
+	begin(&s, state);
+	for (unsigned i = 0; i < 1025; i++)
+		store_save(&s, "INBOX", ONE, 0);
+	assert_int_equal(s.user->owed.count, 1024);
+	assert_true(store_has_file(&s, "INBOX", "u.1025"));
+	assert_false(store_has_file(&s, "INBOX", "u.1024"));
+	for (unsigned i = 0; s.user->owed.count > 0; i++) {
+		assert_true(i < 100);
+		store_turn(&s, 100);
+	}
+	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "INBOX", "u.1024"));
+	for (unsigned i = 0; i < 129; i++)
+		store_save(&s, "INBOX", octets, 0);
+	assert_true(cv_owed_octets(s.user) <= 32u << 20);
+	assert_true(store_has_file(&s, "INBOX", "u.1154"));
+	store_octets(&s, "INBOX", 1025, ONE);
+	store_octets(&s, "INBOX", 1154, octets);
 	store_deinit(&s);
 	free(octets);
 }
@@ -592,6 +645,8 @@ int main(void)
 		cv_test(its_mailbox_may_move_or_go),
 		cv_test(a_folder_that_is_gone_is_made_again),
 		cv_test(a_long_one_goes_to_its_file_at_once),
+		cv_test(long_ones_do_not_wait_for_many),
+		cv_test(files_are_not_left_behind),
 	};
 
 	have_a_thread_before();
