@@ -21,6 +21,8 @@ struct pending {
 	uint64_t login_id;   /* the protocol's own number */
 	int pair_fd;         /* SESSION over TLS: our end; -1 */
 	struct cv_timer *limit; /* JOB: no longer than that, or NULL */
+	const struct direct *direct; /* JOB: the worker that has it; NULL: the spawner was asked */
+	char *user;          /* JOB: owned; whose worker a channel may come to, or NULL */
 };
 
 static struct front_login *of(const struct cv_login *login)
@@ -54,6 +56,7 @@ static void forget(struct front *front, struct pending *p)
 	cv_list_remove(&p->node);
 	(void)cv_map_remove(front->pending, id_key(&p->id));
 	cv_timer_remove(&p->limit);
+	cv_free(p->user);
 	if (p->pair_fd >= 0) {
 		(void)close(p->pair_fd);
 		front->pair_count--;
@@ -203,21 +206,79 @@ static bool front_worker_hook(const struct cv_login *login, const char *hook)
 	return false;
 }
 
-static int front_job(struct cv_login *login, uint64_t id, struct cv_str ticket, struct cv_str payload, int memfd, uint64_t within_ms)
+/* What modules keep as a ticket: auth's, and behind it whose it is. */
+static void put_login_ticket(struct cv_buf *out, struct cv_str ticket, struct cv_str user)
 {
+	cv_put_str(out, ticket);
+	cv_put_str(out, user);
+}
+
+static bool take_login_ticket(struct cv_str kept, struct cv_str *ticket_r, struct cv_str *user_r)
+{
+	struct cv_reader r = cv_reader_init(kept);
+
+	return cv_take_str(&r, CV_TICKET_MANY_MAX, ticket_r) && cv_take_str(&r, 1024, user_r) && cv_reader_end(&r) && user_r->len > 0;
+}
+
+/* Straight to the worker, where there is a way. */
+static int job_direct(struct pending *p, struct cv_str user, struct cv_str payload, int memfd)
+{
+	const struct cv_login *login = p->login;
 	struct front *front = of(login)->front;
-	struct pending *p = ask(login, PENDING_JOB);
+	struct direct *d = front_direct_find(front, user, cv_str_c(login->protocol->name));
 	struct cv_buf out;
 
-	p->login_id = id;
+	if (d == NULL)
+		return -1;
+	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
+	cv_put_str(&out, cv_str_c(login->session));
+	cv_put_str(&out, cv_login_remote(login));
+	cv_put_str(&out, payload);
+	int result = cv_buf_ok(&out) ? front_direct_send(d, p->id, cv_buf_str(&out), memfd) : -1;
+	cv_buf_deinit(&out);
+	if (result == 0)
+		p->direct = d;
+	return result;
+}
+
+static int job_by_spawner(struct pending *p, struct cv_str ticket, struct cv_str user, struct cv_str payload, int memfd)
+{
+	const struct cv_login *login = p->login;
+	struct front *front = of(login)->front;
+	struct cv_str protocol = cv_str_c(login->protocol->name);
+	struct cv_buf out;
+
+	bool wanted = front_direct_wanted(front, user) && front_direct_find(front, user, protocol) == NULL;
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
 	cv_put_str(&out, ticket);
-	cv_put_str(&out, cv_str_c(login->protocol->name));
+	cv_put_u8(&out, wanted);
+	cv_put_str(&out, protocol);
 	cv_put_str(&out, cv_str_c(login->session));
 	cv_put_str(&out, cv_login_remote(login));
 	cv_put_str(&out, payload);
 	int result = post(front->spawner, CV_MSG_JOB, p->id, &out, memfd);
 	cv_buf_deinit(&out);
+	if (result >= 0 && wanted) {
+		p->user = cv_malloc(user.len + 1);
+		memcpy(p->user, user.ptr, user.len);
+		p->user[user.len] = '\0';
+	}
+	return result;
+}
+
+static int front_job(struct cv_login *login, uint64_t id, struct cv_str kept, struct cv_str payload, int memfd, uint64_t within_ms)
+{
+	struct front *front = of(login)->front;
+	struct pending *p = ask(login, PENDING_JOB);
+	struct cv_str ticket, user;
+
+	p->login_id = id;
+	int result = -1;
+	if (take_login_ticket(kept, &ticket, &user)) {
+		result = job_direct(p, user, payload, memfd);
+		if (result < 0)
+			result = job_by_spawner(p, ticket, user, payload, memfd);
+	}
 	if (result < 0)
 		forget(front, p);
 	else if (within_ms > 0)
@@ -373,6 +434,7 @@ static int on_auth_fail(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 static int on_user_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct cv_login_user_reply r = { 0 };
+	struct cv_buf kept;
 	uint8_t result;
 
 	(void)ipc;
@@ -386,7 +448,13 @@ static int on_user_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	r.id = p->login_id;
 	r.result = (enum cv_auth_result)result;
 	forget(ctx, p);
+	cv_buf_init_wipe(&kept, CV_LOGIN_TICKET_MAX);
+	if (r.ticket.len > 0) {
+		put_login_ticket(&kept, r.ticket, r.user);
+		r.ticket = cv_buf_str(&kept);
+	}
 	cv_login_on_user(login, &r);
+	cv_buf_deinit(&kept);
 	return 0;
 }
 
@@ -477,22 +545,41 @@ static int on_session_fail(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 	return 0;
 }
 
-static int on_job_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+/* The spawner's answer may bring a channel to the worker. */
+static void take_channel(struct front *front, const struct pending *p, struct cv_ipc_msg *msg)
 {
-	struct front *front = ctx;
+	struct cv_str protocol = cv_str_c(p->login->protocol->name);
+
+	if (msg->nfds == 0 || p->user == NULL || front_direct_find(front, cv_str_c(p->user), protocol) != NULL)
+		return;
+	front_direct_add(front, cv_str_c(p->user), protocol, msg->fds[0]);
+	msg->fds[0] = -1;
+}
+
+int front_on_job_answer(struct front *front, struct cv_ipc_msg *msg, const struct direct *from)
+{
 	struct cv_login_job_reply r = { 0 };
 
-	(void)ipc;
 	if (!cv_msg_take_err(&msg->payload, &r.err) || !cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &r.data) || !cv_reader_end(&msg->payload))
 		return -1;
 	struct pending *p = find(front, msg->id, PENDING_JOB);
 	if (p == NULL)
 		return 0;
+	/* Nobody answers for another. */
+	if (p->direct != from)
+		return -1;
 	struct cv_login *login = p->login;
 	r.id = p->login_id;
+	take_channel(front, p, msg);
 	forget(front, p);
 	cv_login_on_job(login, &r);
 	return 0;
+}
+
+static int on_job_reply(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	(void)ipc;
+	return front_on_job_answer(ctx, msg, NULL);
 }
 
 void front_forget_hooks(struct front *front)
@@ -532,13 +619,18 @@ static const struct cv_ipc_type spawner_table[] = {
 	{ CV_MSG_WAKE_FAIL, "WAKE_FAIL", 1024, 0, 0, 0, front_on_wake_fail },
 	{ CV_MSG_SESSION_OK, "SESSION_OK", 0, 0, 0, 0, on_session_ok },
 	{ CV_MSG_SESSION_FAIL, "SESSION_FAIL", 1024, 0, 0, 0, on_session_fail },
-	{ CV_MSG_JOB_REPLY, "JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 0, 0, on_job_reply },
+	{ CV_MSG_JOB_REPLY, "JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_job_reply },
 };
 
 /* ---- Channels ----------------------------------------------------------------------------------------------------------------------- */
 
-/* The process behind a channel is gone, and the questions that were put to it with it. */
-static void fail_pending(struct front *front, bool of_auth)
+static bool is_asked_of_auth(const struct pending *p)
+{
+	return p->kind == PENDING_AUTH || p->kind == PENDING_LOOKUP;
+}
+
+/* The process behind a channel (auth, the worker, or else the spawner) is gone, and the questions that were put to it with it. */
+static void fail_pending(struct front *front, bool of_auth, const struct direct *of_worker)
 {
 	struct cv_str key;
 	void *value;
@@ -547,7 +639,7 @@ static void fail_pending(struct front *front, bool of_auth)
 	/* Answers run modules' code, which may ask anew: numbers first. */
 	for (size_t pos = 0; cv_map_next(front->pending, &pos, &key, &value);) {
 		const struct pending *p = value;
-		if ((p->kind == PENDING_AUTH || p->kind == PENDING_LOOKUP) == of_auth)
+		if (is_asked_of_auth(p) == of_auth && p->direct == of_worker)
 			*cv_vec_push(&ids) = p->id;
 	}
 	for (size_t i = 0; i < ids.count; i++) {
@@ -569,7 +661,10 @@ static void fail_pending(struct front *front, bool of_auth)
 			cv_login_on_user(login, &user);
 			break;
 		case PENDING_JOB:
-			(void)cv_err_set(&job.err, CV_ERR_UNAVAILABLE, "the spawner ended");
+			if (of_worker != NULL)
+				(void)cv_err_set(&job.err, CV_ERR_TEMP, "the user's worker ended");
+			else
+				(void)cv_err_set(&job.err, CV_ERR_UNAVAILABLE, "the spawner ended");
 			cv_login_on_job(login, &job);
 			break;
 		case PENDING_SESSION:
@@ -585,6 +680,11 @@ static void fail_pending(struct front *front, bool of_auth)
 	cv_vec_free(&ids);
 }
 
+void front_fail_direct(const struct direct *d)
+{
+	fail_pending(d->front, false, d);
+}
+
 static void on_peer_closed(void *ctx, struct cv_ipc *ipc)
 {
 	struct front *front = ctx;
@@ -598,7 +698,7 @@ static void on_peer_closed(void *ctx, struct cv_ipc *ipc)
 	if (!of_auth)
 		front_forget_hooks(front);
 	cv_ipc_free(&gone);
-	fail_pending(front, of_auth);
+	fail_pending(front, of_auth, NULL);
 	if (!of_auth)
 		front_end_sleepers(front, "the spawner ended");
 	cv_role_peer_lost(front->proc, of_auth ? CV_ROLE_AUTH : CV_ROLE_SPAWNER);
@@ -612,7 +712,7 @@ int front_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t index, int
 	if (role == CV_ROLE_AUTH) {
 		if (front->auth != NULL) {
 			cv_ipc_free(&front->auth);
-			fail_pending(front, true);
+			fail_pending(front, true, NULL);
 		}
 		front->auth = cv_ipc_new(front->loop, fd, "auth", auth_table, CV_COUNT_OF(auth_table), on_peer_closed, front);
 		return 0;
@@ -620,7 +720,7 @@ int front_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t index, int
 	if (role == CV_ROLE_SPAWNER) {
 		if (front->spawner != NULL) {
 			cv_ipc_free(&front->spawner);
-			fail_pending(front, false);
+			fail_pending(front, false, NULL);
 			front_end_sleepers(front, "the spawner ended");
 		}
 		front->spawner = cv_ipc_new(front->loop, fd, "spawner", spawner_table, CV_COUNT_OF(spawner_table), on_peer_closed, front);

@@ -59,7 +59,7 @@ static void set_peer(const struct sockaddr_storage *sa, char *text, size_t size,
 /* Every process has so many descriptors: those of connections, of relays (two each), and of pairs on their way. */
 bool front_fds_left(const struct front *front)
 {
-	return front->login_count + front->peer_count + 2 * front->relay_count + 2 * front->pair_count + front->sleeper_count + FDS_RESERVED < front->fd_limit;
+	return front->login_count + front->peer_count + 2 * front->relay_count + 2 * front->pair_count + front->sleeper_count + front->direct_count + FDS_RESERVED < front->fd_limit;
 }
 
 static void rest_listeners(struct front *front, bool rest)

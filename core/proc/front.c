@@ -54,6 +54,8 @@ static int front_init(struct cv_role_proc *proc, struct cv_err *err)
 	cv_list_init(&front->relays);
 	cv_list_init(&front->sleepers);
 	front->sleeping = cv_map_new();
+	front->direct = cv_map_new();
+	cv_list_init(&front->directs);
 	front->pending = cv_map_new();
 	front->addresses = cv_map_new();
 	front->relayed = cv_map_new();
@@ -164,6 +166,7 @@ static void front_status(struct cv_role_proc *proc, struct cv_buf *kv)
 	cv_role_figure(kv, "lmtp_like", front->peer_count);
 	cv_role_figure(kv, "relayed", front->relay_count);
 	cv_role_figure(kv, "sleeping", front->sleeper_count);
+	cv_role_figure(kv, "to_workers", front->direct_count);
 	cv_role_figure(kv, "accepted", front->accepted);
 	cv_role_figure(kv, "logged_in", front->logged_in);
 	cv_role_figure(kv, "refused", front->refused);
@@ -189,6 +192,7 @@ static void front_deinit(struct cv_role_proc *proc)
 		(void)cv_loop_once(front->loop, 0);
 	front_free_relays(front);
 	front_free_listeners(front);
+	front_free_directs(front);
 	cv_ipc_free(&front->auth);
 	cv_ipc_free(&front->spawner);
 	tls_set_unref(&front->tls);
@@ -201,6 +205,7 @@ static void front_deinit(struct cv_role_proc *proc)
 	cv_map_free(&front->addresses);
 	cv_map_free(&front->relayed);
 	cv_map_free(&front->sleeping);
+	cv_map_free(&front->direct);
 	cv_free(front);
 	proc->state = NULL;
 }

@@ -29,6 +29,11 @@ struct front {
 	struct cv_map *addresses;    /* remote network -> struct address */
 	struct cv_map *relayed;      /* session id -> struct relay */
 	struct cv_map *sleeping;     /* the spawner's number -> struct sleeper */
+	struct cv_map *direct;       /* user and protocol -> struct direct */
+	struct cv_node directs;
+	size_t direct_count;
+#define FRONT_DIRECT_SEEN 4096u
+	uint32_t direct_seen[FRONT_DIRECT_SEEN]; /* of users who were given jobs lately, by their hash */
 	uint64_t next_id;
 	CV_VEC(struct mech) mechs;
 	bool has_mechs;              /* auth has told them: until then no client is answered */
@@ -41,6 +46,16 @@ struct front {
 	bool draining, graceful_end;
 	uint64_t said_full_ms, said_address_ms;
 	uint64_t accepted, logged_in, refused; /* since start */
+};
+
+/* A channel to a user's worker, for jobs of one protocol (front-worker.c). */
+struct direct {
+	struct cv_node node; /* front.directs */
+	struct front *front;
+	struct cv_ipc *ipc;
+	struct cv_buf key;   /* in front.direct, unless ended */
+	size_t unanswered;   /* jobs, those that nobody waits for any more included */
+	bool ended;          /* it gets no more of them */
 };
 
 struct relay {
@@ -71,6 +86,23 @@ void front_forget_questions(struct front_login *fl);
 void front_forget_hooks(struct front *front);
 /* peer of struct cv_role_ops: a channel to auth or spawner. */
 int front_peer(struct cv_role_proc *proc, enum cv_role role, uint32_t index, int fd);
+
+/* The answer of a job, from the worker itself or (NULL) by way of the spawner. As handlers of messages; it may run modules' code. */
+int front_on_job_answer(struct front *front, struct cv_ipc_msg *msg, const struct direct *from);
+/* The worker is gone: jobs that it has not answered fail. */
+void front_fail_direct(const struct direct *d);
+
+/* ---- Channels to workers (front-worker.c) ----------------------------------------------------------------------------- */
+
+/* NULL: there is none. */
+struct direct *front_direct_find(struct front *front, struct cv_str user, struct cv_str protocol);
+/* A channel is worth asking for: it is not the first job for the user, and there is room. Remembers that there was one. */
+bool front_direct_wanted(struct front *front, struct cv_str user);
+/* fd is the channel's from now on. There must be none for these two. */
+void front_direct_add(struct front *front, struct cv_str user, struct cv_str protocol, int fd);
+/* payload as DIRECT_JOB has it. -1: not this way. */
+CV_MUST_CHECK int front_direct_send(struct direct *d, uint64_t id, struct cv_str payload, int memfd);
+void front_free_directs(struct front *front);
 
 /* ---- Connections (front-connection.c) ------------------------------------------------------------------------------------- */
 

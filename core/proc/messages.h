@@ -10,12 +10,16 @@
      front  <-> spawner                 SESSION, JOB and their answers
      spawner <-> auth                   TICKET, USERDB
      spawner <-> worker                 WORKER_*
+     front  <-> worker                  DIRECT_*
      auth   <-> helper                  HELPER_*  (private to auth)
 
    Trust: front may lie. It never names a user to spawner: it presents a ticket that auth made, good for one user, one service ("imap" sessions, "lmtp"
    jobs …), one use for sessions, one minute. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for.
    A ticket is the user's record itself, sealed with a key that auth and the spawner have (auth-seal.h), so that auth need not be asked for it again; one that
    would be longer than CV_TICKET_MAX, or of a look-up CV_TICKET_MANY_MAX, is a number by which auth finds the record.
+
+   Of a user to whom jobs went before, front may ask the spawner for a channel to the worker itself, with a job; one end goes to the worker (WORKER_FRONT), the other comes
+   with the answer. It is good for jobs of that one protocol, for ten minutes, as a ticket is; the worker gives it up when it wants to end.
 
    A sleeping session is the spawner's to keep, with what its worker wrote of it, which the spawner does not read: front knows it by a number, good for the
    front that got it, and must bring the very socket back that it was given (SO_COOKIE), or a new socketpair for one that it relays.
@@ -79,13 +83,13 @@ enum cv_msg {
 	/* -- front -> spawner -- */
 	CV_MSG_SESSION = 128,   /* id; str ticket, str protocol, str session, str remote, u32 rport, str local, u32 lport, str local_name, u8 secured,
 	                           str tls description, str resume, str unread input, kv client id; 1 fd: the connection or socketpair end */
-	CV_MSG_JOB,             /* id; str ticket, str protocol, str session, str remote, str payload; 0 or 1 fd: sealed memfd */
+	CV_MSG_JOB,             /* id; str ticket, u8 a channel to the worker is wanted, str protocol, str session, str remote, str payload; 0 or 1 fd: sealed memfd */
 	CV_MSG_WAKE,            /* id: of the sleeping session; u32 keepalive_in_ms, str unread input; 1 fd: the connection, or the socketpair end */
 	CV_MSG_SLEEPER_GONE,    /* id; str reason: a sleeping session's connection ended. Not when session_end has handlers: then WAKE */
 	/* -- spawner -> front -- */
 	CV_MSG_SESSION_OK = 144,/* id: a worker has it */
 	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, u8 public, str text: the descriptor was closed on spawner's side; front still has its own */
-	CV_MSG_JOB_REPLY,       /* id; u8 enum cv_err_code, u8 public, str text, str data */
+	CV_MSG_JOB_REPLY,       /* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: the channel that was wanted */
 	CV_MSG_HOOKS,           /* u16 count, str each: hooks that have handlers in workers; sent first and after reload */
 	CV_MSG_SESSION_BACK,    /* str session, str protocol, str remote, u8 relayed, u64 octets, str unread input: a worker gives a connection back. 1 fd: the connection, or
 	                           the worker's end of the pair, to which it wrote so many octets (cv_relay_give_back) */
@@ -105,6 +109,7 @@ enum cv_msg {
 	CV_MSG_WORKER_MAYEXIT,  /* u32 number of messages spawner had sent before: exit if that is what was received */
 	CV_MSG_WORKER_WAKE,     /* as SESSION from protocol to tls description, then str saved, u32 keepalive_in_ms, str unread input; 1 fd */
 	CV_MSG_WORKER_REST,     /* (empty) ask at once to exit (IDLE) when there is nothing to do */
+	CV_MSG_WORKER_FRONT,    /* str protocol; 1 fd: a channel to a front, for jobs of that protocol */
 	CV_MSG_WORKER_ANSWER,   /* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: to ASK */
 	/* -- worker -> spawner -- */
 	CV_MSG_WORKER_READY = 176, /* (empty) user opened, confined */
@@ -114,8 +119,15 @@ enum cv_msg {
 	CV_MSG_WORKER_SESSION_BACK, /* str session, u64 octets, str unread input; 1 fd: as SESSION_BACK */
 	CV_MSG_WORKER_SLEEP,    /* str session, u32 number of messages received so far, u64 octets, u32 timeout_ms (0: none), u32 keepalive_ms, u32 keepalive_in_ms,
 	                           str keepalive, str goodbye, str saved; 1 fd: as SESSION_BACK */
-	CV_MSG_WORKER_IDLE,     /* u32 number of messages received so far: nothing to do, may I exit? */
-	CV_MSG_WORKER_ASK       /* id; str user, str protocol, str session, str payload: a job for another user's worker */
+	CV_MSG_WORKER_IDLE,     /* u32 number of messages received so far, u32 jobs as in ACTIVE: nothing to do, may I exit? */
+	CV_MSG_WORKER_ASK,      /* id; str user, str protocol, str session, str payload: a job for another user's worker */
+	CV_MSG_WORKER_ACTIVE,   /* u32 jobs that fronts gave it since it said so before: it is not one of those idle longest, and its user's sessions must not sleep */
+
+	/* -- front -> worker -- */
+	CV_MSG_DIRECT_JOB = 192, /* id; str session, str remote, str payload; 0 or 1 fd: sealed memfd */
+	/* -- worker -> front -- */
+	CV_MSG_DIRECT_REPLY = 208, /* id; u8 enum cv_err_code, u8 public, str text, str data */
+	CV_MSG_DIRECT_END       /* (empty) no more jobs: close when all are answered */
 };
 
 /* An error as messages have it: u8 enum cv_err_code, u8 public, str text. err NULL: none. */

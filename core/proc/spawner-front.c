@@ -70,10 +70,13 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct request *r = request_new(front->sp, REQUEST_JOB, front, msg->id, spawner_take_fd(msg));
 	struct cv_str ticket, payload;
 	struct cv_buf out;
+	uint8_t wanted;
 
 	(void)ipc;
-	bool good = cv_take_str(&msg->payload, CV_TICKET_MANY_MAX, &ticket) && ticket.len >= CV_TICKET_LEN;
+	bool good = cv_take_str(&msg->payload, CV_TICKET_MANY_MAX, &ticket) && ticket.len >= CV_TICKET_LEN &&
+		cv_take_u8(&msg->payload, &wanted);
 	if (good) {
+		r->channel_wanted = wanted != 0;
 		r->payload = cv_arena_str(r->arena, cv_reader_rest(&msg->payload));
 		struct cv_reader own = cv_reader_init(r->payload);
 		good = cv_take_str(&own, 63, &r->protocol) && cv_take_str(&own, 64, &r->session) && cv_take_str(&own, 45, &r->remote) &&
@@ -156,7 +159,7 @@ void spawner_tell_hooks(struct spawner *sp, struct front_peer *front)
 	}
 	cv_put_u16(&out, count);
 	cv_buf_append(&out, cv_buf_str(&names));
-	spawner_send_front(front, CV_MSG_HOOKS, 0, &out);
+	spawner_send_front(front, CV_MSG_HOOKS, 0, &out, -1);
 	cv_buf_deinit(&names);
 	cv_buf_deinit(&out);
 }

@@ -22,6 +22,15 @@ void request_close_fd(struct request *r)
 	r->sp->held_fds--;
 }
 
+static void close_channel(struct request *r)
+{
+	if (r->channel < 0)
+		return;
+	(void)close(r->channel);
+	r->channel = -1;
+	r->sp->held_fds--;
+}
+
 void request_free(struct request **request_p)
 {
 	struct request *r = *request_p;
@@ -33,6 +42,7 @@ void request_free(struct request **request_p)
 	if (r->asker != NULL)
 		r->asker->asking--;
 	request_close_fd(r);
+	close_channel(r);
 	cv_arena_free(&r->arena);
 	cv_free(r);
 }
@@ -47,16 +57,17 @@ struct request *request_new(struct spawner *sp, enum request_kind kind, struct f
 	r->front_id = front_id;
 	r->sp = sp;
 	r->fd = fd;
+	r->channel = -1;
 	sp->held_fds += fd >= 0;
 	r->id = ++sp->next_id;
 	return r;
 }
 
-void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, const struct cv_buf *out)
+void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, const struct cv_buf *out, int fd)
 {
 	if (front == NULL || front->ipc == NULL)
 		return;
-	if (cv_ipc_send(front->ipc, type, id, cv_buf_str(out), NULL, 0) < 0)
+	if (cv_ipc_send(front->ipc, type, id, cv_buf_str(out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0) < 0)
 		cv_warn(NULL, "an answer to front could not be sent");
 }
 
@@ -64,7 +75,7 @@ void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, co
 void spawner_send_reply(const struct request *r, const struct cv_buf *out, int fd)
 {
 	if (!r->asked_by_worker)
-		spawner_send_front(r->front, CV_MSG_JOB_REPLY, r->front_id, out);
+		spawner_send_front(r->front, CV_MSG_JOB_REPLY, r->front_id, out, r->channel);
 	else if (r->asker != NULL)
 		spawner_worker_send(r->asker, CV_MSG_WORKER_ANSWER, r->front_id, cv_buf_str(out), fd);
 }
@@ -79,12 +90,12 @@ void request_fail(struct request *r, const struct cv_err *err)
 	switch (r->kind) {
 	case REQUEST_SESSION:
 		cv_msg_put_err(&out, err);
-		spawner_send_front(r->front, CV_MSG_SESSION_FAIL, r->front_id, &out);
+		spawner_send_front(r->front, CV_MSG_SESSION_FAIL, r->front_id, &out, -1);
 		break;
 	case REQUEST_WAKE:
 		cv_warn(NULL, "user=%s session=%s could not wake: %s", cv_log_clean(cv_str_c(r->user)), cv_log_clean(r->session), err->text);
 		cv_msg_put_err(&out, err);
-		spawner_send_front(r->front, CV_MSG_WAKE_FAIL, r->front_id, &out);
+		spawner_send_front(r->front, CV_MSG_WAKE_FAIL, r->front_id, &out, -1);
 		break;
 	case REQUEST_JOB:
 		/* A bound of the server's is no fault of the delivery: it must come again, not bounce. */

@@ -171,6 +171,28 @@ static void count_session(struct worker *w, const struct request *r)
 	s->head = spawner_copy(cv_str_sub(r->payload, 0, r->head_len));
 }
 
+/* Front asked for a way of its own to the worker: one end to each. Without one all goes on by way of the spawner. */
+static void make_channel(struct worker *w, struct request *r)
+{
+	struct cv_err err = { 0 };
+	struct cv_buf out;
+	int pair[2];
+
+	if (r->front == NULL || !spawner_fds_left(w->sp))
+		return;
+	if (cv_ipc_pair_try(pair, &err) < 0) {
+		cv_warn(&w->log, "a channel between front and worker: %s", err.text);
+		return;
+	}
+	cv_buf_init(&out, 256);
+	cv_put_str(&out, r->protocol);
+	spawner_worker_send(w, CV_MSG_WORKER_FRONT, 0, cv_buf_str(&out), pair[1]);
+	cv_buf_deinit(&out);
+	(void)close(pair[1]);
+	r->channel = pair[0];
+	w->sp->held_fds++;
+}
+
 /* Give a request to a worker that is ready. */
 static void worker_take(struct worker *w, struct request *r)
 {
@@ -184,13 +206,15 @@ static void worker_take(struct worker *w, struct request *r)
 		count_session(w, r);
 		spawner_worker_send(w, r->kind == REQUEST_WAKE ? CV_MSG_WORKER_WAKE : CV_MSG_WORKER_SESSION, r->id, r->payload, r->fd);
 		cv_buf_init(&out, 16);
-		spawner_send_front(r->front, r->kind == REQUEST_WAKE ? CV_MSG_WOKEN : CV_MSG_SESSION_OK, r->front_id, &out);
+		spawner_send_front(r->front, r->kind == REQUEST_WAKE ? CV_MSG_WOKEN : CV_MSG_SESSION_OK, r->front_id, &out, -1);
 		cv_buf_deinit(&out);
 		if (r->kick)
 			spawner_kick(w, r->session, CV_STR("kicked"));
 		request_free(&r);
 		break;
 	case REQUEST_JOB:
+		if (r->channel_wanted)
+			make_channel(w, r);
 		spawner_worker_send(w, CV_MSG_WORKER_JOB, r->id, r->payload, r->fd);
 		request_close_fd(r);
 		(void)cv_map_set(w->jobs, cv_str_mem(&r->id, sizeof(r->id)), r);
@@ -389,17 +413,33 @@ static int on_worker_idle(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker *w = ctx;
 	struct cv_buf out;
-	uint32_t received;
+	uint32_t received, jobs;
 
 	(void)ipc;
-	if (!cv_take_u32(&msg->payload, &received) || !cv_reader_end(&msg->payload))
+	if (!cv_take_u32(&msg->payload, &received) || !cv_take_u32(&msg->payload, &jobs) || !cv_reader_end(&msg->payload))
 		return -1;
+	w->sp->jobs_done += jobs;
 	if (w->state != WORKER_READY || received != w->sent)
 		return 0;
 	cv_buf_init(&out, 16);
 	cv_put_u32(&out, w->sent);
 	spawner_worker_stop(w, CV_MSG_WORKER_MAYEXIT, cv_buf_str(&out));
 	cv_buf_deinit(&out);
+	return 0;
+}
+
+/* Fronts gave it jobs that did not pass here. */
+static int on_worker_active(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker *w = ctx;
+	uint32_t jobs;
+
+	(void)ipc;
+	if (!cv_take_u32(&msg->payload, &jobs) || !cv_reader_end(&msg->payload))
+		return -1;
+	w->sp->jobs_done += jobs;
+	look_idle(w);
+	spawner_rouse(w->sp, w->user);
 	return 0;
 }
 
@@ -457,7 +497,8 @@ static const struct cv_ipc_type worker_table[] = {
 	{ CV_MSG_WORKER_SESSION_BACK, "WORKER_SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 1, 1, 0, on_session_back },
 	{ CV_MSG_WORKER_SLEEP, "WORKER_SLEEP", CV_IPC_MAX_PAYLOAD, 0, 1, 0, spawner_on_sleep },
 	{ CV_MSG_WORKER_JOB_REPLY, "WORKER_JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_worker_job_reply },
-	{ CV_MSG_WORKER_IDLE, "WORKER_IDLE", 4, 0, 0, 0, on_worker_idle },
+	{ CV_MSG_WORKER_IDLE, "WORKER_IDLE", 8, 0, 0, 0, on_worker_idle },
+	{ CV_MSG_WORKER_ACTIVE, "WORKER_ACTIVE", 4, 0, 0, 0, on_worker_active },
 	{ CV_MSG_WORKER_ASK, "WORKER_ASK", CV_IPC_MAX_PAYLOAD, 0, 0, 0, on_worker_ask },
 };
 

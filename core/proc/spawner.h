@@ -33,6 +33,8 @@ struct request {
 	struct worker *asker;    /* another user's worker; NULL: it is gone, or it was not a worker that asked */
 	bool asked_by_worker;
 	int fd;              /* owned; -1: none */
+	bool channel_wanted; /* JOB of a front: to the worker */
+	int channel;         /* owned; front's end of that, to go with the answer; -1: none */
 	struct cv_str payload; /* of the message to the worker */
 	size_t head_len;       /* sessions: so much of it tells of the connection */
 	struct cv_str protocol, session, remote;
@@ -186,7 +188,8 @@ void spawner_ask(struct spawner *sp, struct request *r, uint16_t type, struct cv
 void spawner_open_ticket(struct spawner *sp, struct request *r, struct cv_str ticket);
 void spawner_auth_connect(struct spawner *sp, int fd);
 bool spawner_fds_left(struct spawner *sp);
-void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, const struct cv_buf *out);
+/* fd -1: none. */
+void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, const struct cv_buf *out, int fd);
 /* A job's answer, to who asked. */
 void spawner_send_reply(const struct request *r, const struct cv_buf *out, int fd);
 

@@ -4,6 +4,7 @@
 
 #include "core/proc/role.h"
 #include "core/proc/session-private.h"
+#include "core/proc/worker-front.h"
 #include "core/store/mounts.h"
 #include <culver/admin.h>
 #include <culver/charset.h>
@@ -40,8 +41,10 @@ struct worker_process {
 	const char *home;          /* may be NULL */
 	unsigned admins;           /* administrators' commands that run */
 	uint32_t received;         /* messages from spawner */
+	struct worker_fronts fronts;
 	struct cv_timer *idle, *last_words;
 	bool stopping;
+	bool resting;              /* fronts were asked to close their channels, so that it may end */
 	bool slept;                /* the last thing to do was to put sessions to sleep */
 	struct cv_log_ctx log;
 };
@@ -349,12 +352,17 @@ static void on_state(struct cv_session_host *host, const struct cv_session *sess
 
 static void on_job_reply(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data, int memfd)
 {
+	struct worker_process *wp = host->ctx;
 	struct cv_buf out;
 
+	if ((id & WORKER_FRONT_JOB) != 0) {
+		worker_fronts_reply(&wp->fronts, id, err, data);
+		return;
+	}
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
 	cv_msg_put_err(&out, err);
 	cv_put_str(&out, data);
-	tell_fd(host->ctx, CV_MSG_WORKER_JOB_REPLY, id, &out, memfd);
+	tell_fd(wp, CV_MSG_WORKER_JOB_REPLY, id, &out, memfd);
 	cv_buf_deinit(&out);
 }
 
@@ -460,6 +468,51 @@ static void on_ended(struct cv_session_host *host)
 	look_idle(host->ctx);
 }
 
+static uint32_t take_done(struct worker_process *wp)
+{
+	uint32_t done = wp->fronts.done;
+
+	wp->fronts.done = 0;
+	return done;
+}
+
+static void tell_active(struct worker_process *wp)
+{
+	struct cv_buf out;
+
+	cv_buf_init(&out, 16);
+	cv_put_u32(&out, take_done(wp));
+	tell(wp, CV_MSG_WORKER_ACTIVE, 0, &out);
+	cv_buf_deinit(&out);
+}
+
+/* There is something to do. */
+static void wake_up(struct worker_process *wp)
+{
+	cv_timer_stop(wp->idle);
+	wp->slept = wp->resting = false;
+}
+
+/* A job of a front's. The spawner, which knows nothing of it, brings sessions back that went to sleep. */
+static void on_front_job(void *ctx)
+{
+	struct worker_process *wp = ctx;
+
+	if (wp->slept)
+		tell_active(wp);
+	wake_up(wp);
+	/* It came before the front was told that this worker ends: it is done all the same. */
+	cv_timer_stop(wp->last_words);
+}
+
+static void on_fronts_gone(void *ctx)
+{
+	struct worker_process *wp = ctx;
+
+	if (wp->resting && !busy(wp) && !wp->stopping)
+		cv_timer_set(wp->idle, 0);
+}
+
 static void on_idle(void *ctx)
 {
 	struct worker_process *wp = ctx;
@@ -471,8 +524,16 @@ static void on_idle(void *ctx)
 		cv_timer_set(wp->idle, BUSY_MS);
 		return;
 	}
+	/* What they have sent is received before the channel's end. */
+	if (worker_fronts_ask_end(&wp->fronts)) {
+		wp->resting = true;
+		cv_timer_set(wp->idle, WORKER_FRONTS_END_MS);
+		return;
+	}
+	worker_fronts_drop(&wp->fronts);
 	cv_buf_init(&out, 16);
 	cv_put_u32(&out, wp->received);
+	cv_put_u32(&out, take_done(wp));
 	tell(wp, CV_MSG_WORKER_IDLE, 0, &out);
 	cv_buf_deinit(&out);
 	/* Asked again, should the answer be a message that was on its way. */
@@ -509,6 +570,7 @@ static void stop(struct worker_process *wp, const char *reason)
 	if (wp->stopping)
 		return;
 	wp->stopping = true;
+	(void)worker_fronts_ask_end(&wp->fronts);
 	cv_list_foreach(&wp->host.sessions, node, next)
 		cv_session_goodbye(cv_container(node, struct cv_session, node), reason);
 	look_idle(wp);
@@ -545,8 +607,7 @@ static int take_session(struct worker_process *wp, struct cv_ipc_msg *msg, struc
 		on_state(&wp->host, &ended, "", true);
 		return 0;
 	}
-	cv_timer_stop(wp->idle);
-	wp->slept = false;
+	wake_up(wp);
 	config->fd = msg->fds[0];
 	msg->fds[0] = -1;
 	cv_session_begin(&wp->host, config);
@@ -596,7 +657,8 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	(void)ipc;
 	wp->received++;
 	if (!cv_take_str(&msg->payload, 63, &protocol) || !cv_take_str(&msg->payload, 64, &session) || !cv_take_str(&msg->payload, 45, &remote) ||
-		!cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &payload) || !cv_take_str(&msg->payload, 8192, &asker) || !cv_reader_end(&msg->payload))
+		!cv_take_str(&msg->payload, CV_LOGIN_PAYLOAD_MAX, &payload) || !cv_take_str(&msg->payload, 8192, &asker) || !cv_reader_end(&msg->payload) ||
+		(msg->id & WORKER_FRONT_JOB) != 0)
 		return -1;
 	const struct cv_session_protocol *p = find_protocol(wp, protocol);
 	if (p == NULL || p->job == NULL) {
@@ -606,9 +668,26 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		on_job_reply(&wp->host, msg->id, &err, CV_STR(""), -1);
 		return 0;
 	}
-	cv_timer_stop(wp->idle);
-	wp->slept = false;
+	wake_up(wp);
 	cv_job_begin(&wp->host, msg->id, p, session, remote, payload, asker, msg->nfds > 0 ? msg->fds[0] : -1);
+	return 0;
+}
+
+static int on_front(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+	struct cv_str protocol;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_take_str(&msg->payload, 63, &protocol) || !cv_reader_end(&msg->payload))
+		return -1;
+	const struct cv_session_protocol *p = find_protocol(wp, protocol);
+	/* Closed again otherwise; the job that comes with it says what is wrong. */
+	if (p == NULL || p->job == NULL || wp->stopping)
+		return 0;
+	worker_fronts_add(&wp->fronts, p, msg->fds[0]);
+	msg->fds[0] = -1;
 	return 0;
 }
 
@@ -656,8 +735,7 @@ static int on_admin(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 			.peer = cv_arena_cstr(arena, peer), .role = CV_ROLE_WORKER, .user = wp->host.user, .process = wp,
 			.finished = admin_finished, .ctx = wp };
 		wp->admins++;
-		wp->slept = false;
-		cv_timer_stop(wp->idle);
+		wake_up(wp);
 		cv_admin_serve(&config, request.command, request.args, request.arg_count);
 	}
 	cv_arena_free(&arena);
@@ -715,7 +793,9 @@ static int on_rest(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	wp->received++;
 	if (!cv_reader_end(&msg->payload))
 		return -1;
-	if (!busy(wp) && !wp->stopping)
+	if (wp->fronts.done > 0)
+		tell_active(wp);
+	else if (!busy(wp) && !wp->stopping)
 		cv_timer_set(wp->idle, 0);
 	return 0;
 }
@@ -741,6 +821,7 @@ static const struct cv_ipc_type table[] = {
 	{ CV_MSG_WORKER_SESSION, "WORKER_SESSION", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_session },
 	{ CV_MSG_WORKER_WAKE, "WORKER_WAKE", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_wake },
 	{ CV_MSG_WORKER_JOB, "WORKER_JOB", CV_IPC_MAX_PAYLOAD, 0, 1, 0, on_job },
+	{ CV_MSG_WORKER_FRONT, "WORKER_FRONT", 128, 1, 1, 0, on_front },
 	{ CV_MSG_WORKER_ANSWER, "WORKER_ANSWER", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_answer },
 	{ CV_MSG_WORKER_ADMIN, "WORKER_ADMIN", CV_IPC_MAX_PAYLOAD, 1, 1, 0, on_admin },
 	{ CV_MSG_WORKER_KICK, "WORKER_KICK", 1024, 0, 0, 0, on_kick },
@@ -813,6 +894,8 @@ static int run(const struct cv_worker_args *args)
 		.state = on_state, .job_reply = on_job_reply, .give_back = on_give_back, .ask = on_ask, .may_sleep = on_may_sleep,
 		.sleep = on_sleep, .ended = on_ended, .ctx = wp };
 	cv_session_host_init(&wp->host);
+	wp->fronts = (struct worker_fronts){ .begins = on_front_job, .all_gone = on_fronts_gone, .ctx = wp };
+	worker_fronts_init(&wp->fronts, &wp->host);
 	cv_buf_init(&nothing, 16);
 	if (begin(wp, &err) < 0) {
 		tell_failed(wp, &err);
@@ -826,6 +909,7 @@ static int run(const struct cv_worker_args *args)
 	}
 	cv_buf_deinit(&nothing);
 	cv_user_close(&wp->host.user);
+	worker_fronts_deinit(&wp->fronts);
 	cv_session_host_deinit(&wp->host);
 	cv_timer_remove(&wp->idle);
 	cv_timer_remove(&wp->last_words);

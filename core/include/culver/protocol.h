@@ -30,7 +30,7 @@ struct cv_login_auth_reply {
 };
 
 /* Answer to cv_login_user_lookup. */
-#define CV_LOGIN_TICKET_MAX 512
+#define CV_LOGIN_TICKET_MAX 2048
 struct cv_login_user_reply {
 	uint64_t id;
 	enum cv_auth_result result;     /* OK, NOUSER, DISABLED, TEMP */
