@@ -126,7 +126,7 @@ void cv_charset_resolve(struct cv_str name, struct cv_charset_name *name_r)
 {
 	char key_mem[40], iso[24];
 	struct cv_str key = { .ptr = key_mem }, head, tail;
-	const char *found = NULL;
+	const char *found;
 
 	*name_r = (struct cv_charset_name){ .kind = CV_CHARSET_GUESS, .unit = 1 };
 	if (cv_str_split(name, ':', &head, &tail)) /* "ISO_8859-2:1987" */
@@ -138,14 +138,14 @@ void cv_charset_resolve(struct cv_str name, struct cv_charset_name *name_r)
 			return;
 		key_mem[key.len++] = cv_lower(name.ptr[i]);
 	}
-	for (size_t i = 0; i < CV_COUNT_OF(aliases) && found == NULL; i++) {
-		if (cv_str_eq_c(key, aliases[i].key))
-			found = aliases[i].iconv_name;
-	}
-	if (found == NULL)
-		found = by_iso_8859(key, iso);
+	/* The most usual ones first. */
+	found = by_iso_8859(key, iso);
 	if (found == NULL)
 		found = by_code_page(key);
+	for (size_t i = 0; i < CV_COUNT_OF(aliases) && found == NULL && key.len > 0; i++) {
+		if (aliases[i].key[0] == key.ptr[0] && cv_str_eq_c(key, aliases[i].key))
+			found = aliases[i].iconv_name;
+	}
 	if (found == NULL)
 		return;
 	name_r->known = true;

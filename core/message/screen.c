@@ -8,29 +8,22 @@
 
 #include "core/message/charset-private.h"
 #include "core/message/screen-private.h"
+#include "core/message/screen-scan-private.h"
 
 #include <culver/search.h>
 
 #include <string.h>
 
-#define BLOCK ((size_t)64)   /* octets that are looked at together */
 #define TABLES 4u            /* charsets of single octets whose characters are remembered */
 #define WORK_MAX ((size_t)4096) /* octets compared at candidates, besides twice those of the text: more is left to who maps all */
 #define NO_CHARACTER 0xFFFDu
 #define BLOCKS ((size_t)0x20000 / 64) /* of characters that are remembered: those of the first two planes */
 
-typedef uint8_t octets16 __attribute__((vector_size(16)));
-
-/* An octet of ASCII, in either case where it is a letter: those which are value with the bits of both set. */
-struct either {
-	uint8_t both, value;
-};
-
 /* What octets from 0x80 on of one charset can have to do with the anchor. */
 struct map {
 	const uint16_t *high;  /* characters of a charset of single octets; NULL: UTF-8, and octets that begin a character count */
 	bool counts[256];
-	uint8_t low[2], span[2]; /* two ranges that have all of them */
+	struct cv_scan_ranges ranges;  /* that have all of them */
 };
 
 struct cv_screen {
@@ -39,7 +32,7 @@ struct cv_screen {
 	bool pair;                 /* two of ASCII */
 	bool ascii;                /* one or two of ASCII */
 	bool word;                 /* all of it is letters and digits of ASCII */
-	struct either first, second;
+	struct cv_scan_either first, second;
 	struct cv_casemap_cache *casemap; /* borrowed */
 	struct map utf8, tables[TABLES];
 	unsigned table_count, oldest;
@@ -85,13 +78,13 @@ static bool character_lies_over(struct cv_screen *s, uint32_t code_point)
 	return lies_over(s, cv_buf_str(&s->mapped));
 }
 
-/* Two ranges that have the octets which count, with the widest gap between them. */
-static void find_ranges(struct map *map)
+/* Two ranges that have the octets from from on which count, with the widest gap between them. */
+static struct cv_scan_ranges find_ranges(const bool *counts, unsigned from)
 {
 	unsigned first = 0, last = 0, gap = 0, behind_gap = 0;
 
-	for (unsigned i = 0x80; i < 0x100; i++) {
-		if (!map->counts[i])
+	for (unsigned i = from; i < 0x100; i++) {
+		if (!counts[i])
 			continue;
 		if (first == 0) {
 			first = behind_gap = i;
@@ -103,10 +96,8 @@ static void find_ranges(struct map *map)
 	}
 	if (first == 0)
 		first = last = behind_gap = gap = 0xFF; /* none: this is looked at for nothing */
-	map->low[0] = (uint8_t)first;
-	map->span[0] = (uint8_t)(CV_MAX(behind_gap - gap, first) - first);
-	map->low[1] = (uint8_t)behind_gap;
-	map->span[1] = (uint8_t)(last - behind_gap);
+	return (struct cv_scan_ranges){ { (uint8_t)first, (uint8_t)behind_gap },
+		{ (uint8_t)(CV_MAX(behind_gap - gap, first) - first), (uint8_t)(last - behind_gap) } };
 }
 
 static void begin_utf8(struct cv_screen *s)
@@ -117,7 +108,7 @@ static void begin_utf8(struct cv_screen *s)
 
 		s->utf8.counts[lead] = !themselves || (!s->ascii && (uint8_t)s->needle.data[s->anchor] == lead);
 	}
-	find_ranges(&s->utf8);
+	s->utf8.ranges = find_ranges(s->utf8.counts, 0x80);
 }
 
 /* The block of the character that begins at p, of two octets at least; BLOCKS: none that is whole, or one of those that are not remembered. */
@@ -151,7 +142,7 @@ static void learn_alphabets(struct cv_screen *s)
 		learn_block(s, lead & 0x1F);
 		s->utf8.counts[lead] = s->covers[lead & 0x1F] != 0;
 	}
-	find_ranges(&s->utf8);
+	s->utf8.ranges = find_ranges(s->utf8.counts, 0x80);
 }
 
 /* The character that begins at p, of two octets at least, may lie over the anchor. */
@@ -183,7 +174,7 @@ static const struct map *map_of(struct cv_screen *s, const struct cv_charset *ch
 	*map = (struct map){ .high = high };
 	for (unsigned i = 0; i < 128; i++)
 		map->counts[0x80 + i] = high[i] != NO_CHARACTER && character_lies_over(s, high[i]);
-	find_ranges(map);
+	map->ranges = find_ranges(map->counts, 0x80);
 	return map;
 }
 
@@ -209,11 +200,11 @@ static unsigned frequency(char c)
 	return c == ' ' || c == '\n' || c == '\r' || c == '=' ? 180 : c == '.' || c == ',' || c == '-' || c == '<' || c == '>' || c == '/' ? 30 : 5;
 }
 
-static struct either either_case(char c)
+static struct cv_scan_either either_case(char c)
 {
 	bool letter = c >= 'A' && c <= 'Z';
 
-	return letter ? (struct either){ 0x20, (uint8_t)(c | 0x20) } : (struct either){ 0, (uint8_t)c };
+	return letter ? (struct cv_scan_either){ 0x20, (uint8_t)(c | 0x20) } : (struct cv_scan_either){ 0, (uint8_t)c };
 }
 
 /* The two neighbours of ASCII that are the rarest; a character outside ASCII, where there are none; else the only octet. */
@@ -238,11 +229,11 @@ static void choose_anchor(struct cv_screen *s)
 	s->ascii = (uint8_t)needle[s->anchor] < 0x80;
 	s->anchor_len = s->pair ? 2 : 1;
 	/* Without one of ASCII: no octet below 0x80 is this. */
-	s->first = s->ascii ? either_case(needle[s->anchor]) : (struct either){ 0, 0xFF };
+	s->first = s->ascii ? either_case(needle[s->anchor]) : (struct cv_scan_either){ 0, 0xFF };
 	if (s->pair)
 		s->second = either_case(needle[s->anchor + 1]);
 	else
-		s->second = (struct either){ 0xFF, 0xFF }; /* any */
+		s->second = (struct cv_scan_either){ 0xFF, 0xFF }; /* any */
 	if (s->ascii)
 		return;
 	while (s->anchor + s->anchor_len < len && ((uint8_t)needle[s->anchor + s->anchor_len] & 0xC0) == 0x80)
@@ -351,7 +342,7 @@ static bool compare_mapped(struct cv_screen *s, const struct map *map, struct cv
 	return cv_str_find_str(cv_buf_str(&s->mapped), cv_buf_str(&s->needle)) != SIZE_MAX;
 }
 
-static inline bool is_either(uint8_t octet, struct either either)
+static inline bool is_either(uint8_t octet, struct cv_scan_either either)
 {
 	return (octet | either.both) == either.value;
 }
@@ -374,61 +365,16 @@ static bool holds_at(struct cv_screen *s, const struct map *map, struct cv_chars
 	return compare_mapped(s, map, charset, text, pos);
 }
 
-/* UNSAFE: p has 16 octets. */
-static inline octets16 load16(const uint8_t *p)
+/* Ranges may become smaller meanwhile: then more places are candidates than need be. */
+static struct cv_scan scan_for(const struct cv_screen *s, const struct map *map)
 {
-	octets16 v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline octets16 each16(uint8_t octet)
-{
-	return (octets16){ 0 } + octet;
-}
-
-/* What octets are compared with, in each place. Ranges may become smaller meanwhile: then more places are candidates than need be. */
-struct each {
-	octets16 first_both, first, second_both, second, low[2], span[2];
-};
-
-static struct each each_of(const struct cv_screen *s, const struct map *map)
-{
-	return (struct each){ each16(s->first.both), each16(s->first.value), each16(s->second.both), each16(s->second.value),
-		{ each16(map->low[0]), each16(map->low[1]) }, { each16(map->span[0]), each16(map->span[1]) } };
-}
-
-static inline octets16 may_count(const struct each *each, octets16 v)
-{
-	return (octets16)(v - each->low[0] <= each->span[0]) | (octets16)(v - each->low[1] <= each->span[1]);
-}
-
-static inline bool is_any(octets16 v)
-{
-	uint64_t halves[2];
-
-	memcpy(halves, &v, sizeof(halves));
-	return (halves[0] | halves[1]) != 0;
-}
-
-/* Is there a candidate in a block? UNSAFE: p has BLOCK octets, and one more. */
-static inline bool block_has(const struct each *each, const uint8_t *p)
-{
-	octets16 any = { 0 };
-
-	for (size_t i = 0; i < BLOCK; i += sizeof(octets16)) {
-		octets16 v = load16(p + i), next = load16(p + i + 1);
-
-		any |= ((octets16)((v | each->first_both) == each->first) & (octets16)((next | each->second_both) == each->second)) | may_count(each, v);
-	}
-	return is_any(any);
+	return (struct cv_scan){ .first = s->first, .second = s->second, .counts = map->ranges };
 }
 
 enum cv_screen_answer cv_screen_ask(struct cv_screen *screen, struct cv_charset *charset, struct cv_str text, size_t from, size_t to)
 {
 	const struct map *map = map_of(screen, charset);
-	const struct each each = each_of(screen, map);
+	const struct cv_scan scan = scan_for(screen, map);
 	const uint8_t *p = (const uint8_t *)text.ptr;
 	size_t work_max;
 
@@ -436,13 +382,10 @@ enum cv_screen_answer cv_screen_ask(struct cv_screen *screen, struct cv_charset 
 	work_max = to > from ? WORK_MAX + 2 * (to - from) : 0;
 	screen->work = 0;
 	while (from < to) {
-		size_t end = CV_MIN(to - from, BLOCK) + from;
+		size_t end;
 
-		if (text.len - from > BLOCK && !block_has(&each, p + from)) {
-			from += BLOCK;
-			continue;
-		}
-		for (; from < end; from++)
+		from += cv_scan_skip(&scan, p + from, text.len - from);
+		for (end = CV_MIN(from + CV_SCAN_BLOCK, to); from < end; from++)
 			if (holds_at(screen, map, charset, text, from))
 				return CV_SCREEN_YES;
 		if (screen->work > work_max)
@@ -457,28 +400,22 @@ enum cv_screen_answer cv_screen_ask(struct cv_screen *screen, struct cv_charset 
    of the key follows up to something that is decoded ("="), or left out or decoded in HTML ("<", "&"). So nothing has to be decoded to see that there is no such
    place. White space, which quoted-printable drops at the end of lines, is in no word. */
 
-/* More to compare with. quoted, quoted_low: the two digits of the anchor's first octet as "=XX", in both cases; begins: first digits from this one on may
-   begin a character that counts. */
-struct each_raw {
-	struct each plain;
-	octets16 equals, ampersand; /* 0xFF, which is no text, where they have no meaning */
-	octets16 quoted, quoted_low_both, quoted_low, begins, guessed;
-};
-
-static struct each_raw each_raw_of(const struct cv_screen *s, const struct map *map, bool guessed, const struct cv_screen_raw *raw)
+/* 0xFF, which is no text, is for what has no meaning. */
+static struct cv_scan_raw scan_raw_for(const struct cv_screen *s, const struct map *map, bool guessed, const struct cv_screen_raw *raw)
 {
 	static const char digits[] = "0123456789abcdef";
-	uint8_t octet = s->first.value;
-	char low = digits[octet & 15];
-	unsigned least = guessed ? 0x80 : 0x100;
+	struct cv_scan_raw scan = { .plain = scan_for(s, map), .quoted_printable = raw->quoted_printable, .ampersand = raw->html ? '&' : 0xFF,
+		.quoted_ampersand = raw->html ? '2' : 0xFF };
+	bool counts[256] = { false };
 
-	for (unsigned i = 0xFF; i >= 0x80 && !guessed; i--)
-		if (map->counts[i])
-			least = i;
-	return (struct each_raw){ .plain = each_of(s, map), .equals = each16(raw->quoted_printable ? '=' : 0xFF), .ampersand = each16(raw->html ? '&' : 0xFF),
-		.quoted = each16((uint8_t)(digits[octet >> 4] | 2)), /* 4 and 6, 5 and 7: letters in both cases; 3, of digits, has this bit */
-		.quoted_low_both = each16(low >= 'a' ? 0x20 : 0), .quoted_low = each16((uint8_t)low),
-		.begins = each16(least < 0x100 ? (uint8_t)digits[least >> 4] : 0xFF), .guessed = each16(guessed ? 0xFF : 0) };
+	/* 4 and 6, 5 and 7: letters in both cases; 3, of digits, has this bit. */
+	scan.quoted = (uint8_t)(digits[s->first.value >> 4] | 2);
+	if (guessed)
+		scan.plain.counts = (struct cv_scan_ranges){ { 0x80, 0x80 }, { 0x7F, 0x7F } };
+	for (unsigned i = 0x80; i < 0x100; i++)
+		counts[(uint8_t)digits[i >> 4]] |= guessed || map->counts[i];
+	scan.quoted_counts = find_ranges(counts, '8');
+	return scan;
 }
 
 /* From the anchor's first octet at pos on. */
@@ -548,48 +485,25 @@ static bool may_begin_at(struct cv_screen *s, const struct map *map, bool guesse
 	return guessed || (map->counts[octet] && (map->high != NULL || quoted_lies_over(s, raw->text, pos)));
 }
 
-/* UNSAFE: p has BLOCK octets, and two more. */
-static inline bool raw_block_may(const struct each_raw *each, const uint8_t *p)
-{
-	octets16 any = { 0 };
-
-	for (size_t i = 0; i < BLOCK; i += sizeof(octets16)) {
-		octets16 v = load16(p + i), next = load16(p + i + 1), third = load16(p + i + 2);
-		octets16 first = (octets16)((v | each->plain.first_both) == each->plain.first), equals = (octets16)(v == each->equals);
-		octets16 follows = (octets16)((next | each->plain.second_both) == each->plain.second) | (octets16)(next == each->equals) |
-			(octets16)(next == each->ampersand) | (octets16)(next == '<') | (next & 0x80);
-		octets16 quoted = (octets16)((next | 2) == each->quoted) & (octets16)((third | each->quoted_low_both) == each->quoted_low);
-		octets16 quoted_ampersand = (octets16)(next == '2') & (octets16)(third == '6');
-		octets16 high = may_count(&each->plain, v) | (v & 0x80 & each->guessed);
-
-		any |= (first & follows) | (equals & (quoted | quoted_ampersand | (octets16)((next | 0x20) >= each->begins))) |
-			(octets16)(v == each->ampersand) | high;
-	}
-	return is_any(any);
-}
-
 bool cv_screen_may_hold(struct cv_screen *screen, const struct cv_charset *charset, const struct cv_screen_raw *raw)
 {
 	const struct map *map = map_of(screen, charset);
 	bool guessed = cv_charset_is_guessed(charset);
 	const uint8_t *p = (const uint8_t *)raw->text.ptr;
-	struct each_raw each;
+	struct cv_scan_raw scan;
 	size_t pos = 0;
 
 	if (!screen->word || !screen->pair)
 		return true;
 	if (map == &screen->utf8 && !screen->known[2])
 		learn_alphabets(screen);
-	each = each_raw_of(screen, map, guessed, raw);
+	scan = scan_raw_for(screen, map, guessed, raw);
 	screen->work = 0;
 	while (pos < raw->text.len) {
-		size_t end = CV_MIN(raw->text.len - pos, BLOCK) + pos;
+		size_t end;
 
-		if (raw->text.len - pos > BLOCK + 1 && !raw_block_may(&each, p + pos)) {
-			pos += BLOCK;
-			continue;
-		}
-		for (; pos < end; pos++)
+		pos += cv_scan_skip_raw(&scan, p + pos, raw->text.len - pos);
+		for (end = CV_MIN(pos + CV_SCAN_BLOCK, raw->text.len); pos < end; pos++)
 			if (may_begin_at(screen, map, guessed, raw, pos))
 				return true;
 		if (screen->work > WORK_MAX + raw->text.len)

@@ -3,6 +3,7 @@
    that are put together by chance. */
 #include <config.h>
 
+#include "core/message/screen-scan-private.h"
 #include "t/lib/mapped-search.h"
 #include "t/lib/test.h"
 #include <culver/charset.h>
@@ -301,9 +302,83 @@ static void nearly_equal_texts_take_linear_time(void **state)
 	}
 }
 
+/* ---- octets that are passed over ---- */
+
+static bool is_in(struct cv_scan_ranges ranges, unsigned octet)
+{
+	return (octet >= ranges.low[0] && octet <= (unsigned)ranges.low[0] + ranges.span[0]) ||
+		(octet >= ranges.low[1] && octet <= (unsigned)ranges.low[1] + ranges.span[1]);
+}
+
+static bool is_like(struct cv_scan_either either, unsigned octet)
+{
+	return (octet | either.both) == either.value;
+}
+
+/* One octet and the next, as the header tells it. raw: quoted_printable and so on count. */
+static bool is_candidate(const struct cv_scan_raw *scan, bool raw, unsigned octet, unsigned next)
+{
+	if (is_in(scan->plain.counts, octet) || (is_like(scan->plain.first, octet) && is_like(scan->plain.second, next)))
+		return true;
+	if (!raw)
+		return false;
+	if (octet == scan->ampersand)
+		return true;
+	if (is_like(scan->plain.first, octet) && (next == '=' || next == '<' || next == scan->ampersand || next >= 0x80))
+		return true;
+	return scan->quoted_printable && octet == '=' &&
+		((next | 2) == scan->quoted || next == scan->quoted_ampersand || is_in(scan->quoted_counts, next | 0x20));
+}
+
+static size_t skip_slowly(const struct cv_scan_raw *scan, bool raw, const uint8_t *p, size_t len)
+{
+	size_t at;
+
+	for (at = 0; len - at > CV_SCAN_BLOCK; at += CV_SCAN_BLOCK)
+		for (size_t i = at; i < at + CV_SCAN_BLOCK; i++)
+			if (is_candidate(scan, raw, p[i], p[i + 1]))
+				return at;
+	return at;
+}
+
+static struct cv_scan_ranges some_ranges(unsigned least)
+{
+	unsigned low = least + roll(256 - least), high = low + roll(256 - low);
+
+	return (struct cv_scan_ranges){ { (uint8_t)low, (uint8_t)high }, { (uint8_t)roll(high - low + 1), (uint8_t)roll(256 - high) } };
+}
+
+static struct cv_scan_either some_octet(void)
+{
+	return roll(3) > 0 ? (struct cv_scan_either){ 0x20, (uint8_t)('a' + roll(26)) } : (struct cv_scan_either){ 0, (uint8_t)roll(256) };
+}
+
+/* Whatever the processor can, the same blocks are passed over; rarely a candidate, so that there are such blocks. */
+static void blocks_are_passed_over_alike(void **state CV_UNUSED)
+{
+	uint8_t text[1000];
+
+	for (unsigned round = 0; round < 100000; round++) {
+		struct cv_scan_raw scan = { .plain = { some_octet(), some_octet(), some_ranges(0x80) }, .quoted_printable = roll(2) > 0,
+			.ampersand = roll(2) > 0 ? '&' : 0xFF, .quoted = (uint8_t)('0' + roll(10)), .quoted_ampersand = roll(2) > 0 ? '2' : 0xFF,
+			.quoted_counts = some_ranges('8') };
+		static const char frequent[] = "=&<=2468acdfACDF";
+		size_t len = roll(1 + sizeof(text)), from = roll(1 + (uint32_t)CV_MIN(len, (size_t)70));
+		uint32_t most = roll(3) > 0 ? 0x80 : 0x100, rare = 1 + roll(400);
+
+		for (size_t i = 0; i < len; i++)
+			text[i] = (uint8_t)(roll(rare) > 0 ? 'x' : roll(3) > 0 ? (uint32_t)frequent[roll(sizeof(frequent) - 1)] : roll(most));
+		assert_int_equal(cv_scan_skip(&scan.plain, text + from, len - from), skip_slowly(&scan, false, text + from, len - from));
+		assert_int_equal(cv_scan_skip_portable(&scan.plain, text + from, len - from), skip_slowly(&scan, false, text + from, len - from));
+		assert_int_equal(cv_scan_skip_raw(&scan, text + from, len - from), skip_slowly(&scan, true, text + from, len - from));
+		assert_int_equal(cv_scan_skip_raw_portable(&scan, text + from, len - from), skip_slowly(&scan, true, text + from, len - from));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cv_test_fds_only(blocks_are_passed_over_alike),
 		cv_test_fds_only(short_texts_are_searched_as_mapped_ones),
 		cv_test_fds_only(long_texts_are_searched_as_mapped_ones),
 		cv_test_fds_only(every_character_is_found_by_what_it_becomes),
