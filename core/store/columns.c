@@ -59,12 +59,10 @@ uint32_t cv_columns_from(const struct cv_columns *columns, uint32_t uid)
 	return low;
 }
 
-bool cv_columns_find(const struct cv_columns *columns, uint32_t uid, uint32_t hint, uint32_t *row_r)
+bool cv_columns_find_from(const struct cv_columns *columns, uint32_t uid, uint32_t *row_r)
 {
-	uint32_t row = hint;
+	uint32_t row = cv_columns_from(columns, uid);
 
-	if (row >= columns->count || *cv_col_uid(columns, row) != uid)
-		row = cv_columns_from(columns, uid);
 	*row_r = row;
 	return row < columns->count && *cv_col_uid(columns, row) == uid;
 }

@@ -116,7 +116,12 @@ void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row);
 /* First row with a UID >= uid; count when there is none. */
 uint32_t cv_columns_from(const struct cv_columns *columns, uint32_t uid);
 /* True with *row_r when there is a row (also an expunged one) with this UID. hint: where it may be. */
-bool cv_columns_find(const struct cv_columns *columns, uint32_t uid, uint32_t hint, uint32_t *row_r);
+bool cv_columns_find_from(const struct cv_columns *columns, uint32_t uid, uint32_t *row_r);
+static inline bool cv_columns_find(const struct cv_columns *columns, uint32_t uid, uint32_t hint, uint32_t *row_r)
+{
+	*row_r = hint;
+	return (hint < columns->count && *cv_col_uid(columns, hint) == uid) || cv_columns_find_from(columns, uid, row_r);
+}
 /* Views are valid until the next cv_columns_add or set_ref. */
 struct cv_str cv_columns_ref(const struct cv_columns *columns, uint32_t row);
 struct cv_str cv_columns_uidl(const struct cv_columns *columns, uint32_t row);

@@ -127,17 +127,10 @@ static size_t holes_before(const struct cv_view_uids *uids, uint32_t index)
 	return low;
 }
 
-uint32_t cv_uids_at(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r)
+uint32_t cv_uids_at_holes(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r)
 {
-	if (index >= uids->base_live) {
-		index -= uids->base_live;
-		*row_r = uids->base_count + index;
-		return uids->tail.data[index];
-	}
-	if (uids->holes.count > 0)
-		index += (uint32_t)holes_before(uids, index);
-	*row_r = index;
-	return uids->base_uids[index];
+	*row_r = index + (uint32_t)holes_before(uids, index);
+	return uids->base_uids[*row_r];
 }
 
 /* First of ascending numbers that is not below n. */

@@ -26,7 +26,18 @@ void cv_uids_free(struct cv_view_uids *uids);
 /* Above all that are there. */
 void cv_uids_push(struct cv_view_uids *uids, uint32_t uid);
 /* index is the sequence number less 1. *row_r: where the row may be (cv_columns_find). */
-uint32_t cv_uids_at(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r);
+uint32_t cv_uids_at_holes(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r); /* index < base_live */
+static inline uint32_t cv_uids_at(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r)
+{
+	if (index >= uids->base_live) {
+		*row_r = uids->base_count + (index - uids->base_live);
+		return uids->tail.data[index - uids->base_live];
+	}
+	if (uids->holes.count > 0)
+		return cv_uids_at_holes(uids, index, row_r);
+	*row_r = index;
+	return uids->base_uids[index];
+}
 /* Index of the first UID that is not below uid. */
 uint32_t cv_uids_from(const struct cv_view_uids *uids, uint32_t uid);
 void cv_uids_remove(struct cv_view_uids *uids, const struct cv_ranges *gone);

@@ -344,24 +344,42 @@ int cv_mailbox_row(struct cv_mailbox *mailbox, uint32_t uid, struct cv_row *row_
 }
 
 /* -1: there is no row; 0: one of an expunged message, 1. */
-static int find_shown(const struct cv_view *view, uint32_t seq, struct cv_row *row_r, uint32_t *row)
+static int find_durable(const struct cv_view *view, uint32_t seq, uint32_t *uid_r, uint32_t *row)
 {
 	struct cv_mailbox *mailbox = view->mailbox;
 	struct cv_columns *columns = mailbox->columns;
-	uint32_t hint;
+	uint32_t hint, uid = uid_at(view, seq, &hint);
 
-	*row_r = (struct cv_row){ .uid = uid_at(view, seq, &hint) };
+	*uid_r = uid;
 	if (mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user) &&
 		(mailbox->user->storage_args.fsync == CV_FSYNC_ALWAYS || columns == NULL ||
-			!cv_columns_find(columns, row_r->uid, hint, row) || !cv_row_live(columns, *row))) {
+			!cv_columns_find(columns, uid, hint, row) || !cv_row_live(columns, *row))) {
 		cv_user_flush(mailbox->user); /* nothing is shown that is not durable */
 		columns = mailbox->columns;
 	}
-	if (columns == NULL || !cv_columns_find(columns, row_r->uid, hint, row))
+	if (columns == NULL || !cv_columns_find(columns, uid, hint, row))
 		return -1;
-	row_r->recent = cv_ranges_has(&view->recent, row_r->uid);
-	fill_flags(columns, *row, row_r);
 	return cv_row_live(columns, *row);
+}
+
+static int find_shown(const struct cv_view *view, uint32_t seq, struct cv_row *row_r, uint32_t *row)
+{
+	uint32_t uid;
+	int live = find_durable(view, seq, &uid, row);
+
+	*row_r = (struct cv_row){ .uid = uid };
+	if (live < 0)
+		return -1;
+	row_r->recent = view->recent.count > 0 && cv_ranges_has(&view->recent, uid);
+	fill_flags(view->mailbox->columns, *row, row_r);
+	return live;
+}
+
+bool cv_view_has(const struct cv_view *view, uint32_t seq)
+{
+	uint32_t uid, row;
+
+	return find_durable(view, seq, &uid, &row) > 0;
 }
 
 bool cv_view_flags(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)

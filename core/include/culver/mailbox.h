@@ -330,6 +330,8 @@ struct cv_row {
 CV_EXPORT bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r);
 /* The same, but of the row only uid, flags, recent, keyword_set and modseq: over many messages the rest costs memory and reading. */
 CV_EXPORT bool cv_view_flags(const struct cv_view *view, uint32_t seq, struct cv_row *row_r);
+/* Only whether the message is there still, as both tell. */
+CV_EXPORT bool cv_view_has(const struct cv_view *view, uint32_t seq);
 /* Add the UIDs of those of the messages that have \Deleted and were not expunged meanwhile. What it costs depends on how many these are, and hardly on seqs. */
 CV_EXPORT void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, struct cv_ranges *uids_r);
 /* What was made of a message's header and is wanted again and again: by what it is sorted, threaded and searched. Octets of any kind, kept in this

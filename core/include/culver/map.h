@@ -67,6 +67,9 @@ CV_EXPORT void *cv_vec_grow(void *data, size_t *cap, size_t need, size_t size);
 #define cv_vec_push(vec)                                                                                      \
 	((vec)->data = cv_vec_grow((vec)->data, &(vec)->cap, (vec)->count + 1, sizeof(*(vec)->data)),         \
 		memset(&(vec)->data[(vec)->count], 0, sizeof(*(vec)->data)), &(vec)->data[(vec)->count++])
+/* Room for count in all. */
+#define cv_vec_reserve(vec, count)                                                                            \
+	((vec)->data = cv_vec_grow((vec)->data, &(vec)->cap, count, sizeof(*(vec)->data)))
 #define cv_vec_free(vec) (cv_free((vec)->data), (vec)->data = NULL, (vec)->count = (vec)->cap = 0)
 
 #endif

@@ -103,18 +103,22 @@ int cv_imap_message_field(struct cv_imap_message *message, const char *name, str
 }
 
 /* Kept: the date, or nothing where the message has none. */
-int cv_imap_message_sent(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, int64_t internal_date, int64_t *sent_r, struct cv_err *err)
+int cv_imap_message_sent(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, int64_t *sent_r, struct cv_err *err)
 {
 	struct cv_str kept;
+	struct cv_row row;
 
-	*sent_r = internal_date;
 	if (!cv_view_memo(view, seq, CV_MEMO_SENT, &kept)) {
 		if (cv_imap_message_need(message, view, seq, err) < 0)
 			return -1;
 		kept = cv_str_mem((const char *)&message->record.date.sec, message->record.date_valid ? sizeof(message->record.date.sec) : 0);
 		cv_view_memo_keep(view, seq, CV_MEMO_SENT, kept);
 	}
-	if (kept.len == sizeof(*sent_r))
+	if (kept.len == sizeof(*sent_r)) {
 		memcpy(sent_r, kept.ptr, sizeof(*sent_r));
+		return 0;
+	}
+	(void)cv_view_row(view, seq, &row); /* of an expunged one: as last known */
+	*sent_r = row.internal_date;
 	return 0;
 }

@@ -24,8 +24,8 @@ CV_MUST_CHECK int cv_imap_message_need(struct cv_imap_message *message, struct c
 CV_MUST_CHECK int cv_imap_message_envelope(struct cv_imap_message *message, const struct cv_envelope **envelope_r, struct cv_err *err);
 /* Append the raw, unfolded value of the first field with this name. 1; 0 when there is none; -1. */
 CV_MUST_CHECK int cv_imap_message_field(struct cv_imap_message *message, const char *name, struct cv_buf *out, struct cv_err *err);
-/* Sent date (RFC 5256 section 2.2): seconds since 1970, UTC. internal_date stands in. The message is opened where the date is not known already. */
-CV_MUST_CHECK int cv_imap_message_sent(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, int64_t internal_date, int64_t *sent_r,
+/* Sent date (RFC 5256 section 2.2): seconds since 1970, UTC. The internal date stands in. The message is opened where the date is not known already. */
+CV_MUST_CHECK int cv_imap_message_sent(struct cv_imap_message *message, struct cv_view *view, uint32_t seq, int64_t *sent_r,
 	struct cv_err *err);
 
 #endif

@@ -200,8 +200,8 @@ struct cv_imap_sorter {
 	uint32_t goal, done;         /* messages, and those whose keys were read */
 	size_t range;
 	uint32_t next;               /* 0: the range's start */
-	uint32_t *seq;               /* of row i: goal of them, rows are used */
-	uint32_t *order;             /* rows while it sorts, then sequence numbers */
+	uint32_t *seq;               /* of row i: goal of them, rows are used; when it has sorted, in order */
+	struct cv_imap_merge_item *items; /* rows while it sorts, by the first criterion; NULL then */
 	union value *values;         /* of row i: program.count from i * program.count on */
 	uint32_t rows;
 	struct cv_buf pool;
@@ -225,7 +225,6 @@ struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_
 	sorter->goal = (uint32_t)cv_ranges_numbers(seqs);
 	if (sorter->goal > 0) {
 		sorter->seq = cv_calloc(sorter->goal, sizeof(*sorter->seq));
-		sorter->order = cv_calloc(sorter->goal, sizeof(*sorter->order));
 		sorter->values = cv_calloc((size_t)sorter->goal * program->count, sizeof(*sorter->values));
 	}
 	cv_buf_init(&sorter->pool, SIZE_MAX);
@@ -251,7 +250,7 @@ void cv_imap_sorter_free(struct cv_imap_sorter **sorter_p)
 	cv_imap_merge_deinit(&sorter->merge);
 	cv_ranges_free(&sorter->seqs);
 	cv_free(sorter->seq);
-	cv_free(sorter->order);
+	cv_free(sorter->items);
 	cv_free(sorter->values);
 	cv_buf_deinit(&sorter->pool);
 	cv_buf_deinit(&sorter->scratch);
@@ -343,7 +342,15 @@ static int keep_text(struct cv_imap_sorter *sorter, uint32_t seq, size_t criteri
 	return 0;
 }
 
-static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, const struct cv_row *row, union value *values, struct cv_err *err)
+static int64_t row_key(const struct cv_imap_sorter *sorter, uint32_t seq, enum cv_imap_sort_key key)
+{
+	struct cv_row row;
+
+	(void)cv_view_row(sorter->view, seq, &row);
+	return key == CV_IMAP_SORT_SIZE ? (int64_t)row.virtual_size : row.internal_date;
+}
+
+static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, union value *values, struct cv_err *err)
 {
 	for (size_t i = 0; i < sorter->program.count; i++) {
 		enum cv_imap_sort_key key = sorter->program.criteria[i].key;
@@ -351,13 +358,11 @@ static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, const struct c
 		if (is_text(key)) {
 			if (keep_text(sorter, seq, i, &values[i].text, err) < 0)
 				return -1;
-		} else if (key == CV_IMAP_SORT_SIZE) {
-			values[i].number = (int64_t)row->virtual_size;
+		} else if (key == CV_IMAP_SORT_SIZE || key == CV_IMAP_SORT_ARRIVAL) {
+			values[i].number = row_key(sorter, seq, key);
 		} else if (key == CV_IMAP_SORT_RELEVANCY) {
 			values[i].number = sorter->search != NULL ? -(int64_t)cv_mailsearch_relevancy(sorter->search, seq) : 0;
-		} else if (key == CV_IMAP_SORT_ARRIVAL) {
-			values[i].number = row->internal_date;
-		} else if (cv_imap_message_sent(&sorter->message, sorter->view, seq, row->internal_date, &values[i].number, err) < 0) {
+		} else if (cv_imap_message_sent(&sorter->message, sorter->view, seq, &values[i].number, err) < 0) {
 			return -1;
 		}
 	}
@@ -367,15 +372,13 @@ static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, const struct c
 static void add_message(struct cv_imap_sorter *sorter, uint32_t seq)
 {
 	struct cv_err err = { 0 };
-	struct cv_row row;
 	int result;
 
-	if (!cv_view_row(sorter->view, seq, &row))
+	if (!cv_view_has(sorter->view, seq))
 		return;
-	result = read_keys(sorter, seq, &row, &sorter->values[(size_t)sorter->rows * sorter->program.count], &err);
+	result = read_keys(sorter, seq, &sorter->values[(size_t)sorter->rows * sorter->program.count], &err);
 	cv_imap_message_close(&sorter->message);
 	if (result == 0) {
-		sorter->order[sorter->rows] = sorter->rows;
 		sorter->seq[sorter->rows++] = seq;
 	} else if (err.code != CV_ERR_EXPUNGED && (sorter->failed++ == 0 || (sorter->first_error.code == CV_ERR_CORRUPT && err.code != CV_ERR_CORRUPT))) {
 		sorter->first_error = err;
@@ -456,6 +459,49 @@ static int compare(void *ctx, uint32_t a, uint32_t b)
 	return 0;
 }
 
+/* What the first criterion says of a row, as far as a number tells. */
+static uint64_t first_key(const struct cv_imap_sorter *sorter, uint32_t row)
+{
+	const union value *value = &sorter->values[(size_t)row * sorter->program.count];
+	uint64_t key = is_text(sorter->program.criteria[0].key) ? value->text.beginning : cv_imap_merge_key(value->number);
+
+	return sorter->program.criteria[0].reverse ? ~key : key;
+}
+
+/* The octets of a text behind those of first_key. */
+static uint32_t more_of_key(const struct cv_imap_sorter *sorter, uint32_t row)
+{
+	const struct text *text = &sorter->values[(size_t)row * sorter->program.count].text;
+	uint32_t more;
+
+	if (!is_text(sorter->program.criteria[0].key))
+		return 0;
+	more = (uint32_t)(beginning_of(cv_str_sub(kept_text(sorter, text), sizeof(uint64_t), sizeof(more))) >> 32);
+	return sorter->program.criteria[0].reverse ? ~more : more;
+}
+
+static void begin_merge(struct cv_imap_sorter *sorter)
+{
+	sorter->items = cv_calloc((size_t)sorter->rows + 1, sizeof(*sorter->items));
+	for (uint32_t i = 0; i < sorter->rows; i++)
+		sorter->items[i] = (struct cv_imap_merge_item){ first_key(sorter, i), more_of_key(sorter, i), i };
+	cv_imap_merge_init(&sorter->merge, sorter->items, sorter->rows, compare, sorter);
+	sorter->merging = true;
+}
+
+static void end_merge(struct cv_imap_sorter *sorter)
+{
+	uint32_t *order = cv_calloc((size_t)sorter->rows + 1, sizeof(*order));
+
+	for (uint32_t i = 0; i < sorter->rows; i++)
+		order[i] = sorter->seq[sorter->items[i].number];
+	cv_free(sorter->seq);
+	sorter->seq = order;
+	cv_free(sorter->items);
+	sorter->items = NULL;
+	cv_imap_merge_deinit(&sorter->merge);
+}
+
 bool cv_imap_sorter_step(struct cv_imap_sorter *sorter, uint64_t budget_us)
 {
 	uint64_t start = cv_time_mono_us();
@@ -464,8 +510,7 @@ bool cv_imap_sorter_step(struct cv_imap_sorter *sorter, uint64_t budget_us)
 
 	while (!sorter->merging) {
 		if (!next_seq(sorter, &seq)) {
-			cv_imap_merge_init(&sorter->merge, sorter->order, sorter->rows, compare, sorter);
-			sorter->merging = true;
+			begin_merge(sorter);
 			break;
 		}
 		add_message(sorter, seq);
@@ -486,11 +531,8 @@ bool cv_imap_sorter_step(struct cv_imap_sorter *sorter, uint64_t budget_us)
 		if (!sorter->sorted && cv_time_mono_us() - start >= budget_us)
 			return false;
 	}
-	if (sorter->merge.compare != NULL) {
-		for (uint32_t i = 0; i < sorter->rows; i++)
-			sorter->order[i] = sorter->seq[sorter->order[i]];
-		cv_imap_merge_deinit(&sorter->merge);
-	}
+	if (sorter->merge.compare != NULL)
+		end_merge(sorter);
 	return true;
 }
 
@@ -498,7 +540,7 @@ const uint32_t *cv_imap_sorter_order(const struct cv_imap_sorter *sorter, size_t
 {
 	cv_assert(sorter->sorted);
 	*count_r = sorter->rows;
-	return sorter->order;
+	return sorter->seq;
 }
 
 size_t cv_imap_sorter_failed(const struct cv_imap_sorter *sorter, struct cv_err *err_r)

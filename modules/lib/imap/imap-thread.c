@@ -59,6 +59,7 @@ struct cv_imap_threads {
 	CV_VEC(uint32_t) tops;          /* nodes under the root */
 	struct table ids, subject_ids;  /* nodes; indexes + 1 into subjects */
 	uint32_t *by_date, *by_arrival; /* messages */
+	struct cv_imap_merge_item *items; /* the same while they are sorted */
 	struct cv_imap_merge merge;
 	size_t at;                      /* message, node or top in progress */
 	size_t ref;                     /* of the message in progress */
@@ -82,19 +83,56 @@ bool cv_imap_thread_algorithm(struct cv_str name, enum cv_imap_thread_algorithm 
 	return false;
 }
 
-struct cv_imap_threads *cv_imap_threads_new(enum cv_imap_thread_algorithm algorithm)
-{
-	struct cv_imap_threads *t = cv_new0(struct cv_imap_threads);
-
-	t->algorithm = algorithm;
-	(void)cv_vec_push(&t->nodes);
-	return t;
-}
-
 static void free_table(struct table *table)
 {
 	cv_free(table->keys);
 	cv_free(table->numbers);
+}
+
+static size_t place_of(const struct table *table, uint64_t key)
+{
+	size_t at = (size_t)key & (table->cap - 1);
+
+	while (table->keys[at] != 0 && table->keys[at] != key)
+		at = (at + 1) & (table->cap - 1);
+	return at;
+}
+
+/* Room for count numbers in all. */
+static void reserve(struct table *table, size_t count)
+{
+	struct table old = *table;
+
+	table->cap = CV_MAX(old.cap, (size_t)1024);
+	while (table->cap / 2 <= count)
+		table->cap *= 2;
+	table->keys = cv_calloc(table->cap, sizeof(*table->keys));
+	table->numbers = cv_calloc(table->cap, sizeof(*table->numbers));
+	for (size_t i = 0; i < old.cap; i++) {
+		if (old.keys[i] != 0) {
+			size_t at = place_of(table, old.keys[i]);
+
+			table->keys[at] = old.keys[i];
+			table->numbers[at] = old.numbers[i];
+		}
+	}
+	free_table(&old);
+}
+
+struct cv_imap_threads *cv_imap_threads_new(enum cv_imap_thread_algorithm algorithm, size_t messages)
+{
+	struct cv_imap_threads *t = cv_new0(struct cv_imap_threads);
+
+	t->algorithm = algorithm;
+	cv_vec_reserve(&t->messages, messages);
+	cv_vec_reserve(&t->nodes, messages + 1);
+	cv_vec_reserve(&t->refs, messages);
+	if (algorithm != CV_IMAP_THREAD_ORDEREDSUBJECT)
+		reserve(&t->ids, messages);
+	if (algorithm != CV_IMAP_THREAD_REFS)
+		reserve(&t->subject_ids, messages);
+	(void)cv_vec_push(&t->nodes);
+	return t;
 }
 
 void cv_imap_threads_free(struct cv_imap_threads **threads)
@@ -112,6 +150,7 @@ void cv_imap_threads_free(struct cv_imap_threads **threads)
 	cv_vec_free(&t->tops);
 	free_table(&t->ids);
 	free_table(&t->subject_ids);
+	cv_free(t->items);
 	cv_free(t->by_date);
 	cv_free(t->by_arrival);
 	cv_free(t);
@@ -194,40 +233,13 @@ void cv_imap_thread_keys(const struct cv_imap_thread_message *message, struct cv
 	cv_buf_deinit(&text);
 }
 
-static size_t place_of(const struct table *table, uint64_t key)
-{
-	size_t at = (size_t)key & (table->cap - 1);
-
-	while (table->keys[at] != 0 && table->keys[at] != key)
-		at = (at + 1) & (table->cap - 1);
-	return at;
-}
-
-static void grow(struct table *table)
-{
-	struct table old = *table;
-
-	table->cap = old.cap == 0 ? 1024 : old.cap * 2;
-	table->keys = cv_calloc(table->cap, sizeof(*table->keys));
-	table->numbers = cv_calloc(table->cap, sizeof(*table->numbers));
-	for (size_t i = 0; i < old.cap; i++) {
-		if (old.keys[i] != 0) {
-			size_t at = place_of(table, old.keys[i]);
-
-			table->keys[at] = old.keys[i];
-			table->numbers[at] = old.numbers[i];
-		}
-	}
-	free_table(&old);
-}
-
 /* Where the number of key is or goes to; 0: it has none yet. Valid until the next call. */
 static uint32_t *number_of(struct table *table, uint64_t key)
 {
 	size_t at;
 
 	if (table->count >= table->cap / 2)
-		grow(table);
+		reserve(table, table->count + 1);
 	at = place_of(table, key);
 	table->count += table->keys[at] == 0;
 	table->keys[at] = key;
@@ -319,28 +331,27 @@ int cv_imap_threads_add(struct cv_imap_threads *t, const struct cv_imap_thread_m
 
 /* ---- by date ------------------------------------------------------------------------------------------- */
 
-static int by_sent(void *ctx, uint32_t a, uint32_t b)
+static void begin_sort(struct cv_imap_threads *t, bool by_arrival)
 {
-	const struct cv_imap_threads *t = ctx;
-	int64_t x = t->messages.data[a].sent, y = t->messages.data[b].sent;
+	t->items = cv_calloc(t->messages.count + 1, sizeof(*t->items));
+	for (uint32_t i = 0; i < t->messages.count; i++) {
+		const struct message *m = &t->messages.data[i];
 
-	return (x > y) - (x < y);
+		t->items[i] = (struct cv_imap_merge_item){ cv_imap_merge_key(by_arrival ? m->arrived : m->sent), 0, i };
+	}
+	cv_imap_merge_init(&t->merge, t->items, t->messages.count, NULL, NULL);
 }
 
-static int by_arrived(void *ctx, uint32_t a, uint32_t b)
+static uint32_t *end_sort(struct cv_imap_threads *t)
 {
-	const struct cv_imap_threads *t = ctx;
-	int64_t x = t->messages.data[a].arrived, y = t->messages.data[b].arrived;
+	uint32_t *order = cv_calloc(t->messages.count + 1, sizeof(*order));
 
-	return (x > y) - (x < y);
-}
-
-static void begin_sort(struct cv_imap_threads *t, uint32_t **order, int (*compare)(void *ctx, uint32_t a, uint32_t b))
-{
-	*order = cv_calloc(t->messages.count + 1, sizeof(**order));
-	for (uint32_t i = 0; i < t->messages.count; i++)
-		(*order)[i] = i;
-	cv_imap_merge_init(&t->merge, *order, t->messages.count, compare, t);
+	for (size_t i = 0; i < t->messages.count; i++)
+		order[i] = t->items[i].number;
+	cv_imap_merge_deinit(&t->merge);
+	cv_free(t->items);
+	t->items = NULL;
+	return order;
 }
 
 static void set_phase(struct cv_imap_threads *t, enum phase phase)
@@ -690,18 +701,20 @@ static void ordered_subject_step(struct cv_imap_threads *t)
 
 static void begin(struct cv_imap_threads *t)
 {
-	begin_sort(t, &t->by_date, by_sent);
+	begin_sort(t, false);
 	set_phase(t, t->messages.count > 0 ? SORTING : DONE);
 }
 
 static void sorted(struct cv_imap_threads *t)
 {
-	cv_imap_merge_deinit(&t->merge);
+	uint32_t **order = t->phase == SORTING ? &t->by_date : &t->by_arrival;
+
+	*order = end_sort(t);
 	if (t->algorithm == CV_IMAP_THREAD_ORDEREDSUBJECT) {
 		*cv_vec_push(&t->subjects) = NONE; /* [0] is the empty one */
 		set_phase(t, BUILDING);
 	} else if (t->algorithm == CV_IMAP_THREAD_REFS && t->phase == SORTING) {
-		begin_sort(t, &t->by_arrival, by_arrived);
+		begin_sort(t, true);
 		set_phase(t, SORTING_ARRIVAL);
 	} else {
 		set_phase(t, LINKING);

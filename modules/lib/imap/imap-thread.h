@@ -17,7 +17,8 @@ enum cv_imap_thread_algorithm {
 CV_MUST_CHECK bool cv_imap_thread_algorithm(struct cv_str name, enum cv_imap_thread_algorithm *algorithm_r);
 
 struct cv_imap_threads;
-struct cv_imap_threads *cv_imap_threads_new(enum cv_imap_thread_algorithm algorithm);
+/* messages: how many there will be, about; memory is taken for them at once. */
+struct cv_imap_threads *cv_imap_threads_new(enum cv_imap_thread_algorithm algorithm, size_t messages);
 void cv_imap_threads_free(struct cv_imap_threads **threads);
 
 /* What a message is threaded by: raw, unfolded values of its fields, absent where it has none. */

@@ -58,7 +58,6 @@ static enum cv_imap_result run(struct cv_imap_cmd *cmd)
 	cv_buf_init(&thread->references, SIZE_MAX);
 	cv_buf_init(&thread->subject, SIZE_MAX);
 	cv_buf_init(&thread->keys, SIZE_MAX);
-	thread->threads = cv_imap_threads_new(thread->algorithm);
 	cv_arena_cleanup(cmd->arena, free_thread, thread);
 	cmd->data = thread;
 	return CV_IMAP_STEP;
@@ -97,14 +96,21 @@ static int read_message(struct cv_imap_cmd *cmd, struct thread *thread, uint32_t
 	struct cv_imap_thread_message message = { .number = cmd->uid ? cv_view_uid(cmd->view, seq) : seq };
 	struct cv_str keys;
 	struct cv_row row;
+	bool there;
 
-	if (!cv_view_row(cmd->view, seq, &row)) {
+	/* The other algorithms do not look at when messages arrived. */
+	if (thread->algorithm == CV_IMAP_THREAD_REFS) {
+		there = cv_view_row(cmd->view, seq, &row);
+		message.arrived = row.internal_date;
+	} else {
+		there = cv_view_has(cmd->view, seq);
+	}
+	if (!there) {
 		thread->gone = true;
 		return 0;
 	}
-	message.arrived = row.internal_date;
 	/* The date first: what is kept is valid until the next is. */
-	if (cv_imap_message_sent(&thread->message, cmd->view, seq, row.internal_date, &message.sent, err) < 0 ||
+	if (cv_imap_message_sent(&thread->message, cmd->view, seq, &message.sent, err) < 0 ||
 		read_keys(cmd, thread, seq, &keys, err) < 0)
 		return -1;
 	return cv_imap_threads_add(thread->threads, &message, keys, err);
@@ -184,6 +190,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 	case THREAD_SEARCHES:
 		if (imap_search_step(cmd, &thread->search)) {
 			thread->goal = (uint32_t)cv_ranges_numbers(cv_mailsearch_found(thread->search.evaluation));
+			thread->threads = cv_imap_threads_new(thread->algorithm, thread->goal);
 			thread->phase = THREAD_READS;
 		}
 		return CV_IMAP_STEP;

@@ -34,7 +34,7 @@ static int add(struct cv_imap_threads *threads, const struct cv_imap_thread_mess
 /* Messages 1, 2, 3 …, threaded in slices of slice steps and written in pieces of piece octets. */
 static void thread_in(enum cv_imap_thread_algorithm algorithm, const struct in *in, size_t count, size_t slice, size_t piece, struct cv_buf *out)
 {
-	struct cv_imap_threads *threads = cv_imap_threads_new(algorithm);
+	struct cv_imap_threads *threads = cv_imap_threads_new(algorithm, 0);
 	struct cv_err err = { 0 };
 
 	for (size_t i = 0; i < count; i++) {
@@ -223,7 +223,7 @@ static void refs_knows_no_subjects_and_sorts_by_arrival(void **state)
 /* A chain of messages, the last first, is one thread as deep as it is long: no recursion, and no time that grows with the square of it. */
 static void deep_threads_are_threaded(void **state)
 {
-	struct cv_imap_threads *threads = cv_imap_threads_new(CV_IMAP_THREAD_REFERENCES);
+	struct cv_imap_threads *threads = cv_imap_threads_new(CV_IMAP_THREAD_REFERENCES, 3);
 	struct cv_err err = { 0 };
 	struct cv_buf out;
 	size_t opened = 0;
@@ -249,7 +249,7 @@ static void deep_threads_are_threaded(void **state)
 
 static void too_many_references_are_refused(void **state)
 {
-	struct cv_imap_threads *threads = cv_imap_threads_new(CV_IMAP_THREAD_REFS);
+	struct cv_imap_threads *threads = cv_imap_threads_new(CV_IMAP_THREAD_REFS, 10000);
 	struct cv_err err = { 0 };
 	struct cv_buf refs;
 	int result = 0;
