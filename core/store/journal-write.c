@@ -206,6 +206,20 @@ int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 	return 1;
 }
 
+/* A segment without a record, and without room for a copy, goes again: nobody could mend its head. */
+static void leave_empty(struct cv_journal *journal)
+{
+	uint32_t number = cv_journal_last(journal)->number;
+
+	cv_file_close(&journal->fd);
+	cv_file_close(&journal->copy_fd);
+	cv_journal_forget_tail(journal);
+	if (cv_journal_drop_copy(journal, number, NULL) < 0 || cv_segment_remove(journal, number, NULL) < 0)
+		return; /* the next one has another number */
+	journal->segments.count--;
+	journal->next_number = number;
+}
+
 /* What was just written could not be copied: it goes from the end of the segment again, and is on disk no more when the error is told. */
 static int take_back(struct cv_journal *journal, uint64_t before, size_t tail, struct cv_err *err)
 {
@@ -216,7 +230,11 @@ static int take_back(struct cv_journal *journal, uint64_t before, size_t tail, s
 	if (cv_file_truncate(journal->fd, before, err) < 0)
 		return -1;
 	journal->unsynced = true;
-	return cv_journal_sync(journal, err);
+	if (cv_journal_sync(journal, err) < 0)
+		return -1;
+	if (before == CV_SEGMENT_HEAD)
+		leave_empty(journal);
+	return 1;
 }
 
 int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)

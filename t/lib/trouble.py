@@ -233,7 +233,12 @@ class Disk(Trouble):
     def begin(self):
         n, size = 0, 1 << 30
         while size >= 4096:
-            fd = os.open(os.path.join(self.filling, str(n)), os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                fd = os.open(os.path.join(self.filling, str(n)), os.O_WRONLY | os.O_CREAT, 0o600)
+            except OSError as e:
+                if e.errno != errno.ENOSPC:
+                    raise
+                break  # not even for a name
             n += 1
             try:
                 os.posix_fallocate(fd, 0, size)
