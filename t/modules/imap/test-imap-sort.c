@@ -99,28 +99,39 @@ static int by_key(void *ctx, uint32_t a, uint32_t b)
 	return (counted->keys[a] > counted->keys[b]) - (counted->keys[a] < counted->keys[b]);
 }
 
+static bool in_order(const uint32_t *keys, const struct cv_imap_merge_item *before, const struct cv_imap_merge_item *item)
+{
+	uint32_t a = keys[before->number], b = keys[item->number];
+
+	return a < b || (a == b && before->number < item->number);
+}
+
+/* All of the order, a part of it or none is in the items' own keys, compare has what is left. */
 static void every_length_is_sorted_and_stable_in_every_slice(void **state)
 {
-	uint32_t keys[COUNT_MAX], data[COUNT_MAX], seed = 1;
 	static const size_t slices[] = { 1, 3, 1000000 };
+	static const uint32_t own_parts[] = { 1, 4, 17 };
+	struct cv_imap_merge_item data[COUNT_MAX];
+	uint32_t keys[COUNT_MAX], seed = 1;
 
 	(void)state;
 	for (size_t count = 0; count < COUNT_MAX; count += count < 20 ? 1 : 31) {
-		for (size_t slice = 0; slice < CV_COUNT_OF(slices); slice++) {
+		for (size_t run = 0; run < CV_COUNT_OF(slices) * CV_COUNT_OF(own_parts); run++) {
+			uint32_t part = own_parts[run / CV_COUNT_OF(slices)];
 			struct counted counted = { .keys = keys };
-			struct cv_imap_merge merge;
+			struct cv_imap_merge merge = { 0 };
 
 			for (uint32_t i = 0; i < count; i++) {
 				seed = seed * 1103515245u + 12345u;
 				keys[i] = (seed >> 16) % 17;
-				data[i] = i;
+				data[i] = (struct cv_imap_merge_item){ .key = keys[i] / part / 2, .more = keys[i] / part, .number = i };
 			}
-			cv_imap_merge_init(&merge, data, count, by_key, &counted);
-			while (!cv_imap_merge_step(&merge, slices[slice]))
+			cv_imap_merge_init(&merge, data, count, part > 1 ? by_key : NULL, &counted);
+			while (!cv_imap_merge_step(&merge, slices[run % CV_COUNT_OF(slices)]))
 				;
 			cv_imap_merge_deinit(&merge);
 			for (size_t i = 1; i < count; i++)
-				assert_true(keys[data[i - 1]] < keys[data[i]] || (keys[data[i - 1]] == keys[data[i]] && data[i - 1] < data[i]));
+				assert_true(in_order(keys, &data[i - 1], &data[i]));
 			assert_true(counted.comparisons <= count * 9);
 		}
 	}
@@ -128,15 +139,16 @@ static void every_length_is_sorted_and_stable_in_every_slice(void **state)
 
 static void a_slice_is_bounded(void **state)
 {
-	uint32_t keys[COUNT_MAX], data[COUNT_MAX];
+	struct cv_imap_merge_item data[COUNT_MAX] = { 0 };
+	uint32_t keys[COUNT_MAX];
 	struct counted counted = { .keys = keys };
-	struct cv_imap_merge merge;
+	struct cv_imap_merge merge = { 0 };
 	bool done = false;
 
 	(void)state;
 	for (uint32_t i = 0; i < COUNT_MAX; i++) {
 		keys[i] = COUNT_MAX - i;
-		data[i] = i;
+		data[i].number = i;
 	}
 	cv_imap_merge_init(&merge, data, COUNT_MAX, by_key, &counted);
 	while (!done) {
