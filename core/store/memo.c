@@ -10,20 +10,44 @@
 
 /* Octets for all mailboxes of a user: the subjects of half a million messages, or what 100,000 are threaded by. More is made again each time. */
 #define MEMOS_MAX ((size_t)32 << 20)
+/* The same of texts of replies, which are longer and cheaper to make: those of some 10,000 messages. */
+#define TEXTS_MAX ((size_t)8 << 20)
 #define ENTRY_HEAD 2
+#define PAGE_ROWS 512u
 
-/* Of one kind: by row the place behind its entry's length in the pool, 0 where there is none. An entry: u16 length, octets. */
+/* Of one kind: by row the place behind its entry's length in the pool, 0 where there is none, in pages of PAGE_ROWS rows, NULL where nothing is kept: of
+   a large mailbox often only the end is asked for. An entry: u16 length, octets. */
 struct kind {
-	uint32_t *rows;
-	size_t cap;
+	uint32_t **pages;
+	size_t page_count;
 	struct cv_buf pool;
 };
 
 struct cv_memos {
 	struct kind kinds[CV_MEMOS];
-	size_t octets; /* that it counts in *total */
-	size_t *total; /* the user's */
+	size_t octets[CV_MEMO_SORTS]; /* that it counts in *totals */
+	size_t *totals; /* the user's, by enum cv_memo_sort */
 };
+
+static enum cv_memo_sort sort_of(enum cv_memo memo)
+{
+	return memo >= CV_MEMO_ENVELOPE ? CV_MEMO_TEXTS : CV_MEMO_KEYS;
+}
+
+static size_t max_of(enum cv_memo memo)
+{
+	return sort_of(memo) == CV_MEMO_TEXTS ? TEXTS_MAX : MEMOS_MAX;
+}
+
+static struct cv_memos *new_memos(struct cv_user *user)
+{
+	struct cv_memos *memos = cv_new0(struct cv_memos);
+
+	memos->totals = user->memo_octets;
+	for (size_t i = 0; i < CV_MEMOS; i++)
+		cv_buf_init(&memos->kinds[i].pool, max_of((enum cv_memo)i));
+	return memos;
+}
 
 void cv_memos_free(struct cv_memos **memos_p)
 {
@@ -32,10 +56,15 @@ void cv_memos_free(struct cv_memos **memos_p)
 	*memos_p = NULL;
 	if (memos == NULL)
 		return;
-	*memos->total -= memos->octets;
-	for (size_t i = 0; i < CV_COUNT_OF(memos->kinds); i++) {
-		cv_free(memos->kinds[i].rows);
-		cv_buf_deinit(&memos->kinds[i].pool);
+	for (size_t i = 0; i < CV_MEMO_SORTS; i++)
+		memos->totals[i] -= memos->octets[i];
+	for (size_t i = 0; i < CV_MEMOS; i++) {
+		struct kind *kind = &memos->kinds[i];
+
+		for (size_t j = 0; j < kind->page_count; j++)
+			cv_free(kind->pages[j]);
+		cv_free(kind->pages);
+		cv_buf_deinit(&kind->pool);
 	}
 	cv_free(memos);
 }
@@ -43,60 +72,72 @@ void cv_memos_free(struct cv_memos **memos_p)
 bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str *octets_r)
 {
 	const struct kind *kind;
+	const uint32_t *page;
 	const uint8_t *head;
 	uint32_t row;
 
 	if (!cv_view_find_row(view, seq, &row) || view->mailbox->columns->memos == NULL)
 		return false;
 	kind = &view->mailbox->columns->memos->kinds[memo];
-	if (row >= kind->cap || kind->rows[row] == 0)
+	page = row / PAGE_ROWS < kind->page_count ? kind->pages[row / PAGE_ROWS] : NULL;
+	if (page == NULL || page[row % PAGE_ROWS] == 0)
 		return false;
-	/* UNSAFE: an entry is whole, and rows have the places of entries only. */
-	head = (const uint8_t *)kind->pool.data + (kind->rows[row] - ENTRY_HEAD);
+	/* UNSAFE: an entry is whole, and pages have the places of entries only. */
+	head = (const uint8_t *)kind->pool.data + (page[row % PAGE_ROWS] - ENTRY_HEAD);
 	*octets_r = cv_str_mem(head + ENTRY_HEAD, (size_t)head[0] | (size_t)head[1] << 8);
 	return true;
 }
 
-/* Room for all rows there are, which is taken at once. */
-static bool reserve_rows(struct cv_memos *memos, struct kind *kind, size_t count)
+/* Take so many octets more, if that is within the bound. */
+static bool take(struct cv_memos *memos, enum cv_memo memo, size_t octets)
 {
-	size_t more = (count - kind->cap) * sizeof(*kind->rows);
+	enum cv_memo_sort sort = sort_of(memo);
 
-	if (more > MEMOS_MAX - *memos->total)
+	if (octets > max_of(memo) - memos->totals[sort])
 		return false;
-	kind->rows = cv_reallocarray(kind->rows, count, sizeof(*kind->rows));
-	memset(kind->rows + kind->cap, 0, more);
-	kind->cap = count;
-	memos->octets += more;
-	*memos->total += more;
+	memos->octets[sort] += octets;
+	memos->totals[sort] += octets;
 	return true;
+}
+
+/* Where a row's place is noted, or NULL: there is no room. count: rows there are. */
+static uint32_t *slot_of(struct cv_memos *memos, enum cv_memo memo, uint32_t row, size_t count)
+{
+	struct kind *kind = &memos->kinds[memo];
+	size_t page = row / PAGE_ROWS;
+
+	if (page >= kind->page_count) {
+		size_t want = CV_MAX((count + PAGE_ROWS - 1) / PAGE_ROWS, kind->page_count + kind->page_count / 8 + 1);
+
+		if (!take(memos, memo, (want - kind->page_count) * sizeof(*kind->pages)))
+			return NULL;
+		kind->pages = cv_reallocarray(kind->pages, want, sizeof(*kind->pages));
+		memset(kind->pages + kind->page_count, 0, (want - kind->page_count) * sizeof(*kind->pages));
+		kind->page_count = want;
+	}
+	if (kind->pages[page] == NULL) {
+		if (!take(memos, memo, PAGE_ROWS * sizeof(**kind->pages)))
+			return NULL;
+		kind->pages[page] = cv_calloc(PAGE_ROWS, sizeof(**kind->pages));
+	}
+	return &kind->pages[page][row % PAGE_ROWS];
 }
 
 void cv_view_memo_keep(struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str octets)
 {
-	struct cv_mailbox *mailbox = view->mailbox;
-	size_t need = octets.len + ENTRY_HEAD;
-	struct cv_memos *memos;
+	struct cv_columns *columns = view->mailbox->columns;
+	uint32_t row, *slot;
 	struct kind *kind;
-	uint32_t row;
 
 	if (octets.len > CV_MEMO_MAX || !cv_view_find_row(view, seq, &row))
 		return;
-	memos = mailbox->columns->memos;
-	if (memos == NULL) {
-		memos = mailbox->columns->memos = cv_new0(struct cv_memos);
-		memos->total = &mailbox->user->memo_octets;
-		for (size_t i = 0; i < CV_COUNT_OF(memos->kinds); i++)
-			cv_buf_init(&memos->kinds[i].pool, MEMOS_MAX);
-	}
-	kind = &memos->kinds[memo];
-	if (row >= kind->cap && !reserve_rows(memos, kind, CV_MAX((size_t)mailbox->columns->count, kind->cap + kind->cap / 8)))
+	if (columns->memos == NULL)
+		columns->memos = new_memos(view->mailbox->user);
+	slot = slot_of(columns->memos, memo, row, columns->count);
+	if (slot == NULL || *slot != 0 || !take(columns->memos, memo, octets.len + ENTRY_HEAD))
 		return;
-	if (kind->rows[row] != 0 || need > MEMOS_MAX - *memos->total)
-		return;
-	kind->rows[row] = (uint32_t)(kind->pool.len + ENTRY_HEAD);
+	kind = &columns->memos->kinds[memo];
+	*slot = (uint32_t)(kind->pool.len + ENTRY_HEAD);
 	cv_put_u16(&kind->pool, (uint16_t)octets.len);
 	cv_buf_append(&kind->pool, octets);
-	memos->octets += need;
-	*memos->total += need;
 }

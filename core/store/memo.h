@@ -5,7 +5,9 @@
 
 #include <stddef.h>
 
-struct cv_columns;
+/* What has a bound of its own: keys of sorting, threading and searching, or texts of replies. */
+enum cv_memo_sort { CV_MEMO_KEYS, CV_MEMO_TEXTS, CV_MEMO_SORTS };
+
 struct cv_memos;
 
 /* Of one mailbox. NULL is none. */

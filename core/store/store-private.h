@@ -406,7 +406,7 @@ struct cv_user {
 	bool notify_pending;
 	bool closing;
 	bool fsck_running;
-	size_t memo_octets;             /* of all mailboxes (memo.h) */
+	size_t memo_octets[CV_MEMO_SORTS]; /* of all mailboxes (memo.h) */
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */
 	size_t transform_count;

@@ -75,7 +75,7 @@ static void a_search_finds_the_same_again(void **state)
 		expect_found(view, "Cc", "bert", "3");
 		expect_found(view, "X-Own", "one", "2");
 	}
-	assert_true(s.user->memo_octets > 0);
+	assert_true(s.user->memo_octets[CV_MEMO_KEYS] > 0);
 	cv_view_close(&view);
 	store_deinit(&s);
 }
@@ -102,10 +102,36 @@ static void what_is_kept_goes_with_its_message_and_when_the_user_is_quiet(void *
 	expect_found(view, "Subject", "number 2", "");
 	expect_found(view, "Subject", "number 4", "4");
 	expect_found(view, "Subject", "number 7", "7");
-	assert_true(s.user->memo_octets > 0);
+	assert_true(s.user->memo_octets[CV_MEMO_KEYS] > 0);
 	cv_user_quiet(s.user);
-	assert_int_equal(s.user->memo_octets, 0);
+	assert_int_equal(s.user->memo_octets[CV_MEMO_KEYS], 0);
 	expect_found(view, "Subject", "number 7", "7");
+	cv_view_close(&view);
+	store_deinit(&s);
+}
+
+/* Of a large mailbox only what is kept takes memory, not all the messages there are. */
+static void what_is_kept_of_few_messages_is_small(void **state)
+{
+	enum { MESSAGES = 1100 };
+	struct cv_view *view;
+	struct cv_str got;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned i = 0; i < MESSAGES; i++)
+		store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
+	view = open_view(&s, "INBOX");
+	cv_view_memo_keep(view, MESSAGES, CV_MEMO_SORT_SUBJECT, CV_STR("last"));
+	assert_true(s.user->memo_octets[CV_MEMO_KEYS] < (size_t)MESSAGES * sizeof(uint32_t));
+	assert_false(cv_view_memo(view, 1, CV_MEMO_SORT_SUBJECT, &got));
+	cv_view_memo_keep(view, 1, CV_MEMO_SORT_SUBJECT, CV_STR("first"));
+	cv_view_memo_keep(view, 600, CV_MEMO_SORT_SUBJECT, CV_STR("between"));
+	assert_true(cv_view_memo(view, 1, CV_MEMO_SORT_SUBJECT, &got) && cv_str_eq(got, CV_STR("first")));
+	assert_true(cv_view_memo(view, 600, CV_MEMO_SORT_SUBJECT, &got) && cv_str_eq(got, CV_STR("between")));
+	assert_true(cv_view_memo(view, MESSAGES, CV_MEMO_SORT_SUBJECT, &got) && cv_str_eq(got, CV_STR("last")));
+	assert_false(cv_view_memo(view, 2, CV_MEMO_SORT_SUBJECT, &got));
 	cv_view_close(&view);
 	store_deinit(&s);
 }
@@ -115,6 +141,7 @@ static void what_is_kept_is_bounded(void **state)
 	char text[CV_MEMO_MAX + 1];
 	struct cv_view *view;
 	struct cv_str got;
+	size_t others;
 	struct store s;
 
 	store_init(&s, state);
@@ -132,13 +159,24 @@ static void what_is_kept_is_bounded(void **state)
 	cv_view_memo_keep(view, 1, CV_MEMO_SENT, CV_STR(""));
 	assert_true(cv_view_memo(view, 1, CV_MEMO_SENT, &got));
 	assert_int_equal(got.len, 0);
-	/* Nothing more is taken when the user's share is used up. */
-	s.user->memo_octets += (size_t)32 << 20;
-	s.user->memo_octets -= 2100;
+	/* Nothing more is taken when the user's share is used up; texts have their own. */
+	others = ((size_t)32 << 20) - s.user->memo_octets[CV_MEMO_KEYS] - 3000;
+	s.user->memo_octets[CV_MEMO_KEYS] += others;
 	cv_view_memo_keep(view, 1, CV_MEMO_FIND_TO, cv_str_mem(text, 1000));
 	assert_false(cv_view_memo(view, 1, CV_MEMO_FIND_TO, &got));
-	s.user->memo_octets -= (size_t)32 << 20;
-	s.user->memo_octets += 2100;
+	cv_view_memo_keep(view, 1, CV_MEMO_ENVELOPE, cv_str_mem(text, 1000));
+	assert_true(cv_view_memo(view, 1, CV_MEMO_ENVELOPE, &got));
+	s.user->memo_octets[CV_MEMO_KEYS] -= others;
+	others = ((size_t)8 << 20) - s.user->memo_octets[CV_MEMO_TEXTS] - 3000;
+	s.user->memo_octets[CV_MEMO_TEXTS] += others;
+	cv_view_memo_keep(view, 1, CV_MEMO_BODYSTRUCTURE, cv_str_mem(text, 1000));
+	assert_false(cv_view_memo(view, 1, CV_MEMO_BODYSTRUCTURE, &got));
+	cv_view_memo_keep(view, 1, CV_MEMO_SORT_TO, cv_str_mem(text, 1000));
+	assert_true(cv_view_memo(view, 1, CV_MEMO_SORT_TO, &got));
+	s.user->memo_octets[CV_MEMO_TEXTS] -= others;
+	cv_user_quiet(s.user);
+	assert_int_equal(s.user->memo_octets[CV_MEMO_KEYS], 0);
+	assert_int_equal(s.user->memo_octets[CV_MEMO_TEXTS], 0);
 	cv_view_close(&view);
 	store_deinit(&s);
 }
@@ -148,6 +186,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cv_test(a_search_finds_the_same_again),
 		cv_test(what_is_kept_goes_with_its_message_and_when_the_user_is_quiet),
+		cv_test(what_is_kept_of_few_messages_is_small),
 		cv_test(what_is_kept_is_bounded),
 	};
 

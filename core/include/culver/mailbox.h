@@ -334,7 +334,7 @@ CV_EXPORT bool cv_view_flags(const struct cv_view *view, uint32_t seq, struct cv
 CV_EXPORT bool cv_view_has(const struct cv_view *view, uint32_t seq);
 /* Add the UIDs of those of the messages that have \Deleted and were not expunged meanwhile. What it costs depends on how many these are, and hardly on seqs. */
 CV_EXPORT void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, struct cv_ranges *uids_r);
-/* What was made of a message's header and is wanted again and again: by what it is sorted, threaded and searched. Octets of any kind, kept in this
+/* What was made of a message and is wanted again and again: by what it is sorted, threaded and searched, and texts of replies about it. Octets of any kind, kept in this
    process only, within bounds, and forgotten when the user is quiet. */
 enum cv_memo {
 	CV_MEMO_SENT = 0,     /* SORT and THREAD: of modules/lib/imap */
@@ -349,6 +349,8 @@ enum cv_memo {
 	CV_MEMO_FIND_FROM,
 	CV_MEMO_FIND_TO,
 	CV_MEMO_FIND_CC,
+	CV_MEMO_ENVELOPE,     /* FETCH of modules/protocol/imap: from here on texts, which have a bound of their own */
+	CV_MEMO_BODYSTRUCTURE,
 	CV_MEMOS,
 };
 #define CV_MEMO_MAX ((size_t)2000) /* longer ones are not kept */

@@ -15,9 +15,22 @@
 
 /* ---- What is needed ----------------------------------------------------------------------------------- */
 
+/* Items that are made of what was parsed, other than texts that are at hand. */
+static unsigned parsed_items(const struct fetch *fetch)
+{
+	unsigned items = fetch->what.items & (CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE | CV_IMAP_FETCH_PREVIEW |
+		CV_IMAP_FETCH_THREADID);
+
+	if (fetch->envelope_text.ptr != NULL)
+		items &= ~(unsigned)CV_IMAP_FETCH_ENVELOPE;
+	if (fetch->structure_text.ptr != NULL)
+		items &= ~(unsigned)CV_IMAP_FETCH_BODYSTRUCTURE;
+	return items;
+}
+
 static bool needs_tree(const struct fetch *fetch)
 {
-	if ((fetch->what.items & (CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE)) != 0 || fetch->note_parts)
+	if ((parsed_items(fetch) & (CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE)) != 0 || fetch->note_parts)
 		return true;
 	for (size_t i = 0; i < fetch->what.section_count; i++) {
 		const struct cv_imap_section *section = &fetch->what.sections[i];
@@ -119,7 +132,7 @@ int fetch_message_get(struct fetch *fetch, struct cv_err *err)
 		return -1;
 	if (needs_tree(fetch) && get_tree(fetch, err) < 0)
 		return -1;
-	if ((fetch->what.items & CV_IMAP_FETCH_ENVELOPE) != 0 && get_envelope(fetch, err) < 0)
+	if ((parsed_items(fetch) & CV_IMAP_FETCH_ENVELOPE) != 0 && get_envelope(fetch, err) < 0)
 		return -1;
 	if ((fetch->what.items & CV_IMAP_FETCH_PREVIEW) != 0 && get_preview(fetch, err) < 0)
 		return -1;
@@ -158,6 +171,37 @@ static int compose_notes(struct fetch *fetch, bool *first, struct cv_err *err)
 			cv_buf_truncate(&fetch->text, before);
 	}
 	return 0;
+}
+
+/* What was appended since begin is told again so. */
+static void keep_text(struct fetch *fetch, enum cv_memo memo, size_t begin)
+{
+	if (cv_buf_ok(&fetch->text))
+		cv_view_memo_keep(fetch->view, fetch->seq, memo, cv_str_sub(cv_buf_str(&fetch->text), begin, SIZE_MAX));
+}
+
+static void compose_envelope(struct fetch *fetch)
+{
+	size_t begin = fetch->text.len;
+
+	if (fetch->envelope_text.ptr != NULL) {
+		cv_buf_append(&fetch->text, fetch->envelope_text);
+		return;
+	}
+	cv_imap_append_envelope(&fetch->text, fetch->envelope);
+	keep_text(fetch, CV_MEMO_ENVELOPE, begin);
+}
+
+static void compose_structure(struct fetch *fetch)
+{
+	size_t begin = fetch->text.len;
+
+	if (fetch->structure_text.ptr != NULL) {
+		cv_buf_append(&fetch->text, fetch->structure_text);
+		return;
+	}
+	cv_imap_append_body(&fetch->text, fetch->tree, true);
+	keep_text(fetch, CV_MEMO_BODYSTRUCTURE, begin);
 }
 
 /* All but the sections. 0: there is nothing. */
@@ -219,7 +263,7 @@ static int compose_items(struct fetch *fetch, struct cv_err *err)
 	}
 	if ((items & CV_IMAP_FETCH_ENVELOPE) != 0) {
 		begin_item(out, "ENVELOPE ", &first);
-		cv_imap_append_envelope(out, fetch->envelope);
+		compose_envelope(fetch);
 	}
 	if ((items & CV_IMAP_FETCH_BODY) != 0) {
 		begin_item(out, "BODY ", &first);
@@ -227,7 +271,7 @@ static int compose_items(struct fetch *fetch, struct cv_err *err)
 	}
 	if ((items & CV_IMAP_FETCH_BODYSTRUCTURE) != 0) {
 		begin_item(out, "BODYSTRUCTURE ", &first);
-		cv_imap_append_body(out, fetch->tree, true);
+		compose_structure(fetch);
 	}
 	if ((items & CV_IMAP_FETCH_PREVIEW) != 0) {
 		begin_item(out, "PREVIEW ", &first);
@@ -241,14 +285,35 @@ static int compose_items(struct fetch *fetch, struct cv_err *err)
 }
 
 /* RFC 8474 section 5.2: NIL where the server "is unable to calculate relationships between messages", as of one whose file is gone and of which nothing is known. */
-static bool only_thread_unknown(const struct fetch *fetch, unsigned parsed, const struct cv_err *err)
+static bool only_thread_unknown(const struct fetch *fetch, const struct cv_err *err)
 {
-	return err->code == CV_ERR_CORRUPT && (fetch->what.items & parsed) == CV_IMAP_FETCH_THREADID && fetch->what.section_count == 0 && !fetch->note_parts;
+	return err->code == CV_ERR_CORRUPT && parsed_items(fetch) == CV_IMAP_FETCH_THREADID && fetch->what.section_count == 0 && !fetch->note_parts;
+}
+
+static struct cv_str find_text(const struct fetch *fetch, unsigned item, enum cv_memo memo)
+{
+	struct cv_str text;
+
+	return (fetch->what.items & item) != 0 && cv_view_memo(fetch->view, fetch->seq, memo, &text) ? text : (struct cv_str){ NULL, 0 };
+}
+
+/* The two texts that clients ask for again and again depend on nothing but the message, which never changes. True when nothing else is needed of it. */
+static bool find_texts(struct fetch *fetch)
+{
+	fetch->envelope_text = find_text(fetch, CV_IMAP_FETCH_ENVELOPE, CV_MEMO_ENVELOPE);
+	fetch->structure_text = find_text(fetch, CV_IMAP_FETCH_BODYSTRUCTURE, CV_MEMO_BODYSTRUCTURE);
+	if (parsed_items(fetch) == 0 && fetch->what.section_count == 0 && !fetch->note_parts)
+		return true;
+	/* What is kept may go when the message is read. */
+	if (fetch->envelope_text.ptr != NULL)
+		fetch->envelope_text = cv_arena_str(fetch->arena, fetch->envelope_text);
+	if (fetch->structure_text.ptr != NULL)
+		fetch->structure_text = cv_arena_str(fetch->arena, fetch->structure_text);
+	return false;
 }
 
 int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 {
-	unsigned parsed = CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY | CV_IMAP_FETCH_BODYSTRUCTURE | CV_IMAP_FETCH_PREVIEW | CV_IMAP_FETCH_THREADID;
 	int composed;
 
 	cv_buf_clear(&fetch->text);
@@ -257,12 +322,10 @@ int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 	fetch->has_thread = false;
 	if (fetch->what.note_count > 0 && !there)
 		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message was expunged");
-	if ((fetch->what.items & parsed) != 0 || fetch->what.section_count > 0 || fetch->note_parts) {
-		if (fetch_message_get(fetch, err) < 0 && !(there && only_thread_unknown(fetch, parsed, err))) {
-			if (!there)
-				err->code = CV_ERR_EXPUNGED;
-			return -1;
-		}
+	if (!find_texts(fetch) && fetch_message_get(fetch, err) < 0 && !(there && only_thread_unknown(fetch, err))) {
+		if (!there)
+			err->code = CV_ERR_EXPUNGED;
+		return -1;
 	}
 	for (size_t i = 0; i < fetch->what.section_count; i++) {
 		if (fetch->what.sections[i].kind == CV_IMAP_SECTION_BODY || fetch_binary_possible(fetch, &fetch->what.sections[i]))

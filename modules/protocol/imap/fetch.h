@@ -78,6 +78,7 @@ struct fetch {
 	struct cv_message_reader *reader; /* the mail's; NULL: not needed */
 	struct cv_mime_part *tree;   /* NULL: not needed */
 	struct cv_envelope *envelope; /* NULL: not needed */
+	struct cv_str envelope_text, structure_text; /* ENVELOPE and BODYSTRUCTURE as they were told before; ptr NULL: to be made */
 	struct cv_str preview;
 	bool has_thread;             /* threadid is set */
 	struct cv_imap_threadid threadid;

@@ -363,6 +363,35 @@ static void fetch_parses_sections_exactly(void **state)
 	fake_worker_free(&w);
 }
 
+/* Texts that were told once are kept: whatever else is asked for with them, whichever messages went meanwhile, and in other sessions. */
+static void what_was_told_of_a_message_is_told_again(void **state)
+{
+#define ENVELOPE(n) "ENVELOPE (NIL \"" n "\" NIL NIL NIL NIL NIL NIL NIL NIL)"
+#define PARTS "(\"text\" \"plain\" (\"CHARSET\" \"US-ASCII\") NIL NIL \"7BIT\" 8 1"
+#define STRUCTURE "BODYSTRUCTURE " PARTS " NIL NIL NIL NIL)"
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = with_messages(w, 3), *b;
+
+	EXPECT(a, "a1 FETCH 2 ENVELOPE\r\n", "* 2 FETCH (" ENVELOPE("2") ")\r\na1 OK Fetch completed\r\n");
+	for (int i = 0; i < 3; i++)
+		EXPECT(a, "a2 FETCH 1:3 (ENVELOPE BODYSTRUCTURE)\r\n", "* 1 FETCH (" ENVELOPE("1") " " STRUCTURE ")\r\n* 2 FETCH (" ENVELOPE("2") " " STRUCTURE
+			")\r\n* 3 FETCH (" ENVELOPE("3") " " STRUCTURE ")\r\na2 OK Fetch completed\r\n");
+	EXPECT(a, "a3 FETCH 3 (ENVELOPE BODY BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (subject)])\r\n",
+		"* 3 FETCH (" ENVELOPE("3") " BODY " PARTS ") " STRUCTURE " BODY[HEADER.FIELDS (subject)] {14}\r\nSubject: 3\r\n\r\n)\r\na3 OK Fetch completed\r\n");
+	EXPECT(a, "a4 STORE 1 +FLAGS.SILENT (\\Deleted)\r\na5 EXPUNGE\r\n", "a4 OK Store completed\r\n* 1 EXPUNGE\r\n* 2 RECENT\r\na5 OK Expunge completed\r\n");
+	append(a, "INBOX", "", "Subject: 4\r\n\r\nbody 4\r\n");
+	EXPECT(a, "a6 FETCH 1:3 ENVELOPE\r\n", "* 1 FETCH (" ENVELOPE("2") ")\r\n* 2 FETCH (" ENVELOPE("3") ")\r\n* 3 FETCH (" ENVELOPE("4")
+		")\r\na6 OK Fetch completed\r\n");
+	b = log_in(w);
+	EXPECT(b, "b0 EXAMINE INBOX\r\n", "~b0 OK [READ-ONLY] Examine completed\r\n");
+	EXPECT(b, "b1 FETCH 2:3 (BODYSTRUCTURE ENVELOPE)\r\n", "* 2 FETCH (" ENVELOPE("3") " " STRUCTURE ")\r\n* 3 FETCH (" ENVELOPE("4") " " STRUCTURE
+		")\r\nb1 OK Fetch completed\r\n");
+	fake_worker_free(&w);
+#undef ENVELOPE
+#undef PARTS
+#undef STRUCTURE
+}
+
 /* Replies that nobody reads, until no more than room octets are left for others. */
 static void fill_but(struct cv_session *session, size_t room)
 {
@@ -1109,6 +1138,7 @@ int main(void)
 		cv_test(append_refuses_before_the_literal_where_it_can),
 		cv_test(fetch_of_a_body_sets_seen_and_tells_it),
 		cv_test(fetch_parses_sections_exactly),
+		cv_test(what_was_told_of_a_message_is_told_again),
 		cv_test(batches_go_out_while_there_is_room),
 		cv_test(a_large_message_goes_out_while_there_is_room),
 		cv_test(store_answers_with_the_new_flags),
