@@ -140,6 +140,14 @@ static void check_message(struct cv_str stored, size_t slice)
 		;
 	fuzz_check(cv_str_eq(cv_buf_str(&whole), cv_buf_str(&sliced)));
 	fuzz_check(cv_message_parse(arena, NULL, reader, &message, NULL) >= 0);
+	if (message->wire_size == stored.len) {
+		cv_buf_clear(&sliced);
+		cv_pop3_wire_init(&wire, reader, 0);
+		wire.crlf = true;
+		while (cv_pop3_wire_append(&wire, &sliced, slice, NULL) == 0)
+			;
+		fuzz_check(cv_str_eq(cv_buf_str(&whole), cv_buf_str(&sliced)));
+	}
 	size = unstuffed_size(cv_buf_str(&whole));
 	/* The CRLF that ends an unended last line is not the message's. */
 	fuzz_check(size == message->wire_size || (size == message->wire_size + 2 && !cv_str_ends(stored, CV_STR("\n"))));

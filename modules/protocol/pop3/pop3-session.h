@@ -55,6 +55,7 @@ struct cv_pop3_wire {
 	const struct cv_pop3_piece *pieces; /* ascending */
 	size_t piece_count, piece, in_piece; /* piece: the next one, or the one that in_piece octets were given of */
 	unsigned workarounds;
+	bool crlf;           /* all lines of the message are known to end in CRLF, but perhaps the last one, and there are no pieces */
 	bool top;            /* the header, its empty line, and lines_left lines of the body */
 	uint64_t lines_left;
 	bool in_body;        /* the empty line was passed */

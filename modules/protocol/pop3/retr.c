@@ -91,6 +91,7 @@ void cv_pop3_cmd_retr(struct cv_pop3_session *client, struct cv_str args)
 	if (!cv_pop3_parse_number(client, args, &number) || !open_message(client, number))
 		return;
 	cv_pop3_maildrop_row(client, number, &row);
+	client->wire.crlf = row.virtual_size == row.physical_size && client->wire.reader->size == row.physical_size && client->surrogate.pieces.count == 0;
 	size = row.virtual_size - client->surrogate.replaced + client->surrogate.text_size;
 	cv_pop3_reply(client, "+OK %llu octets", (unsigned long long)size);
 	cv_pop3_begin_output(client, more_message);

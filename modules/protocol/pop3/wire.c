@@ -108,14 +108,29 @@ static size_t plain_lines(struct cv_str text)
 	return len;
 }
 
-/* The body of most messages needs nothing done to it: many lines at once. */
+/* The same where all lines are known to end in CRLF: only dots are looked for, of which encoded attachments have none. */
+static size_t lines_without_dot(struct cv_str text)
+{
+	const char *end = memrchr(text.ptr, '\n', text.len), *dot = text.ptr;
+	size_t len = end != NULL ? (size_t)(end - text.ptr) + 1 : 0;
+
+	while ((dot = memchr(dot, '.', len - (size_t)(dot - text.ptr))) != NULL) {
+		if (dot == text.ptr || dot[-1] == '\n')
+			return (size_t)(dot - text.ptr);
+		dot++;
+	}
+	return len;
+}
+
+/* Most messages need nothing done to them: many lines at once. Where the header ends must be known for TOP, and for a client that waits for it. */
 static size_t append_plain_lines(struct cv_pop3_wire *wire, struct cv_buf *out, struct cv_str rest)
 {
 	size_t len;
 
-	if (wire->top || !wire->in_body || wire->line_len > 0 || (wire->workarounds & CV_POP3_NO_NULS) != 0)
+	if (wire->top || wire->line_len > 0 || (wire->workarounds & CV_POP3_NO_NULS) != 0 ||
+		(!wire->in_body && (wire->workarounds & CV_POP3_NS_EOH) != 0))
 		return 0;
-	len = plain_lines(rest);
+	len = wire->crlf ? lines_without_dot(rest) : plain_lines(rest);
 	if (len == 0)
 		return 0;
 	cv_buf_append(out, cv_str_sub(rest, 0, len));
@@ -139,9 +154,9 @@ int cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t ma
 			finish(wire, out);
 			break;
 		}
-		end = cv_str_find(rest, '\n');
 		if (append_plain_lines(wire, out, rest) > 0)
 			continue;
+		end = cv_str_find(rest, '\n');
 		if (wire->line_len == 0 && rest.ptr[0] == '.')
 			cv_buf_append_char(out, '.');
 		if (end == SIZE_MAX) {
