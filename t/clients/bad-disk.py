@@ -79,6 +79,7 @@ for storage in culver.storages():
         same(m.noop()[0], "OK")
         # Whatever is confirmed is so, whatever is refused is not: looked at when there is room again.
         m.create("Copies")
+        there = acknowledged
         copied = m.copy("1:*", "Copies")[0]
         moved = m.uid("MOVE", "1", "Copies")[0] if m.select("INBOX")[0] == "OK" else "NO"
         if m.select("INBOX")[1] != [str(acknowledged - (moved == "OK")).encode()]:
@@ -102,7 +103,7 @@ for storage in culver.storages():
         _, got = m.uid("FETCH", "2:3", "(FLAGS)")
         same(sum(b"\\Flagged" in x for x in got if x), 2 if flagged == "OK" else 0, got)
         typ, count = m.select("Copies")
-        if typ == "OK" and int(count[0]) != (listed if copied == "OK" else 0) + (moved == "OK"):
+        if typ == "OK" and int(count[0]) != (there if copied == "OK" else 0) + (moved == "OK"):
             fail(f"COPY said {copied}, MOVE {moved}, and {count} messages are there")
         m.logout()
         same(s.deliver("full", mail("after"))[0], 250)
