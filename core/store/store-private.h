@@ -536,7 +536,7 @@ bool cv_record_concerns(struct cv_str entries, const struct cv_guid *guid);
 /* Does the record leave work for the storage module? */
 bool cv_record_has_work(const struct cv_user *user, struct cv_str entries);
 
-/* ---- Transactions (txn.c, commit.c) --------------------------------------------------------------------- */
+/* ---- Transactions (txn.c, commit.c, flush.c) ------------------------------------------------------------------ */
 
 struct cv_op *cv_txn_add(struct cv_txn *txn, enum cv_op_kind kind, struct cv_mailbox *mailbox);
 /* An entry as it is; its strings must be in txn->arena. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   Transactions: collecting changes. What they do is worked out in commit.c. */
+   Transactions: collecting changes. What they do is worked out in commit-record.c. */
 #include <config.h>
 
 #include "core/store/store-private.h"
