@@ -296,7 +296,8 @@ int cv_mailbox_load_columns(struct cv_mailbox *mailbox, struct cv_err *err)
 	if (snapshot != NULL && snapshot->head.seq > want)
 		newer_than_known(mailbox, snapshot->head.seq);
 	live = mailbox->columns->count - mailbox->columns->dead;
-	if (live != mailbox->counts.messages) {
+	/* What was mended meanwhile was counted before the last records were applied. */
+	if (live != mailbox->counts.messages || (mailbox->needs_scan && !was_lossy)) {
 		if (!mailbox->needs_scan && !was_lossy)
 			cv_error(&mailbox->log_ctx, "has %u messages, %u were counted: counted anew", live, mailbox->counts.messages);
 		cv_mailbox_recount(mailbox);
@@ -357,12 +358,6 @@ static struct cv_columns *second_columns(struct cv_mailbox *mailbox)
 	return second;
 }
 
-/* Row of the message in the other columns, when it is there. */
-static bool row_there(const struct cv_columns *second, uint32_t uid, uint32_t hint, uint32_t *row_r)
-{
-	return cv_columns_find(second, uid, hint, row_r) && cv_row_live(second, *row_r);
-}
-
 static void lose_row(struct cv_mailbox *mailbox, uint32_t row)
 {
 	uint16_t *flags = cv_col_flags(mailbox->columns, row);
@@ -421,6 +416,7 @@ static bool mend_row(struct cv_mailbox *mailbox, uint32_t row, const struct cv_c
 {
 	struct cv_columns *first = mailbox->columns;
 	bool names = bad->chunks[CV_COLUMN_ref][row >> CV_CHUNK_SHIFT] == 0 && names_are_bad(first, row, bad), any = names;
+	bool found;
 	uint32_t from;
 
 	for (unsigned i = 0; i < CV_COLUMNS && !any; i++)
@@ -429,9 +425,10 @@ static bool mend_row(struct cv_mailbox *mailbox, uint32_t row, const struct cv_c
 		return true;
 	if (bad->chunks[CV_COLUMN_flags][row >> CV_CHUNK_SHIFT] != 0)
 		*cv_col_flags(first, row) = 0;
-	if (!row_there(second, *cv_col_uid(first, row), row, &from)) {
+	found = cv_columns_find(second, *cv_col_uid(first, row), row, &from);
+	if (!found || !cv_row_live(second, from)) { /* one that is there has been expunged, perhaps by a record that is applied to the first only now */
 		lose_row(mailbox, row);
-		return false;
+		return found;
 	}
 	for (unsigned i = 0; i < CV_COLUMNS; i++) {
 		if (bad->chunks[i][row >> CV_CHUNK_SHIFT] != 0)
