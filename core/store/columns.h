@@ -115,8 +115,9 @@ void cv_columns_free(struct cv_columns **columns);
 void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row);
 /* First row with a UID >= uid; count when there is none. */
 uint32_t cv_columns_from(const struct cv_columns *columns, uint32_t uid);
-/* True with *row_r when there is a row (also an expunged one) with this UID. hint: where it may be. */
+/* True with *row_r when there is a row (also an expunged one) with this UID. */
 bool cv_columns_find_from(const struct cv_columns *columns, uint32_t uid, uint32_t *row_r);
+/* The same. hint: where it may be. */
 static inline bool cv_columns_find(const struct cv_columns *columns, uint32_t uid, uint32_t hint, uint32_t *row_r)
 {
 	*row_r = hint;

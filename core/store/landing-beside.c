@@ -145,8 +145,7 @@ static void forget_made(struct cv_user *user, const struct cv_landing *landing)
 			cv_owed_no_more(mailbox, landing->messages.data[i].uid);
 	}
 	user->owed_settled = landing->seq;
-	user->owed.count -= count;
-	memmove(user->owed.data, user->owed.data + count, user->owed.count * sizeof(*user->owed.data));
+	cv_owed_drop(user, count);
 }
 
 void cv_landing_end(struct cv_user *user)

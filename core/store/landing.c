@@ -14,7 +14,7 @@
 /* Files are made as fast as messages come, or these are not taken into the journal: what is owed is what is written once more after a crash. */
 static bool keeps_up(const struct cv_user *user)
 {
-	return user->owed.count < OWED_MAX && cv_owed_octets(user) < OWED_OCTETS_MAX;
+	return user->owed.count < OWED_MAX && user->owed_octets < OWED_OCTETS_MAX;
 }
 
 bool cv_landing_may_hold(const struct cv_user *user, uint64_t size)

@@ -56,6 +56,16 @@ bool cv_record_owes(struct cv_str entries)
 void cv_owed_add(struct cv_user *user, const struct cv_owed *owed)
 {
 	*cv_vec_push(&user->owed) = *owed;
+	user->owed_octets += owed->octets;
+}
+
+void cv_owed_drop(struct cv_user *user, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		user->owed_octets -= user->owed.data[i].octets;
+	user->owed.count -= count;
+	if (count > 0)
+		memmove(user->owed.data, user->owed.data + count, user->owed.count * sizeof(*user->owed.data));
 }
 
 void cv_owed_forget(struct cv_user *user, uint64_t seq)
@@ -64,23 +74,12 @@ void cv_owed_forget(struct cv_user *user, uint64_t seq)
 
 	while (count < user->owed.count && user->owed.data[count].seq <= seq)
 		count++;
-	user->owed.count -= count;
-	if (count > 0)
-		memmove(user->owed.data, user->owed.data + count, user->owed.count * sizeof(*user->owed.data));
+	cv_owed_drop(user, count);
 }
 
 bool cv_owed_any(const struct cv_user *user)
 {
 	return user->owed_made < user->owed.count;
-}
-
-size_t cv_owed_octets(const struct cv_user *user)
-{
-	size_t octets = 0;
-
-	for (size_t i = 0; i < user->owed.count; i++)
-		octets += user->owed.data[i].octets;
-	return octets;
 }
 
 bool cv_owed_is(const struct cv_mailbox *mailbox, uint32_t uid)
@@ -459,8 +458,7 @@ static int settle(struct cv_user *user, struct cv_err *err)
 		return -1;
 	if (user->owed_made > 0)
 		user->owed_settled = user->owed.data[user->owed_made - 1].seq;
-	user->owed.count -= user->owed_made;
-	memmove(user->owed.data, user->owed.data + user->owed_made, user->owed.count * sizeof(*user->owed.data));
+	cv_owed_drop(user, user->owed_made);
 	user->owed_made = 0;
 	return 1;
 }
@@ -640,7 +638,7 @@ int cv_owed_make(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 static bool may_wait(const struct cv_user *user, uint64_t now_ms)
 {
 	if (user->loop == NULL || user->external || now_ms >= user->owed_settle_ms || user->owed.count >= TOGETHER || user->owed_made > 0 || user->owed_open ||
-		cv_owed_octets(user) >= TOGETHER_OCTETS)
+		user->owed_octets >= TOGETHER_OCTETS)
 		return false;
 	for (size_t i = 0; i < user->owed.count; i++) {
 		if (user->owed.data[i].copies)

@@ -397,7 +397,8 @@ void cv_state_forget(struct cv_user *user)
 	user->mailboxes = cv_map_new();
 	user->list_valid = false;
 	user->work.count = user->work_due = 0;
-	user->owed.count = user->owed_made = 0;
+	cv_owed_drop(user, user->owed.count);
+	user->owed_made = 0;
 	user->work_seq = user->state_seq = 0;
 	user->last_uidvalidity = 0;
 	user->journal.seq = 0;

@@ -418,6 +418,7 @@ struct cv_user {
 
 	/* Records with messages whose files are to be made (owed.c), oldest first; owed_made of them are made, and a power cut may undo it. */
 	CV_VEC(struct cv_owed) owed;
+	size_t owed_octets;             /* of messages, in all of them */
 	size_t owed_made;
 	bool owed_open;                 /* the record behind these is in owed_buf, and the reader in its entries */
 	struct cv_buf owed_buf;
@@ -838,6 +839,8 @@ bool cv_record_owes(struct cv_str entries);
 void cv_owed_add(struct cv_user *user, const struct cv_owed *owed);
 /* While the journal is read: what records up to this one owed was made and synced. */
 void cv_owed_forget(struct cv_user *user, uint64_t seq);
+/* The oldest ones, so many, owe nothing any more. */
+void cv_owed_drop(struct cv_user *user, size_t count);
 /* The message with this UID will be owed. */
 void cv_owed_note(struct cv_mailbox *mailbox, uint32_t uid);
 /* It is made. */
@@ -849,8 +852,6 @@ void cv_owed_begin(struct cv_user *user);
 void cv_owed_deinit(struct cv_user *user);
 /* Is anything to be made? May the file of this message be? */
 bool cv_owed_any(const struct cv_user *user);
-/* How many octets of messages the records have whose files are owed. */
-size_t cv_owed_octets(const struct cv_user *user);
 bool cv_owed_is(const struct cv_mailbox *mailbox, uint32_t uid);
 /* What the messages of the mailbox that are owed are made of, by UID (4 octets): struct cv_owed_origin in the arena. *map_r is the caller's to free; NULL: none are. */
 CV_MUST_CHECK int cv_owed_map(struct cv_mailbox *mailbox, struct cv_arena *arena, struct cv_map **map_r, struct cv_err *err);

@@ -25,8 +25,9 @@ void cv_uids_open(struct cv_view_uids *uids, struct cv_columns *columns);
 void cv_uids_free(struct cv_view_uids *uids);
 /* Above all that are there. */
 void cv_uids_push(struct cv_view_uids *uids, uint32_t uid);
+/* cv_uids_at where there are holes, for index < base_live. */
+uint32_t cv_uids_at_holes(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r);
 /* index is the sequence number less 1. *row_r: where the row may be (cv_columns_find). */
-uint32_t cv_uids_at_holes(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r); /* index < base_live */
 static inline uint32_t cv_uids_at(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r)
 {
 	if (index >= uids->base_live) {
