@@ -14,7 +14,7 @@
      auth   <-> helper                  HELPER_*  (private to auth)
 
    Trust: front may lie. It never names a user to spawner: it presents a ticket that auth made, good for one user, one service ("imap" sessions, "lmtp"
-   jobs …), one use for sessions, one minute. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for.
+   jobs …), one use and one minute for sessions, ten minutes for jobs. A ticket for a look-up, which needs no password, starts no session, whatever service front says it is for.
    A ticket is the user's record itself, sealed with a key that auth and the spawner have (auth-seal.h), so that auth need not be asked for it again; one that
    would be longer than CV_TICKET_MAX, or of a look-up CV_TICKET_MANY_MAX, is a number by which auth finds the record.
 
@@ -33,6 +33,9 @@
 #include <culver/reader.h>
 
 struct cv_buf;
+
+/* Jobs of one user at a time, those by way of the spawner and those of fronts' channels each: their descriptors would pile up behind a worker that hangs in its storage. */
+#define CV_WORKER_JOBS_MAX 256u
 
 #define CV_TICKET_LEN 16   /* of one that stands for a record that auth keeps */
 #define CV_TICKET_MAX 2048 /* of one that has the record in it, sealed */

@@ -14,8 +14,6 @@
 
 /* A worker that is to end and does not. */
 #define STOP_LIMIT_MS 30000
-/* Of one user at a time: their descriptors would pile up behind a worker that hangs in its storage. */
-#define JOBS_MAX 256u
 #define HELD_MAX 64           /* of cv_sandbox_hold */
 #define PREPARED_FOR_MS 1000u /* a file that was replaced is another one for Landlock */
 #define ASKS_MAX 16u /* of one worker at a time, to other users' workers */
@@ -260,7 +258,7 @@ static int check_limits(const struct spawner *sp, const struct worker *w, const 
 		size_t jobs = cv_map_count(w->jobs);
 		cv_list_foreach(&w->waiting, node, next)
 			jobs += cv_container(node, struct request, node)->kind == REQUEST_JOB;
-		if (jobs >= JOBS_MAX)
+		if (jobs >= CV_WORKER_JOBS_MAX)
 			return cv_err_set(err, CV_ERR_LIMIT, "%zu deliveries to this user are waiting for the worker (pid %ld)", jobs, (long)w->pid);
 	}
 	if (r->kind != REQUEST_SESSION)

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #define CHANNELS_MAX 64u
-#define JOBS_MAX 256u      /* at a time, as the spawner has it */
 #define RENEW_MS 300000u   /* a channel that is so old is to be given up … */
 #define GOOD_FOR_MS 600000u /* … and is good for nothing then */
 
@@ -103,7 +102,7 @@ static int on_job(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		return -1;
 	if (age > RENEW_MS && !c->asked)
 		ask_end(c);
-	if (fronts->host->job_count >= JOBS_MAX) {
+	if (fronts->host->job_count >= CV_WORKER_JOBS_MAX) {
 		struct cv_err err = { 0 };
 		(void)cv_err_set(&err, CV_ERR_UNAVAILABLE, "%zu deliveries to this user are waiting", fronts->host->job_count);
 		send_reply(c, msg->id, &err, CV_STR(""));

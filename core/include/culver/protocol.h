@@ -34,7 +34,7 @@ struct cv_login_auth_reply {
 struct cv_login_user_reply {
 	uint64_t id;
 	enum cv_auth_result result;     /* OK, NOUSER, DISABLED, TEMP */
-	struct cv_str ticket;           /* at most CV_LOGIN_TICKET_MAX octets, for cv_login_job; good for one minute and this service */
+	struct cv_str ticket;           /* at most CV_LOGIN_TICKET_MAX octets, for cv_login_job; good for ten minutes and this service */
 	struct cv_str user;             /* as the userdb names it */
 	struct cv_str text;
 };

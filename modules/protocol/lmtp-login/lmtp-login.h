@@ -15,7 +15,7 @@
 /* Look-ups of recipients, and deliveries, that run at the same time for one connection. */
 #define CV_LMTP_LOOKUPS_MAX 20
 #define CV_LMTP_JOBS_MAX 8
-/* A ticket is good for a minute; one older than this is asked for again before it is used. */
+/* A ticket is good for some minutes; one older than this is asked for again before it is used. */
 #define CV_LMTP_TICKET_MS 30000
 /* How long RCPT waits for the user's worker to say whether the message may come. */
 #define CV_LMTP_ASK_MS 5000
