@@ -540,11 +540,13 @@ static void on_idle(void *ctx)
 	cv_timer_set(wp->idle, CV_MAX(wp->args->idle_ms, (uint64_t)1000));
 }
 
-/* While a session works, memory is kept for its next command; the system would have to clear it each time. */
+/* While a session works, memory is kept for its next command; the system would have to clear it each time. That goes for buffers of a message as well,
+   which malloc would otherwise get from the system one by one from 128 KiB on (and no longer by a limit that grows, once one of these is set). */
 static void keep_memory(void)
 {
 	(void)mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
 	(void)mallopt(M_TOP_PAD, TOP_PAD);
+	(void)mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY);
 }
 
 static void on_quiet(void *ctx)
