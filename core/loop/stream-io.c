@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define TLS_CHUNK 65536   /* octets that TLS collects before the kernel gets them, beside those of a call */
@@ -232,6 +233,31 @@ static ssize_t write_some(struct cv_stream *s, const char *p, size_t len)
 	}
 	s->write_wait = CV_IO_WRITE;
 	return 0;
+}
+
+void cv_stream_send_through(struct cv_stream *s, struct cv_str data)
+{
+	struct iovec parts[2] = { { .iov_base = s->out.data, .iov_len = s->out.len }, { .iov_base = (void *)(uintptr_t)data.ptr, .iov_len = data.len } };
+	const struct msghdr msg = { .msg_iov = parts, .msg_iovlen = CV_COUNT_OF(parts) };
+	size_t written, waited;
+	ssize_t n;
+
+	do
+		n = sendmsg(s->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK) {
+		fail_errno(s, errno);
+		return;
+	}
+	written = n > 0 ? (size_t)n : 0;
+	s->bytes_out += written;
+	if (written < s->out.len + data.len) {
+		s->blocked = true;
+		s->write_wait = CV_IO_WRITE;
+	}
+	waited = CV_MIN(written, s->out.len);
+	cv_buf_consume(&s->out, waited);
+	cv_buf_append(&s->out, cv_str_sub(data, written - waited, SIZE_MAX));
 }
 
 /* To the kernel what TLS has collected, with its farewell behind it where that is due. -1 when the stream failed. */

@@ -74,6 +74,9 @@ void cv_stream_fail(struct cv_stream *s, const char *text);
 void cv_stream_read(struct cv_stream *s);
 /* As cv_stream_flush, without an update. */
 int cv_stream_send(struct cv_stream *s);
+/* For a plain socket that takes output and has none in writing: what was appended, and data behind it, in one write without a copy of data. What the
+   kernel does not take is appended. Without an update. */
+void cv_stream_send_through(struct cv_stream *s, struct cv_str data);
 /* Go on with the handshake. True when it was completed by this call. */
 bool cv_stream_handshake(struct cv_stream *s);
 

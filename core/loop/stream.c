@@ -11,7 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHUNK 65536 /* octets of output that are written before the round ends */
+#define CHUNK 65536       /* octets of output that are written before the round ends */
+#define THROUGH_MIN 16384 /* octets of one piece that are worth a write of two parts instead of a copy */
 #define LINGER_MS 2000
 
 static void on_io(void *ctx, unsigned events);
@@ -440,9 +441,21 @@ struct cv_buf *cv_stream_out(struct cv_stream *s)
 	return &s->out;
 }
 
+/* A write is due with these octets, and nothing has to be done with them before it. */
+static bool may_send_through(const struct cv_stream *s, size_t len)
+{
+	return len >= THROUGH_MIN && s->out.len + len >= CHUNK && s->state == CV_STREAM_PLAIN && s->is_socket && s->fd >= 0 && s->deflate == NULL &&
+		!s->blocked && s->sent == s->sending.len && !s->half_close && s->error == NULL && !s->out.failed;
+}
+
 void cv_stream_write(struct cv_stream *s, struct cv_str data)
 {
-	cv_buf_append(cv_stream_out(s), data);
+	if (may_send_through(s, data.len)) {
+		cv_stream_send_through(s, data);
+		cv_stream_update(s);
+	} else {
+		cv_buf_append(cv_stream_out(s), data);
+	}
 }
 
 size_t cv_stream_unwritten(const struct cv_stream *s)

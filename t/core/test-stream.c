@@ -325,6 +325,64 @@ on_both(slow_reader_stops_the_producer_not_the_loop)
 	cv_buf_deinit(&got);
 }
 
+/* Some go from where they are, with what was appended before them, some are copied, and the kernel takes any part of either. */
+on_both(large_pieces_arrive_in_order)
+{
+	static const size_t sizes[] = { 5, 16384, 60000, 1, 65536, 20000, 16383, 49152, 16384, 7, 65000, 65536, 65536, 3 };
+	size_t total = 0, piece = 0;
+	struct cv_buf want, got;
+	int fds[2], small = 4096;
+	struct user u;
+
+	for (size_t i = 0; i < CV_COUNT_OF(sizes); i++)
+		total += sizes[i];
+	cv_buf_init(&want, total);
+	cv_buf_init(&got, total);
+	for (size_t i = 0; i < total; i++)
+		cv_buf_append_char(&want, (char)(i * 7 + i / 251));
+	assert_int_equal(pair(fds), 0);
+	assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
+	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 100000));
+	for (size_t pos = 0; pos < total || cv_stream_unsent(u.s) > 0;) {
+		while (piece < CV_COUNT_OF(sizes) && cv_stream_room(u.s) >= sizes[piece]) {
+			char *octets = cv_malloc(sizes[piece]);
+
+			memcpy(octets, want.data + pos, sizes[piece]);
+			cv_stream_write(u.s, cv_str_mem(octets, sizes[piece]));
+			cv_free(octets); /* it is the caller's again */
+			pos += sizes[piece++];
+		}
+		rounds(loop, 1);
+		assert_null(cv_stream_error(u.s));
+		(void)slurp(fds[1], &got);
+	}
+	assert_str_eq(cv_buf_str(&got), cv_buf_str(&want));
+	assert_int_equal(cv_stream_bytes_out(u.s), total);
+	user_end(&u);
+	(void)close(fds[1]);
+	cv_buf_deinit(&want);
+	cv_buf_deinit(&got);
+}
+
+on_both(large_piece_for_a_peer_that_is_gone_fails_the_stream)
+{
+	char *octets = cv_malloc(65536);
+	struct user u;
+	int fds[2];
+
+	assert_int_equal(pair(fds), 0);
+	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 100000));
+	(void)close(fds[1]);
+	cv_stream_write(u.s, cv_str_mem(octets, 65536));
+	assert_non_null(cv_stream_error(u.s));
+	cv_stream_write(u.s, cv_str_mem(octets, 65536));
+	rounds(loop, 2);
+	assert_int_equal(cv_stream_unsent(u.s), 0);
+	assert_true(u.outputs > 0);
+	user_end(&u);
+	cv_free(octets);
+}
+
 on_both(output_beyond_the_slack_fails_the_stream)
 {
 	struct user u;
@@ -714,6 +772,8 @@ int main(void)
 		cv_test(octets_handed_over_come_first),
 		cv_test(output_of_a_round_is_written_at_its_end),
 		cv_test(slow_reader_stops_the_producer_not_the_loop),
+		cv_test(large_pieces_arrive_in_order),
+		cv_test(large_piece_for_a_peer_that_is_gone_fails_the_stream),
 		cv_test(output_beyond_the_slack_fails_the_stream),
 		cv_test(writing_to_a_peer_that_is_gone_fails_the_stream),
 		cv_test(callbacks_may_free_the_stream),

@@ -56,6 +56,7 @@ CV_EXPORT void cv_stream_resume(struct cv_stream *s);
 CV_EXPORT struct cv_buf *cv_stream_out(struct cv_stream *s);
 /* Octets until max_out; 0: stop producing and wait for ops->output. */
 CV_EXPORT size_t cv_stream_room(const struct cv_stream *s);
+/* Append data; a large piece may be written at once and from where it is. */
 CV_EXPORT void cv_stream_write(struct cv_stream *s, struct cv_str data);
 /* Try to write now. 1 all written, 0 some left, -1 failed. */
 CV_EXPORT int cv_stream_flush(struct cv_stream *s);

@@ -462,7 +462,10 @@ static int write_literal(struct fetch *fetch, struct cv_err *err)
 		return cv_err_set(err, CV_ERR_CORRUPT, "message %u ended in the middle of a section", fetch->row.uid);
 	if (result < 0)
 		return -1;
-	cv_imap_append_octets(cv_stream_out(fetch->s->stream), view);
+	if (cv_str_has_nul(view))
+		cv_imap_append_octets(cv_stream_out(fetch->s->stream), view);
+	else
+		cv_stream_write(fetch->s->stream, view);
 	fetch->wire_left -= view.len;
 	if (fetch->wire_left == 0)
 		cv_wire_stream_free(&fetch->wire);
