@@ -145,7 +145,7 @@ static int check_state(struct cv_fsck *f, struct cv_err *err)
 {
 	static const char *const names[] = { "state", "state.old" };
 	struct cv_user *user = f->user;
-	const uint64_t want[] = { user->state_is_old ? 0 : user->state_seq, user->older_state_seq };
+	const uint64_t want[] = { user->state_seq, user->older_state_seq };
 
 	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
 		struct cv_err check_err = { 0 };

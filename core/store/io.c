@@ -55,10 +55,11 @@ static int fault(enum cv_file_op op, const char *name, size_t *len)
 	return the_fault.fn != NULL ? the_fault.fn(the_fault.ctx, op, name, len != NULL ? len : &none) : 0;
 }
 
+/* O_NONBLOCK: what has a file's name may be a pipe, which would be waited for until somebody opens its other end. (openat2 knows no O_PATH with it.) */
 static int open_beneath(int dir, const char *path, int flags, unsigned mode)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW),
+		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW | ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK)),
 		.mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
@@ -69,7 +70,7 @@ static int open_beneath(int dir, const char *path, int flags, unsigned mode)
 	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
 	/* A seccomp filter of the surroundings (containers) may not know openat2; a plain name needs no more than O_NOFOLLOW. */
 	if (fd < 0 && (errno == ENOSYS || errno == EPERM) && strchr(path, '/') == NULL && strcmp(path, "..") != 0)
-		fd = openat(dir, path, flags | O_CLOEXEC | O_NOFOLLOW, mode);
+		fd = openat(dir, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
 	return (int)fd;
 }
 
@@ -149,6 +150,12 @@ int cv_file_make_root(const char *path, unsigned mode, struct cv_err *err)
 	return e == 0 ? 1 : cv_err_sys(err, e, "directory %s can't be made", path);
 }
 
+/* Something else has the name of a file: a link, a directory, a pipe. It does not go away by itself. */
+static bool is_no_file(int e, int flags)
+{
+	return (flags & O_DIRECTORY) == 0 && (e == ELOOP || e == EISDIR || e == ENXIO);
+}
+
 int cv_file_open(int dir, const char *path, int flags, unsigned mode, int *fd_r, struct cv_err *err)
 {
 	int e = fault(CV_FILE_OPEN, path, NULL);
@@ -163,7 +170,10 @@ int cv_file_open(int dir, const char *path, int flags, unsigned mode, int *fd_r,
 		e = errno;
 	}
 	*fd_r = -1;
-	return cv_err_sys(err, e, "file %s can't be opened", path);
+	(void)cv_err_sys(err, e, "file %s can't be opened", path);
+	if (err != NULL && is_no_file(e, flags))
+		err->code = CV_ERR_CORRUPT;
+	return -1;
 }
 
 void cv_file_close(int *fd)
@@ -296,7 +306,7 @@ int cv_file_ahead(int dir, const char *path, uint64_t len, struct cv_err *err)
 {
 	int fd;
 
-	if (cv_file_open(dir, path, O_RDONLY | O_NONBLOCK, 0, &fd, err) < 0)
+	if (cv_file_open(dir, path, O_RDONLY, 0, &fd, err) < 0)
 		return -1;
 	(void)posix_fadvise(fd, 0, (off_t)CV_MIN(len, (uint64_t)INT64_MAX), POSIX_FADV_WILLNEED);
 	cv_file_close(&fd);

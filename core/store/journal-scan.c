@@ -6,6 +6,7 @@
 #include <config.h>
 
 #include "core/store/journal-private.h"
+#include <culver/log.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct scan {
 	struct cv_journal_pos start;
 	bool repair;
 	bool mended; /* what the copy has of this segment is in it */
+	unsigned late; /* records of this segment that were left out */
 	cv_journal_fn *fn;
 	void *ctx;
 	struct cv_journal_damage *damage;
@@ -105,6 +107,7 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 				CV_RECORD_VERSION);
 		if (next != NULL && !next->damaged && head.seq > next->before_seq) {
 			at += len; /* written late by an owner who had lost the mail: never acknowledged */
+			scan->late++;
 			continue;
 		}
 		if (head.seq > journal->seq)
@@ -186,14 +189,19 @@ static int scan_segment(struct scan *scan, struct cv_segment *segment, bool last
 	int ret;
 
 	scan->mended = false;
+	scan->late = 0;
 	if (!scan->repair && (ret = reach_file(scan, segment, err)) <= 0) /* else they have just been listed */
 		return ret;
 	while ((ret = scan_file(scan, segment, last, err)) == 0) {
 		scan->mended = true;
+		scan->late = 0;
 		if (cv_journal_mend(scan->journal, segment, scan->start.offset, err) < 0)
 			return -1;
 	}
 	scan->start = start;
+	if (scan->late > 0)
+		cv_warn(scan->journal->log_ctx, "segment %u of the journal: %u records were written when the next one had been begun, by a server that did not "
+			"own the mail any more; they were never confirmed and are left out", segment->number, scan->late);
 	if (ret > 0)
 		segment->scanned = true;
 	return ret;

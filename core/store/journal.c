@@ -4,8 +4,10 @@
 #include <config.h>
 
 #include "core/store/journal-private.h"
+#include <culver/log.h>
 #include <culver/time.h>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -112,15 +114,36 @@ static int note_segment(struct cv_journal *journal, const char *name, uint32_t n
 	return 1;
 }
 
+/* What is no plain file makes room: with another name it is as if there were none. 1: it is one, 0, -1. */
+static int is_plain(const struct cv_journal *journal, const char *name, unsigned char type, struct cv_err *err)
+{
+	struct stat st;
+	int ret = type == DT_REG ? 1 : cv_file_stat(journal->dir, name, &st, err);
+
+	if (ret <= 0 || type == DT_REG || S_ISREG(st.st_mode))
+		return ret;
+	if (cv_index_aside(journal->dir, name, err) < 0)
+		return -1;
+	cv_warn(journal->log_ctx, "%s was no plain file; it is kept under another name", name);
+	return 0;
+}
+
 static int list_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
 {
 	struct listing *listing = ctx;
 	uint32_t number;
+	bool copy = cv_journal_parse_copy_name(name, &number);
+	int ret;
 
-	(void)type;
-	if (cv_journal_parse_copy_name(name, &number))
-		*cv_vec_push(&listing->copies) = number;
-	return cv_journal_parse_name(name, &number) ? note_segment(listing->journal, name, number, err) : 1;
+	if (!copy && !cv_journal_parse_name(name, &number))
+		return 1;
+	ret = is_plain(listing->journal, name, type, err);
+	if (ret <= 0)
+		return ret < 0 ? -1 : 1;
+	if (!copy)
+		return note_segment(listing->journal, name, number, err);
+	*cv_vec_push(&listing->copies) = number;
+	return 1;
 }
 
 static int compare_segments(const void *a, const void *b)

@@ -148,7 +148,7 @@ int cv_mailbox_read_file(struct cv_mailbox *mailbox, const char *name, struct cv
 		return 0;
 	ref = cv_mailbox_storage_ref(mailbox);
 	if (user->storage->mailbox_dir(user->st, &ref, &dir, &open_err) < 0 ||
-		cv_file_open(dir, name, O_RDONLY | O_NONBLOCK, 0, &fd, &open_err) < 0) {
+		cv_file_open(dir, name, O_RDONLY, 0, &fd, &open_err) < 0) {
 		if (open_err.code == CV_ERR_NOTFOUND)
 			return 0;
 		if (err != NULL)

@@ -16,6 +16,7 @@
 #define BATCH 500            /* new messages in one record */
 #define SLICE_MS 500         /* new messages are taken for so long at a time when others wait */
 #define AGAIN_MS 50          /* somebody is saving, and has a UID already */
+#define NO_ROOM_MS 1000      /* the disk is full */
 #define PARSE_MAX 100        /* so many new messages are parsed at once; of more only what is asked for */
 #define NO_BASE 0xffffu
 
@@ -742,6 +743,22 @@ static void again(struct cv_mailbox *mailbox)
 		cv_timer_set(user->refresh_timer, mailbox->uids_held > 0 ? AGAIN_MS : 0);
 }
 
+/* What other programs did can't be recorded on a full disk: until it can, the mailbox is what it was. */
+static int wait_for_room(struct cv_mailbox *mailbox, const struct cv_err *why)
+{
+	struct cv_user *user = mailbox->user;
+
+	if (mailbox->no_room_until_ms == 0)
+		cv_warn(&mailbox->log_ctx, "what is new in the mailbox is not seen before there is room on the disk: %s", why->text);
+	mailbox->no_room_until_ms = cv_time_mono_ms() + NO_ROOM_MS;
+	if (mailbox->uids_held == 0)
+		mailbox->uid_reserved = mailbox->uidnext; /* those that were taken now were told to nobody */
+	mailbox->refresh_again = true;
+	if (user->loop != NULL)
+		cv_timer_set(user->refresh_timer, NO_ROOM_MS);
+	return 1;
+}
+
 /* The folder is not there: did somebody remove the mailbox? */
 static int folder_is_gone(struct cv_mailbox *mailbox, const struct cv_err *why, struct cv_err *err)
 {
@@ -784,8 +801,11 @@ static int refresh(struct cv_mailbox *mailbox, struct cv_err *err)
 	if (user->external && user->storage->stamp(user->st, &ref, stamp, &scan_err) < 0)
 		return scan_err.code == CV_ERR_NOTFOUND ? folder_is_gone(mailbox, &scan_err, err) : (*err = scan_err, -1);
 	ret = reconcile(mailbox, &scan_err);
+	if (ret < 0 && scan_err.code == CV_ERR_NOQUOTA && user->external && !mailbox->needs_scan && !mailbox->take_over && !mailbox->gone)
+		return wait_for_room(mailbox, &scan_err);
 	if (ret < 0)
 		return scan_err.code == CV_ERR_NOTFOUND && user->external ? folder_is_gone(mailbox, &scan_err, err) : (*err = scan_err, -1);
+	mailbox->no_room_until_ms = 0;
 	if (mailbox->gone)
 		return 1;
 	if (ret == 0) {
@@ -804,6 +824,11 @@ static int refresh(struct cv_mailbox *mailbox, struct cv_err *err)
 	return 1;
 }
 
+static bool waits_for_room(const struct cv_mailbox *mailbox)
+{
+	return mailbox->no_room_until_ms != 0 && cv_time_mono_ms() < mailbox->no_room_until_ms;
+}
+
 int cv_mailbox_refresh(struct cv_mailbox *mailbox, struct cv_err *err)
 {
 	struct cv_user *user = mailbox->user;
@@ -811,7 +836,7 @@ int cv_mailbox_refresh(struct cv_mailbox *mailbox, struct cv_err *err)
 	int ret;
 
 	if (mailbox->gone || mailbox->refreshing || user->broken || user->recovering ||
-		(!user->external && !mailbox->needs_scan && !mailbox->take_over))
+		(!user->external && !mailbox->needs_scan && !mailbox->take_over) || waits_for_room(mailbox))
 		return 1;
 	cv_mailbox_ref(mailbox);
 	mailbox->refreshing = true;
@@ -943,17 +968,22 @@ void cv_watch_moved(struct cv_mailbox *mailbox)
 	cv_watch_start(mailbox);
 }
 
-static struct cv_mailbox *next_again(struct cv_user *user)
+/* *waits_r: there are others, which wait for room. */
+static struct cv_mailbox *next_again(struct cv_user *user, bool *waits_r)
 {
 	struct cv_str key;
 	size_t pos = 0;
 	void *value;
 
+	*waits_r = false;
 	while (cv_map_next(user->mailboxes, &pos, &key, &value)) {
 		struct cv_mailbox *mailbox = value;
 
-		if (mailbox->refresh_again && !mailbox->refreshing)
+		if (!mailbox->refresh_again || mailbox->refreshing)
+			continue;
+		if (!waits_for_room(mailbox))
 			return mailbox;
+		*waits_r = true;
 	}
 	return NULL;
 }
@@ -962,15 +992,17 @@ static struct cv_mailbox *next_again(struct cv_user *user)
 static void on_refresh(void *ctx)
 {
 	struct cv_user *user = ctx;
-	struct cv_mailbox *mailbox = next_again(user);
+	bool waits;
+	struct cv_mailbox *mailbox = next_again(user, &waits);
 
-	if (mailbox == NULL)
-		return;
-	mailbox->refresh_again = false;
-	mailbox->stamp_known = false;
-	refresh_and_log(mailbox);
-	if (next_again(user) != NULL)
-		cv_timer_set(user->refresh_timer, AGAIN_MS);
+	if (mailbox != NULL) {
+		mailbox->refresh_again = false;
+		mailbox->stamp_known = false;
+		refresh_and_log(mailbox);
+		mailbox = next_again(user, &waits);
+	}
+	if (mailbox != NULL || waits)
+		cv_timer_set(user->refresh_timer, mailbox != NULL ? AGAIN_MS : NO_ROOM_MS);
 }
 
 void cv_refresh_init(struct cv_user *user)

@@ -209,6 +209,7 @@ struct cv_mailbox {
 	bool needs_scan;         /* storage has to be looked through before the columns can be trusted */
 	bool take_over;          /* its folder may have messages that no record names yet */
 	bool refreshing, refresh_again; /* refresh.c */
+	uint64_t no_room_until_ms; /* the disk is full: it is not compared again before; 0: it is not */
 	int uids_held;           /* messages that have their UIDs in transactions that are not committed */
 	bool rewrite;            /* the snapshot was damaged: a new one is due */
 	bool mending;            /* columns are made a second time to mend the first ones */

@@ -21,8 +21,17 @@ bool cv_test_counts_allocations(void)
 	return alive > 0;
 }
 
-/* The sanitizers have their own allocator and their own leak check. */
-#if !defined(CV_SANITIZE) && !defined(CV_FUZZ) && defined(__GLIBC__)
+/* gcc and clang tell that the thread sanitizer is there in different ways. */
+#if defined(__SANITIZE_THREAD__)
+#define THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER 1
+#endif
+#endif
+
+/* The sanitizers have their own allocator and their own leak check; the thread sanitizer's can't even start with another one. */
+#if !defined(CV_SANITIZE) && !defined(CV_FUZZ) && !defined(THREAD_SANITIZER) && defined(__GLIBC__)
 
 /* Their names are the C library's to choose. */
 extern void *__libc_malloc(size_t size);

@@ -4,10 +4,12 @@
 
 #include "t/store/store-disk.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define INDEX "mail/" CV_INDEX_DIR
 
@@ -38,8 +40,7 @@ static int read_one(void *ctx, const char *name, unsigned char type, struct cv_e
 	char *octets;
 	int fd;
 
-	(void)type;
-	if (strcmp(name, "lock") == 0)
+	if (strcmp(name, "lock") == 0 || type != DT_REG)
 		return 1;
 	if (cv_file_open(reading->dir, name, O_RDONLY, 0, &fd, err) < 0 || cv_file_fstat(fd, &st, err) < 0)
 		return -1;
@@ -106,10 +107,37 @@ void disk_remove_file(struct store *s, const char *name)
 	cv_file_close(&dir);
 }
 
+void disk_put_other(struct store *s, const char *name, char what)
+{
+	int dir = open_index(s), ret = -1;
+
+	disk_remove_file(s, name);
+	if (what == 'l')
+		ret = symlinkat("nowhere", dir, name);
+	else if (what == 'p')
+		ret = mkfifoat(dir, name, 0600);
+	else
+		ret = mkdirat(dir, name, 0700);
+	assert_int_equal(ret, 0);
+	cv_file_close(&dir);
+}
+
+static int remove_other(void *ctx, const char *name, unsigned char type, struct cv_err *err)
+{
+	const int *dir = ctx;
+
+	(void)err;
+	return type == DT_REG || unlinkat(*dir, name, type == DT_DIR ? AT_REMOVEDIR : 0) == 0 ? 1 : -1;
+}
+
 void disk_write(struct store *s, const struct disk *disk)
 {
 	struct disk now;
+	struct cv_err err = { 0 };
+	int dir = open_index(s);
 
+	assert_ok(cv_file_list(dir, ".", remove_other, &dir, &err));
+	cv_file_close(&dir);
 	disk_read(s, &now);
 	for (size_t i = 0; i < now.files.count; i++) {
 		if (disk_find(disk, now.files.data[i].name) == NULL)

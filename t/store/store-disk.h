@@ -22,6 +22,8 @@ void disk_write(struct store *s, const struct disk *disk);
 const struct disk_file *disk_find(const struct disk *disk, const char *name);
 void disk_put_file(struct store *s, const char *name, struct cv_str octets);
 void disk_remove_file(struct store *s, const char *name);
+/* What is no plain file takes the name: 'l' a link that leads nowhere, 'p' a pipe, 'd' a directory. disk_read passes over such, disk_write removes them. */
+void disk_put_other(struct store *s, const char *name, char what);
 /* Octets of all journal segments; files whose name holds part. */
 uint64_t disk_journal_size(struct store *s);
 size_t disk_count(struct store *s, const char *part);

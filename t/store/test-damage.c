@@ -180,7 +180,7 @@ static void healed_for_good(struct store *s)
 
 /* ---- one file ------------------------------------------------------------------------------------------------- */
 
-enum harm { HARM_DELETE, HARM_CUT, HARM_EMPTY, HARM_FLIP, HARM_MANY_FLIPS, HARM_GARBAGE, HARM_OLD, HARM_BEFORE, HARMS };
+enum harm { HARM_DELETE, HARM_CUT, HARM_EMPTY, HARM_FLIP, HARM_MANY_FLIPS, HARM_GARBAGE, HARM_OLD, HARM_BEFORE, HARM_LINK, HARM_PIPE, HARM_DIRECTORY, HARMS };
 
 static struct cv_str changed_copy(struct store *s, struct cv_str octets, uint64_t *seed, unsigned flips)
 {
@@ -226,6 +226,11 @@ static bool do_harm(struct store *s, const struct history *h, const struct disk_
 			return false;
 		disk_put_file(s, file->name, other->octets);
 		return true;
+	case HARM_LINK:
+	case HARM_PIPE:
+	case HARM_DIRECTORY:
+		disk_put_other(s, file->name, harm == HARM_LINK ? 'l' : harm == HARM_PIPE ? 'p' : 'd');
+		return true;
 	case HARMS:
 		break;
 	}
@@ -265,6 +270,8 @@ static void harm_each(struct store *s, const struct history *h, const struct dis
 		if (!all && !is_journal(file->name))
 			continue;
 		for (unsigned harm = 0; harm < HARMS * times; harm++) {
+			if (harm >= HARMS && harm % HARMS >= HARM_LINK)
+				continue; /* they are the same each time */
 			disk_write(s, disk);
 			if (!do_harm(s, h, file, (enum harm)(harm % HARMS), &seed))
 				continue;
@@ -570,6 +577,40 @@ static void folding_may_stop_anywhere(void **state)
 	store_deinit(&s);
 }
 
+static int refuse_second(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *refused = ctx;
+
+	(void)len;
+	if (op != CV_FILE_OPEN || name == NULL || strcmp(name, "u.2") != 0)
+		return 0;
+	(*refused)++;
+	return EACCES;
+}
+
+/* What may not be read stays a message, and keeps no other from anybody. */
+static void a_message_that_may_not_be_read_does_not_stop_healing(void **state)
+{
+	struct store s;
+	unsigned refused = 0;
+
+	store_init(&s, state);
+	open_small(&s);
+	for (unsigned i = 0; i < 3; i++)
+		store_save(&s, "INBOX", MAIL, i == 1 ? CV_FLAG_SEEN : 0);
+	store_close(&s);
+	disk_remove_file(&s, "journal.0000000000000001");
+	disk_remove_file(&s, "copy.0000000000000001");
+	cv_file_set_fault(refuse_second, &refused);
+	open_small(&s);
+	store_expect(&s, "INBOX", "1 -|2 S|3 -");
+	store_octets(&s, "INBOX", 3, MAIL);
+	cv_file_set_fault(NULL, NULL);
+	assert_true(refused > 0);
+	store_octets(&s, "INBOX", 2, MAIL);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -585,6 +626,7 @@ int main(void)
 		cv_test(without_states_and_journal_the_snapshots_tell),
 		cv_test(the_journal_alone_tells),
 		cv_test(folding_may_stop_anywhere),
+		cv_test(a_message_that_may_not_be_read_does_not_stop_healing),
 	};
 
 	return store_tests_run(tests);

@@ -2,8 +2,10 @@
    What other programs do to a Maildir, folders that were there before, and messages found after the index was lost. */
 #include <config.h>
 
+#include "core/store/store-private.h"
 #include "t/store/store-helper.h"
 #include <culver/buf.h>
+#include <culver/file.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -175,6 +177,78 @@ static void an_expunged_message_does_not_come_back(void **state)
 	store_open(&s);
 	store_expect(&s, "INBOX", "2 S|3 -");
 	assert_true(find_file(&s, "", "9.c", rest));
+	store_deinit(&s);
+}
+
+static int no_room(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *failed = ctx;
+
+	(void)name;
+	if (op != CV_FILE_WRITE)
+		return 0;
+	*len = 0;
+	(*failed)++;
+	return ENOSPC;
+}
+
+/* What is new can't be recorded: the mailbox opens all the same, with what is known. */
+static void a_full_disk_keeps_no_mailbox_closed(void **state)
+{
+	struct store s;
+	struct cv_mailbox *inbox;
+	struct cv_err err = { 0 };
+	unsigned failed = 0, before;
+
+	open_maildir(&s, state);
+	store_open(&s);
+	put(&s, "cur/1.a:2,F", "Subject: a\n\nx\n");
+	store_expect(&s, "INBOX", "1 F");
+	put(&s, "new/2.b", "Subject: b\n\nx\n");
+	cv_file_set_fault(no_room, &failed);
+	store_expect(&s, "INBOX", "1 F");
+	assert_true(failed > 0);
+	store_octets(&s, "INBOX", 1, "Subject: a\n\nx\n");
+	before = failed;
+	store_expect(&s, "INBOX", "1 F"); /* not at each command */
+	assert_int_equal(failed, before);
+	cv_file_set_fault(NULL, NULL);
+	inbox = store_get(&s, "INBOX");
+	assert_true(inbox->no_room_until_ms > 0);
+	inbox->no_room_until_ms = 1; /* a second later */
+	assert_ok(cv_mailbox_refresh(inbox, &err));
+	assert_true(inbox->no_room_until_ms == 0);
+	cv_mailbox_unref(&inbox);
+	store_expect(&s, "INBOX", "1 F|2 -");
+	store_close(&s);
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 F|2 -");
+	store_deinit(&s);
+}
+
+/* It is derived, and written anew. */
+static void something_else_has_the_name_of_the_uidlist(void **state)
+{
+	struct store s;
+	struct stat st;
+
+	open_maildir(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
+	store_save(&s, "INBOX", "Subject: b\r\n\r\nx\r\n", CV_FLAG_SEEN);
+	for (unsigned i = 0; i < 3; i++) {
+		store_close(&s);
+		assert_int_equal(unlink(path_of(&s, "dovecot-uidlist")), 0);
+		assert_int_equal(i == 0 ? symlink("nowhere", path_of(&s, "dovecot-uidlist")) : i == 1 ? mkfifo(path_of(&s, "dovecot-uidlist"), 0600) :
+			mkdir(path_of(&s, "dovecot-uidlist"), 0700), 0);
+		store_open(&s);
+		store_save(&s, "INBOX", "Subject: c\r\n\r\nx\r\n", 0);
+		store_expect(&s, "INBOX", i == 0 ? "1 -|2 S|3 -" : i == 1 ? "1 -|2 S|3 -|4 -" : "1 -|2 S|3 -|4 -|5 -");
+		store_close(&s);
+		assert_int_equal(lstat(path_of(&s, "dovecot-uidlist"), &st), 0);
+		assert_true(S_ISREG(st.st_mode));
+		store_open(&s);
+	}
 	store_deinit(&s);
 }
 
@@ -487,6 +561,8 @@ int main(void)
 		cv_test(a_maildir_of_dovecot_is_taken_over),
 		cv_test(a_lost_index_costs_no_message_and_no_uid),
 		cv_test(random_changes_of_both_sides_agree_with_a_model),
+		cv_test(a_full_disk_keeps_no_mailbox_closed),
+		cv_test(something_else_has_the_name_of_the_uidlist),
 	};
 
 	return store_tests_run(tests);

@@ -101,7 +101,7 @@ int cv_dovecot_subscriptions(const char *dir, char separator, int (*fn)(void *ct
 
 	if (cv_file_root(dir, &root, &open_err) < 0)
 		return open_err.code == CV_ERR_NOTFOUND ? 1 : (*err = open_err, -1);
-	ret = cv_file_open(root, "subscriptions", O_RDONLY | O_NONBLOCK, 0, &fd, &open_err);
+	ret = cv_file_open(root, "subscriptions", O_RDONLY, 0, &fd, &open_err);
 	cv_file_close(&root);
 	if (ret < 0)
 		return open_err.code == CV_ERR_NOTFOUND ? 1 : (*err = open_err, -1);

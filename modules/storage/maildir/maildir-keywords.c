@@ -82,7 +82,7 @@ static int read_file(struct maildir_box *box, int dir, struct cv_err *err)
 	void *p;
 	int fd, ret;
 
-	ret = cv_file_open(dir, MAILDIR_KEYWORDS, O_RDONLY | O_NONBLOCK, 0, &fd, err);
+	ret = cv_file_open(dir, MAILDIR_KEYWORDS, O_RDONLY, 0, &fd, err);
 	if (ret < 0)
 		return err->code == CV_ERR_NOTFOUND ? 1 : -1;
 	cv_buf_init(&text, FILE_MAX);

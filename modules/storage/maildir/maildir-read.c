@@ -10,7 +10,7 @@
 
 int maildir_open_file(int dir, const char *path, int *fd_r, struct stat *stat_r, struct cv_err *err)
 {
-	int ret = cv_file_open(dir, path, O_RDONLY | O_NONBLOCK, 0, fd_r, err);
+	int ret = cv_file_open(dir, path, O_RDONLY, 0, fd_r, err);
 
 	if (ret > 0)
 		ret = cv_file_fstat(*fd_r, stat_r, err);

@@ -9,6 +9,7 @@
 #include <culver/time.h>
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #define FILE_MAX ((size_t)1 << 30)
@@ -231,21 +232,38 @@ static bool same_file(const struct maildir_uidlist *list, const struct stat *st)
 		list->mtime_ns == maildir_stamp_of(st).mtime_ns;
 }
 
+/* Something else has the file's name: it keeps another one, and the list is written anew. 0 */
+static int make_way(int dir, struct cv_err *err)
+{
+	char aside[sizeof(MAILDIR_UIDLIST) + 40];
+
+	(void)snprintf(aside, sizeof(aside), MAILDIR_UIDLIST ".damaged-%lld", (long long)cv_time_now_us());
+	if (cv_file_rename(dir, MAILDIR_UIDLIST, dir, aside, false, err) < 0)
+		return -1;
+	cv_warn(NULL, MAILDIR_UIDLIST " was no plain file; it is called %s now", aside);
+	return 0;
+}
+
 /* 0: there is none. */
 static int open_list(int dir, int flags, int *fd_r, struct stat *st_r, struct cv_err *err)
 {
 	struct cv_err open_err = { 0 };
+	int ret;
 
-	if (cv_file_open(dir, MAILDIR_UIDLIST, flags | O_NONBLOCK, 0, fd_r, &open_err) < 0) {
+	*st_r = (struct stat){ 0 };
+	if (cv_file_open(dir, MAILDIR_UIDLIST, flags, 0, fd_r, &open_err) < 0) {
 		if (open_err.code == CV_ERR_NOTFOUND)
 			return 0;
+		if (open_err.code == CV_ERR_CORRUPT)
+			return make_way(dir, err);
 		*err = open_err;
 		return -1;
 	}
-	if (cv_file_fstat(*fd_r, st_r, err) > 0 && S_ISREG(st_r->st_mode))
+	ret = cv_file_fstat(*fd_r, st_r, err);
+	if (ret > 0 && S_ISREG(st_r->st_mode))
 		return 1;
 	cv_file_close(fd_r);
-	return cv_err_set(err, CV_ERR_CORRUPT, MAILDIR_UIDLIST " is no plain file");
+	return ret < 0 ? -1 : make_way(dir, err);
 }
 
 int maildir_uidlist_header(int dir, struct maildir_uidlist *list_r, struct cv_err *err)

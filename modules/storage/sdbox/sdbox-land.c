@@ -45,7 +45,7 @@ static int open_there(int dir, const char *name, const struct cv_storage_meta *m
 
 	if (sdbox_file_guid(dir, name, guid) && memcmp(guid, meta->guid, sizeof(guid)) != 0)
 		return cv_err_set(err, CV_ERR_EXISTS, "message %s was saved by another program", name);
-	return cv_file_open(dir, name, O_RDWR | O_NONBLOCK, 0, fd_r, err);
+	return cv_file_open(dir, name, O_RDWR, 0, fd_r, err);
 }
 
 static int open_image(struct sdbox *st, int dir, const char *name, const struct cv_storage_meta *meta, bool again, int *fd_r, struct cv_err *err)

@@ -23,12 +23,12 @@ static int open_message(int dir, uint32_t uid, int *fd_r, struct cv_err *err)
 	char name[SDBOX_NAME_MAX], unconfirmed[SDBOX_NAME_MAX];
 
 	(void)snprintf(name, sizeof(name), "u.%u", uid);
-	if (cv_file_open(dir, name, O_RDONLY | O_NONBLOCK, 0, fd_r, err) > 0)
+	if (cv_file_open(dir, name, O_RDONLY, 0, fd_r, err) > 0)
 		return 1;
 	if (err->code != CV_ERR_NOTFOUND)
 		return -1;
 	(void)snprintf(unconfirmed, sizeof(unconfirmed), ".culver.%u", uid);
-	if (cv_file_open(dir, unconfirmed, O_RDONLY | O_NONBLOCK, 0, fd_r, err) < 0)
+	if (cv_file_open(dir, unconfirmed, O_RDONLY, 0, fd_r, err) < 0)
 		return -1;
 	if (cv_file_rename(dir, unconfirmed, dir, name, false, err) < 0)
 		cv_warn(NULL, "%s", err->text);
@@ -189,7 +189,7 @@ bool sdbox_file_guid(int dir, const char *name, uint8_t guid_r[16])
 	struct scan scan = { .dir = dir };
 	int fd, ret;
 
-	if (cv_file_open(dir, name, O_RDONLY | O_NONBLOCK, 0, &fd, &ignored) < 0)
+	if (cv_file_open(dir, name, O_RDONLY, 0, &fd, &ignored) < 0)
 		return false;
 	cv_buf_init(&scan.trailer, SDBOX_TRAILER_MAX);
 	ret = read_trailer(&scan, fd, &found, &ignored);
@@ -223,6 +223,13 @@ static bool take_name(struct cv_str name, struct cv_str *ref_r, uint32_t *uid_r,
 	return sdbox_ref_uid(*ref_r, uid_r);
 }
 
+/* It stays where it is for the administrator to look at; a message that is known stays one, and the others are not kept from anybody. */
+static int pass_over(struct cv_str name, const struct cv_err *why)
+{
+	cv_error(NULL, "message file %s is passed over: %s", cv_log_clean(name), why->text);
+	return 1;
+}
+
 static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)
 {
 	struct scan *scan = ctx;
@@ -238,9 +245,11 @@ static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_e
 		return 1;
 	found.meta.uid = uid;
 	found.uid_known = true;
-	if (cv_file_open(scan->dir, name, O_RDONLY | O_NONBLOCK, 0, &fd, &file_err) < 0) {
+	if (cv_file_open(scan->dir, name, O_RDONLY, 0, &fd, &file_err) < 0) {
 		if (file_err.code == CV_ERR_NOTFOUND)
 			return 1; /* removed meanwhile */
+		if (file_err.code == CV_ERR_PERM || file_err.code == CV_ERR_CORRUPT)
+			return pass_over(text, &file_err);
 		*err = file_err;
 		return -1;
 	}
@@ -250,11 +259,8 @@ static int scan_one(void *ctx, const char *name, unsigned char type, struct cv_e
 		found.date_known = true;
 	}
 	cv_file_close(&fd);
-	if (ret < 0) {
-		/* It stays where it is for the administrator to look at. */
-		cv_error(NULL, "message file %s is passed over: %s", cv_log_clean(text), file_err.text);
-		return 1;
-	}
+	if (ret < 0)
+		return pass_over(text, &file_err);
 	return add_from_index(scan, &found) && scan->fn(scan->ctx, &found) < 0 ? -1 : 1;
 }
 
