@@ -250,13 +250,15 @@ static void note_match(struct cv_search *s, struct key *key, unsigned place)
 
 /* ---- header fields ---- */
 
+/* Asked of every field of every header: most differ in length already. */
 static bool is_address_field(struct cv_str name)
 {
-	static const char *const names[] = { "from", "to", "cc", "bcc", "sender", "reply-to", "resent-from", "resent-to",
-		"resent-cc", "resent-bcc", "resent-sender" };
+	static const struct cv_str names[] = { CV_STR_INIT("from"), CV_STR_INIT("to"), CV_STR_INIT("cc"), CV_STR_INIT("bcc"), CV_STR_INIT("sender"),
+		CV_STR_INIT("reply-to"), CV_STR_INIT("resent-from"), CV_STR_INIT("resent-to"), CV_STR_INIT("resent-cc"), CV_STR_INIT("resent-bcc"),
+		CV_STR_INIT("resent-sender") };
 
 	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
-		if (cv_str_caseeq_c(name, names[i]))
+		if (name.len == names[i].len && cv_str_caseeq(name, names[i]))
 			return true;
 	}
 	return false;
