@@ -255,6 +255,7 @@ static void accept(struct cv_fsck *f, uint32_t row, uint64_t size, uint64_t virt
 	*cv_col_sum(columns, row) = sum;
 	*cv_col_physical_size(columns, row) = size;
 	*cv_col_virtual_size(columns, row) = virtual_size;
+	cv_memos_free(&columns->memos); /* orders by size */
 	*cv_col_cache(columns, row) = 0;
 	cv_mailbox_recount(f->mailbox);
 	f->mailbox->rewrite = f->fold = true;

@@ -4,6 +4,7 @@
 
 #include "core/store/memo.h"
 
+#include "core/store/order.h"
 #include "core/store/store-private.h"
 
 #include <string.h>
@@ -25,7 +26,8 @@ struct kind {
 
 struct cv_memos {
 	struct kind kinds[CV_MEMOS];
-	size_t octets[CV_MEMO_SORTS]; /* that it counts in *totals */
+	struct cv_orders orders;
+	size_t octets[CV_MEMO_SORTS]; /* that it counts in *totals; orders count theirs themselves */
 	size_t *totals; /* the user's, by enum cv_memo_sort */
 };
 
@@ -44,6 +46,7 @@ static struct cv_memos *new_memos(struct cv_user *user)
 	struct cv_memos *memos = cv_new0(struct cv_memos);
 
 	memos->totals = user->memo_octets;
+	memos->orders.total = &user->memo_octets[CV_MEMO_ORDERS];
 	for (size_t i = 0; i < CV_MEMOS; i++)
 		cv_buf_init(&memos->kinds[i].pool, max_of((enum cv_memo)i));
 	return memos;
@@ -56,6 +59,7 @@ void cv_memos_free(struct cv_memos **memos_p)
 	*memos_p = NULL;
 	if (memos == NULL)
 		return;
+	cv_orders_clear(&memos->orders);
 	for (size_t i = 0; i < CV_MEMO_SORTS; i++)
 		memos->totals[i] -= memos->octets[i];
 	for (size_t i = 0; i < CV_MEMOS; i++) {
@@ -67,6 +71,17 @@ void cv_memos_free(struct cv_memos **memos_p)
 		cv_buf_deinit(&kind->pool);
 	}
 	cv_free(memos);
+}
+
+struct cv_orders *cv_memos_orders(struct cv_mailbox *mailbox, bool make)
+{
+	struct cv_columns *columns = mailbox->columns;
+
+	if (columns == NULL || (columns->memos == NULL && !make))
+		return NULL;
+	if (columns->memos == NULL)
+		columns->memos = new_memos(mailbox->user);
+	return &columns->memos->orders;
 }
 
 bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str *octets_r)

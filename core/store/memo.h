@@ -3,14 +3,19 @@
 #ifndef CV_STORE_MEMO_H
 #define CV_STORE_MEMO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* What has a bound of its own: keys of sorting, threading and searching, or texts of replies. */
-enum cv_memo_sort { CV_MEMO_KEYS, CV_MEMO_TEXTS, CV_MEMO_SORTS };
+/* What has a bound of its own: keys of sorting, threading and searching, texts of replies, or orders of messages (order.h). */
+enum cv_memo_sort { CV_MEMO_KEYS, CV_MEMO_TEXTS, CV_MEMO_ORDERS, CV_MEMO_SORTS };
 
+struct cv_mailbox;
 struct cv_memos;
+struct cv_orders;
 
 /* Of one mailbox. NULL is none. */
 void cv_memos_free(struct cv_memos **memos);
+/* Orders of a mailbox's messages, which live as long as its memos; NULL: there are none, and make is not asked for. Columns must be loaded for that. */
+struct cv_orders *cv_memos_orders(struct cv_mailbox *mailbox, bool make);
 
 #endif

@@ -727,6 +727,8 @@ void cv_watch_start(struct cv_mailbox *mailbox);
 /* A view that was made becomes one of its mailbox's; from here on events are for it. */
 /* True with its row in the columns, which may have been expunged; false when there are none. */
 bool cv_view_find_row(const struct cv_view *view, uint32_t seq, uint32_t *row_r);
+/* Its row, when what happened to it is durable. -1: there is none; 0: that of an expunged message; 1. */
+int cv_view_find_durable(const struct cv_view *view, uint32_t seq, uint32_t *uid_r, uint32_t *row_r);
 void cv_view_attach(struct cv_view *view);
 void cv_watch_stop(struct cv_mailbox *mailbox);
 /* Its folder has another name now. */

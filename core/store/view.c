@@ -343,8 +343,7 @@ int cv_mailbox_row(struct cv_mailbox *mailbox, uint32_t uid, struct cv_row *row_
 	return 1;
 }
 
-/* -1: there is no row; 0: one of an expunged message, 1. */
-static int find_durable(const struct cv_view *view, uint32_t seq, uint32_t *uid_r, uint32_t *row)
+int cv_view_find_durable(const struct cv_view *view, uint32_t seq, uint32_t *uid_r, uint32_t *row)
 {
 	struct cv_mailbox *mailbox = view->mailbox;
 	struct cv_columns *columns = mailbox->columns;
@@ -365,7 +364,7 @@ static int find_durable(const struct cv_view *view, uint32_t seq, uint32_t *uid_
 static int find_shown(const struct cv_view *view, uint32_t seq, struct cv_row *row_r, uint32_t *row)
 {
 	uint32_t uid;
-	int live = find_durable(view, seq, &uid, row);
+	int live = cv_view_find_durable(view, seq, &uid, row);
 
 	*row_r = (struct cv_row){ .uid = uid };
 	if (live < 0)
@@ -379,7 +378,7 @@ bool cv_view_has(const struct cv_view *view, uint32_t seq)
 {
 	uint32_t uid, row;
 
-	return find_durable(view, seq, &uid, &row) > 0;
+	return cv_view_find_durable(view, seq, &uid, &row) > 0;
 }
 
 bool cv_view_flags(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)

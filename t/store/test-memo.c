@@ -2,6 +2,7 @@
    What is kept of messages' headers between commands: right, bounded, and gone when it has to be. */
 #include <config.h>
 
+#include "core/store/order.h"
 #include "core/store/store-private.h"
 #include "t/store/store-helper.h"
 
@@ -181,6 +182,107 @@ static void what_is_kept_is_bounded(void **state)
 	store_deinit(&s);
 }
 
+/* An order of the messages first to last, from the last on. False: it is not kept. */
+static bool keep_order(struct cv_view *view, const char *name, uint32_t first, uint32_t last)
+{
+	struct cv_order *order = cv_order_new(view, cv_str_c(name), last - first + 1);
+
+	if (order == NULL)
+		return false;
+	for (uint32_t seq = last; seq >= first; seq--)
+		cv_order_add(order, view, seq);
+	cv_order_keep(order);
+	cv_order_unref(&order);
+	return true;
+}
+
+/* -1: expunged, 0: none, else the place and one. */
+static int place_of(const struct cv_order *order, const struct cv_view *view, uint32_t seq)
+{
+	uint32_t place;
+	int placed = cv_order_place(order, view, seq, &place);
+
+	return placed > 0 ? (int)place + 1 : placed;
+}
+
+static void an_order_is_right_whatever_becomes_of_its_messages(void **state)
+{
+	struct cv_order *order, *unfinished;
+	struct cv_view *view;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned i = 0; i < 4; i++)
+		store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
+	view = open_view(&s, "INBOX");
+	assert_null(cv_order_get(view, CV_STR("one")));
+	assert_false(keep_order(view, "one", 1, 1)); /* too few */
+	assert_true(keep_order(view, "one", 2, 4));
+	assert_null(cv_order_get(view, CV_STR("two")));
+	order = cv_order_get(view, CV_STR("one"));
+	assert_int_equal(cv_order_count(order), 3);
+	assert_int_equal(place_of(order, view, 1), 0);
+	assert_int_equal(place_of(order, view, 2), 3);
+	assert_int_equal(place_of(order, view, 4), 1);
+	/* expunged, seen by the view or not yet; and new ones */
+	store_expunge(&s, "INBOX", 3, 3);
+	assert_int_equal(place_of(order, view, 3), -1);
+	store_save(&s, "INBOX", "Subject: b\r\n\r\nx\r\n", 0);
+	(void)store_sync(&s, view, true, 0);
+	assert_int_equal(place_of(order, view, 2), 3);
+	assert_int_equal(place_of(order, view, 3), 1);
+	assert_int_equal(place_of(order, view, 4), 0);
+	/* one that is given up while somebody has it */
+	cv_user_quiet(s.user);
+	assert_int_equal(s.user->memo_octets[CV_MEMO_ORDERS], 0);
+	assert_int_equal(place_of(order, view, 2), 0);
+	assert_null(cv_order_get(view, CV_STR("one")));
+	cv_order_unref(&order);
+	/* one that is not whole is no order, and goes when it was not kept */
+	unfinished = cv_order_new(view, CV_STR("one"), 4);
+	assert_null(cv_order_get(view, CV_STR("one")));
+	assert_true(s.user->memo_octets[CV_MEMO_ORDERS] > 0);
+	cv_order_unref(&unfinished);
+	assert_int_equal(s.user->memo_octets[CV_MEMO_ORDERS], 0);
+	cv_view_close(&view);
+	store_deinit(&s);
+}
+
+static void orders_are_bounded(void **state)
+{
+	static const char *const names[] = { "a", "b", "c", "d", "e", "f" };
+	struct cv_order *order;
+	struct cv_view *view;
+	size_t others;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
+	view = open_view(&s, "INBOX");
+	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
+		assert_true(keep_order(view, names[i], 1, 1));
+		order = cv_order_get(view, CV_STR("a")); /* asked for again and again */
+		assert_non_null(order);
+		cv_order_unref(&order);
+	}
+	assert_null(cv_order_get(view, CV_STR("b")));
+	assert_null(cv_order_get(view, CV_STR("c")));
+	order = cv_order_get(view, CV_STR("f"));
+	assert_non_null(order);
+	cv_order_unref(&order);
+	/* Other mailboxes of the user have all the rest: one of ours is given up for what is new. */
+	others = ((size_t)16 << 20) - s.user->memo_octets[CV_MEMO_ORDERS];
+	s.user->memo_octets[CV_MEMO_ORDERS] += others;
+	assert_true(keep_order(view, "g", 1, 1));
+	s.user->memo_octets[CV_MEMO_ORDERS] -= others;
+	cv_view_close(&view);
+	cv_user_quiet(s.user);
+	assert_int_equal(s.user->memo_octets[CV_MEMO_ORDERS], 0);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -188,6 +290,8 @@ int main(void)
 		cv_test(what_is_kept_goes_with_its_message_and_when_the_user_is_quiet),
 		cv_test(what_is_kept_of_few_messages_is_small),
 		cv_test(what_is_kept_is_bounded),
+		cv_test(an_order_is_right_whatever_becomes_of_its_messages),
+		cv_test(orders_are_bounded),
 	};
 
 	return store_tests_run(tests);

@@ -8,9 +8,12 @@
 #include "imap-merge.h"
 #include "imap-message.h"
 
+#include <culver/order.h>
 #include <culver/search.h>
 #include <culver/time.h>
 
+/* A kept order is of use for this part of its messages at least: for fewer, to sort them is quicker than to go through all places. */
+#define ORDER_SHARE 16u
 /* Octets of a text that are kept in memory. */
 #define TEXT_KEPT 256u
 /* Comparisons of kept keys between two looks at the clock. */
@@ -207,12 +210,44 @@ struct cv_imap_sorter {
 	struct cv_buf pool;
 	bool merging, sorted;
 	struct cv_imap_merge merge;
+	struct cv_order *order;      /* a kept one, while messages are placed in it; then the one that is made of the result; NULL: none */
+	uint32_t *slots;             /* messages by their places in it; owned */
+	uint32_t ordered;            /* messages that the one being made has */
 	uint64_t slow;               /* texts that were read again */
 	struct cv_imap_message message;
 	struct cv_buf scratch, first, second;
 	size_t failed;
 	struct cv_err first_error;
 };
+
+/* What kept orders by this program are called. False: what it sorts by changes. The order of criteria and their directions count. */
+static bool name_order(const struct cv_imap_sort_program *program, char name[CV_ORDER_NAME_MAX], struct cv_str *name_r)
+{
+	size_t len = 0;
+
+	if (program->relevancy || program->annotations > 0)
+		return false;
+	cv_assert(program->count < CV_ORDER_NAME_MAX); /* each key once */
+	name[len++] = 's';
+	for (size_t i = 0; i < program->count; i++)
+		name[len++] = (char)((program->criteria[i].reverse ? 'A' : 'a') + (int)program->criteria[i].key);
+	*name_r = cv_str_mem(name, len);
+	return true;
+}
+
+/* Is there an order that has the messages? */
+static void begin_places(struct cv_imap_sorter *sorter)
+{
+	char octets[CV_ORDER_NAME_MAX];
+	struct cv_str name;
+
+	if (name_order(&sorter->program, octets, &name))
+		sorter->order = cv_order_get(sorter->view, name);
+	if (sorter->order != NULL && sorter->goal < cv_order_count(sorter->order) / ORDER_SHARE)
+		cv_order_unref(&sorter->order);
+	if (sorter->order != NULL)
+		sorter->slots = cv_calloc((size_t)cv_order_count(sorter->order) + 1, sizeof(*sorter->slots));
+}
 
 struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_ranges *seqs, const struct cv_imap_sort_program *program)
 {
@@ -231,6 +266,7 @@ struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_
 	cv_buf_init(&sorter->scratch, SIZE_MAX);
 	cv_buf_init(&sorter->first, SIZE_MAX);
 	cv_buf_init(&sorter->second, SIZE_MAX);
+	begin_places(sorter);
 	return sorter;
 }
 
@@ -248,6 +284,8 @@ void cv_imap_sorter_free(struct cv_imap_sorter **sorter_p)
 		return;
 	cv_imap_message_deinit(&sorter->message);
 	cv_imap_merge_deinit(&sorter->merge);
+	cv_order_unref(&sorter->order);
+	cv_free(sorter->slots);
 	cv_ranges_free(&sorter->seqs);
 	cv_free(sorter->seq);
 	cv_free(sorter->items);
@@ -502,22 +540,100 @@ static void end_merge(struct cv_imap_sorter *sorter)
 	cv_imap_merge_deinit(&sorter->merge);
 }
 
-bool cv_imap_sorter_step(struct cv_imap_sorter *sorter, uint64_t budget_us)
+/* ---- kept orders ------------------------------------------------------------------------------------- */
+
+static void end_places(struct cv_imap_sorter *sorter)
 {
-	uint64_t start = cv_time_mono_us();
+	cv_order_unref(&sorter->order);
+	cv_free(sorter->slots);
+	sorter->slots = NULL;
+}
+
+/* A message that came after the order was found: all are sorted by their keys. */
+static void give_up_places(struct cv_imap_sorter *sorter)
+{
+	end_places(sorter);
+	sorter->range = 0;
+	sorter->next = sorter->done = 0;
+}
+
+static void take_places(struct cv_imap_sorter *sorter)
+{
+	uint32_t count = cv_order_count(sorter->order);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (sorter->slots[i] != 0)
+			sorter->seq[sorter->rows++] = sorter->slots[i];
+	end_places(sorter);
+	sorter->merging = sorter->sorted = true;
+}
+
+/* Place messages in the order that is kept. True when they all are, or have to be sorted after all. */
+static bool place_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t budget_us)
+{
+	uint32_t seq, place;
+	unsigned looks = 0;
+
+	while (next_seq(sorter, &seq)) {
+		int placed = cv_order_place(sorter->order, sorter->view, seq, &place);
+
+		if (placed == 0) {
+			give_up_places(sorter);
+			return true;
+		}
+		if (placed > 0)
+			sorter->slots[place] = seq;
+		sorter->done++;
+		if (++looks % 256 == 0 && cv_time_mono_us() - start >= budget_us)
+			return false;
+	}
+	take_places(sorter);
+	return true;
+}
+
+/* Keep the order that was found by keys, for the next time. True when there is no more to do. */
+static bool keep_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t budget_us)
+{
+	if (sorter->order == NULL)
+		return true;
+	while (sorter->ordered < sorter->rows) {
+		cv_order_add(sorter->order, sorter->view, sorter->seq[sorter->ordered++]);
+		if (sorter->ordered % 256 == 0 && cv_time_mono_us() - start >= budget_us)
+			return false;
+	}
+	cv_order_keep(sorter->order);
+	cv_order_unref(&sorter->order);
+	return true;
+}
+
+static void begin_keeping(struct cv_imap_sorter *sorter)
+{
+	char octets[CV_ORDER_NAME_MAX];
+	struct cv_str name;
+
+	if (sorter->failed == 0 && name_order(&sorter->program, octets, &name))
+		sorter->order = cv_order_new(sorter->view, name, sorter->rows);
+}
+
+/* ---- the work ------------------------------------------------------------------------------------------ */
+
+static bool read_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t budget_us)
+{
 	unsigned looks = 0;
 	uint32_t seq;
 
-	while (!sorter->merging) {
-		if (!next_seq(sorter, &seq)) {
-			begin_merge(sorter);
-			break;
-		}
+	while (next_seq(sorter, &seq)) {
 		add_message(sorter, seq);
 		sorter->done++;
 		if (++looks % 16 == 0 && cv_time_mono_us() - start >= budget_us)
 			return false;
 	}
+	begin_merge(sorter);
+	return true;
+}
+
+static bool merge_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t budget_us)
+{
 	while (!sorter->sorted) {
 		uint64_t slow = sorter->slow;
 		size_t steps = COMPARISONS_PER_LOOK;
@@ -531,9 +647,22 @@ bool cv_imap_sorter_step(struct cv_imap_sorter *sorter, uint64_t budget_us)
 		if (!sorter->sorted && cv_time_mono_us() - start >= budget_us)
 			return false;
 	}
-	if (sorter->merge.compare != NULL)
-		end_merge(sorter);
+	end_merge(sorter);
+	begin_keeping(sorter);
 	return true;
+}
+
+bool cv_imap_sorter_step(struct cv_imap_sorter *sorter, uint64_t budget_us)
+{
+	uint64_t start = cv_time_mono_us();
+
+	if (sorter->slots != NULL && !place_some(sorter, start, budget_us))
+		return false;
+	if (!sorter->merging && !read_some(sorter, start, budget_us))
+		return false;
+	if (!sorter->sorted && !merge_some(sorter, start, budget_us))
+		return false;
+	return keep_some(sorter, start, budget_us);
 }
 
 const uint32_t *cv_imap_sorter_order(const struct cv_imap_sorter *sorter, size_t *count_r)

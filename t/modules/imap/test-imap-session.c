@@ -874,6 +874,41 @@ static void long_subjects_are_sorted_to_their_end(void **state)
 	fake_worker_free(&w);
 }
 
+/* Orders are kept: each answer is what sorting anew would give, whatever came, went or was asked before. */
+static void sorting_again_is_right_after_any_change(void **state)
+{
+	static const char *const subjects[] = { "d", "b", "c", "b" };
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = log_in(w), *b = log_in(w);
+
+	for (size_t i = 0; i < CV_COUNT_OF(subjects); i++) {
+		char message[60];
+
+		(void)snprintf(message, sizeof(message), "Subject: %s\r\n\r\n%.*s\r\n", subjects[i], (int)(4 - i), "xxxx");
+		append(a, "INBOX", "", message);
+	}
+	EXPECT(a, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
+	EXPECT(b, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
+	for (int i = 0; i < 2; i++) {
+		EXPECT(a, "s1 SORT (SUBJECT) UTF-8 ALL\r\n", "* SORT 2 4 3 1\r\ns1 OK Sort completed\r\n");
+		EXPECT(b, "s2 SORT (REVERSE SUBJECT) UTF-8 ALL\r\n", "* SORT 1 3 2 4\r\ns2 OK Sort completed\r\n");
+		EXPECT(a, "s3 SORT (SUBJECT SIZE) UTF-8 ALL\r\n", "* SORT 4 2 3 1\r\ns3 OK Sort completed\r\n");
+		EXPECT(a, "s4 SORT (SUBJECT) UTF-8 NOT SUBJECT c\r\n", "* SORT 2 4 1\r\ns4 OK Sort completed\r\n");
+		EXPECT(b, "s5 SORT (SUBJECT) UTF-8 SEEN\r\n", "* SORT\r\ns5 OK Sort completed\r\n");
+	}
+	/* one more, and then one less: the other session still has its number */
+	append(a, "INBOX", "", "Subject: a\r\n\r\nx\r\n");
+	EXPECT(a, "n NOOP\r\n", "n OK NOOP completed\r\n");
+	EXPECT(a, "s6 SORT (SUBJECT) UTF-8 2:4\r\n", "* SORT 2 4 3\r\ns6 OK Sort completed\r\n");
+	EXPECT(a, "s7 SORT (SUBJECT) UTF-8 ALL\r\n", "* SORT 5 2 4 3 1\r\ns7 OK Sort completed\r\n");
+	EXPECT(a, "x STORE 2 +FLAGS.SILENT (\\Deleted)\r\n", "~x OK Store completed\r\n");
+	EXPECT(a, "x EXPUNGE\r\n", "* 2 EXPUNGE\r\n~x OK Expunge completed\r\n");
+	EXPECT(a, "s8 SORT (SUBJECT) UTF-8 ALL\r\n", "* SORT 4 3 2 1\r\ns8 OK Sort completed\r\n");
+	EXPECT(a, "s9 UID SORT (SUBJECT) UTF-8 ALL\r\n", "* SORT 5 4 3 1\r\ns9 OK Sort completed\r\n");
+	EXPECT(b, "s10 SORT (SUBJECT) UTF-8 ALL\r\n", "* SORT 4 3 1\r\n~s10 OK [EXPUNGEISSUED] Sort completed\r\n");
+	fake_worker_free(&w);
+}
+
 /* RFC 9585 section 4: PROGRESS and GOAL while the command works; "if it contains the "]" character, it MUST be set to NIL". */
 static void long_searches_tell_their_progress(void **state)
 {
@@ -1157,6 +1192,7 @@ int main(void)
 		cv_test(status_checks_its_items),
 		cv_test(searches),
 		cv_test(deep_search_programs_are_refused),
+		cv_test(sorting_again_is_right_after_any_change),
 		cv_test(long_searches_tell_their_progress),
 		cv_test(commands_that_wait_keep_the_connection_alive),
 		cv_test(status_of_the_selected_mailbox_is_a_clients_bug),
