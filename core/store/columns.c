@@ -48,6 +48,11 @@ uint32_t cv_columns_from(const struct cv_columns *columns, uint32_t uid)
 {
 	uint32_t low = 0, high = columns->count;
 
+	if (columns->base_count > 0 && columns->base->runs != NULL) {
+		low = CV_MIN(cv_snapshot_row_from(columns->base, uid), columns->base_count);
+		if (low < columns->base_count)
+			return low;
+	}
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 

@@ -190,7 +190,7 @@ static int check_snapshot(struct cv_fsck *f, const char *suffix, uint64_t want, 
 		*err = open_err;
 		return -1;
 	}
-	if (ret > 0 && !cv_snapshot_all_ok(snapshot))
+	if (ret > 0 && (!cv_snapshot_all_ok(snapshot) || !cv_snapshot_uids_ok(snapshot)))
 		ret = cv_err_set(&open_err, CV_ERR_CORRUPT, "some of its columns do not check");
 	else if (ret > 0 && memcmp(&snapshot->head.guid, &mailbox->guid, sizeof(mailbox->guid)) != 0)
 		ret = cv_err_set(&open_err, CV_ERR_CORRUPT, "it is of another mailbox");

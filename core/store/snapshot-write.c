@@ -41,6 +41,7 @@ struct cv_snapshot_writer {
 	CV_VEC(struct moved) moved;
 	uint32_t compact_uid;
 	struct cv_column_arrays chunk;
+	CV_VEC(struct cv_uid_run) runs; /* of the UIDs that were written; more than are worth it: not all of them */
 	struct checks column_checks[CV_COLUMNS], pool_checks;
 	struct cv_buf pool;          /* not written yet */
 	struct cv_note_writer *notes; /* NULL: not begun, or no message has any */
@@ -260,6 +261,25 @@ static int write_column(struct cv_snapshot_writer *w, enum cv_column column, con
 	return cv_file_pwrite(w->fd, octets, w->head.column_offset[column] + (uint64_t)w->head.rows * widths[column], err);
 }
 
+static bool runs_are_few(const struct cv_snapshot_writer *w, uint32_t rows)
+{
+	return w->runs.count <= rows / CV_SNAPSHOT_RUN_ROWS;
+}
+
+/* Those of the chunk that comes next. */
+static void add_runs(struct cv_snapshot_writer *w, uint32_t count)
+{
+	const uint32_t *uids = w->chunk.uid;
+
+	for (uint32_t i = 0; i < count && runs_are_few(w, w->room); i++) {
+		const struct cv_uid_run *run = w->runs.count > 0 ? &w->runs.data[w->runs.count - 1] : NULL;
+		uint32_t row = w->head.rows + i;
+
+		if (run == NULL || uids[i] - run->uid != row - run->row)
+			*cv_vec_push(&w->runs) = (struct cv_uid_run){ uids[i], row };
+	}
+}
+
 /* The next chunk. 1 when there is none, 0 when there may be more. */
 static int gather(struct cv_snapshot_writer *w, struct cv_err *err)
 {
@@ -285,6 +305,7 @@ static int gather(struct cv_snapshot_writer *w, struct cv_err *err)
 		return -1;
 	CV_COLUMN_LIST(X)
 #undef X
+	add_runs(w, count);
 	w->head.rows += count;
 	return write_pool(w, false, err) < 0 ? -1 : count < CV_CHUNK_ROWS;
 }
@@ -332,7 +353,7 @@ static void put_checks(const struct cv_snapshot_writer *w, struct cv_buf *out)
 		cv_put_u32(out, w->pool_checks.crcs.data[j]);
 }
 
-static void put_head(const struct cv_snapshot_writer *w, uint32_t words_crc, uint32_t checks_crc, struct cv_buf *out)
+static void put_head(const struct cv_snapshot_writer *w, uint32_t words_crc, uint32_t checks_crc, uint32_t runs_crc, struct cv_buf *out)
 {
 	const struct cv_snapshot_head *head = &w->head;
 	uint32_t order = CV_SNAPSHOT_ORDER;
@@ -371,12 +392,13 @@ static void put_head(const struct cv_snapshot_writer *w, uint32_t words_crc, uin
 	cv_put_u64(out, head->checks_offset);
 	cv_put_u64(out, head->checks_len);
 	cv_put_u32(out, checks_crc);
-	if (w->notes_end > 0) {
-		cv_put_u64(out, head->notes_offset);
-		cv_put_u64(out, head->notes_len);
-		cv_put_u32(out, head->notes_count);
-		cv_put_u32(out, w->notes_crc);
-	}
+	cv_put_u64(out, head->notes_offset);
+	cv_put_u64(out, head->notes_len);
+	cv_put_u32(out, head->notes_count);
+	cv_put_u32(out, w->notes_crc);
+	cv_put_u64(out, head->runs_offset);
+	cv_put_u32(out, head->runs_count);
+	cv_put_u32(out, runs_crc);
 	while (out->len < CV_SNAPSHOT_HEAD - 4)
 		cv_put_u8(out, 0);
 	cv_put_u32(out, cv_crc32c(0, out->data, CV_SNAPSHOT_HEAD - 4));
@@ -400,11 +422,28 @@ static int write_notes(struct cv_snapshot_writer *w, uint64_t deadline_ms, struc
 	return ret;
 }
 
-/* Words, checksums, and the head last. */
+/* Where they are worth it: from *end on, which moves behind them. */
+static int write_runs(struct cv_snapshot_writer *w, uint64_t *end, uint32_t *crc_r, struct cv_err *err)
+{
+	struct cv_str octets = cv_str_mem((const char *)w->runs.data, w->runs.count * sizeof(*w->runs.data));
+
+	*crc_r = 0;
+	if (w->runs.count == 0 || !runs_are_few(w, w->head.rows))
+		return 1;
+	w->head.runs_offset = (*end + 7) / 8 * 8;
+	w->head.runs_count = (uint32_t)w->runs.count;
+	*end = w->head.runs_offset + octets.len;
+	*crc_r = cv_crc32c(0, octets.ptr, octets.len);
+	return cv_file_pwrite(w->fd, octets, w->head.runs_offset, err);
+}
+
+/* Runs, words, checksums, and the head last. */
 static int write_rest(struct cv_snapshot_writer *w, struct cv_err *err)
 {
+	uint64_t end = w->notes_end > 0 ? w->notes_end : w->head.pool_offset + w->head.pool_len;
 	struct cv_buf words, checks, head;
-	int ret = 1;
+	uint32_t runs_crc;
+	int ret = write_runs(w, &end, &runs_crc, err);
 
 	cv_buf_init(&words, WORDS_MAX);
 	cv_buf_init(&checks, WORDS_MAX);
@@ -413,12 +452,12 @@ static int write_rest(struct cv_snapshot_writer *w, struct cv_err *err)
 	put_checks(w, &checks);
 	if (ret > 0 && (!cv_buf_ok(&words) || !cv_buf_ok(&checks)))
 		ret = cv_err_set(err, CV_ERR_LIMIT, "too many keywords");
-	w->head.words_offset = w->notes_end > 0 ? w->notes_end : w->head.pool_offset + w->head.pool_len;
+	w->head.words_offset = end;
 	w->head.words_len = words.len;
 	w->head.checks_offset = w->head.words_offset + words.len;
 	w->head.checks_len = checks.len;
 	w->head.file_len = w->head.checks_offset + checks.len;
-	put_head(w, cv_crc32c(0, words.data, words.len), cv_crc32c(0, checks.data, checks.len), &head);
+	put_head(w, cv_crc32c(0, words.data, words.len), cv_crc32c(0, checks.data, checks.len), runs_crc, &head);
 	if (ret > 0)
 		ret = cv_file_pwrite(w->fd, cv_buf_str(&words), w->head.words_offset, err);
 	if (ret > 0)
@@ -533,6 +572,7 @@ void cv_snapshot_end(struct cv_snapshot_writer **writer_p)
 	cv_file_close(&w->fd);
 	cv_cache_rewrite_cancel(w->mailbox, &w->new_cache);
 	cv_vec_free(&w->moved);
+	cv_vec_free(&w->runs);
 #define X(name, type) cv_free(w->chunk.name);
 	CV_COLUMN_LIST(X)
 #undef X

@@ -99,6 +99,10 @@ bool cv_snapshot_chunk_ok(const struct cv_snapshot *snapshot, enum cv_column col
 {
 	if ((uint32_t)column >= snapshot->head.columns)
 		return true;
+	if (column == CV_COLUMN_uid && snapshot->runs != NULL) {
+		cv_snapshot_make_uids(snapshot, chunk);
+		return true;
+	}
 	return (snapshot->checked[column][chunk] != 0 || fetch_chunks(snapshot, column, chunk, 1)) && chunk_checks(snapshot, column, chunk);
 }
 
@@ -134,10 +138,128 @@ bool cv_snapshot_all_ok(const struct cv_snapshot *snapshot)
 
 void cv_snapshot_trust(struct cv_snapshot *snapshot)
 {
-	for (unsigned i = 0; i < CV_COLUMNS; i++)
-		memset(snapshot->checked[i], CHECKED, cv_snapshot_chunks(snapshot));
+	for (unsigned i = 0; i < CV_COLUMNS; i++) {
+		if (i != CV_COLUMN_uid || snapshot->runs == NULL)
+			memset(snapshot->checked[i], CHECKED, cv_snapshot_chunks(snapshot));
+	}
 	memset(snapshot->pool_checked, CHECKED, cv_snapshot_pool_blocks(snapshot));
 	snapshot->trusted = true;
+}
+
+/* ---- runs of UIDs ---------------------------------------------------------------------------------------------- */
+
+/* Last run that begins at this row or before it. */
+static uint32_t run_at(const struct cv_snapshot *snapshot, uint32_t row)
+{
+	uint32_t low = 0, high = snapshot->head.runs_count;
+
+	while (high - low > 1) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (snapshot->runs[mid].row <= row)
+			low = mid;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+static uint32_t run_end(const struct cv_snapshot *snapshot, const struct cv_uid_run *runs, uint32_t at)
+{
+	return at + 1 < snapshot->head.runs_count ? runs[at + 1].row : snapshot->head.rows;
+}
+
+void cv_snapshot_make_uids(const struct cv_snapshot *snapshot, uint32_t chunk)
+{
+	uint32_t *uids = (uint32_t *)(void *)(snapshot->octets + snapshot->head.column_offset[CV_COLUMN_uid]);
+	uint32_t row = chunk * CV_CHUNK_ROWS, end = row + CV_MIN(CV_CHUNK_ROWS, snapshot->head.rows - row);
+
+	if (snapshot->runs == NULL || snapshot->checked[CV_COLUMN_uid][chunk] != 0)
+		return;
+	for (uint32_t at = run_at(snapshot, row); row < end; at++) {
+		const struct cv_uid_run *run = &snapshot->runs[at];
+		uint32_t stop = CV_MIN(end, run_end(snapshot, snapshot->runs, at));
+
+		for (; row < stop; row++)
+			uids[row] = run->uid + (row - run->row);
+	}
+	snapshot->checked[CV_COLUMN_uid][chunk] = CHECKED;
+}
+
+uint32_t cv_snapshot_row_from(const struct cv_snapshot *snapshot, uint32_t uid)
+{
+	const struct cv_uid_run *runs = snapshot->runs;
+	uint32_t low = 0, high = snapshot->head.runs_count;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (runs[mid].uid <= uid)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == 0)
+		return 0;
+	return runs[low - 1].row + CV_MIN(uid - runs[low - 1].uid, run_end(snapshot, runs, low - 1) - runs[low - 1].row);
+}
+
+/* They tell a UID for each row, ascending. */
+static bool runs_make_sense(const struct cv_snapshot *snapshot, const struct cv_uid_run *runs)
+{
+	uint64_t before = 0; /* the last UID of the run before */
+
+	for (uint32_t i = 0; i < snapshot->head.runs_count; i++) {
+		uint32_t end = run_end(snapshot, runs, i);
+
+		if ((i == 0 && runs[i].row != 0) || runs[i].row >= end || runs[i].uid <= before)
+			return false;
+		before = (uint64_t)runs[i].uid + (end - runs[i].row - 1);
+		if (before >= UINT32_MAX)
+			return false;
+	}
+	return true;
+}
+
+/* Those of a short file need not be used: its column is at hand. */
+static bool read_runs(struct cv_snapshot *snapshot, uint32_t crc)
+{
+	const struct cv_snapshot_head *head = &snapshot->head;
+	uint64_t len = (uint64_t)head->runs_count * sizeof(struct cv_uid_run);
+	const struct cv_uid_run *runs = (const struct cv_uid_run *)(const void *)(snapshot->octets + head->runs_offset);
+	struct cv_str octets;
+
+	if (head->runs_count == 0)
+		return true;
+	if (!fetch(snapshot, head->runs_offset, len))
+		return false;
+	octets = octets_at(snapshot, head->runs_offset, len);
+	if (cv_crc32c(0, octets.ptr, octets.len) != crc || !runs_make_sense(snapshot, runs))
+		return false;
+	snapshot->runs = snapshot->fd >= 0 ? runs : NULL;
+	return true;
+}
+
+bool cv_snapshot_uids_ok(const struct cv_snapshot *snapshot)
+{
+	uint64_t len = (uint64_t)CV_CHUNK_ROWS * widths[CV_COLUMN_uid], left = (uint64_t)snapshot->head.rows * widths[CV_COLUMN_uid], offset = 0;
+	char *octets;
+	bool ok = true;
+
+	if (snapshot->runs == NULL)
+		return true; /* all were checked when it was opened */
+	octets = cv_malloc((size_t)len);
+	for (uint32_t chunk = 0; ok && left > 0; chunk++) {
+		struct cv_err ignored = { 0 };
+		size_t want = (size_t)CV_MIN(len, left), got;
+
+		ok = cv_file_pread(snapshot->fd, octets, want, snapshot->head.column_offset[CV_COLUMN_uid] + offset, &got, &ignored) > 0 && got == want &&
+			checksum_is(snapshot, chunk, cv_str_mem(octets, want));
+		offset += want;
+		left -= want;
+	}
+	cv_free(octets);
+	return ok;
 }
 
 /* ---- annotations of messages --------------------------------------------------------------------------------- */
@@ -315,15 +437,28 @@ static bool take_numbers(struct cv_reader *reader, struct cv_snapshot_head *head
 
 static bool take_notes_place(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *crc)
 {
+	struct cv_str none;
+
 	if (head->version < 4)
-		return true;
+		return cv_take_len(reader, 8 + 8 + 4 + 4, &none);
 	return cv_take_u64(reader, &head->notes_offset) && cv_take_u64(reader, &head->notes_len) && cv_take_u32(reader, &head->notes_count) &&
 		cv_take_u32(reader, crc) && inside(head, head->notes_offset, head->notes_len) &&
 		inside(head, notes_table(head), (uint64_t)head->notes_count * CV_SNAPSHOT_NOTE);
 }
 
+static bool take_runs_place(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *crc)
+{
+	return cv_take_u64(reader, &head->runs_offset) && cv_take_u32(reader, &head->runs_count) && cv_take_u32(reader, crc) &&
+		(head->runs_count == 0 || (head->runs_count <= head->rows && head->runs_offset % 8 == 0 &&
+			inside(head, head->runs_offset, (uint64_t)head->runs_count * sizeof(struct cv_uid_run))));
+}
+
+struct crcs {
+	uint32_t words, checks, notes, runs;
+};
+
 /* Where everything is; the CRC says that it is what was written, this says that it can be used. */
-static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *words_crc, uint32_t *checks_crc, uint32_t *notes_crc)
+static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head, struct crcs *crcs)
 {
 	uint64_t chunks = (uint64_t)head->rows / CV_CHUNK_ROWS + (head->rows % CV_CHUNK_ROWS != 0), blocks;
 	uint32_t width;
@@ -337,12 +472,12 @@ static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head,
 	}
 	if (!cv_take_u64(reader, &head->pool_offset) || !cv_take_u64(reader, &head->pool_len) ||
 		!inside(head, head->pool_offset, head->pool_len) || !cv_take_u64(reader, &head->words_offset) ||
-		!cv_take_u64(reader, &head->words_len) || !cv_take_u32(reader, words_crc) ||
+		!cv_take_u64(reader, &head->words_len) || !cv_take_u32(reader, &crcs->words) ||
 		!inside(head, head->words_offset, head->words_len) || !cv_take_u64(reader, &head->checks_offset) ||
-		!cv_take_u64(reader, &head->checks_len) || !cv_take_u32(reader, checks_crc) ||
+		!cv_take_u64(reader, &head->checks_len) || !cv_take_u32(reader, &crcs->checks) ||
 		!inside(head, head->checks_offset, head->checks_len))
 		return false;
-	if (!take_notes_place(reader, head, notes_crc))
+	if (!take_notes_place(reader, head, &crcs->notes) || !take_runs_place(reader, head, &crcs->runs))
 		return false;
 	blocks = head->pool_len / CV_POOL_BLOCK + (head->pool_len % CV_POOL_BLOCK != 0);
 	return head->checks_len == 4 * (head->columns * chunks + blocks);
@@ -394,7 +529,8 @@ static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_e
 	struct cv_snapshot_head *head = &snapshot->head;
 	struct cv_str octets = octets_at(snapshot, 0, CV_SNAPSHOT_HEAD), words, checks;
 	struct cv_reader reader = cv_reader_init(octets), last = cv_reader_init(cv_str_sub(octets, CV_SNAPSHOT_HEAD - 4, 4));
-	uint32_t order, crc, words_crc, checks_crc, notes_crc = 0;
+	struct crcs crcs = { 0 };
+	uint32_t order, crc;
 	uint64_t magic, len;
 
 	if (!cv_take_u64(&reader, &magic) || magic != CV_SNAPSHOT_MAGIC || !cv_take_u32(&last, &crc) ||
@@ -408,16 +544,18 @@ static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_e
 		return cv_err_set(err, CV_ERR_UNSUPPORTED, "%s was written by a machine of another byte order", name);
 	reader.pos += sizeof(order);
 	if (!cv_take_u64(&reader, &len) || len != head->file_len || !take_numbers(&reader, head) ||
-		!take_places(&reader, head, &words_crc, &checks_crc, &notes_crc))
+		!take_places(&reader, head, &crcs))
 		return does_not_check(err, name, "head makes no sense");
 	if (!fetch(snapshot, head->words_offset, head->words_len) || !fetch(snapshot, head->checks_offset, head->checks_len))
 		return does_not_check(err, name, "words or checksums can't be read");
 	words = octets_at(snapshot, head->words_offset, head->words_len);
 	checks = octets_at(snapshot, head->checks_offset, head->checks_len);
-	if (cv_crc32c(0, words.ptr, words.len) != words_crc || cv_crc32c(0, checks.ptr, checks.len) != checks_crc)
+	if (cv_crc32c(0, words.ptr, words.len) != crcs.words || cv_crc32c(0, checks.ptr, checks.len) != crcs.checks)
 		return does_not_check(err, name, "words or checksums do not check");
-	if (!read_notes(snapshot, notes_crc))
+	if (!read_notes(snapshot, crcs.notes))
 		return does_not_check(err, name, "table of annotations does not check");
+	if (!read_runs(snapshot, crcs.runs))
+		return does_not_check(err, name, "runs of UIDs do not check");
 	return take_words(words, head->version, head) ? 1 : does_not_check(err, name, "words make no sense");
 }
 
@@ -453,13 +591,15 @@ static bool ascend(const uint32_t *uids, uint32_t first, uint32_t end)
 	return (bad | fours_bad[0] | fours_bad[1] | fours_bad[2] | fours_bad[3]) == 0;
 }
 
-/* UIDs are what everything is found by: they ascend, and they are checked at once, so many at a time as the processor has at hand. */
+/* UIDs are what everything is found by: they ascend, and they are checked at once, so many at a time as the processor has at hand; runs were. */
 static int check_uids(struct cv_snapshot *snapshot, const char *name, struct cv_err *err)
 {
 	const struct cv_snapshot_head *head = &snapshot->head;
 	const uint32_t *uids = (const uint32_t *)(const void *)(snapshot->octets + head->column_offset[CV_COLUMN_uid]);
 	uint32_t chunks = cv_snapshot_chunks(snapshot);
 
+	if (snapshot->runs != NULL)
+		return 1;
 	fill_soon(snapshot, head->column_offset[CV_COLUMN_uid], (uint64_t)head->rows * sizeof(*uids));
 	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
 		if (chunk % CHUNKS_AT_ONCE == 0 && !fetch_chunks(snapshot, CV_COLUMN_uid, chunk, CHUNKS_AT_ONCE))

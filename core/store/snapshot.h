@@ -10,7 +10,8 @@
        u32 number of columns, then for each u32 octets of a value, u64 offset
        u64 offset and u64 length of the pool (references and UIDLs), then of the words, each of the latter with u32 CRC-32C,
        u64 offset, u64 length, u32 CRC-32C of the checksums; from version 4 on: u64 offset and u64 length of the annotations of messages, u32 count,
-       u32 CRC-32C of their table; zeros; u32 CRC-32C of all of the head before it
+       u32 CRC-32C of their table, below version 4 zeros; u64 offset of the runs of UIDs, u32 count (0: they are not told), u32 CRC-32C;
+       zeros; u32 CRC-32C of all of the head before it
      columns, in the order of CV_COLUMN_LIST, values as they lie in memory (in the machine's byte order), aligned to 64
      pool: u8 length, reference, u16 length, UIDL
      words: str name of the mailbox, u32 count and that many str keywords, u32 count and that many sets (u32 count, u32 number of a
@@ -18,11 +19,14 @@
        on: u32 count and that many annotations (str name, str value). Below version 3 there is no column of checksums
      annotations of messages: those of each message that has some, packed (note.h); then, aligned to 8, the table: u32 UID, u32 length, u64 offset in them,
        u32 CRC-32C of the octets, u32 0, in the order of UIDs
+     runs of UIDs, aligned to 8, as they lie in memory: of each run of UIDs without a gap u32 first UID, u32 number of its row. Written where they are
+       short beside the column (CV_SNAPSHOT_RUN_ROWS), which is there too: a server that does not know them reads that
      checksums: u32 CRC-32C of each chunk of each column (the last one shorter), then of each CV_POOL_BLOCK octets of the pool.
 
    A snapshot has the lowest version that tells what is in it: 4 only where messages have annotations.
 
-   Opening reads head, words, checksums, the table of annotations and the UIDs. All else is read and checked when it is touched first, so the time to open does not depend on
+   Opening reads head, words, checksums, the table of annotations and the UIDs: of a file that is not read as a whole the runs of UIDs where it has them, from which
+   a chunk of UIDs is made when it is touched first, else the column. All else is read and checked when it is touched first, so the time to open does not depend on
    what else there is. It is read rather than mapped: a mapping changes when somebody writes to the file, and ends the process when somebody cuts it. */
 #ifndef CV_STORE_SNAPSHOT_H
 #define CV_STORE_SNAPSHOT_H
@@ -35,6 +39,7 @@
 #define CV_SNAPSHOT_VERSION 4
 #define CV_SNAPSHOT_VERSION_NO_NOTES 3
 #define CV_SNAPSHOT_NOTE 24 /* octets of a row of the table */
+#define CV_SNAPSHOT_RUN_ROWS 8 /* rows to a run on the average, and more: runs are written */
 #define CV_SNAPSHOT_COLUMNS_OLD 12 /* columns below version 3: all but the last one, which is all zero then */
 #define CV_SNAPSHOT_MAGIC 0x3150414e53565643ULL /* "CVVSNAP1" */
 #define CV_SNAPSHOT_ORDER 0x01020304u
@@ -56,9 +61,16 @@ struct cv_snapshot_head {
 	uint64_t pool_offset, pool_len, words_offset, words_len, checks_offset, checks_len;
 	uint64_t notes_offset, notes_len;
 	uint32_t notes_count; /* messages */
+	uint64_t runs_offset;
+	uint32_t runs_count;
 	struct cv_str name;
 	uint32_t keyword_count, set_count, vanished_count;
 	struct cv_str keywords, sets, vanished, annotations; /* as they are in the words, checked; annotations absent: it has none */
+};
+
+/* UIDs without a gap, from this row on up to the row of the next run. */
+struct cv_uid_run {
+	uint32_t uid, row;
 };
 
 struct cv_snapshot {
@@ -69,6 +81,7 @@ struct cv_snapshot {
 	struct cv_mailbox *owner; /* whose columns lie on it; NULL while it is read by itself */
 	uint8_t *checked[CV_COLUMNS], *pool_checked; /* owned, one for each chunk or block */
 	uint8_t *notes_read;      /* owned, one for each CV_POOL_BLOCK octets of the annotations; NULL: there are none */
+	const struct cv_uid_run *runs; /* in the octets, checked: UIDs are made of them, chunk by chunk (checked); NULL: all UIDs were read */
 	bool trusted;             /* all counts as checked: what does not check is not mended */
 	void *absent[CV_COLUMNS]; /* owned; values of columns that the file does not have: zeros */
 };
@@ -82,6 +95,12 @@ void cv_snapshot_free(struct cv_snapshot **snapshot);
 uint32_t cv_snapshot_chunks(const struct cv_snapshot *snapshot);
 /* Does it check? Nothing is remembered. */
 bool cv_snapshot_chunk_ok(const struct cv_snapshot *snapshot, enum cv_column column, uint32_t chunk);
+/* UIDs of a chunk are about to be looked at: make them of the runs, when there are runs. */
+void cv_snapshot_make_uids(const struct cv_snapshot *snapshot, uint32_t chunk);
+/* First row with a UID >= uid, found in the runs, which must be there; the number of rows when there is none. */
+uint32_t cv_snapshot_row_from(const struct cv_snapshot *snapshot, uint32_t uid);
+/* Does the column of UIDs check in the file, also where nothing reads it because there are runs? */
+bool cv_snapshot_uids_ok(const struct cv_snapshot *snapshot);
 uint32_t cv_snapshot_pool_blocks(const struct cv_snapshot *snapshot);
 bool cv_snapshot_block_ok(const struct cv_snapshot *snapshot, uint32_t block);
 /* Annotations of messages: the table's row of a UID, its UID and octets, and the packed notes: false when they do not check. */

@@ -4,7 +4,6 @@
 
 #include "core/store/view-uids.h"
 
-#include "core/store/columns.h"
 #include "core/store/snapshot.h"
 
 #include <string.h>
@@ -40,7 +39,7 @@ static struct cv_uid_base *base_on_snapshot(const struct cv_columns *columns)
 	if (columns->base_count > 0) {
 		cv_snapshot_ref(columns->base);
 		base->snapshot = columns->base;
-		base->uids = columns->base_rows.uid; /* checked when the snapshot was opened */
+		base->uids = columns->base_rows.uid; /* as they were checked when the snapshot was opened, or made when they are looked at */
 		base->count = columns->base_count;
 	}
 	return base;
@@ -52,6 +51,8 @@ static struct cv_uid_base *base_of_all(const struct cv_columns *columns)
 	uint32_t tail = columns->count - columns->base_count;
 
 	base->refs = 1;
+	for (uint32_t row = 0; row < columns->base_count; row += CV_CHUNK_ROWS)
+		cv_snapshot_make_uids(columns->base, row >> CV_CHUNK_SHIFT);
 	base->own = cv_reallocarray(NULL, columns->count, sizeof(*base->own));
 	if (columns->base_count > 0)
 		memcpy(base->own, columns->base_rows.uid, columns->base_count * sizeof(*base->own));
@@ -85,6 +86,7 @@ void cv_uids_open(struct cv_view_uids *uids, struct cv_columns *columns)
 	base->refs++;
 	uids->base = base;
 	uids->base_uids = base->uids;
+	uids->base_made = base->snapshot != NULL && base->snapshot->runs != NULL ? base->snapshot->checked[CV_COLUMN_uid] : NULL;
 	uids->base_count = base->count;
 	while (holes < dead_count && dead[holes] < base->count)
 		holes++;
@@ -103,6 +105,11 @@ void cv_uids_free(struct cv_view_uids *uids)
 	cv_vec_free(&uids->holes);
 	cv_vec_free(&uids->tail);
 	*uids = (struct cv_view_uids){ 0 };
+}
+
+void cv_uids_make(const struct cv_view_uids *uids, uint32_t at)
+{
+	cv_snapshot_make_uids(uids->base->snapshot, at >> CV_CHUNK_SHIFT);
 }
 
 void cv_uids_push(struct cv_view_uids *uids, uint32_t uid)
@@ -130,7 +137,7 @@ static size_t holes_before(const struct cv_view_uids *uids, uint32_t index)
 uint32_t cv_uids_at_holes(const struct cv_view_uids *uids, uint32_t index, uint32_t *row_r)
 {
 	*row_r = index + (uint32_t)holes_before(uids, index);
-	return uids->base_uids[*row_r];
+	return cv_uids_of_base(uids, *row_r);
 }
 
 /* First of ascending numbers that is not below n. */
@@ -149,9 +156,16 @@ static size_t first_from(const uint32_t *numbers, size_t count, uint32_t n)
 	return low;
 }
 
+static uint32_t base_from(const struct cv_view_uids *uids, uint32_t uid)
+{
+	if (uids->base_made != NULL)
+		return CV_MIN(cv_snapshot_row_from(uids->base->snapshot, uid), uids->base_count);
+	return (uint32_t)first_from(uids->base_uids, uids->base_count, uid);
+}
+
 uint32_t cv_uids_from(const struct cv_view_uids *uids, uint32_t uid)
 {
-	uint32_t at = (uint32_t)first_from(uids->base_uids, uids->base_count, uid);
+	uint32_t at = base_from(uids, uid);
 
 	if (at == uids->base_count)
 		return uids->base_live + (uint32_t)first_from(uids->tail.data, uids->tail.count, uid);
@@ -180,14 +194,14 @@ static void remove_from_base(struct cv_view_uids *uids, const struct cv_ranges *
 	CV_VEC(uint32_t) places = { 0 };
 
 	for (size_t i = 0; i < gone->count; i++) {
-		size_t at = first_from(uids->base_uids, uids->base_count, gone->data[i].first);
-		size_t hole = first_from(uids->holes.data, uids->holes.count, (uint32_t)at);
+		uint32_t at = base_from(uids, gone->data[i].first);
+		size_t hole = first_from(uids->holes.data, uids->holes.count, at);
 
-		for (; at < uids->base_count && uids->base_uids[at] <= gone->data[i].last; at++) {
+		for (; at < uids->base_count && cv_uids_of_base(uids, at) <= gone->data[i].last; at++) {
 			if (hole < uids->holes.count && uids->holes.data[hole] == at)
 				hole++;
 			else
-				*cv_vec_push(&places) = (uint32_t)at;
+				*cv_vec_push(&places) = at;
 		}
 	}
 	add_holes(uids, places.data, places.count);

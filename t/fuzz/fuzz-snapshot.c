@@ -56,6 +56,15 @@ static void fit_notes(char *octets, size_t len, size_t at)
 	put(octets + at + 20, cv_crc32c(0, octets + table, (size_t)(count * CV_SNAPSHOT_NOTE)), 4);
 }
 
+/* The runs of UIDs, whose place is at `at`. */
+static void fit_runs(char *octets, size_t len, size_t at)
+{
+	uint64_t offset = get(octets + at, 8), size = get(octets + at + 8, 4) * sizeof(struct cv_uid_run);
+
+	if (offset <= len && size <= len - offset)
+		put(octets + at + 12, cv_crc32c(0, octets + offset, (size_t)size), 4);
+}
+
 static void fit(char *octets, size_t len)
 {
 	size_t at;
@@ -67,6 +76,7 @@ static void fit(char *octets, size_t len)
 	fit_piece(octets, len, at + 16);
 	fit_piece(octets, len, at + 16 + 4 + 16);
 	fit_notes(octets, len, at + 16 + 4 + 16 + 4);
+	fit_runs(octets, len, at + 16 + 4 + 16 + 4 + 24);
 	put(octets + CV_SNAPSHOT_HEAD - 4, cv_crc32c(0, octets, CV_SNAPSHOT_HEAD - 4), 4);
 }
 

@@ -268,6 +268,185 @@ static void a_deleted_mailbox_leaves_no_files(void **state)
 	store_deinit(&s);
 }
 
+/* A mailbox whose snapshot is not read as a whole: 12,000 messages with gaps in their UIDs. */
+static const char *make_long(struct store *s)
+{
+	struct cv_err err = { 0 };
+	struct cv_mailbox *source, *target;
+	struct cv_ranges uids = { 0 };
+	struct cv_view *view;
+
+	assert_ok(cv_mailbox_create(s->user, CV_STR("lists/a"), 0, &err));
+	for (unsigned i = 0; i < 200; i++)
+		store_save(s, "INBOX", MAIL, 0);
+	source = store_get(s, "INBOX");
+	target = store_get(s, "lists/a");
+	cv_ranges_add(&uids, 1, 200);
+	for (unsigned i = 0; i < 60; i++) {
+		struct cv_txn *txn = cv_txn_begin(s->user);
+
+		assert_ok(cv_txn_copy(txn, source, &uids, target, false, NULL, NULL, &err));
+		assert_ok(cv_txn_commit_wait(&txn, &err));
+	}
+	cv_ranges_free(&uids);
+	cv_mailbox_unref(&source);
+	cv_mailbox_unref(&target);
+	store_expunge(s, "lists/a", 1, 1);
+	store_expunge(s, "lists/a", 4000, 4300);
+	store_expunge(s, "lists/a", 5000, 5000);
+	store_flags(s, "lists/a", 4400, 4500, CV_FLAGS_ADD, CV_FLAG_SEEN, NULL);
+	target = store_get(s, "lists/a");
+	assert_ok(cv_view_open(target, 0, &view, &err)); /* they are recent no more */
+	cv_view_close(&view);
+	cv_mailbox_unref(&target);
+	return store_dump_all(s, DUMP_NUMBERS | DUMP_MODSEQS);
+}
+
+static uint32_t chunks_of(const struct cv_snapshot *snapshot)
+{
+	return (snapshot->head.rows + CV_CHUNK_ROWS - 1) / CV_CHUNK_ROWS;
+}
+
+static uint32_t made_chunks(const struct cv_snapshot *snapshot)
+{
+	uint32_t made = 0;
+
+	for (uint32_t chunk = 0; chunk < chunks_of(snapshot); chunk++)
+		made += snapshot->checked[CV_COLUMN_uid][chunk] != 0;
+	return made;
+}
+
+static void uids_of_a_long_snapshot_are_made_of_its_runs(void **state)
+{
+	struct cv_err err = { 0 };
+	struct cv_mailbox *mailbox;
+	const struct cv_snapshot *snapshot;
+	struct cv_view *view;
+	const char *before;
+	uint32_t made;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	before = make_long(&s);
+	store_close(&s);
+	store_open(&s);
+	mailbox = store_get(&s, "lists/a");
+	assert_ok(cv_view_open(mailbox, CV_VIEW_READONLY, &view, &err));
+	snapshot = mailbox->columns->base;
+	assert_non_null(snapshot->runs);
+	assert_int_equal(snapshot->head.runs_count, 3);
+	made = made_chunks(snapshot);
+	assert_true(made < chunks_of(snapshot));
+	assert_int_equal(cv_view_count(view), 11697);
+	assert_int_equal(cv_view_seq_from(view, 1), 1);
+	assert_int_equal(cv_view_seq_from(view, 3999), 3998);
+	assert_int_equal(cv_view_seq_from(view, 4000), 3999);
+	assert_int_equal(cv_view_seq_from(view, 4301), 3999);
+	assert_int_equal(cv_view_seq_from(view, 12000), 11697);
+	assert_int_equal(cv_view_seq_from(view, 12001), 11698);
+	assert_int_equal(made_chunks(snapshot), made);
+	assert_int_equal(cv_view_uid(view, 3998), 3999);
+	assert_int_equal(cv_view_uid(view, 3999), 4301);
+	assert_int_equal(cv_view_seq(view, 5000), 0);
+	assert_int_equal(cv_view_seq(view, 5001), 4698);
+	cv_view_close(&view);
+	cv_mailbox_unref(&mailbox);
+	assert_same_dump(store_dump_all(&s, DUMP_NUMBERS | DUMP_MODSEQS), before);
+	store_deinit(&s);
+}
+
+/* Where the head says where the runs are: behind the places of all else. */
+#define AT_RUNS (24 + 16 + 8 + 4 * 2 + 4 * 9 + 8 * 3 + 1 + 4 + 12 * CV_COLUMNS + 16 + 20 + 20 + 24)
+
+static uint64_t number_at(struct cv_str octets, size_t at)
+{
+	uint64_t n = 0;
+
+	for (unsigned i = 8; i > 0; i--)
+		n = n << 8 | (uint8_t)octets.ptr[at + i - 1];
+	return n;
+}
+
+static const struct disk_file *longest_snapshot(const struct disk *disk)
+{
+	const struct disk_file *longest = NULL;
+
+	for (size_t i = 0; i < disk->files.count; i++) {
+		const struct disk_file *file = &disk->files.data[i];
+
+		if (strncmp(file->name, "box.", 4) == 0 && (longest == NULL || file->octets.len > longest->octets.len))
+			longest = file;
+	}
+	assert_non_null(longest);
+	return longest;
+}
+
+/* The snapshot of the mailbox, changed by fn, is what the next opening finds. */
+static void with_snapshot(struct store *s, const char *before, void (*fn)(char *octets, struct cv_str file), bool is_read)
+{
+	struct cv_mailbox *mailbox;
+	const struct disk_file *file;
+	struct disk disk;
+	char *octets;
+
+	store_close(s);
+	disk_read(s, &disk);
+	file = longest_snapshot(&disk);
+	octets = cv_malloc(file->octets.len);
+	memcpy(octets, file->octets.ptr, file->octets.len);
+	fn(octets, file->octets);
+	disk_put_file(s, file->name, cv_str_mem(octets, file->octets.len));
+	cv_free(octets);
+	disk_free(&disk);
+	store_open(s);
+	assert_same_dump(store_dump_all(s, DUMP_NUMBERS | DUMP_MODSEQS), before);
+	mailbox = store_get(s, "lists/a");
+	assert_int_equal(mailbox->rewrite, !is_read);
+	if (is_read)
+		assert_null(mailbox->columns->base->runs);
+	cv_mailbox_unref(&mailbox);
+	store_deinit(s);
+}
+
+static void without_runs(char *octets, struct cv_str file)
+{
+	uint32_t crc;
+
+	assert_int_equal(number_at(file, AT_RUNS) % 8, 0);
+	memset(octets + AT_RUNS, 0, 16);
+	crc = cv_crc32c(0, octets, CV_SNAPSHOT_HEAD - 4);
+	for (unsigned i = 0; i < 4; i++)
+		octets[CV_SNAPSHOT_HEAD - 4 + i] = (char)(uint8_t)(crc >> (8 * i));
+}
+
+static void harm_runs(char *octets, struct cv_str file)
+{
+	octets[number_at(file, AT_RUNS)] ^= 1;
+}
+
+static void a_snapshot_from_before_runs_is_read(void **state)
+{
+	const char *before;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	before = make_long(&s);
+	with_snapshot(&s, before, without_runs, true);
+}
+
+static void harmed_runs_are_found_and_mended(void **state)
+{
+	const char *before;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	before = make_long(&s);
+	with_snapshot(&s, before, harm_runs, false);
+}
+
 static void expunged_uids_are_told_after_reopen(void **state)
 {
 	struct cv_ranges uids = { 0 };
@@ -362,6 +541,9 @@ int main(void)
 		cv_test(the_cache_file_stays_small_under_churn),
 		cv_test(a_deleted_mailbox_leaves_no_files),
 		cv_test(expunged_uids_are_told_after_reopen),
+		cv_test(uids_of_a_long_snapshot_are_made_of_its_runs),
+		cv_test(a_snapshot_from_before_runs_is_read),
+		cv_test(harmed_runs_are_found_and_mended),
 		cv_test(few_changes_stay_in_the_journal_at_close),
 	};
 
