@@ -65,13 +65,11 @@ static int write_copy(struct cv_journal *journal, struct cv_str octets, uint64_t
 static int write_another(struct cv_journal *journal, struct cv_err *err)
 {
 	uint32_t number = cv_journal_last(journal)->number;
-	struct cv_err ignored = { 0 };
 	char name[CV_JOURNAL_NAME_MAX];
-	struct stat st;
 
 	cv_file_close(&journal->copy_fd);
 	cv_journal_copy_name(number, name);
-	if (cv_file_stat(journal->dir, name, &st, &ignored) > 0 && !S_ISREG(st.st_mode) && cv_index_aside(journal->dir, name, err) < 0)
+	if (cv_file_make_way(journal->dir, name, err) < 0)
 		return -1;
 	return cv_journal_renew_copy(journal, number, err);
 }
@@ -167,7 +165,7 @@ int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *s
 	if (!segment->copied)
 		return 1;
 	cv_journal_copy_name(segment->number, name);
-	if (cv_index_aside(journal->dir, name, err) < 0)
+	if (cv_file_aside(journal->dir, name, err) < 0)
 		return -1;
 	if (journal->copy_number == segment->number)
 		cv_file_close(&journal->copy_fd);
@@ -272,14 +270,14 @@ static void merge_records(struct merge *m)
 /* The new octets take the segment's name; what had it keeps another one. */
 static int replace(struct cv_journal *journal, struct cv_segment *segment, struct cv_str octets, struct cv_err *err)
 {
-	char name[CV_JOURNAL_NAME_MAX], temp[CV_JOURNAL_NAME_MAX + 8], aside[CV_ASIDE_MAX];
+	char name[CV_JOURNAL_NAME_MAX], temp[CV_JOURNAL_NAME_MAX + 8], aside[CV_FILE_ASIDE_MAX];
 	struct cv_err link_err = { 0 };
 	struct stat st = { 0 };
 	int fd, ret;
 
 	cv_journal_name(segment->number, name);
 	(void)snprintf(temp, sizeof(temp), "%s.new", name);
-	cv_index_aside_name(name, aside);
+	cv_file_aside_name(name, aside);
 	if (cv_file_open(journal->dir, temp, O_RDWR | O_CREAT | O_TRUNC, (unsigned)journal->file_mode, &fd, err) < 0)
 		return -1;
 	ret = cv_file_pwrite(fd, octets, 0, err);

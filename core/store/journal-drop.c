@@ -4,27 +4,8 @@
 #include <config.h>
 
 #include "core/store/journal-private.h"
-#include <culver/time.h>
 
-#include <stdio.h>
 #include <string.h>
-
-void cv_index_aside_name(const char *name, char aside_r[CV_ASIDE_MAX])
-{
-	(void)snprintf(aside_r, CV_ASIDE_MAX, "%s.damaged-%lld", name, (long long)cv_time_now_us());
-}
-
-int cv_index_aside(int dir, const char *name, struct cv_err *err)
-{
-	char aside[CV_ASIDE_MAX];
-	struct cv_err rename_err = { 0 };
-
-	cv_index_aside_name(name, aside);
-	if (cv_file_rename(dir, name, dir, aside, false, &rename_err) > 0 || rename_err.code == CV_ERR_NOTFOUND)
-		return 1;
-	*err = rename_err;
-	return -1;
-}
 
 int cv_segment_remove(struct cv_journal *journal, uint32_t number, struct cv_err *err)
 {
@@ -69,7 +50,7 @@ int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 		}
 		/* The copy first: the segment would come back from it. One that has gone by itself is fine. */
 		cv_journal_name(segment->number, name);
-		if (cv_journal_copy_aside(journal, segment, err) < 0 || cv_index_aside(journal->dir, name, err) < 0) {
+		if (cv_journal_copy_aside(journal, segment, err) < 0 || cv_file_aside(journal->dir, name, err) < 0) {
 			journal->segments.data[kept++] = *segment;
 			ret = -1;
 		}

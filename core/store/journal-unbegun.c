@@ -42,7 +42,7 @@ static int leave_never_synced(struct cv_journal *journal, struct cv_segment *seg
 	if (!keep)
 		return cv_journal_drop_copy(journal, segment->number, err) < 0 ? -1 : cv_segment_remove(journal, segment->number, err);
 	cv_journal_name(segment->number, name);
-	return cv_journal_copy_aside(journal, segment, err) < 0 ? -1 : cv_index_aside(journal->dir, name, err);
+	return cv_journal_copy_aside(journal, segment, err) < 0 ? -1 : cv_file_aside(journal->dir, name, err);
 }
 
 /* Are there records up to this one? */

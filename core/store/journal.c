@@ -117,15 +117,11 @@ static int note_segment(struct cv_journal *journal, const char *name, uint32_t n
 /* What is no plain file makes room: with another name it is as if there were none. 1: it is one, 0, -1. */
 static int is_plain(const struct cv_journal *journal, const char *name, unsigned char type, struct cv_err *err)
 {
-	struct stat st;
-	int ret = type == DT_REG ? 1 : cv_file_stat(journal->dir, name, &st, err);
+	int ret = type == DT_REG ? 1 : cv_file_make_way(journal->dir, name, err);
 
-	if (ret <= 0 || type == DT_REG || S_ISREG(st.st_mode))
-		return ret;
-	if (cv_index_aside(journal->dir, name, err) < 0)
-		return -1;
-	cv_warn(journal->log_ctx, "%s was no plain file; it is kept under another name", name);
-	return 0;
+	if (ret == 0)
+		cv_warn(journal->log_ctx, "%s was no plain file; it is kept under another name", name);
+	return ret;
 }
 
 static int list_one(void *ctx, const char *name, unsigned char type, struct cv_err *err)

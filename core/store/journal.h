@@ -166,12 +166,6 @@ CV_MUST_CHECK int cv_journal_check_copy(struct cv_journal *journal, uint32_t num
 /* Make the copy anew from the segment. */
 CV_MUST_CHECK int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
 
-/* What a damaged file of the index is called from now on: "<name>.damaged-<time>"; names are short ones of ours. */
-#define CV_ASIDE_MAX 160
-void cv_index_aside_name(const char *name, char aside_r[CV_ASIDE_MAX]);
-/* Rename it so. One that is not there is fine. */
-CV_MUST_CHECK int cv_index_aside(int dir, const char *name, struct cv_err *err);
-
 /* The clock never stands still or goes back. */
 uint64_t cv_journal_tick(struct cv_journal *journal);
 static inline int64_t cv_hlc_ms(uint64_t hlc)

@@ -9,7 +9,7 @@ void cv_user_set_aside(struct cv_user *user, const char *name)
 {
 	struct cv_err err = { 0 };
 
-	if (cv_index_aside(user->index_dir, name, &err) < 0)
+	if (cv_file_aside(user->index_dir, name, &err) < 0)
 		cv_error(&user->log_ctx, "%s is damaged and could not be set aside: %s", name, err.text);
 }
 

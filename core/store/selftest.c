@@ -3,7 +3,6 @@
 #include <config.h>
 
 #include "core/store/selftest.h"
-#include "core/store/journal.h"
 #include "core/store/lease.h"
 #include <culver/file.h>
 #include <culver/log.h>
@@ -159,17 +158,6 @@ static int name_of(int dir, struct stat *st_r, char *name, size_t size, struct c
 	return 1;
 }
 
-/* Something else may have its name. */
-static int open_done(const struct cv_selftest *test, int *fd_r, struct cv_err *err)
-{
-	struct cv_err ignored = { 0 };
-	struct stat st;
-
-	if (cv_file_stat(test->index_dir, DONE, &st, &ignored) > 0 && !S_ISREG(st.st_mode) && cv_index_aside(test->index_dir, DONE, err) < 0)
-		return -1;
-	return cv_file_open(test->index_dir, DONE, O_RDWR | O_CREAT | O_TRUNC, test->file_mode, fd_r, err);
-}
-
 int cv_selftest_run(const struct cv_selftest *test, struct cv_err *err)
 {
 	char boot[CV_BOOT_ID_MAX], names[2][80], line[400];
@@ -191,8 +179,9 @@ int cv_selftest_run(const struct cv_selftest *test, struct cv_err *err)
 			ret = try_and_clean(test->index_dir, test->path, test, err);
 		if (ret > 0 && index.st_dev != root.st_dev)
 			ret = try_and_clean(root_dir, test->root, test, err);
-		if (ret > 0)
-			ret = open_done(test, &fd, err);
+		if (ret > 0 && (cv_file_make_way(test->index_dir, DONE, err) < 0 ||
+			cv_file_open(test->index_dir, DONE, O_RDWR | O_CREAT | O_TRUNC, test->file_mode, &fd, err) < 0))
+			ret = -1;
 		if (ret > 0)
 			ret = cv_file_pwrite(fd, cv_str_c(line), 0, err);
 		cv_file_close(&fd);

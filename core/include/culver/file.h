@@ -64,6 +64,16 @@ CV_EXPORT CV_MUST_CHECK int cv_file_list(int dir, const char *path,
 /* Exclusive lock until the descriptor is closed: CV_ERR_INUSE when another process has it. */
 CV_EXPORT CV_MUST_CHECK int cv_file_lock(int fd, struct cv_err *err);
 
+/* ---- Files in the way (aside.c) ---------------------------------------------------------------------- */
+
+/* What a damaged file is called from now on: "<name>.damaged-<time>"; names are short ones of ours. */
+#define CV_FILE_ASIDE_MAX 160
+CV_EXPORT void cv_file_aside_name(const char *name, char aside_r[CV_FILE_ASIDE_MAX]);
+/* Rename it so. One that is not there is fine. */
+CV_EXPORT CV_MUST_CHECK int cv_file_aside(int dir, const char *name, struct cv_err *err);
+/* The same of what has the name of a file and is none. 1: it is a plain file; 0: there is nothing, or not any more. */
+CV_EXPORT CV_MUST_CHECK int cv_file_make_way(int dir, const char *name, struct cv_err *err);
+
 /* ---- For tests ------------------------------------------------------------------------------------- */
 
 enum cv_file_op {

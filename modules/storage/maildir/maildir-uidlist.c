@@ -9,7 +9,6 @@
 #include <culver/time.h>
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 #define FILE_MAX ((size_t)1 << 30)
@@ -235,12 +234,9 @@ static bool same_file(const struct maildir_uidlist *list, const struct stat *st)
 /* Something else has the file's name: it keeps another one, and the list is written anew. 0 */
 static int make_way(int dir, struct cv_err *err)
 {
-	char aside[sizeof(MAILDIR_UIDLIST) + 40];
-
-	(void)snprintf(aside, sizeof(aside), MAILDIR_UIDLIST ".damaged-%lld", (long long)cv_time_now_us());
-	if (cv_file_rename(dir, MAILDIR_UIDLIST, dir, aside, false, err) < 0)
+	if (cv_file_aside(dir, MAILDIR_UIDLIST, err) < 0)
 		return -1;
-	cv_warn(NULL, MAILDIR_UIDLIST " was no plain file; it is called %s now", aside);
+	cv_warn(NULL, MAILDIR_UIDLIST " was no plain file; it is kept under another name");
 	return 0;
 }
 
