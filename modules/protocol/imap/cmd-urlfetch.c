@@ -181,7 +181,7 @@ static bool write_piece(struct cv_imap_cmd *cmd)
 	if ((fetch->want & WANT_BINARY) != 0)
 		cv_buf_append(imap_out(cmd), octets);
 	else
-		cv_imap_append_octets(imap_out(cmd), octets);
+		imap_write_octets(s, octets);
 	if (fetch->part == NULL)
 		fetch->map_done += octets.len;
 	return true;

@@ -462,10 +462,7 @@ static int write_literal(struct fetch *fetch, struct cv_err *err)
 		return cv_err_set(err, CV_ERR_CORRUPT, "message %u ended in the middle of a section", fetch->row.uid);
 	if (result < 0)
 		return -1;
-	if (cv_str_has_nul(view))
-		cv_imap_append_octets(cv_stream_out(fetch->s->stream), view);
-	else
-		cv_stream_write(fetch->s->stream, view);
+	imap_write_octets(fetch->s, view);
 	fetch->wire_left -= view.len;
 	if (fetch->wire_left == 0)
 		cv_wire_stream_free(&fetch->wire);

@@ -204,6 +204,8 @@ void imap_bye(struct imap_session *s, const char *code, const char *text, const 
 
 /* session.c */
 struct cv_buf *imap_out(struct cv_imap_cmd *cmd);
+/* Octets of a message within a literal: without NUL (cv_imap_append_octets), and large pieces without a copy. */
+void imap_write_octets(struct imap_session *s, struct cv_str octets);
 size_t imap_room(struct cv_imap_cmd *cmd);
 void imap_resume(struct cv_imap_cmd *cmd);
 /* Commit, and come back through step when it is durable: WAIT. commit_result tells there how it went. When it cannot even begin: the NO. */

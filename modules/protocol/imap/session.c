@@ -79,6 +79,14 @@ struct cv_buf *imap_out(struct cv_imap_cmd *cmd)
 	return cv_stream_out(imap_cmd_session(cmd)->stream);
 }
 
+void imap_write_octets(struct imap_session *s, struct cv_str octets)
+{
+	if (cv_str_has_nul(octets))
+		cv_imap_append_octets(cv_stream_out(s->stream), octets);
+	else
+		cv_stream_write(s->stream, octets);
+}
+
 size_t imap_room(struct cv_imap_cmd *cmd)
 {
 	return cv_stream_room(imap_cmd_session(cmd)->stream);
