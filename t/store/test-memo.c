@@ -47,6 +47,16 @@ static struct cv_view *open_view(struct store *s, const char *name)
 	return view;
 }
 
+/* A store with so many messages in INBOX, one like the other. */
+static struct cv_view *init_equal(struct store *s, void **state, unsigned count)
+{
+	store_init(s, state);
+	store_open(s);
+	for (unsigned i = 0; i < count; i++)
+		store_save(s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
+	return open_view(s, "INBOX");
+}
+
 /* Whatever was asked before: texts, whether there is such a field, fields that no record keeps, fields that come twice or do not convert. */
 static void a_search_finds_the_same_again(void **state)
 {
@@ -119,11 +129,7 @@ static void what_is_kept_of_few_messages_is_small(void **state)
 	struct cv_str got;
 	struct store s;
 
-	store_init(&s, state);
-	store_open(&s);
-	for (unsigned i = 0; i < MESSAGES; i++)
-		store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
-	view = open_view(&s, "INBOX");
+	view = init_equal(&s, state, MESSAGES);
 	cv_view_memo_keep(view, MESSAGES, CV_MEMO_SORT_SUBJECT, CV_STR("last"));
 	assert_true(s.user->memo_octets[CV_MEMO_KEYS] < (size_t)MESSAGES * sizeof(uint32_t));
 	assert_false(cv_view_memo(view, 1, CV_MEMO_SORT_SUBJECT, &got));
@@ -145,10 +151,7 @@ static void what_is_kept_is_bounded(void **state)
 	size_t others;
 	struct store s;
 
-	store_init(&s, state);
-	store_open(&s);
-	store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
-	view = open_view(&s, "INBOX");
+	view = init_equal(&s, state, 1);
 	memset(text, 'x', sizeof(text));
 	assert_false(cv_view_memo(view, 1, CV_MEMO_THREAD, &got));
 	cv_view_memo_keep(view, 1, CV_MEMO_THREAD, cv_str_mem(text, CV_MEMO_MAX + 1));
@@ -211,11 +214,7 @@ static void an_order_is_right_whatever_becomes_of_its_messages(void **state)
 	struct cv_view *view;
 	struct store s;
 
-	store_init(&s, state);
-	store_open(&s);
-	for (unsigned i = 0; i < 4; i++)
-		store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
-	view = open_view(&s, "INBOX");
+	view = init_equal(&s, state, 4);
 	assert_null(cv_order_get(view, CV_STR("one")));
 	assert_false(keep_order(view, "one", 1, 1)); /* too few */
 	assert_true(keep_order(view, "one", 2, 4));
@@ -257,10 +256,7 @@ static void orders_are_bounded(void **state)
 	size_t others;
 	struct store s;
 
-	store_init(&s, state);
-	store_open(&s);
-	store_save(&s, "INBOX", "Subject: a\r\n\r\nx\r\n", 0);
-	view = open_view(&s, "INBOX");
+	view = init_equal(&s, state, 1);
 	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
 		assert_true(keep_order(view, names[i], 1, 1));
 		order = cv_order_get(view, CV_STR("a")); /* asked for again and again */
