@@ -24,6 +24,8 @@ struct origin {
 	uint32_t uid;
 	size_t ref_len;
 	char ref[CV_STORAGE_REF_MAX];
+	struct cv_guid source; /* the message that was copied: another one when that was owed itself */
+	uint32_t source_uid;
 };
 
 /* Copies of one record that lie in the same two mailboxes. */
@@ -133,6 +135,28 @@ static void set_origin(struct origin *origin, const struct cv_entry *entry)
 	origin->uid = entry->origin_uid;
 	origin->ref_len = entry->ref.len;
 	memcpy(origin->ref, entry->ref.ptr, entry->ref.len);
+	origin->source = entry->from;
+	origin->source_uid = entry->uid;
+}
+
+/* The file of the message that was copied. What is made and could not be synced counts as owed until it could, so a copy of it was to be made of what it was
+   made of itself; which may have gone since, for that was synced before, by a process that came to its end. 1, 0 when nothing is known of it. */
+static int find_source(struct cv_user *user, const struct cv_guid *mailbox, uint32_t uid, struct origin *origin_r, struct cv_err *err)
+{
+	struct cv_mailbox *source = cv_mailbox_by_guid(user, mailbox);
+	struct cv_str ref;
+	uint32_t row;
+
+	if (source == NULL)
+		return 0;
+	if (cv_mailbox_load(source, err) < 0)
+		return -1;
+	if (!cv_columns_find(source->columns, uid, UINT32_MAX, &row))
+		return 0;
+	ref = cv_columns_ref(source->columns, row);
+	*origin_r = (struct origin){ .mailbox = *mailbox, .uid = uid, .ref_len = ref.len };
+	memcpy(origin_r->ref, ref.ptr, ref.len);
+	return 1;
 }
 
 struct look {
@@ -299,11 +323,10 @@ static bool is_there(struct cv_user *user, const struct cv_mailbox_ref *to, stru
 }
 
 /* No links, or too many of them: the octets themselves. */
-static int copy_octets(struct cv_user *user, struct batch *b, size_t i, struct cv_err *err)
+static int copy_octets(struct cv_user *user, struct cv_mailbox *from, struct cv_mailbox *mailbox, const struct cv_storage_copy *copy, struct cv_err *err)
 {
-	struct cv_mailbox_ref origin = cv_mailbox_storage_ref(b->origin), to = cv_mailbox_storage_ref(b->to);
-	struct cv_storage_copy *copy = &b->copies[i];
-	struct cv_columns *columns = b->to->columns;
+	struct cv_mailbox_ref origin = cv_mailbox_storage_ref(from), to = cv_mailbox_storage_ref(mailbox);
+	struct cv_columns *columns = mailbox->columns;
 	struct cv_storage_meta meta = copy->meta;
 	struct cv_arena *arena;
 	char ref[CV_STORAGE_REF_MAX];
@@ -317,14 +340,14 @@ static int copy_octets(struct cv_user *user, struct batch *b, size_t i, struct c
 		return 1;
 	arena = cv_arena_new("copy", NULL, 0);
 	meta.flags = *cv_col_flags(columns, row) & CV_FLAG_ALL;
-	meta.keywords = cv_row_keyword_list(arena, b->to, *cv_col_keyword_set(columns, row));
+	meta.keywords = cv_row_keyword_list(arena, mailbox, *cv_col_keyword_set(columns, row));
 	do
 		ret = cv_storage_copy_octets(user, &origin, copy->source, &to, &meta, ref, &len, err);
-	while (ret < 0 && err->code == CV_ERR_EXISTS && cv_mailbox_take_uid(b->to, &meta.uid, err) > 0);
+	while (ret < 0 && err->code == CV_ERR_EXISTS && cv_mailbox_take_uid(mailbox, &meta.uid, err) > 0);
 	if (ret > 0)
 		ret = cv_user_storage_sync(user, err);
 	if (ret > 0 && !cv_str_eq(cv_str_mem(ref, len), copy->ref))
-		ret = cv_owed_set_ref(user, b->to, copy->meta.uid, cv_str_mem(ref, len), err);
+		ret = cv_owed_set_ref(user, mailbox, copy->meta.uid, cv_str_mem(ref, len), err);
 	if (ret > 0 && user->storage->recorded != NULL) {
 		const struct cv_str refs[] = { cv_str_mem(ref, len) };
 
@@ -335,51 +358,79 @@ static int copy_octets(struct cv_user *user, struct batch *b, size_t i, struct c
 }
 
 /* Another program's message has the file name: it gets another one. */
-static int with_other_ref(struct cv_user *user, struct batch *b, size_t i, struct cv_err *err)
+static int with_other_ref(struct cv_user *user, struct cv_mailbox *from, struct cv_mailbox *mailbox, const struct cv_storage_copy *wanted, struct cv_err *err)
 {
-	struct cv_mailbox_ref origin = cv_mailbox_storage_ref(b->origin), to = cv_mailbox_storage_ref(b->to);
-	struct cv_storage_copy copy = b->copies[i];
+	struct cv_mailbox_ref origin = cv_mailbox_storage_ref(from), to = cv_mailbox_storage_ref(mailbox);
+	struct cv_storage_copy copy = *wanted;
 	char ref[CV_STORAGE_REF_MAX];
 	size_t len = 0, done;
 	int ret;
 
 	do {
-		if (cv_mailbox_take_uid(b->to, &copy.meta.uid, err) < 0)
+		if (cv_mailbox_take_uid(mailbox, &copy.meta.uid, err) < 0)
 			return -1;
 		ret = user->storage->copy_ref(user->st, &to, &copy.meta, ref, &len, err);
 		copy.ref = cv_str_mem(ref, len);
 		if (ret > 0)
 			ret = user->storage->copy_make(user->st, &origin, &to, &copy, 1, &done, err);
 	} while (ret < 0 && err->code == CV_ERR_EXISTS);
-	return ret < 0 ? -1 : cv_owed_set_ref(user, b->to, b->copies[i].meta.uid, copy.ref, err);
+	return ret < 0 ? -1 : cv_owed_set_ref(user, mailbox, wanted->meta.uid, copy.ref, err);
+}
+
+/* What the storage could not make: in another way. 1; 0 when what it is to be made of is not there; -1. */
+static int make_otherwise(struct cv_user *user, struct cv_mailbox *from, struct cv_mailbox *to, const struct cv_storage_copy *copy, const struct cv_err *why,
+	struct cv_err *err)
+{
+	if (why->code == CV_ERR_EXISTS)
+		return with_other_ref(user, from, to, copy, err);
+	if (why->code == CV_ERR_UNSUPPORTED)
+		return copy_octets(user, from, to, copy, err);
+	if (why->code == CV_ERR_EXPUNGED || why->code == CV_ERR_NOTFOUND || why->code == CV_ERR_INVALID)
+		return 0;
+	*err = *why;
+	return -1;
+}
+
+/* 1, 0 when it is not there, -1. */
+static int make_of(struct cv_user *user, struct cv_mailbox *to, const struct cv_storage_copy *wanted, const struct origin *origin, struct cv_err *err)
+{
+	struct cv_mailbox *from = cv_mailbox_by_guid(user, &origin->mailbox);
+	struct cv_storage_copy copy = *wanted;
+	struct cv_mailbox_ref from_ref, to_ref;
+	struct cv_err make_err = { 0 };
+	size_t done;
+
+	if (from == NULL)
+		return 0;
+	from_ref = cv_mailbox_storage_ref(from);
+	to_ref = cv_mailbox_storage_ref(to);
+	copy.source = cv_str_mem(origin->ref, origin->ref_len);
+	if (user->storage->copy_make(user->st, &from_ref, &to_ref, &copy, 1, &done, &make_err) > 0)
+		return 1;
+	return make_otherwise(user, from, to, &copy, &make_err, err);
+}
+
+/* Of the message that was copied itself. 1, 0 when it is not there, -1. */
+static int make_of_source(struct cv_user *user, struct cv_mailbox *to, const struct cv_storage_copy *copy, const struct cv_entry *entry, struct cv_err *err)
+{
+	struct origin source;
+	int ret = find_source(user, &entry->from, entry->uid, &source, err);
+
+	return ret > 0 ? make_of(user, to, copy, &source, err) : ret;
 }
 
 /* What it was to be made of is a copy that was owed itself, and has gone since. */
 static int from_earlier(struct cv_user *user, struct batch *b, size_t i, struct cv_err *err)
 {
-	struct cv_mailbox_ref to = cv_mailbox_storage_ref(b->to);
 	struct cv_guid mailbox = b->entries[i].origin;
 	uint32_t uid = b->entries[i].origin_uid;
-	struct cv_storage_copy copy = b->copies[i];
 	struct origin origin;
 	int ret = 1;
 
 	for (unsigned depth = 0; depth < CHAIN_MAX && (ret = find_origin(user, 0, &mailbox, uid, &origin, err)) > 0; depth++) {
-		struct cv_mailbox *from = cv_mailbox_by_guid(user, &origin.mailbox);
-		struct cv_mailbox_ref from_ref;
-		struct cv_err make_err = { 0 };
-		size_t done;
-
-		if (from != NULL) {
-			from_ref = cv_mailbox_storage_ref(from);
-			copy.source = cv_str_mem(origin.ref, origin.ref_len);
-			if (user->storage->copy_make(user->st, &from_ref, &to, &copy, 1, &done, &make_err) > 0)
-				return 1;
-			if (make_err.code != CV_ERR_EXPUNGED && make_err.code != CV_ERR_NOTFOUND) {
-				*err = make_err;
-				return -1;
-			}
-		}
+		ret = make_of(user, b->to, &b->copies[i], &origin, err);
+		if (ret != 0)
+			return ret;
 		mailbox = origin.mailbox;
 		uid = origin.uid;
 	}
@@ -389,17 +440,12 @@ static int from_earlier(struct cv_user *user, struct batch *b, size_t i, struct 
 /* The first of the batch that the storage could not make. 1 it is made, or there is nothing that could be; -1 to be tried again. */
 static int make_failed(struct cv_user *user, struct batch *b, size_t i, const struct cv_err *why, struct cv_err *err)
 {
-	int ret;
+	int ret = make_otherwise(user, b->origin, b->to, &b->copies[i], why, err);
 
-	if (why->code == CV_ERR_EXISTS)
-		return with_other_ref(user, b, i, err);
-	if (why->code == CV_ERR_UNSUPPORTED)
-		return copy_octets(user, b, i, err);
-	if (why->code != CV_ERR_EXPUNGED && why->code != CV_ERR_NOTFOUND && why->code != CV_ERR_INVALID) {
-		*err = *why;
-		return -1;
-	}
-	ret = from_earlier(user, b, i, err);
+	if (ret == 0)
+		ret = make_of_source(user, b->to, &b->copies[i], &b->entries[i], err);
+	if (ret == 0)
+		ret = from_earlier(user, b, i, err);
 	if (ret == 0)
 		cv_error(&b->to->log_ctx, "message %u has no octets: what it was copied from, %s, is gone", b->copies[i].meta.uid,
 			cv_log_clean(b->copies[i].source));
@@ -718,15 +764,31 @@ void cv_owed_hurry(struct cv_mailbox *mailbox, uint32_t uid)
 		cv_warn(&user->log_ctx, "%s; trying again later", err.text);
 }
 
+/* 1, 0 when it is not there, -1. */
+static int open_at(struct cv_user *user, const struct origin *origin, struct cv_storage_blob *blob_r, struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &origin->mailbox);
+	struct cv_err open_err = { 0 };
+	char new_ref[CV_STORAGE_REF_MAX];
+	struct cv_mailbox_ref ref;
+	size_t new_len = 0;
+
+	if (mailbox == NULL)
+		return 0;
+	ref = cv_mailbox_storage_ref(mailbox);
+	if (user->storage->open_ref(user->st, &ref, cv_str_mem(origin->ref, origin->ref_len), blob_r, new_ref, &new_len, &open_err) > 0)
+		return 1;
+	if (open_err.code == CV_ERR_EXPUNGED || open_err.code == CV_ERR_NOTFOUND)
+		return 0;
+	*err = open_err;
+	return -1;
+}
+
 int cv_owed_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blob *blob_r, struct cv_err *err)
 {
 	struct cv_user *user = mailbox->user;
-	char new_ref[CV_STORAGE_REF_MAX];
-	struct cv_mailbox_ref ref;
 	struct cv_mailbox *from;
-	struct origin origin;
-	struct cv_err open_err = { 0 };
-	size_t new_len = 0;
+	struct origin origin, source;
 	int ret;
 
 	cv_owed_hurry(mailbox, uid);
@@ -737,19 +799,17 @@ int cv_owed_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_blo
 		return -1;
 	if (ret == 0)
 		return cv_landing_open(mailbox, uid, blob_r, err);
-	from = cv_mailbox_by_guid(user, &origin.mailbox);
-	if (from == NULL)
-		return 0;
-	ref = cv_mailbox_storage_ref(from);
-	ret = user->storage->open_ref(user->st, &ref, cv_str_mem(origin.ref, origin.ref_len), blob_r, new_ref, &new_len, &open_err);
-	if (ret >= 0)
+	ret = open_at(user, &origin, blob_r, err);
+	if (ret == 0) {
+		ret = find_source(user, &origin.source, origin.source_uid, &source, err);
+		ret = ret > 0 ? open_at(user, &source, blob_r, err) : ret;
+	}
+	if (ret != 0)
 		return ret;
 	/* What it is to be made of has no file either; or, after a crash, it is owed once more though it was made, and its source removed: then it lies where the
 	   record says. */
-	if (open_err.code == CV_ERR_EXPUNGED || open_err.code == CV_ERR_NOTFOUND)
-		return cv_landing_open(from, origin.uid, blob_r, err);
-	*err = open_err;
-	return -1;
+	from = cv_mailbox_by_guid(user, &origin.mailbox);
+	return from != NULL ? cv_landing_open(from, origin.uid, blob_r, err) : 0;
 }
 
 void cv_owed_deinit(struct cv_user *user)

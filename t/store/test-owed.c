@@ -279,6 +279,77 @@ static void a_copy_that_was_made_before_a_crash_is_read_though_others_wait(void 
 	store_deinit(&s);
 }
 
+struct unsynced {
+	bool linked, failed;
+};
+
+/* The first sync behind a link. */
+static int failing_settle(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct unsynced *unsynced = ctx;
+
+	(void)name;
+	(void)len;
+	unsynced->linked = unsynced->linked || op == CV_FILE_LINK;
+	if (op != CV_FILE_SYNC || !unsynced->linked || unsynced->failed)
+		return 0;
+	unsynced->failed = true;
+	return EIO;
+}
+
+/* The index as it is in disk comes back, as after a crash; what counts as owed again can't be synced. */
+static void crash_and_fail(struct store *s, struct disk *disk)
+{
+	struct unsynced unsynced = { 0 };
+
+	store_close(s);
+	disk_write(s, disk);
+	disk_free(disk);
+	cv_file_set_fault(failing_settle, &unsynced);
+	store_open(s);
+	cv_file_set_fault(NULL, NULL);
+	assert_true(unsynced.failed);
+	assert_true(cv_owed_any(s->user));
+}
+
+/* Of the copies of Sent in Trash: they are there, read before they are made and afterwards. */
+static void expect_in_trash(struct store *s)
+{
+	unsigned errors;
+	int error = EIO;
+
+	store_copy(s, "Sent", 1, 3, "Trash", true);
+	cv_file_set_fault(failing_link, &error);
+	store_octets(s, "Trash", 1, "Subject: a\r\n\r\none\r\n");
+	cv_file_set_fault(NULL, NULL);
+	assert_false(store_has_file(s, "Trash", "u.1"));
+	errors = store_log_errors();
+	store_turn(s, RETRY_MS);
+	store_turn(s, 100);
+	assert_int_equal(s->user->owed.count, 0);
+	assert_int_equal(store_log_errors(), errors);
+	assert_false(store_has_file(s, "Sent", "u.2"));
+	store_octets(s, "Trash", 2, "Subject: b\r\n\r\ntwo\r\n");
+	store_octets(s, "Trash", 3, "Subject: c\r\n\r\nthree\r\n");
+}
+
+/* They are owed, so that a copy of them is to be made of what they were made of: which has gone, with the process before. */
+static void a_copy_of_what_could_not_be_synced_is_made_of_it(void **state)
+{
+	struct disk disk;
+	struct store s;
+
+	begin(&s, state);
+	store_copy(&s, "INBOX", 1, 3, "Sent", true);
+	disk_read(&s, &disk);
+	store_turn(&s, 0);
+	store_turn(&s, 100);
+	assert_false(store_has_file(&s, "INBOX", "u.2"));
+	crash_and_fail(&s, &disk);
+	expect_in_trash(&s);
+	store_deinit(&s);
+}
+
 struct slow {
 	unsigned links, unlinks;
 };
@@ -351,6 +422,7 @@ int main(void)
 		cv_test(another_programs_file_of_that_name_stays),
 		cv_test(what_is_owed_is_remembered_when_the_user_is_closed),
 		cv_test(a_copy_that_was_made_before_a_crash_is_read_though_others_wait),
+		cv_test(a_copy_of_what_could_not_be_synced_is_made_of_it),
 		cv_test(without_links_octets_are_copied),
 		cv_test(very_many_files_are_no_wait),
 	};
