@@ -226,6 +226,69 @@ static void a_full_disk_keeps_no_mailbox_closed(void **state)
 	store_deinit(&s);
 }
 
+static int no_room_at_all(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *failed = ctx;
+
+	if (op == CV_FILE_RENAME) {
+		(*failed)++;
+		return ENOSPC;
+	}
+	return no_room(ctx, op, name, len);
+}
+
+static int no_renaming(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *failed = ctx;
+
+	(void)name;
+	(void)len;
+	if (op != CV_FILE_RENAME)
+		return 0;
+	(*failed)++;
+	return ENOSPC;
+}
+
+/* Flags that were confirmed and are in no file name yet outlive what is refused meanwhile. */
+static void flags_that_wait_for_room_are_kept(void **state)
+{
+	struct store s;
+	struct cv_mailbox *inbox;
+	struct cv_view *view;
+	struct cv_err err = { 0 };
+	unsigned failed = 0;
+	char rest[512];
+
+	open_maildir(&s, state);
+	store_open(&s);
+	put(&s, "cur/1.a:2,F", "Subject: a\n\nx\n");
+	put(&s, "cur/2.b:2,F", "Subject: b\n\nx\n");
+	store_expect(&s, "INBOX", "1 F|2 F");
+	inbox = store_get(&s, "INBOX");
+	assert_ok(cv_view_open(inbox, 0, &view, &err));
+	cv_file_set_fault(no_renaming, &failed);
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_DELETED, NULL);
+	assert_true(failed > 0);
+	cv_file_set_fault(no_room_at_all, &failed);
+	put(&s, "new/3.c", "Subject: c\n\nx\n");
+	for (unsigned i = 0; i < 5; i++) {
+		inbox->no_room_until_ms = i % 2; /* a second later */
+		assert_ok(cv_mailbox_refresh(inbox, &err));
+		assert_false(s.user->broken);
+		(void)store_sync(&s, view, true, 0);
+		assert_int_equal(cv_view_count(view), 2);
+		store_expect(&s, "INBOX", "1 FD|2 F");
+	}
+	cv_file_set_fault(NULL, NULL);
+	inbox->no_room_until_ms = 1;
+	store_expect(&s, "INBOX", "1 FD|2 F|3 -");
+	assert_true(find_file(&s, "", "1.a", rest));
+	assert_string_equal(rest, "cur/1.a:2,FT");
+	cv_view_close(&view);
+	cv_mailbox_unref(&inbox);
+	store_deinit(&s);
+}
+
 /* It is derived, and written anew. */
 static void something_else_has_the_name_of_the_uidlist(void **state)
 {
@@ -562,6 +625,7 @@ int main(void)
 		cv_test(a_lost_index_costs_no_message_and_no_uid),
 		cv_test(random_changes_of_both_sides_agree_with_a_model),
 		cv_test(a_full_disk_keeps_no_mailbox_closed),
+		cv_test(flags_that_wait_for_room_are_kept),
 		cv_test(something_else_has_the_name_of_the_uidlist),
 	};
 
