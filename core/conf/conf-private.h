@@ -115,8 +115,29 @@ struct conf_section {
 	const struct conf_entry **index; /* by key, after cv_conf_finish */
 };
 
+struct conf_match {
+	const struct conf_section *section;
+	unsigned rank;
+};
+
+/* What cv_conf_get_shared made of a table where these sections apply. */
+struct conf_shared {
+	const struct cv_settings_table *table;
+	const struct conf_match *sections;
+	size_t count;
+	const void *set;
+};
+
 struct cv_conf {
 	CV_VEC(struct conf_section) sections; /* [0] is the top */
+	struct conf_shares *shares;
+};
+
+/* Those of a conf, which is not changed otherwise once it is finished. */
+struct conf_shares {
+	struct cv_arena *arena;
+	CV_VEC(struct conf_shared) list;
+	size_t tries; /* those that failed included */
 };
 
 struct cv_conf *cv_conf_new_empty(struct cv_arena *arena);

@@ -4,17 +4,23 @@
 
 #include <arpa/inet.h>
 
+#define SHARED_MAX 256u    /* of a conf: sections can be combined in more ways than anybody would */
+#define SECTIONS_USUAL 64u
+
 static void free_vectors(void *ctx)
 {
 	struct cv_conf *conf = ctx;
 	for (size_t i = 0; i < conf->sections.count; i++)
 		cv_vec_free(&conf->sections.data[i].entries);
 	cv_vec_free(&conf->sections);
+	cv_vec_free(&conf->shares->list);
 }
 
 struct cv_conf *cv_conf_new_empty(struct cv_arena *arena)
 {
 	struct cv_conf *conf = cv_new(arena, struct cv_conf, 1);
+	conf->shares = cv_new(arena, struct conf_shares, 1);
+	conf->shares->arena = arena;
 	cv_arena_cleanup(arena, free_vectors, conf);
 	struct conf_section *top = cv_vec_push(&conf->sections);
 	top->kind = top->name = "";
@@ -217,16 +223,11 @@ static unsigned rank(const struct conf_section *section, const struct cv_conf_fi
 	return 0;
 }
 
-struct match {
-	const struct conf_section *section;
-	unsigned rank;
-};
-
 /* The sections that apply, the most specific first, the top last. */
-static size_t match_sections(const struct cv_conf *conf, const struct cv_conf_filter *filter, struct match *list)
+static size_t match_sections(const struct cv_conf *conf, const struct cv_conf_filter *filter, struct conf_match *list)
 {
 	size_t count = 0;
-	list[count++] = (struct match){ .section = &conf->sections.data[0], .rank = 0 };
+	list[count++] = (struct conf_match){ .section = &conf->sections.data[0], .rank = 0 };
 	for (size_t i = 1; i < conf->sections.count && filter != NULL; i++) {
 		unsigned r = rank(&conf->sections.data[i], filter);
 		if (r == 0)
@@ -235,7 +236,7 @@ static size_t match_sections(const struct cv_conf *conf, const struct cv_conf_fi
 		while (list[at].rank > r)
 			at++;
 		memmove(&list[at + 1], &list[at], (count - at) * sizeof(*list));
-		list[at] = (struct match){ .section = &conf->sections.data[i], .rank = r };
+		list[at] = (struct conf_match){ .section = &conf->sections.data[i], .rank = r };
 		count++;
 	}
 	return count;
@@ -243,7 +244,7 @@ static size_t match_sections(const struct cv_conf *conf, const struct cv_conf_fi
 
 /* ---- Filling structs ------------------------------------------------------------------------------------ */
 
-static int fill(const struct cv_settings_table *table, const struct match *sections, size_t count, const char *title, struct cv_arena *arena,
+static int fill(const struct cv_settings_table *table, const struct conf_match *sections, size_t count, const char *title, struct cv_arena *arena,
 	const void **set_r, struct cv_err *err)
 {
 	void *set = cv_arena_alloc(arena, table->struct_size);
@@ -268,10 +269,59 @@ int cv_conf_get(const struct cv_conf *conf, const struct cv_settings_table *tabl
 	const void **set_r, struct cv_err *err)
 {
 	cv_assert(table->kind == NULL);
-	struct match *matches = cv_calloc(conf->sections.count + 1, sizeof(*matches));
+	struct conf_match *matches = cv_calloc(conf->sections.count + 1, sizeof(*matches));
 	size_t count = match_sections(conf, filter, matches);
 	int ret = fill(table, matches, count, "", arena, set_r, err);
 	cv_free(matches);
+	return ret;
+}
+
+static const struct conf_shared *find_shared(const struct conf_shares *shares, const struct cv_settings_table *table, const struct conf_match *matches,
+	size_t count)
+{
+	for (size_t i = 0; i < shares->list.count; i++) {
+		const struct conf_shared *shared = &shares->list.data[i];
+		bool same = shared->table == table && shared->count == count;
+		for (size_t j = 0; j < count && same; j++)
+			same = shared->sections[j].section == matches[j].section;
+		if (same)
+			return shared;
+	}
+	return NULL;
+}
+
+/* A struct that lives as long as conf. */
+static int make_shared(struct conf_shares *shares, const struct cv_settings_table *table, const struct conf_match *matches, size_t count, const void **set_r,
+	struct cv_err *err)
+{
+	shares->tries++;
+	if (fill(table, matches, count, "", shares->arena, set_r, err) < 0)
+		return -1;
+	struct conf_match *copy = cv_new(shares->arena, struct conf_match, count);
+	memcpy(copy, matches, count * sizeof(*copy));
+	*cv_vec_push(&shares->list) = (struct conf_shared){ .table = table, .sections = copy, .count = count, .set = *set_r };
+	return 0;
+}
+
+int cv_conf_get_shared(const struct cv_conf *conf, const struct cv_settings_table *table, const struct cv_conf_filter *filter, struct cv_arena *arena,
+	const void **set_r, struct cv_err *err)
+{
+	struct conf_match usual[SECTIONS_USUAL], *matches = usual;
+	int ret = 0;
+
+	cv_assert(table->kind == NULL && conf->sections.data[0].index != NULL);
+	if (conf->sections.count > SECTIONS_USUAL)
+		matches = cv_calloc(conf->sections.count, sizeof(*matches));
+	size_t count = match_sections(conf, filter, matches);
+	const struct conf_shared *shared = find_shared(conf->shares, table, matches, count);
+	if (shared != NULL)
+		*set_r = shared->set;
+	else if (conf->shares->tries < SHARED_MAX)
+		ret = make_shared(conf->shares, table, matches, count, set_r, err);
+	else
+		ret = fill(table, matches, count, "", arena, set_r, err);
+	if (matches != usual)
+		cv_free(matches);
 	return ret;
 }
 
@@ -294,7 +344,7 @@ int cv_conf_get_section(const struct cv_conf *conf, const struct cv_settings_tab
 	const struct conf_section *section = cv_conf_section_find(conf, table->kind, name);
 	if (section == NULL)
 		return cv_err_set(err, CV_ERR_NOTFOUND, "there is no section [%s %s]", table->kind, name);
-	struct match match = { .section = section };
+	struct conf_match match = { .section = section };
 	return fill(table, &match, 1, cv_conf_section_title(section, arena), arena, set_r, err);
 }
 
@@ -314,7 +364,7 @@ bool cv_conf_section_extra(const struct cv_conf *conf, const char *kind, const c
 
 const char *cv_conf_value_path(const struct cv_conf *conf, const char *key, const struct cv_conf_filter *filter)
 {
-	struct match *matches = cv_calloc(conf->sections.count + 1, sizeof(*matches));
+	struct conf_match *matches = cv_calloc(conf->sections.count + 1, sizeof(*matches));
 	size_t count = match_sections(conf, filter, matches);
 	const struct conf_entry *entry = NULL;
 	for (size_t i = 0; i < count && entry == NULL; i++)

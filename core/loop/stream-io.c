@@ -222,8 +222,10 @@ static ssize_t write_some(struct cv_stream *s, const char *p, size_t len)
 		s->write_wait = wait_of(result);
 		return 0;
 	}
+	/* The last octets leave in one packet with the end that all_written tells. */
+	int more = s->is_tcp && s->half_close && s->out.len == 0 && s->state == CV_STREAM_PLAIN ? MSG_MORE : 0;
 	do
-		n = s->is_socket ? send(s->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT) : write(s->fd, p, len);
+		n = s->is_socket ? send(s->fd, p, len, MSG_NOSIGNAL | MSG_DONTWAIT | more) : write(s->fd, p, len);
 	while (n < 0 && errno == EINTR);
 	if (n >= 0)
 		return n;

@@ -93,7 +93,7 @@ static const struct cv_auth_settings *settings_for(const struct auth_request *re
 	struct cv_err err = { 0 };
 	const void *set = NULL;
 
-	if (cv_conf_get(request->gen->dbs->conf, &cv_auth_settings_table, &filter, r->arena, &set, &err) < 0)
+	if (cv_conf_get_shared(request->gen->dbs->conf, &cv_auth_settings_table, &filter, r->arena, &set, &err) < 0)
 		cv_fatal("settings that were checked cannot be read: %s", err.text);
 	return set;
 }

@@ -366,7 +366,7 @@ const void *cv_login_conf(struct cv_login *login, const struct cv_settings_table
 		if (login->cached[i].table == table)
 			return login->cached[i].set;
 	}
-	if (cv_conf_get(login->conf, table, &filter, login->arena, &set, &err) < 0)
+	if (cv_conf_get_shared(login->conf, table, &filter, login->arena, &set, &err) < 0)
 		cv_fatal("settings that were checked cannot be read: %s", err.text);
 	if (login->cached_count < CV_COUNT_OF(login->cached)) {
 		login->cached[login->cached_count].table = table;

@@ -431,7 +431,7 @@ const void *cv_session_conf(struct cv_session *session, const struct cv_settings
 		if (session->cached[i].table == table)
 			return session->cached[i].set;
 	}
-	if (cv_conf_get(session->host->conf, table, &filter, session->arena, &set, &err) < 0)
+	if (cv_conf_get_shared(session->host->conf, table, &filter, session->arena, &set, &err) < 0)
 		cv_fatal("settings that were checked cannot be read: %s", err.text);
 	if (session->cached_count < CV_COUNT_OF(session->cached)) {
 		session->cached[session->cached_count].table = table;
@@ -616,7 +616,7 @@ const void *cv_job_conf(struct cv_job *job, const struct cv_settings_table *tabl
 	const void *set;
 	struct cv_err err = { 0 };
 
-	if (cv_conf_get(job->host->conf, table, &filter, job->arena, &set, &err) < 0)
+	if (cv_conf_get_shared(job->host->conf, table, &filter, job->arena, &set, &err) < 0)
 		cv_fatal("settings that were checked cannot be read: %s", err.text);
 	return set;
 }

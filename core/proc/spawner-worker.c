@@ -266,7 +266,7 @@ static int check_limits(const struct spawner *sp, const struct worker *w, const 
 	/* [protocol X] may say otherwise. */
 	struct cv_conf_filter filter = { .protocol = cv_arena_cstr(r->arena, r->protocol) };
 	const void *set;
-	if (filter.protocol != NULL && cv_conf_get(gen->conf, &cv_core_settings_table, &filter, r->arena, &set, NULL) == 0)
+	if (filter.protocol != NULL && cv_conf_get_shared(gen->conf, &cv_core_settings_table, &filter, r->arena, &set, NULL) == 0)
 		per_address = ((const struct cv_core_settings *)set)->mail_max_userip_connections;
 	if (per_address != 0 && r->remote.len > 0 && sessions_from(sp, w, r) >= per_address)
 		return cv_err_set_public(err, CV_ERR_LIMIT, "Maximum number of connections from user+IP exceeded (mail_max_userip_connections=%llu)",

@@ -473,6 +473,15 @@ static void extra_keys_are_kept_where_the_table_says_so(void **state)
 
 /* ---- Filters --------------------------------------------------------------------------------------------------- */
 
+static const struct top *shared_top(const struct fixture *f, const struct cv_conf_filter *filter)
+{
+	struct cv_err err = { 0 };
+	const void *set;
+
+	assert_int_equal(cv_conf_get_shared(f->conf, &top_table, filter, f->arena, &set, &err), 0);
+	return set;
+}
+
 static void the_most_specific_section_counts(void **state)
 {
 	static const struct {
@@ -514,6 +523,44 @@ static void the_most_specific_section_counts(void **state)
 		assert_string_equal(top_for(f, &rows[i].filter)->text, rows[i].text);
 		assert_int_equal(top_for(f, &rows[i].filter)->number, 9);
 	}
+	/* The same of those that are shared, of each text one. */
+	const struct top *shared[CV_COUNT_OF(rows)];
+	for (size_t i = 0; i < CV_COUNT_OF(rows); i++) {
+		shared[i] = shared_top(f, &rows[i].filter);
+		assert_ptr_equal(shared_top(f, &rows[i].filter), shared[i]);
+		assert_int_equal(shared[i]->number, 9);
+		assert_string_equal(shared[i]->text, rows[i].text);
+	}
+	assert_ptr_equal(shared[0], shared[1]);
+	assert_ptr_equal(shared[3], shared[4]);
+}
+
+static void what_is_shared_is_bounded(void **state)
+{
+	struct fixture *f = *state;
+	struct cv_buf text;
+	const struct top *first = NULL;
+
+	cv_buf_init(&text, 65536);
+	for (int i = 0; i < 9; i++)
+		cv_buf_printf(&text, "[local 10.%d.0.0/16]\nnumber = %d\n[remote 10.%d.0.0/16]\nflag = yes\n[local n%d.example.com]\ntext = n\n", i, i + 20, i, i);
+	write_file(f, "culver.ini", text.data);
+	load(f, NULL);
+	assert_int_equal(f->problem_count, 0);
+	for (int i = 0; i < 9 * 9 * 9; i++) {
+		struct cv_conf_filter filter = { .local_name = cv_str_c(cv_arena_printf(f->arena, "n%d.example.com", i % 9)),
+			.local_addr = cv_arena_printf(f->arena, "10.%d.0.1", i / 9 % 9), .remote_addr = cv_arena_printf(f->arena, "10.%d.0.1", i / 81) };
+		const struct top *top = shared_top(f, &filter);
+
+		assert_int_equal(top->number, i / 9 % 9 + 20);
+		first = i == 0 ? top : first;
+	}
+	const struct cv_conf_filter of_first = { .local_name = CV_STR_INIT("n0.example.com"), .local_addr = "10.0.0.1", .remote_addr = "10.0.0.1" },
+		last = { .local_name = CV_STR_INIT("n8.example.com"), .local_addr = "10.8.0.1", .remote_addr = "10.8.0.1" };
+	assert_ptr_equal(shared_top(f, &of_first), first);
+	/* Beyond what is kept each gets its own. */
+	assert_ptr_not_equal(shared_top(f, &last), shared_top(f, &last));
+	cv_buf_deinit(&text);
 }
 
 /* ---- Flat form ------------------------------------------------------------------------------------------------- */
@@ -622,6 +669,7 @@ int main(void)
 		T(section_names_keep_capitals_and_spaces),
 		T(extra_keys_are_kept_where_the_table_says_so),
 		T(the_most_specific_section_counts),
+		T(what_is_shared_is_bounded),
 		T(flat_form_comes_back_the_same),
 		T(stripped_form_has_no_secrets),
 		T(words_that_are_far_have_no_nearest),

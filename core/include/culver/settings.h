@@ -131,6 +131,10 @@ struct cv_conf_filter {
    [local], each more specific one later). Cannot fail for a table that was given to cv_conf_load; for others values are checked here. */
 CV_EXPORT CV_MUST_CHECK int cv_conf_get(const struct cv_conf *conf, const struct cv_settings_table *table, const struct cv_conf_filter *filter,
 	struct cv_arena *arena, const void **set_r, struct cv_err *err);
+/* The same in memory of conf's own: who asks with filters that mean the same sections gets the same struct, which lives as long as conf. conf must be one of
+   cv_conf_load or cv_conf_deserialize. Where sections are combined in very many ways a struct may be in arena instead. */
+CV_EXPORT CV_MUST_CHECK int cv_conf_get_shared(const struct cv_conf *conf, const struct cv_settings_table *table, const struct cv_conf_filter *filter,
+	struct cv_arena *arena, const void **set_r, struct cv_err *err);
 /* Sections "[kind name]" in file order: false at the end. *pos starts at 0. */
 CV_EXPORT bool cv_conf_section_next(const struct cv_conf *conf, const char *kind, size_t *pos, const char **name_r);
 /* Fill a struct from the section "[kind name]". */
