@@ -179,7 +179,7 @@ static void read_tls(struct cv_stream *s)
 			return;
 		case CV_TLS_FAILED:
 			/* An alert says why. */
-			(void)cv_tls_conn_flush(s->tls, &(struct cv_err){ 0 });
+			(void)cv_tls_conn_flush(s->tls, false, &(struct cv_err){ 0 });
 			cv_stream_fail(s, err.text);
 			return;
 		}
@@ -271,7 +271,7 @@ static int send_tls(struct cv_stream *s)
 		s->farewell = true;
 		cv_tls_conn_close_notify(s->tls);
 	}
-	switch (cv_tls_conn_flush(s->tls, &err)) {
+	switch (cv_tls_conn_flush(s->tls, s->is_tcp && s->farewell, &err)) {
 	case CV_TLS_FAILED:
 		cv_stream_fail(s, err.text);
 		return -1;

@@ -52,6 +52,7 @@ struct cv_stream {
 	bool input_due, output_due;
 	bool half_close, half_closed; /* our direction is to be ended after the output; is ended */
 	bool farewell;      /* TLS has said so */
+	bool bidden;        /* the peer asked for the end, and says no more */
 	bool closing;       /* owned by the loop: freed when all is written */
 	bool lingering;     /* all is written: wait for the peer to see it */
 	struct cv_timer *close_timer;

@@ -96,7 +96,7 @@ static void release(struct cv_stream *s)
 	/* In a forked child the connection is the parent's: leave without a word. */
 	if (s->tls != NULL && s->error == NULL && !shared && !s->farewell) {
 		cv_tls_conn_close_notify(s->tls);
-		(void)cv_tls_conn_flush(s->tls, &(struct cv_err){ 0 });
+		(void)cv_tls_conn_flush(s->tls, false, &(struct cv_err){ 0 });
 	}
 	cv_tls_conn_free(&s->tls);
 	cv_stream_free_deflate(s);
@@ -242,6 +242,14 @@ static void free_orphan(struct cv_loop_orphan *orphan)
 	cv_stream_free(&s);
 }
 
+/* The peer said that it has nothing more to say, and did not. */
+static bool said_all(const struct cv_stream *s)
+{
+	char c;
+
+	return s->bidden && s->half_closed && s->state == CV_STREAM_PLAIN && recv(s->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) <= 0;
+}
+
 /* All is written, or can't be. True when the stream was freed. */
 static bool finish_closing(struct cv_stream *s)
 {
@@ -249,7 +257,7 @@ static bool finish_closing(struct cv_stream *s)
 		return false;
 	/* Closing a TCP socket with input unread would reset the connection, and the peer lose what we just wrote: end our
 	   direction, and wait for the peer to end its own. */
-	if (s->error == NULL && s->is_tcp && !s->eof && !s->lingering) {
+	if (s->error == NULL && s->is_tcp && !s->eof && !s->lingering && !said_all(s)) {
 		s->lingering = true;
 		cv_stream_half_close(s);
 		(void)cv_stream_send(s);
@@ -315,6 +323,9 @@ static void on_round_end(void *ctx)
 {
 	struct cv_stream *s = ctx;
 
+	/* Of a socket of this machine whose reader may sleep: the end is there when it wakes up for the last octets, and it can do with both at once. */
+	if (s->closing && !s->is_tcp && !s->blocked)
+		cv_io_remove(&s->io);
 	if (!s->blocked)
 		(void)cv_stream_send(s);
 	if (s->state == CV_STREAM_TLS_FLUSH && s->error == NULL && s->sent == s->sending.len) {
@@ -512,6 +523,11 @@ void cv_stream_close_after_flush(struct cv_stream **s_p, uint64_t timeout_ms)
 	s->close_timer = cv_timer_add(s->loop, timeout_ms, on_close_timer, s);
 	cv_loop_round_end(s->loop, &s->end);
 	cv_stream_update(s);
+}
+
+void cv_stream_set_bidden(struct cv_stream *s)
+{
+	s->bidden = true;
 }
 
 void cv_stream_half_close(struct cv_stream *s)

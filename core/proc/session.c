@@ -12,6 +12,8 @@
 /* A message a second at most tells what a session does. */
 #define TELL_MS 1000
 #define GIVE_MS 60000
+/* Until those that are left are looked at: sessions that come and go shall not have each a round of the loop for that. */
+#define LEFT_MS 200
 #define ASK_PAYLOAD_MAX ((size_t)16 * 1024)
 #define JOB_OCTETS_MAX ((size_t)2 * 1024 * 1024 * 1024)
 
@@ -139,7 +141,7 @@ void cv_session_remove(struct cv_session *session, bool quiet)
 	host->session_count--;
 	/* Those that are left may all be waiting. */
 	if (host->session_count > 0)
-		cv_session_look_in(host, 1);
+		cv_session_look_in(host, LEFT_MS);
 	host->ended(host);
 }
 

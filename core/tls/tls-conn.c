@@ -24,6 +24,7 @@ struct cv_tls_conn {
 	struct cv_buf held; /* written by OpenSSL, not flushed; octets before sent are gone */
 	size_t sent;
 	bool eof;           /* the peer ended its direction of the socket */
+	bool drained;       /* during this call: all that had come was read */
 	bool verify_failed;
 	bool broken; /* OpenSSL forbids any further call but free */
 };
@@ -36,11 +37,18 @@ static int bio_read(BIO *bio, char *p, size_t size, size_t *len_r)
 	ssize_t n;
 
 	BIO_clear_retry_flags(bio);
+	*len_r = 0;
+	/* Behind its part of a handshake OpenSSL asks for the peer's, before that can have seen ours. */
+	if (conn->drained) {
+		BIO_set_retry_read(bio);
+		return 0;
+	}
 	do
 		n = recv(conn->fd, p, size, MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
 	*len_r = n > 0 ? (size_t)n : 0;
 	conn->eof = n == 0;
+	conn->drained = n > 0 && (size_t)n < size;
 	if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
 		BIO_set_retry_read(bio);
 	return n > 0;
@@ -99,11 +107,11 @@ size_t cv_tls_conn_unsent(const struct cv_tls_conn *conn)
 	return conn->held.len - conn->sent;
 }
 
-enum cv_tls_result cv_tls_conn_flush(struct cv_tls_conn *conn, struct cv_err *err)
+enum cv_tls_result cv_tls_conn_flush(struct cv_tls_conn *conn, bool more, struct cv_err *err)
 {
 	while (cv_tls_conn_unsent(conn) > 0) {
 		/* UNSAFE: sent is never beyond len. */
-		ssize_t n = send(conn->fd, conn->held.data + conn->sent, conn->held.len - conn->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send(conn->fd, conn->held.data + conn->sent, conn->held.len - conn->sent, MSG_NOSIGNAL | MSG_DONTWAIT | (more ? MSG_MORE : 0));
 		if (n >= 0) {
 			conn->sent += (size_t)n;
 			continue;
@@ -239,11 +247,12 @@ static void fill_info(struct cv_tls_conn *conn)
 
 enum cv_tls_result cv_tls_conn_handshake(struct cv_tls_conn *conn, struct cv_err *err)
 {
-	enum cv_tls_result result = cv_tls_conn_flush(conn, err);
+	enum cv_tls_result result = cv_tls_conn_flush(conn, false, err);
 
 	if (result != CV_TLS_DONE)
 		return result;
 	ERR_clear_error();
+	conn->drained = false;
 	errno = 0;
 	result = result_of(conn, SSL_do_handshake(conn->ssl), err);
 	if (result == CV_TLS_DONE) {
@@ -252,7 +261,7 @@ enum cv_tls_result cv_tls_conn_handshake(struct cv_tls_conn *conn, struct cv_err
 	}
 	/* Its part of the handshake, or an alert. */
 	struct cv_err flush_err = { 0 };
-	enum cv_tls_result flushed = cv_tls_conn_flush(conn, &flush_err);
+	enum cv_tls_result flushed = cv_tls_conn_flush(conn, false, &flush_err);
 	if (flushed == CV_TLS_DONE || result == CV_TLS_EOF || result == CV_TLS_FAILED)
 		return result;
 	if (flushed == CV_TLS_FAILED)
@@ -263,6 +272,7 @@ enum cv_tls_result cv_tls_conn_handshake(struct cv_tls_conn *conn, struct cv_err
 enum cv_tls_result cv_tls_conn_read(struct cv_tls_conn *conn, char *p, size_t size, size_t *len_r, struct cv_err *err)
 {
 	ERR_clear_error();
+	conn->drained = false;
 	errno = 0;
 	return result_of(conn, SSL_read_ex(conn->ssl, p, size, len_r), err);
 }
@@ -270,6 +280,7 @@ enum cv_tls_result cv_tls_conn_read(struct cv_tls_conn *conn, char *p, size_t si
 enum cv_tls_result cv_tls_conn_write(struct cv_tls_conn *conn, const char *p, size_t len, size_t *len_r, struct cv_err *err)
 {
 	ERR_clear_error();
+	conn->drained = false;
 	errno = 0;
 	return result_of(conn, SSL_write_ex(conn->ssl, p, len, len_r), err);
 }

@@ -29,8 +29,9 @@ enum cv_tls_result cv_tls_conn_read(struct cv_tls_conn *conn, char *p, size_t si
 enum cv_tls_result cv_tls_conn_write(struct cv_tls_conn *conn, const char *p, size_t len, size_t *len_r, struct cv_err *err);
 /* Octets were taken from the descriptor that no read has returned yet. */
 bool cv_tls_conn_pending(const struct cv_tls_conn *conn);
-/* What was collected, to the peer. DONE: all of it; WANT_WRITE: the kernel takes no more now; FAILED: the connection broke, err says how. */
-enum cv_tls_result cv_tls_conn_flush(struct cv_tls_conn *conn, struct cv_err *err);
+/* What was collected, to the peer. DONE: all of it; WANT_WRITE: the kernel takes no more now; FAILED: the connection broke, err says how. more: the end of our
+   direction follows at once, and leaves with it. */
+enum cv_tls_result cv_tls_conn_flush(struct cv_tls_conn *conn, bool more, struct cv_err *err);
 /* Octets that wait to be flushed. */
 size_t cv_tls_conn_unsent(const struct cv_tls_conn *conn);
 /* Tell the peer that we will write nothing more: to be flushed. */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -568,6 +569,70 @@ static void tcp_pair(int fds[2])
 	(void)close(listener);
 }
 
+static void wait_readable(int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	assert_int_equal(poll(&poll_fd, 1, 5000), 1);
+}
+
+/* Whoever said LOGOUT gets the last reply and the end, and nobody waits for its own end. */
+static void peer_that_asked_for_the_end_is_not_waited_for(void **state CV_UNUSED)
+{
+	struct cv_loop *loop = cv_loop_new(CV_LOOP_FAKE);
+	struct cv_buf got;
+	struct user u;
+	int fds[2];
+	char c;
+
+	cv_buf_init(&got, 1000);
+	tcp_pair(fds);
+	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 1000));
+	cv_stream_set_bidden(u.s);
+	cv_stream_write(u.s, CV_STR("* BYE\r\n"));
+	cv_stream_close_after_flush(&u.s, 5000);
+	rounds(loop, 1);
+	assert_int_equal(fcntl(fds[0], F_GETFD), -1);
+	wait_readable(fds[1]);
+	(void)slurp(fds[1], &got);
+	assert_str(cv_buf_str(&got), "* BYE\r\n");
+	wait_readable(fds[1]);
+	assert_int_equal(read(fds[1], &c, 1), 0);
+	cv_buf_deinit(&got);
+	user_end(&u);
+	(void)close(fds[1]);
+	cv_loop_free(&loop);
+}
+
+static void peer_that_says_more_all_the_same_gets_the_last_reply(void **state CV_UNUSED)
+{
+	struct cv_loop *loop = cv_loop_new(CV_LOOP_FAKE);
+	struct cv_buf got;
+	struct user u;
+	int fds[2];
+
+	cv_buf_init(&got, 1000);
+	tcp_pair(fds);
+	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 1000));
+	cv_stream_set_bidden(u.s);
+	assert_int_equal(write(fds[1], "NOOP\r\n", 6), 6);
+	wait_readable(fds[0]);
+	cv_stream_write(u.s, CV_STR("* BYE\r\n"));
+	cv_stream_close_after_flush(&u.s, 5000);
+	rounds(loop, 1);
+	assert_int_equal(fcntl(fds[0], F_GETFD), FD_CLOEXEC);
+	wait_readable(fds[1]);
+	(void)slurp(fds[1], &got);
+	assert_str(cv_buf_str(&got), "* BYE\r\n");
+	(void)close(fds[1]);
+	wait_readable(fds[0]);
+	rounds(loop, 2);
+	assert_int_equal(fcntl(fds[0], F_GETFD), -1);
+	cv_buf_deinit(&got);
+	user_end(&u);
+	cv_loop_free(&loop);
+}
+
 /* A close with input unread would reset the connection and take the farewell with it. */
 static void last_reply_survives_input_that_nobody_reads(void **state CV_UNUSED)
 {
@@ -782,6 +847,8 @@ int main(void)
 		cv_test(stream_that_closes_when_the_loop_ends_is_freed),
 		cv_test(close_gives_up_after_its_time),
 		cv_test(last_reply_survives_input_that_nobody_reads),
+		cv_test(peer_that_asked_for_the_end_is_not_waited_for),
+		cv_test(peer_that_says_more_all_the_same_gets_the_last_reply),
 		cv_test(memory_stream_feeds_and_collects),
 		cv_test(relay_moves_much_both_ways_in_bounded_memory),
 		cv_test(relay_passes_half_closes_on),

@@ -63,6 +63,8 @@ CV_EXPORT int cv_stream_flush(struct cv_stream *s);
 CV_EXPORT size_t cv_stream_unsent(const struct cv_stream *s);
 /* Free the stream once all output is written or after timeout_ms; no callback is called any more. Sets *s to NULL. */
 CV_EXPORT void cv_stream_close_after_flush(struct cv_stream **s, uint64_t timeout_ms);
+/* The peer has said its last (LOGOUT, QUIT): a close does not wait for it to end its direction, unless it sent more all the same. */
+CV_EXPORT void cv_stream_set_bidden(struct cv_stream *s);
 
 /* The peer will send nothing more and all input was consumed / the connection broke (errno kept in the text). */
 CV_EXPORT bool cv_stream_eof(const struct cv_stream *s);

@@ -325,8 +325,10 @@ static bool finish(struct imap_session *s)
 		cmd->after(s);
 	if (cmd->reply != IMAP_BAD)
 		s->bad_in_a_row = 0;
-	if (cmd->pub.command == &imap_cmd_logout && cmd->reply == IMAP_OK)
+	if (cmd->pub.command == &imap_cmd_logout && cmd->reply == IMAP_OK) {
+		cv_stream_set_bidden(s->stream);
 		imap_close(s, "Logged out");
+	}
 	return true;
 }
 
