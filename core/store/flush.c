@@ -8,6 +8,7 @@
 
 #define SYNC_DELAY_MS 1000
 #define USABLE_RETRY_MS 1000
+#define FLUSHES_MAX 100
 
 /* ---- memory that is ahead of the journal --------------------------------------------------------------------- */
 
@@ -54,6 +55,21 @@ void cv_user_memory_ahead(struct cv_user *user)
 bool cv_user_unpublished(const struct cv_user *user)
 {
 	return !cv_list_empty(&user->queue);
+}
+
+bool cv_mailbox_is_ahead(const struct cv_mailbox *mailbox)
+{
+	return mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user);
+}
+
+bool cv_mailbox_catch_up(struct cv_mailbox *mailbox)
+{
+	for (unsigned i = 0; cv_mailbox_is_ahead(mailbox); i++) {
+		if (i == FLUSHES_MAX)
+			return false;
+		cv_user_flush(mailbox->user);
+	}
+	return true;
 }
 
 int cv_user_storage_sync(struct cv_user *user, struct cv_err *err)

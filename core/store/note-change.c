@@ -25,7 +25,7 @@ int cv_notes_get(struct cv_mailbox *mailbox, uint32_t uid, struct cv_note_list *
 		return -1;
 	if (mailbox->columns->notes == NULL)
 		return 0;
-	if (mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user)) {
+	if (cv_mailbox_is_ahead(mailbox)) {
 		cv_user_flush(mailbox->user); /* nothing is shown that is not durable */
 		if (mailbox->gone || cv_mailbox_load(mailbox, err) < 0)
 			return mailbox->gone ? 0 : -1;

@@ -309,7 +309,7 @@ int cv_user_write_anew(struct cv_user *user, struct cv_err *err)
 		return -1;
 	if (damaged)
 		cv_work_run(user, true);
-	if (damaged && (user->owed.count > 0 || (user->set->mail_undelete_time == 0 && cv_work_is_due(user))))
+	if (damaged && (user->owed.count > 0 || ((user->external || user->set->mail_undelete_time == 0) && cv_work_is_due(user))))
 		return cv_err_set(err, CV_ERR_TEMP, "messages that are to be made or removed are waited for");
 	if (cv_checkpoint_all(user, err) < 0 || (damaged && write_snapshots_twice(user, err) < 0))
 		return -1;

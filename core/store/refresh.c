@@ -714,11 +714,21 @@ static int on_found_name(void *ctx, const struct cv_storage_found *found)
 
 int cv_refresh_extra(struct cv_mailbox *mailbox, void (*fn)(void *ctx, struct cv_str ref), void *ctx, struct cv_err *err)
 {
-	struct extra extra = { .r = { .mailbox = mailbox, .rows = mailbox->columns->count }, .fn = fn, .ctx = ctx };
+	struct extra extra = { .r = { .mailbox = mailbox }, .fn = fn, .ctx = ctx };
 	struct cv_user *user = mailbox->user;
-	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(mailbox);
-	int ret = note_work(&extra.r, err);
+	struct cv_mailbox_ref ref;
+	int ret;
 
+	/* Messages whose removal is on its way are none that nobody knows. */
+	if (!cv_mailbox_catch_up(mailbox))
+		return cv_err_set(err, CV_ERR_TEMP, "changes do not end");
+	if (mailbox->gone)
+		return 1;
+	if (cv_mailbox_load(mailbox, err) < 0)
+		return -1;
+	ref = cv_mailbox_storage_ref(mailbox);
+	extra.r.rows = mailbox->columns->count;
+	ret = note_work(&extra.r, err);
 	index_rows(&extra.r);
 	if (ret > 0 && user->storage->names != NULL)
 		ret = user->storage->names(user->st, &ref, on_name, &extra, err);
@@ -792,6 +802,11 @@ static int refresh(struct cv_mailbox *mailbox, struct cv_err *err)
 	if (cv_user_unpublished(user))
 		cv_user_flush(user);
 	cv_work_run(user, true);
+	/* What is on its way to the journal is in no file's name, and in no record that says so. */
+	if (!cv_mailbox_catch_up(mailbox)) {
+		again(mailbox);
+		return 1;
+	}
 	if (mailbox->gone || user->broken)
 		return 1;
 	ref = cv_mailbox_storage_ref(mailbox);

@@ -556,6 +556,11 @@ CV_MUST_CHECK int cv_user_storage_sync(struct cv_user *user, struct cv_err *err)
 void cv_user_flush(struct cv_user *user);
 /* Is there something committed that is not published yet? */
 bool cv_user_unpublished(const struct cv_user *user);
+/* Memory says something of the mailbox that is not durable yet, and may be refused still. */
+bool cv_mailbox_is_ahead(const struct cv_mailbox *mailbox);
+/* Until it does not: what was committed goes to disk, and what is refused is read anew; but who is told of a change may make the next one. False: that does not
+   end. The mailbox may be gone then, and its columns not loaded. */
+bool cv_mailbox_catch_up(struct cv_mailbox *mailbox);
 /* Records without a transaction of its own (lazily durable): recent marks. */
 CV_MUST_CHECK int cv_commit_lazy(struct cv_user *user, const struct cv_entry *entry, struct cv_err *err);
 /* Is it still ours? Where a lease says so, it is read: 1; -1 with INUSE when it is not (then the user is lost), with others when that can't be known. */
@@ -720,7 +725,7 @@ void cv_cache_quiet(struct cv_mailbox *mailbox);
 
 /* Give the storage the flags of these messages. */
 CV_MUST_CHECK int cv_mirror_range(struct cv_mailbox *mailbox, struct cv_range range, struct cv_err *err);
-/* fn for each message file that no row and no work of ours knows. NOTFOUND: there is no folder. Columns must be loaded. */
+/* fn for each message file that no row and no work of ours knows. NOTFOUND: there is no folder. TEMP: changes go on without an end. */
 CV_MUST_CHECK int cv_refresh_extra(struct cv_mailbox *mailbox, void (*fn)(void *ctx, struct cv_str ref), void *ctx, struct cv_err *err);
 /* While a view is open. */
 void cv_watch_start(struct cv_mailbox *mailbox);

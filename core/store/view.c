@@ -350,7 +350,7 @@ int cv_view_find_durable(const struct cv_view *view, uint32_t seq, uint32_t *uid
 	uint32_t hint, uid = uid_at(view, seq, &hint);
 
 	*uid_r = uid;
-	if (mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user) &&
+	if (cv_mailbox_is_ahead(mailbox) &&
 		(mailbox->user->storage_args.fsync == CV_FSYNC_ALWAYS || columns == NULL ||
 			!cv_columns_find(columns, uid, hint, row) || !cv_row_live(columns, *row))) {
 		cv_user_flush(mailbox->user); /* nothing is shown that is not durable */
@@ -402,7 +402,7 @@ void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, s
 {
 	struct cv_mailbox *mailbox = view->mailbox;
 
-	if (mailbox->applied_seq > mailbox->user->published_seq && cv_user_unpublished(mailbox->user))
+	if (cv_mailbox_is_ahead(mailbox))
 		cv_user_flush(mailbox->user);
 	if (mailbox->columns == NULL || mailbox->counts.deleted == 0)
 		return;

@@ -201,17 +201,18 @@ static int remove_octets(struct cv_user *user, struct cv_mailbox *mailbox, uint6
 	return 1;
 }
 
-static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const struct cv_entry *entry, struct cv_err *err)
+static int mirror_groups(struct cv_mailbox *mailbox, const struct cv_entry *entry, struct cv_err *err)
 {
 	struct cv_reader reader = cv_reader_init(entry->groups);
 	struct cv_range range;
 	struct cv_group group;
 
-	if (user->storage->set_flags == NULL)
-		return 1;
 	/* What others did to the files since we looked last is not to be overwritten. */
 	if (cv_mailbox_refresh(mailbox, err) < 0)
 		return -1;
+	/* What may be refused still is not for others to see, and a message whose removal may be is to have its flags. */
+	if (!cv_mailbox_catch_up(mailbox))
+		return 0;
 	if (mailbox->gone)
 		return 1;
 	if (cv_mailbox_load(mailbox, err) < 0)
@@ -226,7 +227,19 @@ static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const 
 	return 1;
 }
 
-/* 1 done, 2 there is more of it, 0 not yet (a message is open), -1 to be tried again. An EXPUNGE is that of user->work_at. */
+static int mirror_flags(struct cv_user *user, struct cv_mailbox *mailbox, const struct cv_entry *entry, struct cv_err *err)
+{
+	int ret;
+
+	if (user->storage->set_flags == NULL)
+		return 1;
+	cv_mailbox_ref(mailbox);
+	ret = mirror_groups(mailbox, entry, err);
+	cv_mailbox_unref(&mailbox);
+	return ret;
+}
+
+/* 1 done, 2 there is more of it, 0 not yet (a message is open, changes go on), -1 to be tried again. An EXPUNGE is that of user->work_at. */
 static int do_entry(struct cv_user *user, const struct cv_entry *entry, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &entry->mailbox);
@@ -304,8 +317,13 @@ static int open_record(struct cv_user *user, struct cv_work *work, struct cv_err
 	close_record(user);
 	at->seq = work->seq;
 	cv_buf_init(&at->buf, CV_JOURNAL_READ_MAX);
-	if (cv_journal_read(&user->journal, work->pos, &at->buf, &head, &entries, err) < 0)
-		return err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_CORRUPT ? 1 : -1;
+	if (cv_journal_read(&user->journal, work->pos, &at->buf, &head, &entries, err) < 0) {
+		if (err->code != CV_ERR_NOTFOUND && err->code != CV_ERR_CORRUPT)
+			return -1;
+		cv_error(&user->log_ctx, "what record %llu of the journal asked of the files of messages is not known any more: %s", (unsigned long long)work->seq,
+			err->text);
+		return 1;
+	}
 	work->not_before_ms = has_expunge(entries) ? undelete_until_ms(user, &head) : 0;
 	at->entries = cv_reader_init(entries);
 	return !is_early(work);

@@ -6,6 +6,7 @@
 #include "t/store/store-helper.h"
 #include <culver/buf.h>
 #include <culver/file.h>
+#include <culver/loop.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -285,6 +286,110 @@ static void flags_that_wait_for_room_are_kept(void **state)
 	assert_true(find_file(&s, "", "1.a", rest));
 	assert_string_equal(rest, "cur/1.a:2,FT");
 	cv_view_close(&view);
+	cv_mailbox_unref(&inbox);
+	store_deinit(&s);
+}
+
+/* So long ago that the directories need not be read again unless they change. */
+static void let_rest(const struct store *s)
+{
+	const struct timespec times[2] = { { 1000000000, 0 }, { 1000000000, 0 } };
+
+	assert_int_equal(utimensat(AT_FDCWD, path_of(s, "new"), times, 0), 0);
+	assert_int_equal(utimensat(AT_FDCWD, path_of(s, "cur"), times, 0), 0);
+}
+
+/* Memory has a removal before it is durable: flags go to the file's name all the same, or they would be lost with the removal's refusal. */
+static void flags_reach_a_message_whose_removal_is_refused(void **state)
+{
+	struct store s;
+	struct cv_ranges one = { 0 };
+	struct cv_mailbox *inbox;
+	struct cv_txn *txn;
+	struct cv_err err = { 0 };
+	unsigned failed = 0;
+	char rest[512];
+
+	open_maildir(&s, state);
+	s.loop = cv_loop_new(CV_LOOP_FAKE);
+	store_open(&s);
+	put(&s, "cur/1.a:2,F", "Subject: a\n\nx\n");
+	let_rest(&s);
+	store_expect(&s, "INBOX", "1 F");
+	inbox = store_get(&s, "INBOX");
+	cv_file_set_fault(no_renaming, &failed);
+	store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_DELETED, NULL);
+	assert_true(failed > 0);
+	cv_file_set_fault(no_room, &failed);
+	cv_loop_fake_advance(s.loop, 60000); /* it is tried again now, before the removal goes to disk */
+	cv_ranges_add(&one, 1, 1);
+	txn = cv_txn_begin(s.user);
+	assert_ok(cv_txn_expunge(txn, inbox, &one, &err));
+	assert_int_equal(cv_txn_commit(&txn, NULL, NULL, &err), 0);
+	store_turn(&s, 0);
+	cv_file_set_fault(NULL, NULL);
+	store_turn(&s, 60000);
+	assert_true(find_file(&s, "", "1.a", rest));
+	assert_string_equal(rest, "cur/1.a:2,FT");
+	store_expect(&s, "INBOX", "1 FD");
+	cv_ranges_free(&one);
+	cv_mailbox_unref(&inbox);
+	store_deinit(&s);
+}
+
+/* Whoever is told of a change may make the next one, which is in memory and in no file's name when the mailbox is looked through. */
+static void change_more(void *ctx, int result, const struct cv_err *why)
+{
+	const struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_DELETED };
+	struct cv_mailbox *mailbox = ctx;
+	struct cv_txn *txn = cv_txn_begin(mailbox->user);
+	struct cv_ranges one = { 0 }, two = { 0 };
+	struct cv_err err = { 0 };
+
+	(void)why;
+	assert_int_equal(result, 0);
+	cv_ranges_add(&one, 1, 1);
+	cv_ranges_add(&two, 2, 2);
+	assert_ok(cv_txn_flags(txn, mailbox, &one, &change, NULL, NULL, &err));
+	assert_ok(cv_txn_expunge(txn, mailbox, &two, &err));
+	assert_int_equal(cv_txn_commit(&txn, NULL, NULL, &err), 0);
+	cv_ranges_free(&one);
+	cv_ranges_free(&two);
+}
+
+static void changes_on_their_way_are_not_taken_back(void **state)
+{
+	const struct cv_flags_change change = { .op = CV_FLAGS_ADD, .flags = CV_FLAG_SEEN };
+	struct cv_mailbox_status status;
+	struct cv_ranges three = { 0 };
+	struct cv_mailbox *inbox;
+	struct cv_err err = { 0 };
+	struct cv_txn *txn;
+	struct store s;
+	char rest[512];
+
+	open_maildir(&s, state);
+	s.loop = cv_loop_new(CV_LOOP_FAKE);
+	store_open(&s);
+	put(&s, "cur/1.a:2,F", "Subject: a\n\nx\n");
+	put(&s, "cur/2.b:2,F", "Subject: b\n\nx\n");
+	put(&s, "cur/3.c:2,F", "Subject: c\n\nx\n");
+	store_expect(&s, "INBOX", "1 F|2 F|3 F");
+	inbox = store_get(&s, "INBOX");
+	cv_ranges_add(&three, 3, 3);
+	txn = cv_txn_begin(s.user);
+	assert_ok(cv_txn_flags(txn, inbox, &three, &change, NULL, NULL, &err));
+	assert_int_equal(cv_txn_commit(&txn, change_more, inbox, &err), 0);
+	put(&s, "new/4.d", "Subject: d\n\nx\n");
+	assert_ok(cv_mailbox_refresh(inbox, &err));
+	store_turn(&s, 1000);
+	store_expect(&s, "INBOX", "1 FD|3 SF|4 -");
+	assert_true(find_file(&s, "", "1.a", rest));
+	assert_string_equal(rest, "cur/1.a:2,FT");
+	assert_false(find_file(&s, "", "2.b", rest));
+	assert_ok(cv_mailbox_get_status(inbox, &status, &err));
+	assert_int_equal(status.uidnext, 5); /* what was removed was not found anew meanwhile */
+	cv_ranges_free(&three);
 	cv_mailbox_unref(&inbox);
 	store_deinit(&s);
 }
@@ -626,6 +731,8 @@ int main(void)
 		cv_test(random_changes_of_both_sides_agree_with_a_model),
 		cv_test(a_full_disk_keeps_no_mailbox_closed),
 		cv_test(flags_that_wait_for_room_are_kept),
+		cv_test(flags_reach_a_message_whose_removal_is_refused),
+		cv_test(changes_on_their_way_are_not_taken_back),
 		cv_test(something_else_has_the_name_of_the_uidlist),
 	};
 
