@@ -416,6 +416,8 @@ static int check_folder(struct cv_fsck *f, struct cv_err *err)
 			*err = scan_err;
 			return -1;
 		}
+		if (cv_mailbox_may_lack_folder(mailbox))
+			return 1;
 		tell(f, 0, (struct cv_str){ 0 }, mended(f), "its folder is missing%s", f->config.repair ? "; it is made anew" : "");
 		f->compare = true;
 	}

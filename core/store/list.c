@@ -192,34 +192,88 @@ static int clear_way(struct cv_user *user, struct cv_str name, struct cv_err *er
 	return cv_work_has_folder(user, name) ? cv_work_folders(user, err) : 1;
 }
 
-/* In storage and journal, without hook. */
-static int create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
-{
-	struct cv_entry entry = { .kind = CV_ENTRY_CREATE, .name = name, .special_use = special_use };
-	struct cv_mailbox_ref ref = { .name = name };
-	struct cv_mailbox *mailbox;
-	int made;
+/* A mailbox that is being made. */
+struct making {
+	struct cv_mailbox_ref ref;
+	struct cv_entry entry;
+	bool subscribe;
+	int made; /* what the storage said */
+};
 
-	cv_random(entry.mailbox.b, sizeof(entry.mailbox.b));
-	entry.uidvalidity = cv_user_new_uidvalidity(user);
-	memcpy(ref.guid, entry.mailbox.b, sizeof(ref.guid));
-	ref.uidvalidity = entry.uidvalidity;
-	if (clear_way(user, name, err) < 0)
-		return -1;
-	made = user->storage->mailbox_create(user->st, &ref, err);
-	if (made < 0 || record(user, &entry, err) < 0) {
-		if (made <= 0)
-			cv_folder_refused(user, &ref);
-		return -1;
+static void making_init(struct cv_user *user, struct making *making, struct cv_str name, unsigned special_use)
+{
+	*making = (struct making){ .ref.name = name, .entry = { .kind = CV_ENTRY_CREATE, .name = name, .special_use = special_use } };
+	cv_random(making->entry.mailbox.b, sizeof(making->entry.mailbox.b));
+	making->entry.uidvalidity = making->ref.uidvalidity = cv_user_new_uidvalidity(user);
+	memcpy(making->ref.guid, making->entry.mailbox.b, sizeof(making->ref.guid));
+}
+
+/* In storage one after the other, and all in the journal, or none. *done_r: how many the storage was asked for. */
+static int make_in(struct cv_txn *txn, struct making *all, size_t count, size_t *done_r, struct cv_err *err)
+{
+	struct cv_user *user = txn->user;
+
+	txn->internal = true;
+	for (*done_r = 0; *done_r < count;) {
+		struct making *making = &all[(*done_r)++];
+		const struct cv_entry subscribe = { .kind = CV_ENTRY_SUBSCRIBE, .name = making->entry.name, .on = true };
+
+		making->made = user->storage->mailbox_create(user->st, &making->ref, err);
+		if (making->made < 0)
+			return -1;
+		cv_txn_add_entry(txn, &making->entry);
+		if (making->subscribe)
+			cv_txn_add_entry(txn, &subscribe);
 	}
-	cv_folder_kept(user, &ref);
-	mailbox = cv_mailbox_by_guid(user, &entry.mailbox);
-	if (made > 0 && mailbox != NULL)
-		mailbox->take_over = true; /* the folder was there: what lies in it belongs to the mailbox now */
 	return 1;
 }
 
-static int create_new(struct cv_user *user, struct cv_str name, unsigned special_use, bool trusted, struct cv_err *err)
+static void was_made(struct cv_user *user, const struct making *making)
+{
+	struct cv_mailbox *mailbox = cv_mailbox_by_guid(user, &making->entry.mailbox);
+
+	cv_folder_kept(user, &making->ref);
+	if (mailbox == NULL)
+		return;
+	mailbox->take_over = making->made == CV_FOLDER_WAS_THERE; /* what lies in it belongs to the mailbox now */
+	mailbox->has_folder = making->made != CV_FOLDER_LATER;
+}
+
+/* In storage and journal, without hooks. */
+static int make(struct cv_user *user, struct making *all, size_t count, struct cv_err *err)
+{
+	struct cv_txn *txn;
+	size_t done;
+	int ret;
+
+	for (size_t i = 0; i < count; i++) {
+		if (clear_way(user, all[i].ref.name, err) < 0)
+			return -1;
+	}
+	txn = cv_txn_begin(user);
+	ret = make_in(txn, all, count, &done, err);
+	if (ret < 0)
+		cv_txn_rollback(&txn);
+	else
+		ret = cv_txn_commit_wait(&txn, err) < 0 ? -1 : 1;
+	for (size_t i = 0; i < done; i++) {
+		if (ret > 0)
+			was_made(user, &all[i]);
+		else if (all[i].made <= CV_FOLDER_MADE)
+			cv_folder_refused(user, &all[i].ref);
+	}
+	return ret;
+}
+
+static int create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
+{
+	struct making making;
+
+	making_init(user, &making, name, special_use);
+	return make(user, &making, 1, err);
+}
+
+int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
 {
 	struct cv_arena *arena = cv_arena_new("create", NULL, 0);
 	struct cv_name *there;
@@ -232,18 +286,13 @@ static int create_new(struct cv_user *user, struct cv_str name, unsigned special
 		(void)cv_access_taken(user, name, "Mailbox already exists", err);
 	else if (user->names.count >= user->set->mail_max_mailboxes)
 		(void)cv_err_set_public(err, CV_ERR_LIMIT, "Too many mailboxes");
-	else if (cv_mailbox_name_ok(user, name, err) > 0 && (trusted || cv_access_create(user, name, err) > 0) &&
+	else if (cv_mailbox_name_ok(user, name, err) > 0 && cv_access_create(user, name, err) > 0 &&
 		run_hook(user, CV_OP_CREATE, name, (struct cv_str){ 0 }, err) > 0)
 		ret = create(user, name, special_use, err);
 	if (ret > 0)
 		run_hook_done(user, CV_OP_CREATE, name, (struct cv_str){ 0 });
 	cv_arena_free(&arena);
 	return ret;
-}
-
-int cv_mailbox_create(struct cv_user *user, struct cv_str name, unsigned special_use, struct cv_err *err)
-{
-	return create_new(user, name, special_use, false, err);
 }
 
 int cv_mailbox_delete(struct cv_user *user, struct cv_str name, struct cv_err *err)
@@ -442,41 +491,99 @@ int cv_mailbox_subscribe(struct cv_user *user, struct cv_str name, bool on, stru
 
 /* ---- mailboxes that settings ask for -------------------------------------------------------------------------------- */
 
-static int make_one(struct cv_user *user, const struct cv_mailbox_settings *set, struct cv_err *err)
+struct wanted {
+	CV_VEC(struct making) all;
+	struct cv_arena *arena;
+};
+
+static bool is_wanted(const struct wanted *wanted, struct cv_str name)
 {
-	struct cv_annotation set_by_user;
-	struct cv_name *there;
+	for (size_t i = 0; i < wanted->all.count; i++) {
+		if (cv_str_eq(wanted->all.data[i].ref.name, name))
+			return true;
+	}
+	return false;
+}
+
+/* Hooks are asked. INBOX is not theirs to refuse. */
+static int want(struct cv_user *user, struct wanted *wanted, const struct cv_mailbox_settings *set, struct cv_err *err)
+{
+	struct cv_str name = cv_arena_str(wanted->arena, cv_tree_canonical(wanted->arena, cv_str_c(set->name)));
+	const struct cv_name *there = cv_tree_find(user, name);
+	bool subscribe = set->auto_ == CV_AUTO_SUBSCRIBE && (there == NULL || !there->subscribed);
+	struct making *making;
 	uint32_t use;
 
-	cv_user_sync_folders(user); /* a folder that is there may become a mailbox by this alone */
-	there = cv_tree_find(user, cv_str_c(set->name));
 	if (cv_special_use_parse(set->special_use, &use, err) < 0)
 		return -1;
-	if (there != NULL && there->mailbox != NULL) {
-		if (cv_annotation_get(user, there->mailbox, CV_STR(CV_ANNOTATION_SPECIAL_USE), &set_by_user) == 0)
-			there->mailbox->special_use |= use; /* settings may have come later than the mailbox */
+	if (set->auto_ == CV_AUTO_NO || (there != NULL && there->mailbox != NULL) || is_wanted(wanted, name))
 		return 1;
+	if (!cv_str_eq_c(name, "INBOX")) {
+		if (user->names.count + wanted->all.count >= user->set->mail_max_mailboxes)
+			return cv_err_set_public(err, CV_ERR_LIMIT, "Too many mailboxes");
+		if (cv_mailbox_name_ok(user, name, err) < 0 || run_hook(user, CV_OP_CREATE, name, (struct cv_str){ 0 }, err) < 0)
+			return -1;
 	}
-	if (set->auto_ == CV_AUTO_NO)
-		return 1;
-	if (create_new(user, cv_str_c(set->name), use, true, err) < 0)
-		return cv_err_context(err, "mailbox %s of the settings", set->name);
-	return set->auto_ == CV_AUTO_SUBSCRIBE ? cv_mailbox_subscribe(user, cv_str_c(set->name), true, err) : 1;
+	if (subscribe && run_hook(user, CV_OP_SUBSCRIBE, name, (struct cv_str){ 0 }, err) < 0)
+		return -1;
+	making = cv_vec_push(&wanted->all);
+	making_init(user, making, name, use);
+	making->ref.later = true;
+	making->subscribe = subscribe;
+	return 1;
+}
+
+static void tell_made(struct cv_user *user, const struct making *making)
+{
+	if (!cv_str_eq_c(making->ref.name, "INBOX"))
+		run_hook_done(user, CV_OP_CREATE, making->ref.name, (struct cv_str){ 0 });
+	if (making->subscribe)
+		run_hook_done(user, CV_OP_SUBSCRIBE, making->ref.name, (struct cv_str){ 0 });
+}
+
+/* Those that are missing, by one record. */
+static int make_missing(struct cv_user *user, struct cv_err *err)
+{
+	const struct cv_mailbox_settings inbox = { .name = "INBOX", .auto_ = CV_AUTO_SUBSCRIBE };
+	struct wanted wanted = { .arena = cv_arena_new("mailboxes of the settings", NULL, 0) };
+	int ret = want(user, &wanted, &inbox, err);
+
+	for (size_t i = 0; ret > 0 && user->mailbox_sets[i] != NULL; i++) {
+		ret = want(user, &wanted, user->mailbox_sets[i], err);
+		if (ret < 0)
+			(void)cv_err_context(err, "mailbox %s of the settings", user->mailbox_sets[i]->name);
+	}
+	if (ret > 0 && wanted.all.count > 0) {
+		ret = make(user, wanted.all.data, wanted.all.count, err);
+		for (size_t i = 0; ret > 0 && i < wanted.all.count; i++)
+			tell_made(user, &wanted.all.data[i]);
+		if (ret < 0)
+			(void)cv_err_context(err, "mailboxes of the settings");
+	}
+	cv_vec_free(&wanted.all);
+	cv_arena_free(&wanted.arena);
+	return ret;
+}
+
+/* Settings may have come later than the mailbox, and do not outdo what the user has set. */
+static int set_uses(struct cv_user *user, struct cv_err *err)
+{
+	for (size_t i = 0; user->mailbox_sets[i] != NULL; i++) {
+		const struct cv_name *there = cv_tree_find(user, cv_str_c(user->mailbox_sets[i]->name));
+		struct cv_annotation set_by_user;
+		uint32_t use;
+
+		if (cv_special_use_parse(user->mailbox_sets[i]->special_use, &use, err) < 0)
+			return -1;
+		if (there != NULL && there->mailbox != NULL &&
+			cv_annotation_get(user, there->mailbox, CV_STR(CV_ANNOTATION_SPECIAL_USE), &set_by_user) == 0)
+			there->mailbox->special_use |= use;
+	}
+	return 1;
 }
 
 int cv_user_make_mailboxes(struct cv_user *user, struct cv_err *err)
 {
-	struct cv_name *inbox;
-
-	cv_user_sync_folders(user);
-	inbox = cv_tree_find(user, CV_STR("INBOX"));
-	if (inbox == NULL || inbox->mailbox == NULL) {
-		if (create(user, CV_STR("INBOX"), 0, err) < 0 || cv_mailbox_subscribe(user, CV_STR("INBOX"), true, err) < 0)
-			return cv_err_context(err, "INBOX");
-	}
-	for (size_t i = 0; user->mailbox_sets[i] != NULL; i++) {
-		if (make_one(user, user->mailbox_sets[i], err) < 0)
-			return -1;
-	}
-	return 1;
+	cv_user_sync_folders(user); /* a folder that is there may become a mailbox by this alone */
+	return make_missing(user, err) < 0 ? -1 : set_uses(user, err);
 }

@@ -647,6 +647,8 @@ static int scan(struct refresh *r, struct cv_err *err)
 
 	if (user->storage->scan(user->st, &ref, on_found, r, &scan_err) >= 0)
 		return 1;
+	if (scan_err.code == CV_ERR_NOTFOUND && !r->lossy && cv_mailbox_may_lack_folder(r->mailbox))
+		return 1;
 	if (!user->external && scan_err.code == CV_ERR_NOTFOUND)
 		return user->storage->mailbox_create(user->st, &ref, err) < 0 ? -1 : 1;
 	*err = scan_err;

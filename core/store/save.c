@@ -44,6 +44,11 @@ static int fail(struct cv_save *save, const struct cv_err *err)
 	return -1;
 }
 
+bool cv_mailbox_may_lack_folder(const struct cv_mailbox *mailbox)
+{
+	return !mailbox->user->external && !mailbox->has_folder && mailbox->uidnext == 1 && mailbox->counts.messages == 0;
+}
+
 /* A folder that somebody removed must not keep new mail away. Where others write, their folders decide; and one that only waits to be moved would be in the
    way. */
 int cv_mailbox_make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, struct cv_err *err)
@@ -54,8 +59,19 @@ int cv_mailbox_make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_r
 	if (cv_user_is_there(user, err) < 0 || user->external || user->folders_behind)
 		return -1;
 	*err = (struct cv_err){ 0 };
-	cv_error(&mailbox->log_ctx, "its folder is missing and is made anew; messages that were in it are lost unless it is put back");
-	return user->storage->mailbox_create(user->st, ref, err);
+	if (!cv_mailbox_may_lack_folder(mailbox))
+		cv_error(&mailbox->log_ctx, "its folder is missing and is made anew; messages that were in it are lost unless it is put back");
+	if (user->storage->mailbox_create(user->st, ref, err) < 0)
+		return -1;
+	mailbox->has_folder = true;
+	return 1;
+}
+
+int cv_mailbox_make_first_folder(struct cv_mailbox *mailbox, struct cv_err *err)
+{
+	const struct cv_mailbox_ref ref = cv_mailbox_storage_ref(mailbox);
+
+	return !cv_mailbox_may_lack_folder(mailbox) || mailbox->user->folders_behind ? 1 : cv_mailbox_make_folder(mailbox, &ref, err);
 }
 
 /* The storage found no folder: one that waits to be moved moves, then one that is missing is made. Is it worth another try? */
@@ -80,6 +96,8 @@ static int begin_in_storage(struct cv_mailbox *mailbox, uint64_t size_hint, void
 	unsigned tries = 0;
 	int ret;
 
+	if (cv_mailbox_make_first_folder(mailbox, err) < 0)
+		return -1;
 	do
 		ret = user->storage->save_begin(user->st, &ref, size_hint, st_save_r, err);
 	while (ret < 0 && has_folder_now(mailbox, &ref, &tries, err));
@@ -217,6 +235,8 @@ static int reserve(struct cv_save *save, const struct cv_storage_meta *meta, siz
 	unsigned tries = 0;
 	int ret;
 
+	if (cv_mailbox_make_first_folder(save->mailbox, err) < 0)
+		return -1;
 	do
 		ret = user->storage->place(user->st, &ref, meta, save->ref, ref_len_r, err);
 	while (ret < 0 && has_folder_now(save->mailbox, &ref, &tries, err));

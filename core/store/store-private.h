@@ -208,6 +208,7 @@ struct cv_mailbox {
 	bool gone;               /* deleted */
 	bool needs_scan;         /* storage has to be looked through before the columns can be trusted */
 	bool take_over;          /* its folder may have messages that no record names yet */
+	bool has_folder;         /* it was made since the opening */
 	bool refreshing, refresh_again; /* refresh.c */
 	uint64_t no_room_until_ms; /* the disk is full: it is not compared again before; 0: it is not */
 	int uids_held;           /* messages that have their UIDs in transactions that are not committed */
@@ -889,6 +890,10 @@ const char **cv_row_keyword_list(struct cv_arena *arena, const struct cv_mailbox
 /* A folder of ours that is missing is made again, and that is logged: 1; -1 where others write, where it only waits to be moved, and when all of the user's
    directory is gone. (save.c) */
 CV_MUST_CHECK int cv_mailbox_make_folder(struct cv_mailbox *mailbox, const struct cv_mailbox_ref *ref, struct cv_err *err);
+/* Nothing was ever in it, so that there may be no folder (CV_FOLDER_LATER), and it is empty without one. */
+bool cv_mailbox_may_lack_folder(const struct cv_mailbox *mailbox);
+/* Before a message goes to the storage: the folder of such a one is made, durably; one that is there says whose it is. */
+CV_MUST_CHECK int cv_mailbox_make_first_folder(struct cv_mailbox *mailbox, struct cv_err *err);
 /* May a message of this size be held for the journal? */
 bool cv_landing_may_hold(const struct cv_user *user, uint64_t size);
 /* What is to be made of a message, from its APPEND and OCTETS entries. */

@@ -405,6 +405,10 @@ static int choose_way(struct cv_op *op, struct cv_err *err)
 	struct cv_mailbox_ref from = cv_mailbox_storage_ref(op->from), to = cv_mailbox_storage_ref(op->mailbox);
 	struct cv_err why = { 0 };
 
+	if (cv_mailbox_may_lack_folder(op->from))
+		return 1; /* there is nothing to be copied */
+	if (cv_mailbox_make_first_folder(op->mailbox, err) < 0)
+		return -1;
 	if (user->storage->copy_later != NULL) {
 		op->later = user->storage->copy_later(user->st, &from, &to, &why) > 0;
 		if (!op->later && why.code != CV_ERR_UNSUPPORTED) {

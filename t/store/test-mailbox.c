@@ -37,6 +37,64 @@ static void first_open_makes_the_usual_mailboxes(void **state)
 	store_deinit(&s);
 }
 
+static bool has_folder(struct store *s, const char *mailbox)
+{
+	return store_has_file(s, mailbox, "culver-mailbox");
+}
+
+/* They are there for everyone; a folder is made when a message comes. */
+static void the_usual_mailboxes_get_their_folders_with_the_first_message(void **state)
+{
+	struct cv_mailbox_status status;
+	struct cv_mailbox *mailbox;
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	for (int i = 0; i < 2; i++) { /* also when it is no news */
+		store_open(&s);
+		assert_ok(cv_mailbox_get(s.user, CV_STR("Sent"), &mailbox, &err));
+		assert_ok(cv_mailbox_get_status(mailbox, &status, &err));
+		assert_int_equal(status.uidnext, 1);
+		cv_mailbox_unref(&mailbox);
+		store_expect(&s, "Drafts", "");
+		assert_false(has_folder(&s, "INBOX") || has_folder(&s, "Drafts") || has_folder(&s, "Sent"));
+		store_close(&s);
+	}
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL_A, 0);
+	store_copy(&s, "INBOX", 1, 1, "Sent", false);
+	store_octets(&s, "Sent", 1, MAIL_A);
+	assert_true(has_folder(&s, "INBOX") && has_folder(&s, "Sent"));
+	assert_false(has_folder(&s, "Drafts") || has_folder(&s, "Junk"));
+	assert_ok(cv_mailbox_rename(s.user, CV_STR("Junk"), CV_STR("Spam/old"), &err));
+	assert_ok(cv_mailbox_delete(s.user, CV_STR("Drafts"), &err));
+	store_save(&s, "Spam/old", MAIL_B, 0);
+	assert_true(has_folder(&s, "Spam/old"));
+	store_close(&s);
+	store_open(&s); /* settings have missed these two */
+	store_save(&s, "Drafts", MAIL_B, 0);
+	store_expect(&s, "Drafts", "1 -");
+	store_expect(&s, "Junk", "");
+	store_expect(&s, "Spam/old", "1 -");
+	assert_int_equal(store_log_errors(), 0);
+	store_deinit(&s);
+}
+
+static void an_empty_inbox_without_folder_can_be_renamed(void **state)
+{
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	assert_ok(cv_mailbox_rename(s.user, CV_STR("INBOX"), CV_STR("Old"), &err));
+	store_expect(&s, "Old", "");
+	store_save(&s, "INBOX", MAIL_A, 0);
+	store_expect(&s, "INBOX", "1 -");
+	store_deinit(&s);
+}
+
 static void saved_messages_are_there_after_reopen(void **state)
 {
 	struct store s;
@@ -712,6 +770,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(first_open_makes_the_usual_mailboxes),
+		cv_test(the_usual_mailboxes_get_their_folders_with_the_first_message),
+		cv_test(an_empty_inbox_without_folder_can_be_renamed),
 		cv_test(saved_messages_are_there_after_reopen),
 		cv_test(status_counts_without_a_view),
 		cv_test(what_is_read_next_is_opened_ahead),

@@ -167,26 +167,28 @@ static void another_programs_file_of_that_name_stays(void **state)
 {
 	static const char theirs[] = "not ours\n";
 	char octets[100] = "";
+	struct cv_err err = { 0 };
 	struct store s;
 	FILE *file;
 
 	begin(&s, state);
-	write_file(store_file(&s, "Sent", "u.1"), theirs);
-	write_file(store_file(&s, "Sent", ".culver.2"), "never confirmed\n");
-	store_copy(&s, "INBOX", 1, 2, "Sent", false);
-	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
-	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
+	assert_ok(cv_mailbox_create(s.user, CV_STR("Other"), 0, &err));
+	write_file(store_file(&s, "Other", "u.1"), theirs);
+	write_file(store_file(&s, "Other", ".culver.2"), "never confirmed\n");
+	store_copy(&s, "INBOX", 1, 2, "Other", false);
+	store_octets(&s, "Other", 1, "Subject: a\r\n\r\none\r\n");
+	store_octets(&s, "Other", 2, "Subject: b\r\n\r\ntwo\r\n");
 	store_turn(&s, 0);
 	store_turn(&s, 100);
 	store_close(&s);
 	store_open(&s);
-	store_expect(&s, "Sent", "1 -|2 S");
-	store_octets(&s, "Sent", 1, "Subject: a\r\n\r\none\r\n");
-	store_octets(&s, "Sent", 2, "Subject: b\r\n\r\ntwo\r\n");
-	store_expunge(&s, "Sent", 1, 1);
+	store_expect(&s, "Other", "1 -|2 S");
+	store_octets(&s, "Other", 1, "Subject: a\r\n\r\none\r\n");
+	store_octets(&s, "Other", 2, "Subject: b\r\n\r\ntwo\r\n");
+	store_expunge(&s, "Other", 1, 1);
 	store_turn(&s, 0);
 	store_turn(&s, 100);
-	file = fopen(store_file(&s, "Sent", "u.1"), "r");
+	file = fopen(store_file(&s, "Other", "u.1"), "r");
 	assert_non_null(file);
 	assert_non_null(fgets(octets, sizeof(octets), file));
 	assert_int_equal(fclose(file), 0);

@@ -274,6 +274,27 @@ static void messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken(
 	folders_close(&f);
 }
 
+static void a_folder_may_be_made_later_where_nothing_is_in_the_way(void **state)
+{
+	struct cv_mailbox_ref old = mailbox("A", 1), new = mailbox("A", 2), other = mailbox("B", 3);
+	struct cv_err err = { 0 };
+	struct folders f;
+
+	new.later = other.later = true;
+	folders_open(&f, state);
+	assert_int_equal(f.storage->mailbox_create(f.st, &old, &err), CV_FOLDER_MADE);
+	save(&f, &old, 1);
+	assert_int_equal(f.storage->mailbox_create(f.st, &new, &err), CV_FOLDER_MADE); /* what was there is put aside */
+	expect_message(&f, &new, "1", false);
+	assert_int_equal(f.storage->mailbox_create(f.st, &new, &err), CV_FOLDER_WAS_THERE);
+	assert_int_equal(f.storage->mailbox_create(f.st, &other, &err), CV_FOLDER_LATER);
+	other.later = false;
+	assert_int_equal(f.storage->mailbox_create(f.st, &other, &err), CV_FOLDER_MADE);
+	save(&f, &other, 1);
+	expect_message(&f, &other, "1", true);
+	folders_close(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -285,6 +306,7 @@ int main(void)
 		cv_test(an_empty_folder_makes_room_for_a_rename_and_one_with_messages_does_not),
 		cv_test(a_nameless_folder_is_not_what_was_renamed_before),
 		cv_test(messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken),
+		cv_test(a_folder_may_be_made_later_where_nothing_is_in_the_way),
 	};
 
 	return store_tests_run(tests);

@@ -26,6 +26,7 @@ struct cv_mailbox_ref {
 	uint8_t guid[16];
 	uint32_t uidvalidity;
 	bool unreadable;         /* mailbox_list: it is there, but can't be looked into now: one that is known stays */
+	bool later;              /* mailbox_create: its first message is soon enough, where nothing is in the way; and elsewhere not set */
 	uint32_t uidnext;        /* mailbox_list: lowest UID that was never given out as far as the format knows; 0: it does not, and elsewhere */
 };
 
@@ -85,7 +86,12 @@ struct cv_storage {
 	int (*open)(const struct cv_storage_args *args, bool may_create, void **st_r, struct cv_err *err);
 	void (*close)(void *st);
 
-	/* Mailboxes. Durable on return under fsync ALWAYS and OPTIMIZED. create of one that exists on disk already is fine (1; 0 when made). */
+	/* Mailboxes. Durable on return under fsync ALWAYS and OPTIMIZED. create answers CV_FOLDER_MADE or CV_FOLDER_WAS_THERE, which is fine; CV_FOLDER_LATER to
+	   one that may be made later: it is called once more before anything is saved there, and what else is asked of the mailbox may answer
+	   CV_ERR_NOTFOUND until then. Not for EXTERNAL formats. */
+#define CV_FOLDER_MADE 0
+#define CV_FOLDER_WAS_THERE 1
+#define CV_FOLDER_LATER 2
 	int (*mailbox_create)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
 	/* Removes all messages and the folder; never follows links. */
 	int (*mailbox_delete)(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);

@@ -172,15 +172,11 @@ static int own(struct sdbox *st, const char *path, const struct cv_mailbox_ref *
 	return ret;
 }
 
-int sdbox_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+static int create(struct sdbox *st, const char *path, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
 {
-	struct sdbox *st = st_p;
 	struct cv_mailbox_ref there;
-	char *path;
 	int made, ret;
 
-	if (sdbox_path(st, mailbox->name, &path, err) < 0)
-		return -1;
 	sdbox_dirs_close(st);
 	ret = sdbox_owner_read(st, path, &there, err);
 	if (ret > 0 && memcmp(there.guid, mailbox->guid, sizeof(there.guid)) != 0 && put_aside(st, path, &there, err) < 0)
@@ -189,8 +185,26 @@ int sdbox_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 	/* Also one that was there: who made it may have failed to sync it. */
 	if (made >= 0 && (own(st, path, mailbox, err) < 0 || sync_path(st, path, err) < 0))
 		made = -1;
+	return made < 0 ? -1 : made > 0 ? CV_FOLDER_MADE : CV_FOLDER_WAS_THERE;
+}
+
+int sdbox_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
+{
+	struct sdbox *st = st_p;
+	struct stat there;
+	char *path;
+	int ret = 1;
+
+	if (sdbox_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	if (mailbox->later)
+		ret = cv_file_stat(st->mailboxes, path, &there, err);
+	if (ret == 0)
+		ret = CV_FOLDER_LATER;
+	else if (ret > 0)
+		ret = create(st, path, mailbox, err);
 	cv_free(path);
-	return made < 0 ? -1 : made > 0 ? 0 : 1;
+	return ret;
 }
 
 /* Empty directories from path upwards go; one that holds something ends it. */
