@@ -125,6 +125,7 @@ enum cv_msg {
 	CV_MSG_WORKER_IDLE,     /* u32 number of messages received so far, u32 jobs as in ACTIVE: nothing to do, may I exit? */
 	CV_MSG_WORKER_ASK,      /* id; str user, str protocol, str session, str payload: a job for another user's worker */
 	CV_MSG_WORKER_ACTIVE,   /* u32 jobs that fronts gave it since it said so before: it is not one of those idle longest, and its user's sessions must not sleep */
+	CV_MSG_WORKER_LOST,     /* (empty) the mail it has open is not the user's any more: it ends, and what comes waits for the next one */
 
 	/* -- front -> worker -- */
 	CV_MSG_DIRECT_JOB = 192, /* id; str session, str remote, str payload; 0 or 1 fd: sealed memfd */

@@ -426,6 +426,17 @@ static int on_worker_idle(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+static int on_worker_lost(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker *w = ctx;
+
+	(void)ipc;
+	if (!cv_reader_end(&msg->payload))
+		return -1;
+	spawner_worker_stop(w, CV_MSG_WORKER_STOP, CV_STR(""));
+	return 0;
+}
+
 /* Fronts gave it jobs that did not pass here. */
 static int on_worker_active(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
@@ -497,6 +508,7 @@ static const struct cv_ipc_type worker_table[] = {
 	{ CV_MSG_WORKER_JOB_REPLY, "WORKER_JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_worker_job_reply },
 	{ CV_MSG_WORKER_IDLE, "WORKER_IDLE", 8, 0, 0, 0, on_worker_idle },
 	{ CV_MSG_WORKER_ACTIVE, "WORKER_ACTIVE", 4, 0, 0, 0, on_worker_active },
+	{ CV_MSG_WORKER_LOST, "WORKER_LOST", 0, 0, 0, 0, on_worker_lost },
 	{ CV_MSG_WORKER_ASK, "WORKER_ASK", CV_IPC_MAX_PAYLOAD, 0, 0, 0, on_worker_ask },
 };
 

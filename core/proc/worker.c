@@ -50,6 +50,7 @@ struct worker_process {
 };
 
 static void stop(struct worker_process *wp, const char *reason);
+static void tell(struct worker_process *wp, uint16_t type, uint64_t id, const struct cv_buf *out);
 
 /* ---- Becoming the user -------------------------------------------------------------------------------------------------- */
 
@@ -275,11 +276,17 @@ static int prepare(const struct cv_core_settings *core, struct cv_err *err)
 	return cv_sandbox_prepare((enum cv_seccomp_mode)core->seccomp, err);
 }
 
-/* Another server has the mail: sessions end. */
+/* Another server has the mail, or it was moved: sessions end, and the next worker begins with what is there. */
 static void on_lost(void *ctx, const struct cv_err *err)
 {
+	struct worker_process *wp = ctx;
+	struct cv_buf none;
+
 	(void)err;
-	stop(ctx, "shutdown");
+	cv_buf_init(&none, 1);
+	tell(wp, CV_MSG_WORKER_LOST, 0, &none);
+	cv_buf_deinit(&none);
+	stop(wp, "shutdown");
 }
 
 static int open_user(struct worker_process *wp, struct cv_err *err)
@@ -565,16 +572,21 @@ static void on_last_words(void *ctx)
 	cv_loop_stop(wp->loop);
 }
 
-static void stop(struct worker_process *wp, const char *reason)
+static void say_goodbye(struct worker_process *wp, const char *reason)
 {
 	struct cv_node *node, *next;
 
+	cv_list_foreach(&wp->host.sessions, node, next)
+		cv_session_goodbye(cv_container(node, struct cv_session, node), reason);
+}
+
+static void stop(struct worker_process *wp, const char *reason)
+{
 	if (wp->stopping)
 		return;
 	wp->stopping = true;
 	(void)worker_fronts_ask_end(&wp->fronts);
-	cv_list_foreach(&wp->host.sessions, node, next)
-		cv_session_goodbye(cv_container(node, struct cv_session, node), reason);
+	say_goodbye(wp, reason);
 	look_idle(wp);
 }
 
@@ -614,6 +626,8 @@ static int take_session(struct worker_process *wp, struct cv_ipc_msg *msg, struc
 	msg->fds[0] = -1;
 	cv_session_begin(&wp->host, config);
 	set_title(wp);
+	if (wp->stopping) /* it was on its way */
+		say_goodbye(wp, "shutdown");
 	return 0;
 }
 

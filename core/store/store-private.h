@@ -264,6 +264,12 @@ struct cv_view {
 	bool notify_due, notified;
 };
 
+/* Which directory a path led to. */
+struct cv_place {
+	dev_t dev;
+	ino_t ino;
+};
+
 /* ---- Transactions ------------------------------------------------------------------------------------- */
 
 enum cv_op_kind { CV_OP_TXN_FLAGS = 1, CV_OP_TXN_EXPUNGE, CV_OP_TXN_COPY, CV_OP_TXN_SAVE, CV_OP_TXN_ENTRY, CV_OP_TXN_NOTES };
@@ -356,9 +362,11 @@ struct cv_user {
 	bool external;
 
 	int index_dir;
+	const char *index_path;         /* of index_dir; in arena */
+	struct cv_place index_place, root_place; /* of index_dir, and of where the storage is */
 	int lock_fd;
 	struct cv_lease lease;
-	bool lost;                      /* it is another server's now, or its directory was removed: nothing is read, written or acknowledged any more */
+	bool lost;                      /* it is another server's now, or its directory was removed or moved: nothing is read, written or acknowledged any more */
 	struct cv_err lost_why;
 	uint64_t looked_ms;             /* when its directory was looked for last */
 	struct cv_timer *lease_timer;

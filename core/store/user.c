@@ -143,6 +143,17 @@ static int check_home(const char *home, const char *root, struct cv_err *err)
 	return 1;
 }
 
+/* Which directory it is. */
+static int note_place(int dir, struct cv_place *place_r, struct cv_err *err)
+{
+	struct stat st;
+
+	if (cv_file_fstat(dir, &st, err) < 0)
+		return -1;
+	*place_r = (struct cv_place){ st.st_dev, st.st_ino };
+	return 1;
+}
+
 static int open_index(struct cv_user *user, const struct cv_location *location, struct cv_err *err)
 {
 	int root, ret;
@@ -158,6 +169,9 @@ static int open_index(struct cv_user *user, const struct cv_location *location, 
 	cv_file_close(&root);
 	if (ret < 0)
 		return cv_err_context(err, "%s", location->index_root);
+	user->index_path = cv_arena_printf(user->arena, "%s/" CV_INDEX_DIR, location->index_root);
+	if (note_place(user->index_dir, &user->index_place, err) < 0)
+		return -1;
 	if (check_owner(user->index_dir, CV_INDEX_DIR, err) < 0)
 		return -1;
 	if (cv_file_open(user->index_dir, "lock", O_RDWR | O_CREAT, FILE_MODE, &user->lock_fd, err) < 0)
@@ -195,8 +209,18 @@ void cv_user_lose(struct cv_user *user, const struct cv_err *why)
 		user->on_lost(user->lost_ctx, why);
 }
 
-/* What is written to files that are open still goes nowhere when their directory was removed with all that was in it. Nothing of it can be made again here:
-   the next opening finds what there is by then. */
+/* Does the path lead to another place than it did when the mail was opened, or nowhere? */
+static bool leads_elsewhere(const char *path, const struct cv_place *was)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return errno == ENOENT || errno == ENOTDIR; /* others say nothing of it */
+	return st.st_ino != was->ino || st.st_dev != was->dev;
+}
+
+/* What is written to files that are open still goes nowhere when their directory was removed with all that was in it, and to where nobody looks for it when it was
+   renamed, another one was put in its place, or its file system was unmounted. The next opening finds what there is by then. */
 int cv_user_is_there(struct cv_user *user, struct cv_err *err)
 {
 	uint64_t now = cv_time_mono_ms();
@@ -205,10 +229,14 @@ int cv_user_is_there(struct cv_user *user, struct cv_err *err)
 
 	if (!user->lost && now >= user->looked_ms + LOOK_MS) {
 		user->looked_ms = now;
-		if (fstat(user->index_dir, &st) == 0 && st.st_nlink == 0) {
+		if (fstat(user->index_dir, &st) == 0 && st.st_nlink == 0)
 			(void)cv_err_set(&why, CV_ERR_UNAVAILABLE, "the directory of the index was removed while the mail was open");
+		else if (leads_elsewhere(user->index_path, &user->index_place))
+			(void)cv_err_set(&why, CV_ERR_UNAVAILABLE, "%s was moved, replaced or unmounted while the mail was open", user->index_path);
+		else if (leads_elsewhere(user->storage_args.root, &user->root_place))
+			(void)cv_err_set(&why, CV_ERR_UNAVAILABLE, "%s was moved, replaced or unmounted while the mail was open", user->storage_args.root);
+		if (why.code != CV_ERR_NONE)
 			cv_user_lose(user, &why);
-		}
 	}
 	if (!user->lost)
 		return 1;
@@ -253,7 +281,7 @@ static int open_storage(struct cv_user *user, const struct cv_location *location
 {
 	char hostname[HOSTNAME_MAX + 1] = "localhost";
 	bool made;
-	int fd;
+	int fd, ret;
 
 	user->storage = user->registry != NULL ? cv_provider_get(user->registry, CV_CAP_STORAGE, location->driver) : NULL;
 	if (user->storage == NULL)
@@ -276,8 +304,9 @@ static int open_storage(struct cv_user *user, const struct cv_location *location
 	};
 	if (open_root(location->root, user->set->mail_mount_points, &fd, &made, err) < 0)
 		return -1;
+	ret = note_place(fd, &user->root_place, err);
 	cv_file_close(&fd);
-	return 1;
+	return ret;
 }
 
 /* ---- open and close ---------------------------------------------------------------------------------------------- */

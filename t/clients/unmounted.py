@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from client import culver, fail, healthy, mail, need_root, same, skip  # noqa: E402
@@ -75,6 +76,28 @@ for storage in culver.storages():
         mount()
         same(s.deliver("anna", mail("three"))[0], 250)
         same(select(s, "anna"), ("OK", b"3"))
+        # Under open sessions: they end, nothing goes to where nobody finds it, and when it is back all goes on by itself.
+        m = imaplib.IMAP4("127.0.0.1", s.ports["imap"])
+        m.login("anna", culver.PASSWORD)
+        m.select("INBOX")
+        subprocess.run(["umount", "-l", below], check=True)
+        time.sleep(1.1)
+        try:
+            if m.append("INBOX", None, None, b"Subject: four\r\n\r\nfour\r\n")[0] == "OK":
+                fail(f"{storage}: a message went to a file system that is not mounted")
+        except imaplib.IMAP4.abort:
+            pass
+        for user in ("anna", "new"):
+            code, text = s.deliver(user, mail("four"))
+            if not 400 <= code < 500:
+                fail(f"{storage}: a delivery to {user} is answered by {code} {text} after the unmount")
+            if select(s, user)[0] == "OK":
+                fail(f"{storage}: {user} is served after the unmount")
+        same(os.listdir(below), [], "below the mount point")
+        same(s.output().count("was moved, replaced or unmounted while the mail was open"), 1, s.output())
+        mount()
+        same(s.deliver("anna", mail("four"))[0], 250)
+        same(select(s, "anna"), ("OK", b"4"))
         healthy(s)
         print(storage, "ok")
     finally:
