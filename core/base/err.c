@@ -109,6 +109,10 @@ static enum cv_err_code code_of_errno(int errnum)
 		return CV_ERR_NOTFOUND;
 	case EEXIST:
 		return CV_ERR_EXISTS;
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM: /* nothing is wrong with what was asked for: this process, or the machine, can't now */
+		return CV_ERR_UNAVAILABLE;
 	default:
 		return CV_ERR_TEMP;
 	}

@@ -333,7 +333,8 @@ static void check_parse_record(struct cv_fsck *f, uint32_t row)
 	}
 }
 
-static void check_message(struct cv_fsck *f, uint32_t row)
+/* 1; -1: it could not be looked at for want of descriptors or memory, which says nothing of it. */
+static int check_message(struct cv_fsck *f, uint32_t row, struct cv_err *failed)
 {
 	struct cv_user *user = f->user;
 	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(f->mailbox);
@@ -370,22 +371,25 @@ static void check_message(struct cv_fsck *f, uint32_t row)
 				f->config.repair ? "; it is taken out of the mailbox" : "");
 			f->compare = true;
 		}
+	} else if (err.code == CV_ERR_UNAVAILABLE) {
+		*failed = err;
 	} else {
 		tell(f, *cv_col_uid(columns, row), cv_columns_ref(columns, row), hopeless(f), "it can't be read: %s", err.text);
 	}
 	cv_octets_free(&octets);
+	return ret < 0 && err.code == CV_ERR_UNAVAILABLE ? -1 : 1;
 }
 
 /* 1 all messages of the mailbox were looked at, 0 time is over. */
-static int check_messages(struct cv_fsck *f, uint64_t deadline_ms)
+static int check_messages(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_columns *columns = f->mailbox->columns;
 	uint32_t row = cv_columns_from(columns, f->next_uid);
 
 	for (; row < columns->count; row++) {
 		f->next_uid = *cv_col_uid(columns, row) + 1;
-		if (cv_row_live(columns, row))
-			check_message(f, row);
+		if (cv_row_live(columns, row) && check_message(f, row, err) < 0)
+			return -1;
 		if (cv_time_mono_ms() >= deadline_ms)
 			return 0;
 	}
@@ -482,8 +486,10 @@ static int check_mailboxes(struct cv_fsck *f, uint64_t deadline_ms, struct cv_er
 		/* Folding may have let go of them, a failed write may have read them anew: it goes on by UID. */
 		if (cv_mailbox_load(f->mailbox, err) < 0)
 			return -1;
-		if (check_messages(f, deadline_ms) == 0)
-			return 0;
+		int ret = check_messages(f, deadline_ms, err);
+
+		if (ret <= 0)
+			return ret;
 		if (check_folder(f, err) < 0)
 			return -1;
 		end_mailbox(f);

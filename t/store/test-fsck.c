@@ -7,6 +7,9 @@
 #include <culver/fsck.h>
 #include <culver/loop.h>
 
+#include <errno.h>
+#include <string.h>
+
 #define MAIL "Subject: x\r\n\r\nx\r\n"
 #define COPY "copy.0000000000000001"
 
@@ -171,6 +174,40 @@ static void octets_of_annotations_are_compared(void **state)
 	store_deinit(&s);
 }
 
+static int no_descriptors(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	(void)ctx;
+	(void)len;
+	return op == CV_FILE_OPEN && name != NULL && strncmp(name, "u.", 2) == 0 ? EMFILE : 0;
+}
+
+/* That says nothing of them: they are not called lost. */
+static void messages_that_could_not_be_looked_at_end_it(void **state)
+{
+	unsigned found = 0;
+	struct cv_fsck_config config = { .repair = true, .found = on_found, .ctx = &found };
+	struct cv_err err = { 0 };
+	struct cv_fsck *fsck;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_close(&s);
+	store_open(&s);
+	assert_ok(cv_fsck_begin(s.user, &config, &fsck, &err));
+	cv_file_set_fault(no_descriptors, NULL);
+	assert_int_equal(cv_fsck_step(fsck, UINT64_MAX, &err), -1);
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(err.code, CV_ERR_UNAVAILABLE);
+	cv_fsck_end(&fsck);
+	assert_int_equal(found, 0);
+	assert_int_equal(check(&s, true), 0);
+	store_expect(&s, "INBOX", "1 -|2 -");
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -178,6 +215,7 @@ int main(void)
 		cv_test(a_hole_in_the_journal_is_no_parse_record),
 		cv_test(a_copy_of_the_journal_is_made_anew),
 		cv_test(octets_of_annotations_are_compared),
+		cv_test(messages_that_could_not_be_looked_at_end_it),
 	};
 
 	return store_tests_run(tests);
