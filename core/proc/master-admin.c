@@ -19,6 +19,8 @@
 #define REQUEST_LIMIT_MS 10000
 #define STATUS_LIMIT_MS 2000
 #define CONNECTIONS_MAX 64
+#define HELD_MS 5000
+#define HELD_AGAIN_MS 20
 #define ACCEPT_PAUSE_MS 500 /* when no descriptors are left */
 
 /* A connection whose request is yet to come. */
@@ -28,6 +30,17 @@ struct conn {
 	struct cv_ipc *ipc;
 	struct cv_timer *limit;
 	char peer[64];
+};
+
+/* A request for a process that is not ready yet: the server was started just now, or the process was. */
+struct held {
+	struct cv_node node;
+	struct master_admin *ma;
+	const struct slot *slot;
+	struct cv_timer *again;
+	uint64_t until_ms;
+	struct cv_buf message; /* as the process gets it */
+	int fd;
 };
 
 /* `culver status` waiting for the figures of children. */
@@ -47,8 +60,8 @@ struct master_admin {
 	int fd;
 	struct cv_io *io;
 	struct cv_timer *pause;
-	struct cv_node conns, queries;
-	size_t conn_count;
+	struct cv_node conns, held, queries;
+	size_t conn_count; /* these and those held */
 	uint64_t next_id;
 	struct cv_admin *reload; /* waits for the reload's end */
 };
@@ -287,28 +300,75 @@ static void conn_free(struct conn *conn)
 	cv_free(conn);
 }
 
-static void pass_on(struct master *m, const struct slot *slot, const char *peer, struct cv_str request, int fd)
+static bool is_ready(const struct slot *slot)
+{
+	return slot->child != NULL && slot->child->state == CHILD_READY && !slot->child->gone;
+}
+
+static void held_free(struct held *held)
+{
+	held->ma->conn_count--;
+	cv_list_remove(&held->node);
+	cv_timer_remove(&held->again);
+	cv_buf_deinit(&held->message);
+	if (held->fd >= 0)
+		(void)close(held->fd);
+	cv_free(held);
+}
+
+static void held_refuse(struct held *held)
 {
 	struct cv_err err = { 0 };
-	struct cv_buf out;
+	int fd = held->fd;
 
-	if (slot->child == NULL || slot->child->state != CHILD_READY || slot->child->gone) {
-		(void)cv_err_set_public(&err, CV_ERR_UNAVAILABLE, "the %s process is not there now", slot->ops->name);
-		cv_admin_refuse(fd, &err);
+	if (held->ma->m->stopping)
+		(void)cv_err_set_public(&err, CV_ERR_UNAVAILABLE, "the server is shutting down");
+	else
+		(void)cv_err_set_public(&err, CV_ERR_UNAVAILABLE, "the %s process is not there now", held->slot->ops->name);
+	held->fd = -1;
+	held_free(held);
+	cv_admin_refuse(fd, &err);
+}
+
+static void on_again(void *ctx)
+{
+	struct held *held = ctx;
+	struct master *m = held->ma->m;
+
+	if (is_ready(held->slot) && !m->stopping) {
+		master_send(held->slot->child, CV_MSG_ADMIN, 0, cv_buf_str(&held->message), held->fd);
+		held_free(held);
+	} else if (m->stopping || cv_loop_now_ms(m->loop) >= held->until_ms) {
+		held_refuse(held);
+	} else {
+		cv_timer_set(held->again, HELD_AGAIN_MS);
+	}
+}
+
+/* A command right after the start finds the processes a moment later. */
+static void pass_on(struct master *m, const struct slot *slot, const char *peer, struct cv_str request, int fd)
+{
+	struct held *held = cv_new0(struct held);
+	struct cv_err err = { 0 };
+
+	held->ma = m->admin;
+	held->ma->conn_count++;
+	cv_list_append(&held->ma->held, &held->node);
+	held->slot = slot;
+	held->fd = fd;
+	held->until_ms = cv_loop_now_ms(m->loop) + HELD_MS;
+	held->again = cv_timer_add_stopped(m->loop, on_again, held);
+	cv_buf_init_wipe(&held->message, CV_IPC_MAX_PAYLOAD);
+	cv_put_str(&held->message, cv_str_c(peer));
+	cv_buf_append(&held->message, request);
+	if (cv_buf_ok(&held->message)) {
+		on_again(held);
 		return;
 	}
-	(void)m;
-	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
-	cv_put_str(&out, cv_str_c(peer));
-	cv_buf_append(&out, request);
-	if (cv_buf_ok(&out)) {
-		master_send(slot->child, CV_MSG_ADMIN, 0, cv_buf_str(&out), fd);
-		(void)close(fd);
-	} else {
-		(void)cv_err_set_public(&err, CV_ERR_LIMIT, "the request is too long");
-		cv_admin_refuse(fd, &err);
-	}
-	cv_buf_deinit(&out);
+	(void)cv_err_set_public(&err, CV_ERR_LIMIT, "the request is too long");
+	held->fd = -1;
+	held_free(held);
+	cv_admin_refuse(fd, &err);
 }
 
 static void serve(struct master *m, const struct cv_admin_request *request, const char *peer, int fd)
@@ -462,6 +522,7 @@ int master_admin_start(struct master *m, struct cv_err *err)
 	ma->m = m;
 	ma->fd = -1;
 	cv_list_init(&ma->conns);
+	cv_list_init(&ma->held);
 	cv_list_init(&ma->queries);
 	m->admin = ma;
 	char *path = cv_arena_printf(m->mc->arena, "%s/" CV_ADMIN_SOCKET, m->mc->core->base_dir);
@@ -499,6 +560,10 @@ void master_admin_stop(struct master *m)
 	for (node = ma->conns.next; node != &ma->conns; node = next) {
 		next = node->next;
 		conn_free(cv_container(node, struct conn, node));
+	}
+	for (node = ma->held.next; node != &ma->held; node = next) {
+		next = node->next;
+		held_refuse(cv_container(node, struct held, node));
 	}
 	for (node = ma->queries.next; node != &ma->queries; node = next) {
 		struct status_query *q = cv_container(node, struct status_query, node);
