@@ -36,6 +36,7 @@ struct cv_buf;
 
 /* Jobs of one user at a time, those by way of the spawner and those of fronts' channels each: their descriptors would pile up behind a worker that hangs in its storage. */
 #define CV_WORKER_JOBS_MAX 256u
+#define CV_WORKER_ENDED_LEN 8192u /* octets of WORKER_ENDED */
 
 #define CV_TICKET_LEN 16   /* of one that stands for a record that auth keeps */
 #define CV_TICKET_MAX 2048 /* of one that has the record in it, sealed */
@@ -114,10 +115,11 @@ enum cv_msg {
 	CV_MSG_WORKER_REST,     /* (empty) ask at once to exit (IDLE) when there is nothing to do */
 	CV_MSG_WORKER_FRONT,    /* str protocol; 1 fd: a channel to a front, for jobs of that protocol */
 	CV_MSG_WORKER_ANSWER,   /* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: to ASK */
+	CV_MSG_WORKER_TELL,     /* (empty) say at once which sessions ended */
 	/* -- worker -> spawner -- */
 	CV_MSG_WORKER_READY = 176, /* (empty) user opened, confined */
 	CV_MSG_WORKER_FAILED,   /* u8 enum cv_err_code, u8 public, str text: the user's mail could not be opened; exits */
-	CV_MSG_WORKER_SESSION_STATE, /* str session, str protocol, str state, u8 ended: for `culver who` */
+	CV_MSG_WORKER_SESSION_STATE, /* str session, str state: for `culver who` */
 	CV_MSG_WORKER_JOB_REPLY,/* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: sealed memfd, for askers */
 	CV_MSG_WORKER_SESSION_BACK, /* str session, u64 octets, str unread input; 1 fd: as SESSION_BACK */
 	CV_MSG_WORKER_SLEEP,    /* str session, u32 number of messages received so far, u64 octets, u32 timeout_ms (0: none), u32 keepalive_ms, u32 keepalive_in_ms,
@@ -126,6 +128,7 @@ enum cv_msg {
 	CV_MSG_WORKER_ASK,      /* id; str user, str protocol, str session, str payload: a job for another user's worker */
 	CV_MSG_WORKER_ACTIVE,   /* u32 jobs that fronts gave it since it said so before: it is not one of those idle longest, and its user's sessions must not sleep */
 	CV_MSG_WORKER_LOST,     /* (empty) the mail it has open is not the user's any more: it ends, and what comes waits for the next one */
+	CV_MSG_WORKER_ENDED,    /* u8 whether TELL asked for it, str session ...: they ended; a while ago, so that one message tells of many */
 
 	/* -- front -> worker -- */
 	CV_MSG_DIRECT_JOB = 192, /* id; str session, str remote, str payload; 0 or 1 fd: sealed memfd */

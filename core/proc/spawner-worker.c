@@ -227,66 +227,6 @@ static void worker_take(struct worker *w, struct request *r)
 	spawner_rouse(w->sp, w->user);
 }
 
-static size_t sessions_from(const struct spawner *sp, const struct worker *w, const struct request *r)
-{
-	struct cv_str key;
-	void *value;
-	struct cv_node *node, *next;
-	size_t count = spawner_sleeping(sp, r->user, r->remote, r->protocol);
-
-	if (w == NULL)
-		return count;
-	for (size_t pos = 0; cv_map_next(w->sessions, &pos, &key, &value);) {
-		const struct session *s = value;
-		count += cv_str_eq_c(r->remote, s->remote) && cv_str_eq_c(r->protocol, s->protocol);
-	}
-	cv_list_foreach(&w->waiting, node, next) {
-		const struct request *other = cv_container(node, struct request, node);
-		count += (other->kind == REQUEST_SESSION || other->kind == REQUEST_WAKE) && cv_str_eq(other->remote, r->remote) && cv_str_eq(other->protocol, r->protocol);
-	}
-	return count;
-}
-
-/* w: the user's worker; NULL: there is none. */
-static int check_limits(const struct spawner *sp, const struct worker *w, const struct request *r, struct cv_err *err)
-{
-	const struct cv_gen *gen = sp->proc->gen;
-	uint64_t per_address = gen->core->mail_max_userip_connections, per_user = sp->session_limit, count = 0;
-	struct cv_node *node, *next;
-
-	if (r->kind == REQUEST_JOB && w != NULL) {
-		size_t jobs = cv_map_count(w->jobs);
-		cv_list_foreach(&w->waiting, node, next)
-			jobs += cv_container(node, struct request, node)->kind == REQUEST_JOB;
-		if (jobs >= CV_WORKER_JOBS_MAX)
-			return cv_err_set(err, CV_ERR_LIMIT, "%zu deliveries to this user are waiting for the worker (pid %ld)", jobs, (long)w->pid);
-	}
-	if (r->kind != REQUEST_SESSION)
-		return 0;
-	/* [protocol X] may say otherwise. */
-	struct cv_conf_filter filter = { .protocol = cv_arena_cstr(r->arena, r->protocol) };
-	const void *set;
-	if (filter.protocol != NULL && cv_conf_get_shared(gen->conf, &cv_core_settings_table, &filter, r->arena, &set, NULL) == 0)
-		per_address = ((const struct cv_core_settings *)set)->mail_max_userip_connections;
-	if (per_address != 0 && r->remote.len > 0 && sessions_from(sp, w, r) >= per_address)
-		return cv_err_set_public(err, CV_ERR_LIMIT, "Maximum number of connections from user+IP exceeded (mail_max_userip_connections=%llu)",
-			(unsigned long long)per_address);
-	if (per_user == 0)
-		return 0;
-	count = spawner_sleeping(sp, r->user, (struct cv_str){ 0 }, (struct cv_str){ 0 });
-	if (w != NULL) {
-		count += cv_map_count(w->sessions);
-		cv_list_foreach(&w->waiting, node, next) {
-			enum request_kind kind = cv_container(node, struct request, node)->kind;
-			count += kind == REQUEST_SESSION || kind == REQUEST_WAKE;
-		}
-	}
-	if (count >= per_user)
-		return cv_err_set_public(err, CV_ERR_LIMIT, "Maximum number of sessions of this user exceeded ([service worker] client_limit=%llu)",
-			(unsigned long long)per_user);
-	return 0;
-}
-
 /* ---- From workers ------------------------------------------------------------------------------------------------------------ */
 
 static int on_worker_ready(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
@@ -330,45 +270,47 @@ static int on_worker_failed(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *ms
 static int on_session_state(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker *w = ctx;
-	struct cv_str session, protocol, state;
-	uint8_t ended;
+	struct cv_str session, state;
 
 	(void)ipc;
-	if (!cv_take_str(&msg->payload, 255, &session) || !cv_take_str(&msg->payload, 255, &protocol) || !cv_take_str(&msg->payload, 255, &state) ||
-		!cv_take_u8(&msg->payload, &ended) || !cv_reader_end(&msg->payload))
+	if (!cv_take_str(&msg->payload, 64, &session) || !cv_take_str(&msg->payload, 255, &state) || !cv_reader_end(&msg->payload))
 		return -1;
 	struct session *s = cv_map_get(w->sessions, session);
-	if (s == NULL)
-		return 0;
-	if (ended) {
+	if (s != NULL)
+		(void)snprintf(s->state, sizeof(s->state), "%.*s", CV_STR_ARG(state));
+	return 0;
+}
+
+static int on_sessions_ended(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker *w = ctx;
+	struct cv_str session;
+	uint8_t asked;
+
+	(void)ipc;
+	if (!cv_take_u8(&msg->payload, &asked))
+		return -1;
+	while (!cv_reader_end(&msg->payload)) {
+		if (!cv_take_str(&msg->payload, 64, &session))
+			return -1;
 		session_free(cv_map_remove(w->sessions, session));
-		look_idle(w);
-		return 0;
 	}
-	(void)snprintf(s->state, sizeof(s->state), "%.*s", CV_STR_ARG(state));
+	look_idle(w);
+	if (asked != 0)
+		spawner_ends_told(w);
 	return 0;
 }
 
 /* To the front that has it, or had it; another one can go on as well with a socket that none has. */
-static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+static void give_back(struct worker *w, struct cv_str id, const struct session *s, uint64_t octets, struct cv_str unread, const struct cv_ipc_msg *msg)
 {
-	struct worker *w = ctx;
-	struct cv_str id, unread;
-	uint64_t octets;
+	struct front_peer *front = s->front;
 	struct cv_buf out;
 
-	(void)ipc;
-	if (!cv_take_str(&msg->payload, 64, &id) || !cv_take_u64(&msg->payload, &octets) ||
-		!cv_take_str(&msg->payload, CV_SESSION_BACK_MAX, &unread) || !cv_reader_end(&msg->payload))
-		return -1;
-	const struct session *s = cv_map_get(w->sessions, id);
-	if (s == NULL)
-		return -1;
-	struct front_peer *front = s->front;
 	if (front == NULL && !s->relayed && !cv_list_empty(&w->sp->fronts))
 		front = cv_container(w->sp->fronts.next, struct front_peer, node);
 	if (front == NULL || front->ipc == NULL)
-		return 0;
+		return;
 	cv_buf_init_wipe(&out, CV_IPC_MAX_PAYLOAD);
 	cv_put_str(&out, id);
 	cv_put_str(&out, cv_str_c(s->protocol));
@@ -379,6 +321,24 @@ static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg
 	if (cv_ipc_send(front->ipc, CV_MSG_SESSION_BACK, 0, cv_buf_str(&out), msg->fds, msg->nfds) < 0)
 		cv_warn(&w->log, "a connection could not be given back to front");
 	cv_buf_deinit(&out);
+}
+
+static int on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker *w = ctx;
+	struct cv_str id, unread;
+	uint64_t octets;
+
+	(void)ipc;
+	if (!cv_take_str(&msg->payload, 64, &id) || !cv_take_u64(&msg->payload, &octets) ||
+		!cv_take_str(&msg->payload, CV_SESSION_BACK_MAX, &unread) || !cv_reader_end(&msg->payload))
+		return -1;
+	struct session *s = cv_map_remove(w->sessions, id);
+	if (s == NULL)
+		return -1;
+	give_back(w, id, s, octets, unread, msg);
+	session_free(s);
+	look_idle(w);
 	return 0;
 }
 
@@ -503,6 +463,7 @@ static const struct cv_ipc_type worker_table[] = {
 	{ CV_MSG_WORKER_READY, "WORKER_READY", 0, 0, 0, 0, on_worker_ready },
 	{ CV_MSG_WORKER_FAILED, "WORKER_FAILED", 1024, 0, 0, 0, on_worker_failed },
 	{ CV_MSG_WORKER_SESSION_STATE, "WORKER_SESSION_STATE", 1024, 0, 0, 0, on_session_state },
+	{ CV_MSG_WORKER_ENDED, "WORKER_ENDED", CV_WORKER_ENDED_LEN, 0, 0, 0, on_sessions_ended },
 	{ CV_MSG_WORKER_SESSION_BACK, "WORKER_SESSION_BACK", CV_SESSION_BACK_MAX + 1024, 1, 1, 0, on_session_back },
 	{ CV_MSG_WORKER_SLEEP, "WORKER_SLEEP", CV_IPC_MAX_PAYLOAD, 0, 1, 0, spawner_on_sleep },
 	{ CV_MSG_WORKER_JOB_REPLY, "WORKER_JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_worker_job_reply },
@@ -648,8 +609,9 @@ void spawner_place(struct spawner *sp, struct request *r)
 		request_fail(r, &err);
 		return;
 	}
-	if (check_limits(sp, w, r, &err) < 0) {
-		request_fail(r, &err);
+	if (spawner_check_limits(sp, w, r, &err) < 0) {
+		if (w == NULL || !spawner_ask_ends(w, r))
+			request_fail(r, &err);
 		return;
 	}
 	if (w == NULL) {

@@ -33,6 +33,7 @@ struct request {
 	struct worker *asker;    /* another user's worker; NULL: it is gone, or it was not a worker that asked */
 	bool asked_by_worker;
 	int fd;              /* owned; -1: none */
+	bool ends_asked;     /* SESSION: of what the worker has, no session ended unheard of */
 	bool channel_wanted; /* JOB of a front: to the worker */
 	int channel;         /* owned; front's end of that, to go with the answer; -1: none */
 	struct cv_str payload; /* of the message to the worker */
@@ -110,8 +111,9 @@ struct worker {
 	bool failed;            /* it said so itself */
 	struct cv_err *failure; /* and why; in arena */
 	bool was_ready;
+	bool ends_asked;        /* TELL was sent */
 	uint32_t sent;          /* messages to it */
-	struct cv_node waiting; /* requests */
+	struct cv_node waiting; /* requests; of one that is READY: those above a limit, until it has told which sessions ended */
 	struct cv_node running; /* jobs it has */
 	struct cv_node idle;    /* spawner.idle, when it has nothing to do */
 	struct cv_map *jobs;    /* id -> the same */
@@ -147,6 +149,15 @@ struct spawner {
 	bool stopping;
 	uint64_t started, jobs_done;
 };
+
+/* ---- Limits (spawner-limits.c) ------------------------------------------------------------------------------ */
+
+/* w: the user's worker; NULL: there is none. -1: r is above a limit. */
+CV_MUST_CHECK int spawner_check_limits(const struct spawner *sp, const struct worker *w, const struct request *r, struct cv_err *err);
+/* r is above a limit, but sessions may have ended that w did not tell of yet: r waits for it to do so. False: r is above it. */
+bool spawner_ask_ends(struct worker *w, struct request *r);
+/* w has: what waited for that is placed or failed. */
+void spawner_ends_told(struct worker *w);
 
 /* who, kick (spawner-admin.c). */
 extern const struct cv_module spawner_admin_module;

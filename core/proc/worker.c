@@ -4,6 +4,7 @@
 
 #include "core/proc/role.h"
 #include "core/proc/session-private.h"
+#include "core/proc/worker-ended.h"
 #include "core/proc/worker-front.h"
 #include "core/store/mounts.h"
 #include <culver/admin.h>
@@ -42,6 +43,7 @@ struct worker_process {
 	unsigned admins;           /* administrators' commands that run */
 	uint32_t received;         /* messages from spawner */
 	struct worker_fronts fronts;
+	struct worker_ended ended;
 	struct cv_timer *idle, *last_words;
 	bool stopping;
 	bool resting;              /* fronts were asked to close their channels, so that it may end */
@@ -348,13 +350,20 @@ static void on_state(struct cv_session_host *host, const struct cv_session *sess
 	struct worker_process *wp = host->ctx;
 	struct cv_buf out;
 
+	if (ended) {
+		worker_ended_add(&wp->ended, session->id);
+		return;
+	}
 	cv_buf_init(&out, 4096);
 	cv_put_str(&out, session->id);
-	cv_put_str(&out, cv_str_c(session->protocol->name));
 	cv_put_str(&out, cv_str_c(state));
-	cv_put_u8(&out, ended);
 	tell(wp, CV_MSG_WORKER_SESSION_STATE, 0, &out);
 	cv_buf_deinit(&out);
+}
+
+static void tell_ended(void *ctx, const struct cv_buf *ids)
+{
+	tell(ctx, CV_MSG_WORKER_ENDED, 0, ids);
 }
 
 static void on_job_reply(struct cv_session_host *host, uint64_t id, const struct cv_err *err, struct cv_str data, int memfd)
@@ -406,6 +415,7 @@ static bool on_sleep(struct cv_session_host *host, const struct cv_session *sess
 	struct worker_process *wp = host->ctx;
 	struct cv_buf out;
 
+	worker_ended_tell(&wp->ended, false);
 	cv_buf_init_wipe(&out, CV_IPC_MAX_PAYLOAD);
 	cv_put_str(&out, session->id);
 	cv_put_u32(&out, wp->received);
@@ -538,6 +548,7 @@ static void on_idle(void *ctx)
 		return;
 	}
 	worker_fronts_drop(&wp->fronts);
+	worker_ended_tell(&wp->ended, false);
 	cv_buf_init(&out, 16);
 	cv_put_u32(&out, wp->received);
 	cv_put_u32(&out, take_done(wp));
@@ -816,6 +827,18 @@ static int on_rest(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	return 0;
 }
 
+static int on_tell(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	struct worker_process *wp = ctx;
+
+	(void)ipc;
+	wp->received++;
+	if (!cv_reader_end(&msg->payload))
+		return -1;
+	worker_ended_tell(&wp->ended, true);
+	return 0;
+}
+
 static int on_mayexit(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	struct worker_process *wp = ctx;
@@ -844,6 +867,7 @@ static const struct cv_ipc_type table[] = {
 	{ CV_MSG_WORKER_REOPEN_LOG, "WORKER_REOPEN_LOG", 0, 1, CV_LOG_OUTPUTS, 0, on_reopen_log },
 	{ CV_MSG_WORKER_STOP, "WORKER_STOP", 0, 0, 0, 0, on_stop },
 	{ CV_MSG_WORKER_REST, "WORKER_REST", 0, 0, 0, 0, on_rest },
+	{ CV_MSG_WORKER_TELL, "WORKER_TELL", 0, 0, 0, 0, on_tell },
 	{ CV_MSG_WORKER_MAYEXIT, "WORKER_MAYEXIT", 4, 0, 0, 0, on_mayexit },
 };
 
@@ -912,6 +936,8 @@ static int run(const struct cv_worker_args *args)
 	cv_session_host_init(&wp->host);
 	wp->fronts = (struct worker_fronts){ .begins = on_front_job, .all_gone = on_fronts_gone, .ctx = wp };
 	worker_fronts_init(&wp->fronts, &wp->host);
+	wp->ended = (struct worker_ended){ .tell = tell_ended, .ctx = wp };
+	worker_ended_init(&wp->ended, wp->loop);
 	cv_buf_init(&nothing, 16);
 	if (begin(wp, &err) < 0) {
 		tell_failed(wp, &err);
@@ -926,6 +952,7 @@ static int run(const struct cv_worker_args *args)
 	cv_buf_deinit(&nothing);
 	cv_user_close(&wp->host.user);
 	worker_fronts_deinit(&wp->fronts);
+	worker_ended_deinit(&wp->ended);
 	cv_session_host_deinit(&wp->host);
 	cv_timer_remove(&wp->idle);
 	cv_timer_remove(&wp->last_words);
