@@ -3,7 +3,7 @@
    snapshots, counts, parse records and messages, at last files and folders that belong to nothing.
 
    What is repaired goes the ways that heal by themselves: index files are written anew from memory and what they replace is set aside, the storage's
-   files are compared as after damage (refresh.c). So there is no second idea here of what is right. */
+   files are compared as after damage (reconcile.c). So there is no second idea here of what is right. */
 #include <config.h>
 
 #include "core/store/note.h"
@@ -415,7 +415,7 @@ static int check_folder(struct cv_fsck *f, struct cv_err *err)
 	f->bad_records = 0;
 	if (f->user->external)
 		return 1;
-	if (cv_refresh_extra(mailbox, extra_file, f, &scan_err) < 0) {
+	if (cv_reconcile_extra(mailbox, extra_file, f, &scan_err) < 0) {
 		if (scan_err.code != CV_ERR_NOTFOUND) {
 			*err = scan_err;
 			return -1;

@@ -606,6 +606,12 @@ void cv_view_publish(struct cv_mailbox *mailbox, struct cv_store_event *event);
 void cv_view_mark(struct cv_mailbox *mailbox);
 /* Call the marked views' functions. */
 void cv_view_run_notify(struct cv_user *user);
+/* True with its row in the columns, which may have been expunged; false when there are none. */
+bool cv_view_find_row(const struct cv_view *view, uint32_t seq, uint32_t *row_r);
+/* Its row, when what happened to it is durable. -1: there is none; 0: that of an expunged message; 1. */
+int cv_view_find_durable(const struct cv_view *view, uint32_t seq, uint32_t *uid_r, uint32_t *row_r);
+/* A view that was made becomes one of its mailbox's; from here on events are for it. */
+void cv_view_attach(struct cv_view *view);
 
 /* ---- Watches (watch.c) ----------------------------------------------------------------------------------- */
 
@@ -730,20 +736,17 @@ void cv_cache_rewrite_cancel(struct cv_mailbox *mailbox, struct cv_cache **new);
 /* Give back what was read ahead. */
 void cv_cache_quiet(struct cv_mailbox *mailbox);
 
-/* ---- Watching storage that others change (refresh.c) ------------------------------------------------------------ */
+/* ---- What the storage really has (reconcile.c, mirror.c) and when it is looked at (refresh.c) ----------------------- */
 
+/* What others did to the folder becomes records; what was on its way is durable (cv_mailbox_catch_up), and columns are loaded. 1; 0: there is more of it, which
+   waits for others; -1 (NOTFOUND: there is no folder). The mailbox may be gone then. */
+CV_MUST_CHECK int cv_mailbox_reconcile(struct cv_mailbox *mailbox, struct cv_err *err);
 /* Give the storage the flags of these messages. */
 CV_MUST_CHECK int cv_mirror_range(struct cv_mailbox *mailbox, struct cv_range range, struct cv_err *err);
 /* fn for each message file that no row and no work of ours knows. NOTFOUND: there is no folder. TEMP: changes go on without an end. */
-CV_MUST_CHECK int cv_refresh_extra(struct cv_mailbox *mailbox, void (*fn)(void *ctx, struct cv_str ref), void *ctx, struct cv_err *err);
+CV_MUST_CHECK int cv_reconcile_extra(struct cv_mailbox *mailbox, void (*fn)(void *ctx, struct cv_str ref), void *ctx, struct cv_err *err);
 /* While a view is open. */
 void cv_watch_start(struct cv_mailbox *mailbox);
-/* A view that was made becomes one of its mailbox's; from here on events are for it. */
-/* True with its row in the columns, which may have been expunged; false when there are none. */
-bool cv_view_find_row(const struct cv_view *view, uint32_t seq, uint32_t *row_r);
-/* Its row, when what happened to it is durable. -1: there is none; 0: that of an expunged message; 1. */
-int cv_view_find_durable(const struct cv_view *view, uint32_t seq, uint32_t *uid_r, uint32_t *row_r);
-void cv_view_attach(struct cv_view *view);
 void cv_watch_stop(struct cv_mailbox *mailbox);
 /* Its folder has another name now. */
 void cv_watch_moved(struct cv_mailbox *mailbox);
