@@ -314,10 +314,13 @@ int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint
 	int ret;
 
 	cv_journal_copy_name(segment->number, copy);
-	if (from > 0 && from == segment->len && !is_long_enough(journal, copy, from + 1))
+	/* All that checks is there; behind it the file may have zeros. */
+	if (from > 0 && from <= segment->len && !segment->damaged && !is_long_enough(journal, copy, from + 1))
 		return 0;
 	cv_journal_name(segment->number, name);
 	cv_journal_forget_reads(journal);
+	if (journal->fd >= 0 && segment == cv_journal_last(journal) && cv_journal_ahead_cut(journal, err) < 0)
+		return -1;
 	ret = map_file(journal->dir, copy, &m.copy, err);
 	if (ret > 0)
 		ret = map_file(journal->dir, name, &m.own, err) < 0 ? -1 : 1;

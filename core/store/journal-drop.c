@@ -41,6 +41,7 @@ int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 	int ret = 1;
 
 	cv_journal_forget_reads(journal);
+	cv_journal_leave(journal);
 	for (size_t i = 0; i < journal->segments.count; i++) {
 		struct cv_segment *segment = &journal->segments.data[i];
 
@@ -56,6 +57,7 @@ int cv_journal_set_aside(struct cv_journal *journal, struct cv_err *err)
 		}
 	}
 	journal->segments.count = kept;
+	journal->end_synced = false;
 	cv_file_close(&journal->fd);
 	cv_journal_forget_tail(journal);
 	return ret;

@@ -3,6 +3,7 @@
      journal.c          which segments there are, and what is known of each
      journal-octets.c   heads of segments and records: made, and checked
      journal-write.c    records are made, appended, synced; a write that failed is cut off
+     journal-ahead.c    zeros ahead of what is written, so that a sync has nothing else to write
      journal-scan.c     opening: which records count, where a torn tail begins, what is damage
      journal-unbegun.c  opening: segments that a crash left before anything was confirmed in them
      journal-read.c     one record again, from where it is known to be; segments as they are on disk now
@@ -46,6 +47,17 @@ void cv_journal_forget_reads(struct cv_journal *journal);
 CV_MUST_CHECK int cv_segment_cut(struct cv_journal *journal, struct cv_segment *segment, struct cv_err *err);
 /* What was written is on disk, or is no part of the journal any more. */
 void cv_journal_forget_tail(struct cv_journal *journal);
+
+/* ---- Zeros ahead (journal-ahead.c) ---- */
+
+/* Before octets are written to the last segment from offset first on that end at offset last: how many zeros are to be written behind them, less than a page. */
+size_t cv_journal_ahead_room(struct cv_journal *journal, uint64_t first, uint64_t last);
+/* So many octets were written to it and synced: zeros may be written ahead from now on. */
+void cv_journal_ahead_wrote(struct cv_journal *journal, size_t octets);
+/* Before the file is cut or left: none are written any more, and what is known of them is forgotten. */
+void cv_journal_ahead_end(struct cv_journal *journal);
+/* The same; the file ends behind the last record then, once it is synced. */
+CV_MUST_CHECK int cv_journal_ahead_cut(struct cv_journal *journal, struct cv_err *err);
 
 /* ---- Segments that go (journal-unbegun.c, journal-drop.c) ---- */
 

@@ -94,6 +94,30 @@ void cv_journal_forget_tail(struct cv_journal *journal)
 	journal->rewrite = false;
 }
 
+/* Where its file ends, of a segment that another one is to follow: zeros that were cut off and come back with a power cut are a torn tail in the last one, and
+   damage in any other. */
+static int sync_end(struct cv_journal *journal, struct cv_err *err)
+{
+	const struct cv_segment *last = cv_journal_last(journal);
+	struct cv_err open_err = { 0 };
+	char name[CV_JOURNAL_NAME_MAX];
+	int fd, ret;
+
+	if (last == NULL || last->damaged || journal->end_synced || journal->fsync == CV_FSYNC_NEVER)
+		return 1;
+	cv_journal_name(last->number, name);
+	if (cv_file_open(journal->dir, name, O_RDWR, 0, &fd, &open_err) < 0) {
+		if (open_err.code == CV_ERR_NOTFOUND)
+			return 1;
+		*err = open_err;
+		return -1;
+	}
+	ret = cv_file_sync(fd, true, err);
+	cv_file_close(&fd);
+	journal->end_synced = ret > 0;
+	return ret;
+}
+
 static int new_segment(struct cv_journal *journal, struct cv_err *err)
 {
 	uint32_t number = target_number(journal);
@@ -103,6 +127,8 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 	struct cv_buf head;
 	int fd, ret;
 
+	if (sync_end(journal, err) < 0)
+		return -1;
 	cv_buf_init(&head, CV_SEGMENT_HEAD);
 	cv_segment_put_head(&head, &(struct cv_segment){ .number = number, .before_seq = before, .lost_seq = journal->lost_seq }, journal->node);
 	cv_journal_name(number, name);
@@ -135,6 +161,8 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 	journal->next_number = number + 1;
 	journal->fd = fd;
 	journal->synced = journal->light = 0;
+	journal->end_synced = true; /* it never was longer */
+	journal->shortened = false;
 	return 1;
 }
 
@@ -178,6 +206,7 @@ int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_er
 		return -1;
 	/* Nothing is behind what the state counts, or what was read may never have been synced. */
 	journal->light = 0;
+	journal->shortened = false;
 	journal->unsynced = last->durable < last->len;
 	journal->synced = journal->unsynced ? 0 : last->len;
 	if (take_tail(journal, last, err) < 0)
@@ -196,13 +225,14 @@ int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 	/* After a failed sync the system holds what was lost for clean, and the next sync says that all is well. */
 	if (journal->rewrite && cv_file_pwrite(journal->fd, cv_buf_str(&journal->tail), journal->tail_at, err) < 0)
 		return cv_err_context(err, "journal");
-	if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->fd, false, err) < 0) {
+	if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->fd, journal->shortened, err) < 0) {
 		journal->rewrite = journal->tail.len > 0;
 		return cv_err_context(err, "journal");
 	}
 	cv_journal_forget_tail(journal);
 	journal->synced = cv_journal_last(journal)->len;
-	journal->unsynced = false;
+	journal->end_synced = journal->end_synced || journal->shortened;
+	journal->unsynced = journal->shortened = false;
 	return 1;
 }
 
@@ -223,18 +253,36 @@ static void leave_empty(struct cv_journal *journal)
 /* What was just written could not be copied: it goes from the end of the segment again, and is on disk no more when the error is told. */
 static int take_back(struct cv_journal *journal, uint64_t before, size_t tail, struct cv_err *err)
 {
+	cv_journal_ahead_end(journal);
 	cv_buf_truncate(&journal->tail, tail);
 	cv_journal_forget_reads(journal);
 	cv_journal_last(journal)->len = before;
 	journal->synced = CV_MIN(journal->synced, before);
 	if (cv_file_truncate(journal->fd, before, err) < 0)
 		return -1;
-	journal->unsynced = true;
+	journal->unsynced = journal->shortened = true;
 	if (cv_journal_sync(journal, err) < 0)
 		return -1;
 	if (before == CV_SEGMENT_HEAD)
 		leave_empty(journal);
 	return 1;
+}
+
+/* The records, and where zeros are ahead also the rest of a page that they begin, which would be read from disk first. */
+static int write_pending(struct cv_journal *journal, uint64_t at, struct cv_err *err)
+{
+	size_t len = journal->pending.len, zeros = cv_journal_ahead_room(journal, at, at + len);
+	void *p = zeros > 0 ? cv_buf_reserve(&journal->pending, zeros) : NULL;
+	int ret;
+
+	if (p != NULL) {
+		memset(p, 0, zeros);
+		cv_buf_commit(&journal->pending, zeros);
+	}
+	journal->pending.failed = false; /* without the rest then */
+	ret = cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), at, err);
+	cv_buf_truncate(&journal->pending, len);
+	return ret;
 }
 
 int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
@@ -253,7 +301,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	cv_journal_look(journal);
 	tail = journal->tail.len;
 	before = cv_journal_last(journal)->len;
-	if (cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), before, err) < 0)
+	if (write_pending(journal, before, err) < 0)
 		goto failed;
 	if (journal->window.offset + journal->window.len > before && journal->window_number == cv_journal_last(journal)->number)
 		cv_window_drop(&journal->window); /* a torn tail that was there before */
@@ -276,6 +324,8 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	}
 	cv_journal_last(journal)->last_seq = journal->written_seq = journal->seq;
 	cv_journal_last(journal)->mtime = cv_time_now_sec();
+	if (sync)
+		cv_journal_ahead_wrote(journal, journal->pending.len);
 	if (journal->pending.cap > PENDING_KEPT) {
 		cv_buf_deinit(&journal->pending);
 		cv_buf_init(&journal->pending, CV_JOURNAL_PENDING_MAX);
@@ -283,6 +333,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	cv_buf_clear(&journal->pending);
 	return 1;
 failed:
+	cv_journal_ahead_end(journal);
 	cv_buf_clear(&journal->pending);
 	cv_buf_truncate(&journal->tail, tail);
 	cv_journal_forget_reads(journal);
@@ -309,9 +360,11 @@ int cv_segment_cut(struct cv_journal *journal, struct cv_segment *segment, struc
 	if (ret > 0 && journal->tail.len > 0)
 		ret = cv_file_pwrite(fd, cv_buf_str(&journal->tail), journal->tail_at, err);
 	if (ret > 0 && journal->fsync != CV_FSYNC_NEVER)
-		ret = cv_file_sync(fd, false, err);
+		ret = cv_file_sync(fd, true, err);
 	if (ret > 0)
 		cv_journal_forget_tail(journal);
+	if (ret > 0 && segment == cv_journal_last(journal))
+		journal->end_synced = true;
 	cv_file_close(&fd);
 	return ret;
 }
@@ -332,7 +385,7 @@ int cv_journal_rotate(struct cv_journal *journal, struct cv_err *err)
 	cv_assert(journal->pending.len == 0);
 	if (journal->fd < 0)
 		return 1;
-	if (cv_journal_sync(journal, err) < 0)
+	if (cv_journal_ahead_cut(journal, err) < 0 || cv_journal_sync(journal, err) < 0)
 		return -1;
 	cv_file_close(&journal->fd);
 	return 1;

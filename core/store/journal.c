@@ -16,13 +16,14 @@ void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, u
 {
 	*journal = (struct cv_journal){
 		.dir = dir, .fsync = fsync, .node = node, .next_number = 1, .fd = -1, .read_fd = -1, .copy_fd = -1, .looked_ms = cv_time_mono_ms(),
-		.file_mode = file_mode };
+		.ahead.fd = -1, .file_mode = file_mode };
 	cv_buf_init(&journal->pending, CV_JOURNAL_PENDING_MAX);
 	cv_buf_init(&journal->tail, CV_JOURNAL_PENDING_MAX);
 }
 
 void cv_journal_deinit(struct cv_journal *journal)
 {
+	cv_journal_ahead_end(journal);
 	cv_file_close(&journal->fd);
 	cv_file_close(&journal->read_fd);
 	cv_file_close(&journal->copy_fd);

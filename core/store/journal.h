@@ -6,6 +6,7 @@
 #include "core/store/record.h"
 #include "core/store/window.h"
 #include <culver/file.h>
+#include <culver/loop.h>
 #include <culver/map.h>
 #include <culver/storage.h>
 
@@ -36,6 +37,19 @@ struct cv_segment {
 	uint64_t durable;    /* octets that were on disk when some record of it was written, as far as was read */
 };
 
+/* Zeros behind the last record of the segment that is written to (journal-ahead.c). */
+struct cv_ahead {
+	struct cv_beside *beside; /* that writes them; NULL: none does */
+	int fd;                   /* and the following are the thread's meanwhile */
+	uint64_t from, to;
+	bool failed;
+	struct cv_err err;
+	uint64_t len;             /* the file's, as far as it was made longer than the last record; 0: not */
+	uint64_t since_ms, octets; /* what was written and synced since then */
+	uint32_t writes;
+	bool refused;             /* it does not work here */
+};
+
 struct cv_journal {
 	int dir;                 /* borrowed */
 	enum cv_fsync fsync;
@@ -61,6 +75,11 @@ struct cv_journal {
 	bool uncut;              /* the last segment has octets behind its len that were refused */
 	uint32_t leftover;       /* a segment that could neither be begun nor removed; 0: none */
 	uint64_t file_mode;
+	struct cv_loop *loop;    /* borrowed; NULL as init sets it: no zeros are written ahead */
+	uint32_t ahead_writes;   /* so many synced writes within a second begin it */
+	struct cv_ahead ahead;
+	bool shortened;          /* zeros or records were cut off the last one, which an fdatasync need not make durable */
+	bool end_synced;         /* no power cut makes the last one longer than it is now, or was in between */
 	const struct cv_log_ctx *log_ctx; /* borrowed; NULL as init sets it */
 	bool copying;            /* segments get a copy; false as init sets it */
 	int copy_fd;             /* of the last segment's; -1: none yet */
@@ -137,6 +156,8 @@ CV_MUST_CHECK int cv_journal_write(struct cv_journal *journal, bool sync, struct
 CV_MUST_CHECK int cv_journal_sync(struct cv_journal *journal, struct cv_err *err);
 /* Cut off what a failed write left, when that has not worked yet. Every write does it first; to be called when the journal is closed. */
 CV_MUST_CHECK int cv_journal_cut(struct cv_journal *journal, struct cv_err *err);
+/* Before others may open it: nothing is written any more, and what was written ahead is cut off. */
+void cv_journal_leave(struct cv_journal *journal);
 /* Go on in the last segment, when it is whole and shorter than max_len. A longer one is on disk from here on. */
 CV_MUST_CHECK int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_err *err);
 /* Start a new segment with the next write. Nothing may be pending. */

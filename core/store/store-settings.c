@@ -28,6 +28,7 @@ static const struct cv_store_settings defaults = {
 	.mail_journal_message_size = 256u << 10,
 	.mail_journal_subscriber_keep = 64u << 20,
 	.mail_journal_close_records = 16,
+	.mail_journal_ahead_writes = 16,
 	.mail_snapshot_min_size = 64u << 10,
 	.mail_max_keyword_length = 50,
 	.mail_max_keywords = 500,

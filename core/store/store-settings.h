@@ -19,6 +19,7 @@ struct cv_store_settings {
 	uint64_t mail_journal_segment_size;                  /* octets */
 	uint64_t mail_journal_subscriber_keep;               /* octets */
 	uint64_t mail_journal_close_records;
+	uint64_t mail_journal_ahead_writes;
 	uint64_t mail_journal_message_size;                  /* octets; 0: never */
 	uint64_t mail_snapshot_min_size;                     /* octets */
 	uint64_t mail_max_keyword_length;

@@ -40,6 +40,8 @@ static const struct cv_setting store_rows[] = {
 		"Octets of the journal that are kept for modules that have not read them yet (search, notification); one that is further behind begins anew"),
 	CV_SETTING_UINT(cv_store_settings, mail_journal_close_records, "16", 0, 10000,
 		"A user who is closed with fewer changes than this since the index files were written leaves them in the journal, where the next opening reads them"),
+	CV_SETTING_UINT(cv_store_settings, mail_journal_ahead_writes, "16", 0, 10000,
+		"So many changes within a second make the journal's file longer ahead of what is written, so that a change takes less to reach the disk; 0: never"),
 	CV_SETTING_SIZE(cv_store_settings, mail_snapshot_min_size, "64k", 4096, 1ull << 30,
 		"Octets of changes to a mailbox that make a new snapshot worth writing"),
 	CV_SETTING_UINT(cv_store_settings, mail_max_keyword_length, "50", 1, 255, "Longest keyword that clients may set"),

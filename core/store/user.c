@@ -314,6 +314,7 @@ static int open_storage(struct cv_user *user, const struct cv_location *location
 static void free_user(struct cv_user *user)
 {
 	cv_landing_drop(user);
+	cv_journal_leave(&user->journal); /* while it is ours */
 	cv_timer_remove(&user->lease_timer);
 	cv_lease_drop(&user->lease);
 	cv_mail_free_spare(user);
@@ -429,6 +430,8 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 	user->journal.epoch = user->lease.epoch;
 	user->journal.log_ctx = &user->log_ctx;
 	user->journal.copying = user->set->mail_journal_copy;
+	user->journal.loop = user->lease.strict ? NULL : user->loop;
+	user->journal.ahead_writes = (uint32_t)user->set->mail_journal_ahead_writes;
 	if (user->lease.strict && user->loop != NULL) {
 		user->lease_timer = cv_timer_add_stopped(user->loop, on_lease, user);
 		cv_timer_set(user->lease_timer, user->set->mail_lease_time / 3);
@@ -506,6 +509,7 @@ void cv_user_quiet(struct cv_user *user)
 
 	cv_mail_free_spare(user);
 	cv_window_deinit(&user->journal.window);
+	cv_journal_leave(&user->journal); /* the room of zeros is for others */
 	while (cv_map_next(user->mailboxes, &pos, &key, &value))
 		quiet_mailbox(value);
 }

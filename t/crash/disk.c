@@ -30,6 +30,7 @@ struct call {
 	uint64_t offset;          /* WRITE; TRUNCATE: length */
 	char *data;               /* owned */
 	size_t len;
+	bool data_only;           /* SYNC: a length that became less may still come back */
 };
 
 struct object {
@@ -231,6 +232,7 @@ static void on_content(struct disk *disk, const struct cv_file_event *event, enu
 	call = add(disk, kind, object);
 	call->offset = event->offset;
 	call->len = event->data.len;
+	call->data_only = event->data_only;
 	if (call->len > 0) {
 		call->data = cv_malloc(call->len);
 		memcpy(call->data, event->data.ptr, call->len);
@@ -396,6 +398,7 @@ const char *disk_luck_name(enum disk_luck luck)
 struct image {
 	struct cv_buf octets; /* as synced, with what survived */
 	size_t synced;        /* number of calls that are durable for this object: those before it */
+	size_t synced_whole;  /* the same for lengths that became less: fdatasync covers what is needed to read, and that does not need them */
 };
 
 struct cut {
@@ -593,8 +596,13 @@ static void replay(struct cut *cut)
 	const struct disk *disk = cut->disk;
 
 	for (size_t n = 0; n < cut->at; n++) {
-		if (disk->calls.data[n].kind == CALL_SYNC)
-			cut->images[disk->calls.data[n].object].synced = cut->names_synced = n;
+		const struct call *call = &disk->calls.data[n];
+
+		if (call->kind != CALL_SYNC)
+			continue;
+		cut->images[call->object].synced = cut->names_synced = n;
+		if (!call->data_only)
+			cut->images[call->object].synced_whole = n;
 	}
 	for (size_t n = 0; n < cut->at; n++) {
 		const struct call *call = &disk->calls.data[n];
@@ -603,7 +611,7 @@ static void replay(struct cut *cut)
 		if (call->kind == CALL_WRITE || call->kind == CALL_TRUNCATE) {
 			if (n < image->synced && cut->dropped[n] && call->offset + call->len > image->octets.len)
 				set_len(image, call->offset + call->len);
-			if (n >= image->synced || cut->dropped[n])
+			if (n >= (call->kind == CALL_WRITE ? image->synced : image->synced_whole) || cut->dropped[n])
 				unsynced_content(cut, image, call, n);
 			else if (call->kind == CALL_WRITE)
 				put(cut, image, call, true);

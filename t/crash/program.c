@@ -951,6 +951,8 @@ static void choose_settings(struct program *p, const char *base)
 		fprintf(file, "%s\n%s\n", small[0], small[1]);
 	if (program_below(2) != 0) /* the longest go to their files at once */
 		fprintf(file, "mail_journal_message_size = 8192\n");
+	if (program_below(2) != 0) /* zeros ahead of the journal, from the first change that is synced on */
+		fprintf(file, "mail_journal_ahead_writes = 1\n");
 	(void)fclose(file);
 	p->arena = cv_arena_new("settings", NULL, 0);
 	if (cv_conf_load(path, NULL, tables, count, p->arena, &p->conf, &problems, &problem_count) < 0)

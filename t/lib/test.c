@@ -50,17 +50,22 @@ static void *no_work(void *ctx)
 void cv_test_init(void)
 {
 	pthread_attr_t attr;
-	pthread_t thread;
+	pthread_t threads[2];
+	size_t count = 0;
 
 	cv_fatal_set_hook(on_fatal);
 	/* What is allocated or opened once for the process. */
 	(void)cv_hash("", 0);
 	tzset();
-	/* The C library keeps the stack and the table of a thread that ended for the next one of that size (core/loop/beside.c). */
+	/* The C library keeps stacks and tables of threads that ended for the next ones of that size (core/loop/beside.c), of which there are two at a time at most. */
 	if (pthread_attr_init(&attr) != 0)
 		return;
-	if (pthread_attr_setstacksize(&attr, (size_t)256 << 10) == 0 && pthread_create(&thread, &attr, no_work, NULL) == 0)
-		(void)pthread_join(thread, NULL);
+	if (pthread_attr_setstacksize(&attr, (size_t)256 << 10) == 0) {
+		while (count < CV_COUNT_OF(threads) && pthread_create(&threads[count], &attr, no_work, NULL) == 0)
+			count++;
+	}
+	while (count > 0)
+		(void)pthread_join(threads[--count], NULL);
 	(void)pthread_attr_destroy(&attr);
 }
 
