@@ -21,11 +21,13 @@ struct cv_order {
 	uint64_t asked; /* when, by orders->asked */
 	uint32_t rows, count;
 	uint32_t *places; /* by row: its place and one, 0 where it has none */
+	char *text;
+	size_t text_len;
 };
 
-static size_t octets_of(size_t rows)
+static size_t octets_of(size_t rows, size_t text_len)
 {
-	return sizeof(struct cv_order) + rows * sizeof(uint32_t);
+	return sizeof(struct cv_order) + rows * sizeof(uint32_t) + text_len;
 }
 
 static void release(struct cv_order *order)
@@ -34,6 +36,7 @@ static void release(struct cv_order *order)
 	if (--order->refs > 0)
 		return;
 	cv_free(order->places);
+	cv_free(order->text);
 	cv_free(order);
 }
 
@@ -43,7 +46,7 @@ static void drop(struct cv_orders *orders, struct cv_order **slot)
 	struct cv_order *order = *slot;
 
 	*slot = NULL;
-	*orders->total -= octets_of(order->rows);
+	*orders->total -= octets_of(order->rows, order->text_len);
 	order->orders = NULL;
 	release(order);
 }
@@ -99,6 +102,11 @@ uint32_t cv_order_count(const struct cv_order *order)
 	return order->count;
 }
 
+struct cv_str cv_order_text(const struct cv_order *order)
+{
+	return cv_str_mem(order->text, order->text_len);
+}
+
 int cv_order_place(const struct cv_order *order, const struct cv_view *view, uint32_t seq, uint32_t *place_r)
 {
 	uint32_t uid, row;
@@ -132,20 +140,24 @@ static struct cv_order **make_room(struct cv_orders *orders, size_t octets)
 	}
 }
 
-struct cv_order *cv_order_new(struct cv_view *view, struct cv_str name, size_t count)
+struct cv_order *cv_order_new(struct cv_view *view, struct cv_str name, size_t count, struct cv_str text)
 {
 	const struct cv_columns *columns = view->mailbox->columns;
+	size_t octets;
 	struct cv_orders *orders;
 	struct cv_order **slot;
 
 	cv_assert(name.len <= CV_ORDER_NAME_MAX);
-	if (columns == NULL || count == 0 || count < (columns->count - columns->dead) / SHARE_MIN || octets_of(columns->count) > OCTETS_MAX)
+	if (columns == NULL || count == 0 || count < (columns->count - columns->dead) / SHARE_MIN || text.len > OCTETS_MAX)
+		return NULL;
+	octets = octets_of(columns->count, text.len);
+	if (octets > OCTETS_MAX)
 		return NULL;
 	orders = cv_memos_orders(view->mailbox, true);
 	slot = find(orders, name);
 	if (slot != NULL)
 		drop(orders, slot);
-	slot = make_room(orders, octets_of(columns->count));
+	slot = make_room(orders, octets);
 	if (slot == NULL)
 		return NULL;
 	*slot = cv_new0(struct cv_order);
@@ -156,7 +168,10 @@ struct cv_order *cv_order_new(struct cv_view *view, struct cv_str name, size_t c
 	(*slot)->asked = ++orders->asked;
 	(*slot)->rows = columns->count;
 	(*slot)->places = cv_calloc(columns->count, sizeof(*(*slot)->places));
-	*orders->total += octets_of(columns->count);
+	(*slot)->text = cv_malloc(text.len + 1);
+	memcpy((*slot)->text, text.ptr, text.len);
+	(*slot)->text_len = text.len;
+	*orders->total += octets;
 	return *slot;
 }
 

@@ -188,7 +188,7 @@ static void what_is_kept_is_bounded(void **state)
 /* An order of the messages first to last, from the last on. False: it is not kept. */
 static bool keep_order(struct cv_view *view, const char *name, uint32_t first, uint32_t last)
 {
-	struct cv_order *order = cv_order_new(view, cv_str_c(name), last - first + 1);
+	struct cv_order *order = cv_order_new(view, cv_str_c(name), last - first + 1, cv_str_c(name));
 
 	if (order == NULL)
 		return false;
@@ -221,6 +221,7 @@ static void an_order_is_right_whatever_becomes_of_its_messages(void **state)
 	assert_null(cv_order_get(view, CV_STR("two")));
 	order = cv_order_get(view, CV_STR("one"));
 	assert_int_equal(cv_order_count(order), 3);
+	assert_str_eq(cv_order_text(order), CV_STR("one"));
 	assert_int_equal(place_of(order, view, 1), 0);
 	assert_int_equal(place_of(order, view, 2), 3);
 	assert_int_equal(place_of(order, view, 4), 1);
@@ -236,10 +237,11 @@ static void an_order_is_right_whatever_becomes_of_its_messages(void **state)
 	cv_user_quiet(s.user);
 	assert_int_equal(s.user->memo_octets[CV_MEMO_ORDERS], 0);
 	assert_int_equal(place_of(order, view, 2), 0);
+	assert_str_eq(cv_order_text(order), CV_STR("one"));
 	assert_null(cv_order_get(view, CV_STR("one")));
 	cv_order_unref(&order);
 	/* one that is not whole is no order, and goes when it was not kept */
-	unfinished = cv_order_new(view, CV_STR("one"), 4);
+	unfinished = cv_order_new(view, CV_STR("one"), 4, CV_STR(""));
 	assert_null(cv_order_get(view, CV_STR("one")));
 	assert_true(s.user->memo_octets[CV_MEMO_ORDERS] > 0);
 	cv_order_unref(&unfinished);

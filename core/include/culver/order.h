@@ -19,9 +19,12 @@ CV_EXPORT uint32_t cv_order_count(const struct cv_order *order);
 /* Where a message is: 1 with its place, 0 when it has none (it came later, or was left out), -1 when it is expunged. */
 CV_EXPORT int cv_order_place(const struct cv_order *order, const struct cv_view *view, uint32_t seq, uint32_t *place_r);
 
-/* Begin an order of count messages, which takes the place of another one of that name (CV_ORDER_NAME_MAX octets at most). NULL: it would not be kept, for there is no
-   room, or these are less than half of the mailbox's messages. */
-CV_EXPORT struct cv_order *cv_order_new(struct cv_view *view, struct cv_str name, size_t count);
+/* What cv_order_new was given. Valid as long as the reference. */
+CV_EXPORT struct cv_str cv_order_text(const struct cv_order *order);
+
+/* Begin an order of count messages, which takes the place of another one of that name (CV_ORDER_NAME_MAX octets at most). text: what else is known of just these
+   messages, kept with it (copied). NULL: it would not be kept, for there is no room, or these are less than half of the mailbox's messages. */
+CV_EXPORT struct cv_order *cv_order_new(struct cv_view *view, struct cv_str name, size_t count, struct cv_str text);
 /* The next message in it. */
 CV_EXPORT void cv_order_add(struct cv_order *order, const struct cv_view *view, uint32_t seq);
 /* It is whole now. */

@@ -612,7 +612,7 @@ static void begin_keeping(struct cv_imap_sorter *sorter)
 	struct cv_str name;
 
 	if (sorter->failed == 0 && name_order(&sorter->program, octets, &name))
-		sorter->order = cv_order_new(sorter->view, name, sorter->rows);
+		sorter->order = cv_order_new(sorter->view, name, sorter->rows, CV_STR(""));
 }
 
 /* ---- the work ------------------------------------------------------------------------------------------ */

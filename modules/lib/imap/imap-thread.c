@@ -795,30 +795,32 @@ static bool in_parentheses(const struct cv_imap_threads *t, uint32_t node)
 	return parent == NONE || t->nodes.data[parent].child != t->nodes.data[parent].last;
 }
 
-bool cv_imap_threads_write(struct cv_imap_threads *t, struct cv_buf *out, size_t max)
+bool cv_imap_threads_write(struct cv_imap_threads *t, struct cv_buf *layout, uint32_t *numbers, size_t *count, size_t max)
 {
 	const struct node *nodes = t->nodes.data;
-	size_t before = out->len;
+	size_t before = layout->len;
 
 	cv_assert(t->phase == DONE);
-	while (t->write != NONE && out->len - before < max) {
+	while (t->write != NONE && layout->len - before < max) {
 		const struct node *n = &nodes[t->write];
 
 		if (!t->leaving) {
 			if (in_parentheses(t, t->write))
-				cv_buf_append_char(out, '(');
-			if (n->message != 0)
-				cv_buf_append_u64(out, message_of(t, n)->number);
+				cv_buf_append_char(layout, '(');
+			if (n->message != 0) {
+				cv_buf_append_char(layout, CV_IMAP_THREAD_NUMBER);
+				numbers[(*count)++] = message_of(t, n)->number;
+			}
 			if (n->child != NONE) {
 				if (n->message != 0)
-					cv_buf_append_char(out, ' ');
+					cv_buf_append_char(layout, ' ');
 				t->write = n->child;
 				continue;
 			}
 		}
 		t->leaving = false;
 		if (in_parentheses(t, t->write))
-			cv_buf_append_char(out, ')');
+			cv_buf_append_char(layout, ')');
 		if (n->next != NONE) {
 			t->write = n->next;
 		} else {

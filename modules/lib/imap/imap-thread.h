@@ -23,7 +23,7 @@ void cv_imap_threads_free(struct cv_imap_threads **threads);
 
 /* What a message is threaded by: raw, unfolded values of its fields, absent where it has none. */
 struct cv_imap_thread_message {
-	uint32_t number;       /* what the result calls it */
+	uint32_t number;       /* what the caller calls it */
 	int64_t sent, arrived; /* seconds since 1970 */
 	struct cv_str message_id, in_reply_to, references, subject; /* for its keys */
 };
@@ -34,8 +34,10 @@ void cv_imap_thread_keys(const struct cv_imap_thread_message *message, struct cv
 CV_MUST_CHECK int cv_imap_threads_add(struct cv_imap_threads *threads, const struct cv_imap_thread_message *message, struct cv_str keys, struct cv_err *err);
 /* After the last message: go on for about steps steps. True when all is threaded. */
 bool cv_imap_threads_step(struct cv_imap_threads *threads, size_t steps);
-/* After that: append "(…)(…)", about max octets at once. False at the end, when all was appended. */
-bool cv_imap_threads_write(struct cv_imap_threads *threads, struct cv_buf *out, size_t max);
+/* After that: append the result to layout, "(…)(…)" with CV_IMAP_THREAD_NUMBER for each message, and the messages' numbers to numbers from *count on, which has
+   room for all that were added. About max octets at once. False at the end, when all was appended. */
+#define CV_IMAP_THREAD_NUMBER '#'
+bool cv_imap_threads_write(struct cv_imap_threads *threads, struct cv_buf *layout, uint32_t *numbers, size_t *count, size_t max);
 
 /* Append the normal form of the first message-id of *value, which goes behind it: without brackets, quotes and the space around its atoms, so that two
    ways to write one are equal. False when there is none (msg-id = "<" id-left "@" id-right ">"); what has brackets and is none is passed over. */

@@ -909,6 +909,48 @@ static void sorting_again_is_right_after_any_change(void **state)
 	fake_worker_free(&w);
 }
 
+/* What THREAD found is kept for these very messages: of fewer, others or more it is found anew. */
+static void threading_again_is_right_after_any_change(void **state)
+{
+	static const char *const heads[] = { "Message-ID: <1@x>\r\nSubject: a", "Message-ID: <2@x>\r\nSubject: b",
+		"Message-ID: <3@x>\r\nReferences: <1@x>\r\nSubject: c", "Message-ID: <4@x>\r\nReferences: <1@x> <3@x>\r\nSubject: re: b" };
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = log_in(w), *b = log_in(w);
+
+	for (size_t i = 0; i < CV_COUNT_OF(heads); i++) {
+		char message[120];
+
+		(void)snprintf(message, sizeof(message), "%s\r\n\r\nx\r\n", heads[i]);
+		append(a, "INBOX", i == 1 ? "(\\Seen) " : "", message);
+	}
+	EXPECT(a, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
+	EXPECT(b, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
+	for (int i = 0; i < 2; i++) {
+		EXPECT(a, "t1 THREAD REFERENCES UTF-8 ALL\r\n", "* THREAD (1 3 4)(2)\r\nt1 OK Thread completed\r\n");
+		EXPECT(b, "t2 UID THREAD REFERENCES UTF-8 ALL\r\n", "* THREAD (1 3 4)(2)\r\nt2 OK Thread completed\r\n");
+		EXPECT(a, "t3 THREAD ORDEREDSUBJECT UTF-8 ALL\r\n", "* THREAD (1)(2 4)(3)\r\nt3 OK Thread completed\r\n");
+		EXPECT(b, "t4 THREAD REFS UTF-8 ALL\r\n", "* THREAD (2)(1 3 4)\r\nt4 OK Thread completed\r\n");
+		EXPECT(a, "t5 THREAD REFERENCES UTF-8 NOT SEEN\r\n", "* THREAD (1 3 4)\r\nt5 OK Thread completed\r\n");
+		EXPECT(a, "t6 THREAD REFERENCES UTF-8 4\r\n", "* THREAD (4)\r\nt6 OK Thread completed\r\n");
+		EXPECT(a, "t7 THREAD REFERENCES UTF-8 SUBJECT none\r\n", "* THREAD\r\nt7 OK Thread completed\r\n");
+	}
+	/* as many as there were, but others */
+	EXPECT(a, "t8 THREAD REFERENCES UTF-8 1:3\r\n", "* THREAD (1 3)(2)\r\nt8 OK Thread completed\r\n");
+	EXPECT(a, "t9 THREAD REFERENCES UTF-8 2:4\r\n", "* THREAD (2)(3 4)\r\nt9 OK Thread completed\r\n");
+	/* one more, and then one less: the other session still has its number */
+	append(a, "INBOX", "", "Message-ID: <5@x>\r\nReferences: <2@x>\r\nSubject: e\r\n\r\nx\r\n");
+	EXPECT(a, "n NOOP\r\n", "n OK NOOP completed\r\n");
+	EXPECT(a, "t10 THREAD REFERENCES UTF-8 ALL\r\n", "* THREAD (1 3 4)(2 5)\r\nt10 OK Thread completed\r\n");
+	EXPECT(a, "x STORE 1 +FLAGS.SILENT (\\Deleted)\r\n", "~x OK Store completed\r\n");
+	EXPECT(a, "x EXPUNGE\r\n", "* 1 EXPUNGE\r\n~x OK Expunge completed\r\n");
+	for (int i = 0; i < 2; i++) {
+		EXPECT(a, "t11 THREAD REFERENCES UTF-8 ALL\r\n", "* THREAD (1 4)(2 3)\r\nt11 OK Thread completed\r\n");
+		EXPECT(a, "t12 UID THREAD REFERENCES UTF-8 ALL\r\n", "* THREAD (2 5)(3 4)\r\nt12 OK Thread completed\r\n");
+	}
+	EXPECT(b, "t13 THREAD REFERENCES UTF-8 1:4\r\n", "* THREAD (2)(3 4)\r\n~t13 OK [EXPUNGEISSUED] Thread completed\r\n");
+	fake_worker_free(&w);
+}
+
 /* RFC 9585 section 4: PROGRESS and GOAL while the command works; "if it contains the "]" character, it MUST be set to NIL". */
 static void long_searches_tell_their_progress(void **state)
 {
@@ -1193,6 +1235,7 @@ int main(void)
 		cv_test(searches),
 		cv_test(deep_search_programs_are_refused),
 		cv_test(sorting_again_is_right_after_any_change),
+		cv_test(threading_again_is_right_after_any_change),
 		cv_test(long_searches_tell_their_progress),
 		cv_test(commands_that_wait_keep_the_connection_alive),
 		cv_test(status_of_the_selected_mailbox_is_a_clients_bug),

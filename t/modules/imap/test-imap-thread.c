@@ -31,6 +31,28 @@ static int add(struct cv_imap_threads *threads, const struct cv_imap_thread_mess
 	return result;
 }
 
+/* The result as it is sent, written in pieces of piece octets. */
+static void write_result(struct cv_imap_threads *threads, size_t messages, size_t piece, struct cv_buf *out)
+{
+	uint32_t *numbers = cv_calloc(messages + 1, sizeof(*numbers));
+	size_t count = 0, next = 0;
+	struct cv_buf layout;
+
+	cv_buf_init(&layout, SIZE_MAX);
+	while (cv_imap_threads_write(threads, &layout, numbers, &count, piece))
+		;
+	for (size_t i = 0; i < layout.len; i++) {
+		if (layout.data[i] == CV_IMAP_THREAD_NUMBER)
+			cv_buf_append_u64(out, numbers[next++]);
+		else
+			cv_buf_append_char(out, layout.data[i]);
+	}
+	assert_int_equal(next, count);
+	assert_int_equal(count, messages);
+	cv_buf_deinit(&layout);
+	cv_free(numbers);
+}
+
 /* Messages 1, 2, 3 …, threaded in slices of slice steps and written in pieces of piece octets. */
 static void thread_in(enum cv_imap_thread_algorithm algorithm, const struct in *in, size_t count, size_t slice, size_t piece, struct cv_buf *out)
 {
@@ -46,8 +68,7 @@ static void thread_in(enum cv_imap_thread_algorithm algorithm, const struct in *
 	}
 	while (!cv_imap_threads_step(threads, slice))
 		;
-	while (cv_imap_threads_write(threads, out, piece))
-		;
+	write_result(threads, count, piece, out);
 	cv_imap_threads_free(&threads);
 }
 
@@ -238,8 +259,7 @@ static void deep_threads_are_threaded(void **state)
 	while (!cv_imap_threads_step(threads, 1000))
 		;
 	cv_buf_init(&out, SIZE_MAX);
-	while (cv_imap_threads_write(threads, &out, 1000))
-		;
+	write_result(threads, DEEP, 1000, &out);
 	for (size_t i = 0; i < out.len; i++)
 		opened += out.data[i] == '(';
 	assert_int_equal(opened, 1);
