@@ -142,6 +142,14 @@ static size_t ascii_run(struct cv_str s, size_t i)
 {
 	size_t start = i;
 
+	while (s.len - i >= 4 * sizeof(uint64_t)) {
+		uint64_t octets[4];
+
+		memcpy(octets, s.ptr + i, sizeof(octets));
+		if (((octets[0] | octets[1] | octets[2] | octets[3]) & 0x8080808080808080u) != 0)
+			break;
+		i += sizeof(octets);
+	}
 	while (s.len - i >= sizeof(uint64_t)) {
 		uint64_t octets;
 

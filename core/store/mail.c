@@ -553,6 +553,16 @@ int cv_mail_record(struct cv_mail *mail, struct cv_str *record_r, struct cv_err 
 	return 1;
 }
 
+bool cv_mail_crlf_size(const struct cv_mail *mail, uint64_t *size_r)
+{
+	const struct cv_columns *columns = mail->mailbox->columns;
+	uint32_t row;
+
+	*size_r = mail->size;
+	return !mail->mailbox->user->external && mail->size != 0 && columns != NULL && cv_columns_find(columns, mail->uid, mail->row, &row) &&
+		*cv_col_virtual_size(columns, row) == mail->size;
+}
+
 struct cv_str cv_mail_pop3_uidl(struct cv_mail *mail)
 {
 	return mail->uidl.len > 0 ? cv_buf_str(&mail->uidl) : (struct cv_str){ 0 };

@@ -368,6 +368,9 @@ CV_EXPORT void cv_mail_close(struct cv_mail **mail);
 /* What was parsed when it was saved; never opens the message file unless the cache was lost (then it is parsed and cached again). View valid until
    close. */
 CV_EXPORT CV_MUST_CHECK int cv_mail_record(struct cv_mail *mail, struct cv_str *record_r, struct cv_err *err);
+/* The message's octets as the wire has them, without its parse record: by the sizes recorded when it was saved all its line ends are CRLF, and it has *size_r
+   octets. False: it is not so, or only the record tells, as of files that other programs write. */
+CV_EXPORT bool cv_mail_crlf_size(const struct cv_mail *mail, uint64_t *size_r);
 /* The octets as they came, in one piece; valid until close. A message that a transform keeps in another form (transform.h) is put together in memory, and
    LIMIT when it is beyond 1 GiB. A file that is damaged, or missing though the message was not expunged, is CORRUPT with a public text: the store has told the
    administrator, once for each message and process, and the caller need not. */

@@ -121,12 +121,36 @@ static int get_threadid(struct fetch *fetch, struct cv_err *err)
 	return result < 0 ? -1 : 0;
 }
 
-int fetch_message_get(struct fetch *fetch, struct cv_err *err)
+/* Is nothing asked for but BODY[]? */
+static bool only_whole(const struct fetch *fetch)
+{
+	if (parsed_items(fetch) != 0 || fetch->note_parts)
+		return false;
+	for (size_t i = 0; i < fetch->what.section_count; i++) {
+		const struct cv_imap_section *section = &fetch->what.sections[i];
+
+		if (section->kind != CV_IMAP_SECTION_BODY || section->path_len > 0 || section->text != CV_IMAP_SECTION_ALL)
+			return false;
+	}
+	return true;
+}
+
+/* What was parsed. Of a message that is sent whole and as it is the sizes are enough, which need not be read. */
+static int get_record(struct fetch *fetch, struct cv_err *err)
 {
 	struct cv_str record;
+	uint64_t size;
 
-	if (cv_mail_open(fetch->view, fetch->seq, &fetch->mail, err) < 0 || cv_mail_record(fetch->mail, &record, err) < 0 ||
-		cv_parse_record_open(record, &fetch->record, err) < 0)
+	if (only_whole(fetch) && cv_mail_crlf_size(fetch->mail, &size)) {
+		fetch->record = (struct cv_parse_record){ .size = size, .wire_size = size };
+		return 0;
+	}
+	return cv_mail_record(fetch->mail, &record, err) < 0 || cv_parse_record_open(record, &fetch->record, err) < 0 ? -1 : 0;
+}
+
+int fetch_message_get(struct fetch *fetch, struct cv_err *err)
+{
+	if (cv_mail_open(fetch->view, fetch->seq, &fetch->mail, err) < 0 || get_record(fetch, err) < 0)
 		return -1;
 	if (needs_octets(fetch) && get_octets(fetch, err) < 0)
 		return -1;

@@ -41,6 +41,15 @@ static bool more_message(struct cv_pop3_session *client)
 	return true;
 }
 
+/* A message that is at hand in one piece and all ASCII has no header to be replaced: its parse record need not be read for that. */
+static bool is_ascii(struct cv_message_reader *reader)
+{
+	struct cv_err ignored = { 0 };
+	struct cv_str octets;
+
+	return cv_message_reader_get(reader, 0, SIZE_MAX, &octets, &ignored) > 0 && octets.len == reader->size && cv_str_is_ascii(octets);
+}
+
 /* False: the error was replied. */
 static bool open_message(struct cv_pop3_session *client, uint32_t number)
 {
@@ -60,7 +69,7 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 		cv_pop3_reply(client, "-ERR %sMessage %u cannot be read now.", cv_pop3_response_code(err.code, false), number);
 		return false;
 	}
-	ret = client->resume.utf8 ? 0 : cv_pop3_surrogate_make(client->mail, &client->surrogate, &err);
+	ret = client->resume.utf8 || is_ascii(reader) ? 0 : cv_pop3_surrogate_make(client->mail, &client->surrogate, &err);
 	if (ret >= 0 && cv_mail_reader(client->mail, &reader, &err) < 0) { /* another one when it was wanted whole */
 		cv_pop3_surrogate_free(&client->surrogate);
 		ret = -1;
