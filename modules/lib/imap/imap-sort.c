@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: MIT
-   Sorting messages: keys are read once for each message, then merged. */
+   Sorting messages: keys are read once for each message, then merged. What is kept of that: imap-sort-order.c. */
 #include <config.h>
 
-#include "imap-sort.h"
+#include "imap-sort-private.h"
 
 #include "imap-annotate.h"
-#include "imap-merge.h"
-#include "imap-message.h"
-
-#include <culver/order.h>
 #include <culver/search.h>
 #include <culver/time.h>
 
-/* A kept order is of use for this part of its messages at least: for fewer, to sort them is quicker than to go through all places. */
-#define ORDER_SHARE 16u
 /* Octets of a text that are kept in memory. */
 #define TEXT_KEPT 256u
 /* Comparisons of kept keys between two looks at the clock. */
@@ -182,73 +176,6 @@ static int text_key(struct cv_imap_message *message, enum cv_imap_sort_key key, 
 
 /* ---- the sorter -------------------------------------------------------------------------------------- */
 
-/* Of a message and a text criterion. */
-struct text {
-	uint64_t beginning; /* its first octets as a number: where it differs, it decides */
-	size_t offset;      /* in the pool */
-	uint32_t len;
-	bool cut;           /* there is more in the message */
-};
-
-union value {
-	int64_t number;
-	struct text text;
-};
-
-struct cv_imap_sorter {
-	struct cv_view *view;
-	const struct cv_mailsearch *search; /* whose relevancies are sorted by, or NULL */
-	struct cv_imap_sort_program program;
-	struct cv_ranges seqs;       /* owned */
-	uint32_t goal, done;         /* messages, and those whose keys were read */
-	size_t range;
-	uint32_t next;               /* 0: the range's start */
-	uint32_t *seq;               /* of row i: goal of them, rows are used; when it has sorted, in order */
-	struct cv_imap_merge_item *items; /* rows while it sorts, by the first criterion; NULL then */
-	union value *values;         /* of row i: program.count from i * program.count on */
-	uint32_t rows;
-	struct cv_buf pool;
-	bool merging, sorted;
-	struct cv_imap_merge merge;
-	struct cv_order *order;      /* a kept one, while messages are placed in it; then the one that is made of the result; NULL: none */
-	uint32_t *slots;             /* messages by their places in it; owned */
-	uint32_t ordered;            /* messages that the one being made has */
-	uint64_t slow;               /* texts that were read again */
-	struct cv_imap_message message;
-	struct cv_buf scratch, first, second;
-	size_t failed;
-	struct cv_err first_error;
-};
-
-/* What kept orders by this program are called. False: what it sorts by changes. The order of criteria and their directions count. */
-static bool name_order(const struct cv_imap_sort_program *program, char name[CV_ORDER_NAME_MAX], struct cv_str *name_r)
-{
-	size_t len = 0;
-
-	if (program->relevancy || program->annotations > 0)
-		return false;
-	cv_assert(program->count < CV_ORDER_NAME_MAX); /* each key once */
-	name[len++] = 's';
-	for (size_t i = 0; i < program->count; i++)
-		name[len++] = (char)((program->criteria[i].reverse ? 'A' : 'a') + (int)program->criteria[i].key);
-	*name_r = cv_str_mem(name, len);
-	return true;
-}
-
-/* Is there an order that has the messages? */
-static void begin_places(struct cv_imap_sorter *sorter)
-{
-	char octets[CV_ORDER_NAME_MAX];
-	struct cv_str name;
-
-	if (name_order(&sorter->program, octets, &name))
-		sorter->order = cv_order_get(sorter->view, name);
-	if (sorter->order != NULL && sorter->goal < cv_order_count(sorter->order) / ORDER_SHARE)
-		cv_order_unref(&sorter->order);
-	if (sorter->order != NULL)
-		sorter->slots = cv_calloc((size_t)cv_order_count(sorter->order) + 1, sizeof(*sorter->slots));
-}
-
 struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_ranges *seqs, const struct cv_imap_sort_program *program)
 {
 	struct cv_imap_sorter *sorter = cv_new0(struct cv_imap_sorter);
@@ -266,7 +193,8 @@ struct cv_imap_sorter *cv_imap_sorter_new(struct cv_view *view, const struct cv_
 	cv_buf_init(&sorter->scratch, SIZE_MAX);
 	cv_buf_init(&sorter->first, SIZE_MAX);
 	cv_buf_init(&sorter->second, SIZE_MAX);
-	begin_places(sorter);
+	sorter->from = &sorter->seqs;
+	cv_imap_sort_begin_places(sorter);
 	return sorter;
 }
 
@@ -286,7 +214,10 @@ void cv_imap_sorter_free(struct cv_imap_sorter **sorter_p)
 	cv_imap_merge_deinit(&sorter->merge);
 	cv_order_unref(&sorter->order);
 	cv_free(sorter->slots);
+	cv_free(sorter->late.placed);
+	cv_free(sorter->late.result);
 	cv_ranges_free(&sorter->seqs);
+	cv_ranges_free(&sorter->late.seqs);
 	cv_free(sorter->seq);
 	cv_free(sorter->items);
 	cv_free(sorter->values);
@@ -360,12 +291,12 @@ static uint64_t beginning_of(struct cv_str text)
 	return n;
 }
 
-static int keep_text(struct cv_imap_sorter *sorter, uint32_t seq, size_t criterion, struct text *text, struct cv_err *err)
+static int keep_text(struct cv_imap_sorter *sorter, uint32_t seq, size_t criterion, struct cv_imap_sort_text *text, struct cv_err *err)
 {
 	enum cv_memo memo = memo_of(sorter->program.criteria[criterion].key);
 	struct cv_str kept;
 
-	*text = (struct text){ .offset = sorter->pool.len };
+	*text = (struct cv_imap_sort_text){ .offset = sorter->pool.len };
 	if (memo == CV_MEMOS || !cv_view_memo(sorter->view, seq, memo, &kept)) {
 		if (any_key(sorter, seq, criterion, &sorter->first, err) < 0)
 			return -1;
@@ -388,7 +319,7 @@ static int64_t row_key(const struct cv_imap_sorter *sorter, uint32_t seq, enum c
 	return key == CV_IMAP_SORT_SIZE ? (int64_t)row.virtual_size : row.internal_date;
 }
 
-static int read_keys(struct cv_imap_sorter *sorter, uint32_t seq, union value *values, struct cv_err *err)
+int cv_imap_sort_keys(struct cv_imap_sorter *sorter, uint32_t seq, union cv_imap_sort_value *values, struct cv_err *err)
 {
 	for (size_t i = 0; i < sorter->program.count; i++) {
 		enum cv_imap_sort_key key = sorter->program.criteria[i].key;
@@ -414,7 +345,7 @@ static void add_message(struct cv_imap_sorter *sorter, uint32_t seq)
 
 	if (!cv_view_has(sorter->view, seq))
 		return;
-	result = read_keys(sorter, seq, &sorter->values[(size_t)sorter->rows * sorter->program.count], &err);
+	result = cv_imap_sort_keys(sorter, seq, &sorter->values[(size_t)sorter->rows * sorter->program.count], &err);
 	cv_imap_message_close(&sorter->message);
 	if (result == 0) {
 		sorter->seq[sorter->rows++] = seq;
@@ -423,10 +354,10 @@ static void add_message(struct cv_imap_sorter *sorter, uint32_t seq)
 	}
 }
 
-static bool next_seq(struct cv_imap_sorter *sorter, uint32_t *seq_r)
+bool cv_imap_sort_next(struct cv_imap_sorter *sorter, uint32_t *seq_r)
 {
-	while (sorter->range < sorter->seqs.count) {
-		const struct cv_range *range = &sorter->seqs.data[sorter->range];
+	while (sorter->range < sorter->from->count) {
+		const struct cv_range *range = &sorter->from->data[sorter->range];
 
 		if (sorter->next == 0)
 			sorter->next = range->first;
@@ -442,13 +373,13 @@ static bool next_seq(struct cv_imap_sorter *sorter, uint32_t *seq_r)
 
 /* ---- comparison -------------------------------------------------------------------------------------- */
 
-static struct cv_str kept_text(const struct cv_imap_sorter *sorter, const struct text *text)
+static struct cv_str kept_text(const struct cv_imap_sorter *sorter, const struct cv_imap_sort_text *text)
 {
 	return cv_str_sub(cv_buf_str(&sorter->pool), text->offset, text->len);
 }
 
 /* All of a text whose kept beginning did not decide. One that can't be read any more is as long as what was kept. */
-static struct cv_str whole_text(struct cv_imap_sorter *sorter, uint32_t row, size_t criterion, const struct text *text, struct cv_buf *to)
+static struct cv_str whole_text(struct cv_imap_sorter *sorter, uint32_t row, size_t criterion, const struct cv_imap_sort_text *text, struct cv_buf *to)
 {
 	struct cv_err err = { 0 };
 
@@ -463,8 +394,8 @@ static struct cv_str whole_text(struct cv_imap_sorter *sorter, uint32_t row, siz
 
 static int compare_texts(struct cv_imap_sorter *sorter, uint32_t a, uint32_t b, size_t criterion)
 {
-	const struct text *x = &sorter->values[(size_t)a * sorter->program.count + criterion].text;
-	const struct text *y = &sorter->values[(size_t)b * sorter->program.count + criterion].text;
+	const struct cv_imap_sort_text *x = &sorter->values[(size_t)a * sorter->program.count + criterion].text;
+	const struct cv_imap_sort_text *y = &sorter->values[(size_t)b * sorter->program.count + criterion].text;
 	int result;
 
 	if (x->beginning != y->beginning)
@@ -475,7 +406,7 @@ static int compare_texts(struct cv_imap_sorter *sorter, uint32_t a, uint32_t b, 
 	return cv_str_cmp(whole_text(sorter, a, criterion, x, &sorter->first), whole_text(sorter, b, criterion, y, &sorter->second));
 }
 
-static int compare(void *ctx, uint32_t a, uint32_t b)
+int cv_imap_sort_compare(void *ctx, uint32_t a, uint32_t b)
 {
 	struct cv_imap_sorter *sorter = ctx;
 
@@ -500,7 +431,7 @@ static int compare(void *ctx, uint32_t a, uint32_t b)
 /* What the first criterion says of a row, as far as a number tells. */
 static uint64_t first_key(const struct cv_imap_sorter *sorter, uint32_t row)
 {
-	const union value *value = &sorter->values[(size_t)row * sorter->program.count];
+	const union cv_imap_sort_value *value = &sorter->values[(size_t)row * sorter->program.count];
 	uint64_t key = is_text(sorter->program.criteria[0].key) ? value->text.beginning : cv_imap_merge_key(value->number);
 
 	return sorter->program.criteria[0].reverse ? ~key : key;
@@ -509,7 +440,7 @@ static uint64_t first_key(const struct cv_imap_sorter *sorter, uint32_t row)
 /* The octets of a text behind those of first_key. */
 static uint32_t more_of_key(const struct cv_imap_sorter *sorter, uint32_t row)
 {
-	const struct text *text = &sorter->values[(size_t)row * sorter->program.count].text;
+	const struct cv_imap_sort_text *text = &sorter->values[(size_t)row * sorter->program.count].text;
 	uint32_t more;
 
 	if (!is_text(sorter->program.criteria[0].key))
@@ -523,10 +454,11 @@ static void begin_merge(struct cv_imap_sorter *sorter)
 	sorter->items = cv_calloc((size_t)sorter->rows + 1, sizeof(*sorter->items));
 	for (uint32_t i = 0; i < sorter->rows; i++)
 		sorter->items[i] = (struct cv_imap_merge_item){ first_key(sorter, i), more_of_key(sorter, i), i };
-	cv_imap_merge_init(&sorter->merge, sorter->items, sorter->rows, compare, sorter);
+	cv_imap_merge_init(&sorter->merge, sorter->items, sorter->rows, cv_imap_sort_compare, sorter);
 	sorter->merging = true;
 }
 
+/* The rows in order are the result. */
 static void end_merge(struct cv_imap_sorter *sorter)
 {
 	uint32_t *order = cv_calloc((size_t)sorter->rows + 1, sizeof(*order));
@@ -538,81 +470,8 @@ static void end_merge(struct cv_imap_sorter *sorter)
 	cv_free(sorter->items);
 	sorter->items = NULL;
 	cv_imap_merge_deinit(&sorter->merge);
-}
-
-/* ---- kept orders ------------------------------------------------------------------------------------- */
-
-static void end_places(struct cv_imap_sorter *sorter)
-{
-	cv_order_unref(&sorter->order);
-	cv_free(sorter->slots);
-	sorter->slots = NULL;
-}
-
-/* A message that came after the order was found: all are sorted by their keys. */
-static void give_up_places(struct cv_imap_sorter *sorter)
-{
-	end_places(sorter);
-	sorter->range = 0;
-	sorter->next = sorter->done = 0;
-}
-
-static void take_places(struct cv_imap_sorter *sorter)
-{
-	uint32_t count = cv_order_count(sorter->order);
-
-	for (uint32_t i = 0; i < count; i++)
-		if (sorter->slots[i] != 0)
-			sorter->seq[sorter->rows++] = sorter->slots[i];
-	end_places(sorter);
-	sorter->merging = sorter->sorted = true;
-}
-
-/* Place messages in the order that is kept. True when they all are, or have to be sorted after all. */
-static bool place_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t budget_us)
-{
-	uint32_t seq, place;
-	unsigned looks = 0;
-
-	while (next_seq(sorter, &seq)) {
-		int placed = cv_order_place(sorter->order, sorter->view, seq, &place);
-
-		if (placed == 0) {
-			give_up_places(sorter);
-			return true;
-		}
-		if (placed > 0)
-			sorter->slots[place] = seq;
-		sorter->done++;
-		if (++looks % 256 == 0 && cv_time_mono_us() - start >= budget_us)
-			return false;
-	}
-	take_places(sorter);
-	return true;
-}
-
-/* Keep the order that was found by keys, for the next time. True when there is no more to do. */
-static bool keep_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t budget_us)
-{
-	if (sorter->order == NULL)
-		return true;
-	while (sorter->ordered < sorter->rows) {
-		cv_order_add(sorter->order, sorter->view, sorter->seq[sorter->ordered++]);
-		if (sorter->ordered % 256 == 0 && cv_time_mono_us() - start >= budget_us)
-			return false;
-	}
-	cv_order_keep(sorter->order);
-	cv_order_unref(&sorter->order);
-	return true;
-}
-
-static void begin_keeping(struct cv_imap_sorter *sorter)
-{
-	char octets[CV_ORDER_NAME_MAX];
-	struct cv_str name;
-
-	if (sorter->failed == 0 && name_order(&sorter->program, octets, &name))
-		sorter->order = cv_order_new(sorter->view, name, sorter->rows, CV_STR(""));
+	sorter->sorted = true;
+	cv_imap_sort_begin_keeping(sorter);
 }
 
 /* ---- the work ------------------------------------------------------------------------------------------ */
@@ -622,7 +481,7 @@ static bool read_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t bu
 	unsigned looks = 0;
 	uint32_t seq;
 
-	while (next_seq(sorter, &seq)) {
+	while (cv_imap_sort_next(sorter, &seq)) {
 		add_message(sorter, seq);
 		sorter->done++;
 		if (++looks % 16 == 0 && cv_time_mono_us() - start >= budget_us)
@@ -634,21 +493,21 @@ static bool read_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t bu
 
 static bool merge_some(struct cv_imap_sorter *sorter, uint64_t start, uint64_t budget_us)
 {
-	while (!sorter->sorted) {
+	while (!sorter->merged) {
 		uint64_t slow = sorter->slow;
 		size_t steps = COMPARISONS_PER_LOOK;
 
-		while (steps > 0 && !sorter->sorted && sorter->slow - slow < 16) {
+		while (steps > 0 && !sorter->merged && sorter->slow - slow < 16) {
 			size_t some = CV_MIN(steps, (size_t)32);
 
-			sorter->sorted = cv_imap_merge_step(&sorter->merge, some);
+			sorter->merged = cv_imap_merge_step(&sorter->merge, some);
 			steps -= some;
 		}
-		if (!sorter->sorted && cv_time_mono_us() - start >= budget_us)
+		if (!sorter->merged && cv_time_mono_us() - start >= budget_us)
 			return false;
 	}
-	end_merge(sorter);
-	begin_keeping(sorter);
+	if (sorter->late.placed == NULL)
+		end_merge(sorter);
 	return true;
 }
 
@@ -656,13 +515,21 @@ bool cv_imap_sorter_step(struct cv_imap_sorter *sorter, uint64_t budget_us)
 {
 	uint64_t start = cv_time_mono_us();
 
-	if (sorter->slots != NULL && !place_some(sorter, start, budget_us))
-		return false;
-	if (!sorter->merging && !read_some(sorter, start, budget_us))
-		return false;
-	if (!sorter->sorted && !merge_some(sorter, start, budget_us))
-		return false;
-	return keep_some(sorter, start, budget_us);
+	while (!sorter->sorted) {
+		bool ended;
+
+		if (sorter->slots != NULL)
+			ended = cv_imap_sort_place_some(sorter, start, budget_us);
+		else if (!sorter->merging)
+			ended = read_some(sorter, start, budget_us);
+		else if (!sorter->merged)
+			ended = merge_some(sorter, start, budget_us);
+		else
+			ended = cv_imap_sort_insert_some(sorter, start, budget_us);
+		if (!ended)
+			return false;
+	}
+	return cv_imap_sort_keep_some(sorter, start, budget_us);
 }
 
 const uint32_t *cv_imap_sorter_order(const struct cv_imap_sorter *sorter, size_t *count_r)

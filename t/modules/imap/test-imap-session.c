@@ -909,6 +909,61 @@ static void sorting_again_is_right_after_any_change(void **state)
 	fake_worker_free(&w);
 }
 
+/* A message whose subject, often one of few and as often equal to them in more octets than are kept, says its place, with what else is to be compared. */
+static void append_numbered(struct cv_session *session, unsigned n)
+{
+	struct cv_buf message;
+
+	cv_buf_init(&message, SIZE_MAX);
+	cv_buf_append_c(&message, "Subject: ");
+	for (unsigned i = 0; n % 2 == 0 && i < 10; i++)
+		cv_buf_append_c(&message, "forty octets of a subject, and some more\r\n ");
+	cv_buf_printf(&message, "%u\r\nFrom: u%u@x\r\n\r\n%.*s\r\n", n * 7 % 11, n % 3, (int)(n % 5), "xxxxx");
+	append(session, "INBOX", "", message.data);
+	cv_buf_deinit(&message);
+}
+
+/* The numbers that a SORT answers; what annotations are sorted by changes, so that with them nothing is kept. */
+static struct cv_str sort_by(struct cv_session *session, struct cv_arena *arena, const char *criteria, const char *more, const char *key)
+{
+	struct cv_str got;
+
+	fake_session_push(session, cv_str_c(cv_arena_printf(arena, "s SORT (%s%s) UTF-8 %s\r\n", criteria, more, key)));
+	got = fake_session_output(session);
+	assert_true(cv_str_starts(got, CV_STR("* SORT")) && cv_str_find_str(got, CV_STR("s OK Sort completed")) != SIZE_MAX);
+	return cv_arena_str(arena, got);
+}
+
+/* New messages come to their places in a kept order: as if all were sorted anew. */
+static void new_messages_are_sorted_in(void **state)
+{
+	static const char *const criteria[] = { "SUBJECT", "REVERSE SUBJECT SIZE", "SIZE REVERSE FROM", "REVERSE FROM SUBJECT" };
+	static const char *const keys[] = { "ALL", "1:20", "NOT 5:60" };
+	struct fake_worker *w = worker(state);
+	struct cv_session *a = log_in(w);
+	unsigned n = 0;
+
+	for (; n < 40; n++)
+		append_numbered(a, n);
+	EXPECT(a, "s SELECT INBOX\r\n", "~s OK [READ-WRITE] Select completed\r\n");
+	for (unsigned round = 0; round < 12; round++) {
+		for (unsigned i = 0; i < round % 5; i++, n++)
+			append_numbered(a, n);
+		if (round % 4 == 3) {
+			EXPECT(a, "x STORE 7,12 +FLAGS.SILENT (\\Deleted)\r\n", "~x OK Store completed\r\n");
+			EXPECT(a, "x EXPUNGE\r\n", "~x OK Expunge completed\r\n");
+		}
+		EXPECT(a, "n NOOP\r\n", "~n OK NOOP completed\r\n");
+		for (size_t i = 0; i < CV_COUNT_OF(criteria); i++) {
+			const char *key = keys[(round + i) % 4 == 0 ? 1 + round % 2 : 0];
+			struct cv_str want = sort_by(a, *state, criteria[i], " ANNOTATION /comment value.priv", key);
+
+			assert_str_eq(sort_by(a, *state, criteria[i], "", key), want);
+		}
+	}
+	fake_worker_free(&w);
+}
+
 /* What THREAD found is kept for these very messages: of fewer, others or more it is found anew. */
 static void threading_again_is_right_after_any_change(void **state)
 {
@@ -1235,6 +1290,7 @@ int main(void)
 		cv_test(searches),
 		cv_test(deep_search_programs_are_refused),
 		cv_test(sorting_again_is_right_after_any_change),
+		cv_test(new_messages_are_sorted_in),
 		cv_test(threading_again_is_right_after_any_change),
 		cv_test(long_searches_tell_their_progress),
 		cv_test(commands_that_wait_keep_the_connection_alive),
