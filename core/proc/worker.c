@@ -7,6 +7,7 @@
 #include "core/proc/worker-ended.h"
 #include "core/proc/worker-front.h"
 #include "core/store/mounts.h"
+#include "core/store/selftest.h"
 #include <culver/admin.h>
 #include <culver/charset.h>
 #include <culver/file.h>
@@ -904,6 +905,7 @@ static void no_signal(void *ctx, int signo, int pid, int uid)
 static void prewarm(void)
 {
 	cv_charset_preload();
+	cv_selftest_share();
 }
 
 static int begin(struct worker_process *wp, struct cv_err *err)

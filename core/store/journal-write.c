@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
    Records are made, appended to the last segment and synced. What is refused never comes back: a write or sync that fails leaves the segment, which is cut to
    what was confirmed before anything else is written. What is confirmed is on disk: what was written since the last sync stays in memory (tail) until a sync
-   has worked, and is written once more after one that failed, since the system may hold it for clean by then. A segment's name is synced before its first record.
+   has worked, and is written once more after one that failed, since the system may hold it for clean by then. A segment's name is synced before its first record;
+   that of the first segment of all behind the first record that is synced, with the names above it: a file system with a journal of its own writes all at once then.
    What can't be copied (journal-copy.c) is refused too. */
 #include <config.h>
 
@@ -122,6 +123,7 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 {
 	uint32_t number = target_number(journal);
 	uint64_t before = journal->written_seq;
+	bool before_all = journal->segments.count == 0;
 	char name[CV_JOURNAL_NAME_MAX];
 	struct cv_segment *segment;
 	struct cv_buf head;
@@ -146,7 +148,7 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 	journal->tail_at = 0;
 	cv_buf_deinit(&head);
 	/* The name must be durable before a record in it is. */
-	if (ret > 0 && journal->fsync != CV_FSYNC_NEVER)
+	if (ret > 0 && !before_all && journal->fsync != CV_FSYNC_NEVER)
 		ret = cv_file_sync(journal->dir, true, err);
 	if (ret < 0) {
 		cv_journal_forget_tail(journal);
@@ -159,6 +161,7 @@ static int new_segment(struct cv_journal *journal, struct cv_err *err)
 	*segment = (struct cv_segment){ .number = number, .before_seq = before, .last_seq = before, .len = CV_SEGMENT_HEAD,
 		.mtime = cv_time_now_sec(), .scanned = true };
 	journal->next_number = number + 1;
+	journal->names_due = journal->names_due || before_all;
 	journal->fd = fd;
 	journal->synced = journal->light = 0;
 	journal->end_synced = true; /* it never was longer */
@@ -209,10 +212,35 @@ int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_er
 	journal->shortened = false;
 	journal->unsynced = last->durable < last->len;
 	journal->synced = journal->unsynced ? 0 : last->len;
+	/* No record of the first one says that anything was synced: its name may not have been. */
+	journal->names_due = journal->segments.count == 1 && last->durable == 0;
 	if (take_tail(journal, last, err) < 0)
 		return -1;
 	/* Records in the next segment say that all before them is on disk. */
 	return last->len >= max_len ? cv_journal_rotate(journal, err) : 1;
+}
+
+void cv_journal_owe_names(struct cv_journal *journal, int dir)
+{
+	*cv_vec_push(&journal->above) = dir;
+}
+
+/* From the segment upwards. */
+static int sync_names(struct cv_journal *journal, struct cv_err *err)
+{
+	if (!journal->names_due || journal->fsync == CV_FSYNC_NEVER)
+		return 1;
+	if (cv_file_sync(journal->dir, true, err) < 0)
+		return -1;
+	for (size_t i = 0; i < journal->above.count; i++) {
+		if (cv_file_sync(journal->above.data[i], true, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < journal->above.count; i++)
+		cv_file_close(&journal->above.data[i]);
+	cv_vec_free(&journal->above);
+	journal->names_due = false;
+	return 1;
 }
 
 int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
@@ -221,11 +249,11 @@ int cv_journal_sync(struct cv_journal *journal, struct cv_err *err)
 	if (cv_journal_cut(journal, err) < 0)
 		return -1;
 	if (!journal->unsynced || journal->fd < 0)
-		return 1;
+		return sync_names(journal, err);
 	/* After a failed sync the system holds what was lost for clean, and the next sync says that all is well. */
 	if (journal->rewrite && cv_file_pwrite(journal->fd, cv_buf_str(&journal->tail), journal->tail_at, err) < 0)
 		return cv_err_context(err, "journal");
-	if (journal->fsync != CV_FSYNC_NEVER && cv_file_sync(journal->fd, journal->shortened, err) < 0) {
+	if (journal->fsync != CV_FSYNC_NEVER && (cv_file_sync(journal->fd, journal->shortened, err) < 0 || sync_names(journal, err) < 0)) {
 		journal->rewrite = journal->tail.len > 0;
 		return cv_err_context(err, "journal");
 	}

@@ -31,6 +31,9 @@ void cv_journal_deinit(struct cv_journal *journal)
 	cv_buf_deinit(&journal->pending);
 	cv_buf_deinit(&journal->tail);
 	cv_vec_free(&journal->segments);
+	for (size_t i = 0; i < journal->above.count; i++)
+		cv_file_close(&journal->above.data[i]);
+	cv_vec_free(&journal->above);
 }
 
 void cv_journal_name(uint32_t number, char name_r[CV_JOURNAL_NAME_MAX])

@@ -10,8 +10,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -21,6 +23,14 @@
 #define ONE_IN_CAPITALS "CULVER-FS-TEST.A"
 #define LEAST_OCTETS ((uint64_t)16 << 20)
 #define LEAST_INODES 1000u
+#define SHARED_MAX 64
+
+/* Of all workers of a spawner: what was tried, by numbers of the lines in fs-test. When it is full, the first makes room. NULL: each for itself. */
+struct shared {
+	_Atomic uint64_t tried[SHARED_MAX];
+	_Atomic unsigned next;
+};
+static struct shared *shared;
 
 static int unusable(const char *path, const char *what, const struct cv_err *why, const char *advice, struct cv_err *err)
 {
@@ -158,13 +168,59 @@ static int name_of(int dir, struct stat *st_r, char *name, size_t size, struct c
 	return 1;
 }
 
+void cv_selftest_share(void)
+{
+	void *map = shared == NULL ? mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) : MAP_FAILED;
+
+	if (map != MAP_FAILED)
+		shared = map;
+}
+
+/* 64-bit FNV-1a; 0 stands for nothing. */
+static uint64_t number_of(const struct cv_selftest *test, const char *line)
+{
+	uint64_t hash = 0xcbf29ce484222325ULL ^ (test->sync ? 1u : 0u) ^ (test->locks ? 2u : 0u);
+
+	for (; *line != '\0'; line++)
+		hash = (hash ^ (uint8_t)*line) * 0x100000001b3ULL;
+	return hash != 0 ? hash : 1;
+}
+
+static bool was_tried(uint64_t number)
+{
+	bool found = false;
+
+	for (size_t i = 0; shared != NULL && i < SHARED_MAX; i++)
+		found = found || atomic_load(&shared->tried[i]) == number;
+	return found;
+}
+
+static void note_tried(uint64_t number)
+{
+	if (shared != NULL && !was_tried(number))
+		atomic_store(&shared->tried[atomic_fetch_add(&shared->next, 1) % SHARED_MAX], number);
+}
+
+/* For the next opening. */
+static int write_line(const struct cv_selftest *test, const char *line, struct cv_err *err)
+{
+	int fd, ret;
+
+	if (cv_file_make_way(test->index_dir, DONE, err) < 0 ||
+		cv_file_open(test->index_dir, DONE, O_RDWR | O_CREAT | O_TRUNC, test->file_mode, &fd, err) < 0)
+		return -1;
+	ret = cv_file_pwrite(fd, cv_str_c(line), 0, err);
+	cv_file_close(&fd);
+	return ret;
+}
+
 int cv_selftest_run(const struct cv_selftest *test, struct cv_err *err)
 {
 	char boot[CV_BOOT_ID_MAX], names[2][80], line[400];
 	struct cv_err ignored = { 0 };
 	struct stat index, root;
+	uint64_t number;
 	int root_dir, ret;
-	int fd = -1;
 
 	if (cv_file_root(test->root, &root_dir, err) < 0)
 		return -1;
@@ -173,19 +229,18 @@ int cv_selftest_run(const struct cv_selftest *test, struct cv_err *err)
 		ret = name_of(root_dir, &root, names[1], sizeof(names[1]), err);
 	cv_boot_id(boot);
 	(void)snprintf(line, sizeof(line), "culver-fs 1 %s %s %s\n", boot, names[0], names[1]);
-	if (ret > 0 && !holds(test->index_dir, DONE, line, &ignored)) {
+	number = number_of(test, line);
+	if (ret > 0 && !was_tried(number) && !holds(test->index_dir, DONE, line, &ignored)) {
 		ret = try_lock(test, err);
 		if (ret > 0)
 			ret = try_and_clean(test->index_dir, test->path, test, err);
 		if (ret > 0 && index.st_dev != root.st_dev)
 			ret = try_and_clean(root_dir, test->root, test, err);
-		if (ret > 0 && (cv_file_make_way(test->index_dir, DONE, err) < 0 ||
-			cv_file_open(test->index_dir, DONE, O_RDWR | O_CREAT | O_TRUNC, test->file_mode, &fd, err) < 0))
-			ret = -1;
 		if (ret > 0)
-			ret = cv_file_pwrite(fd, cv_str_c(line), 0, err);
-		cv_file_close(&fd);
+			ret = write_line(test, line, err);
 	}
+	if (ret > 0)
+		note_tried(number);
 	cv_file_close(&root_dir);
 	return ret;
 }

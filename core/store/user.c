@@ -161,9 +161,7 @@ static int open_index(struct cv_user *user, const struct cv_location *location, 
 
 	if (open_root(location->index_root, user->set->mail_mount_points, &root, &made, err) < 0)
 		return -1;
-	ret = cv_file_mkdir(root, CV_INDEX_DIR, DIR_MODE, err);
-	if (ret > 0 && user->storage_args.fsync != CV_FSYNC_NEVER)
-		ret = cv_file_sync(root, true, err);
+	ret = cv_file_mkdir(root, CV_INDEX_DIR, DIR_MODE, err); /* its name is synced with the journal's: owe_name */
 	if (ret >= 0)
 		ret = cv_file_open(root, CV_INDEX_DIR, O_RDONLY | O_DIRECTORY, 0, &user->index_dir, err);
 	cv_file_close(&root);
@@ -407,6 +405,19 @@ static void expect_messages(struct cv_user *user)
 	}
 }
 
+/* Where nothing says that the journal was ever synced, the name of its directory may not have been either. */
+static int owe_name(struct cv_user *user, const char *index_root, struct cv_err *err)
+{
+	int root;
+
+	if (user->state_seq > 0 || (user->journal.segments.count > 0 && !user->journal.names_due) || user->storage_args.fsync == CV_FSYNC_NEVER)
+		return 1;
+	if (cv_file_root(index_root, &root, err) < 0)
+		return -1;
+	cv_journal_owe_names(&user->journal, root);
+	return 1;
+}
+
 static int open_all(struct cv_user *user, const struct cv_user_config *config, struct cv_err *err)
 {
 	struct cv_location location;
@@ -437,7 +448,7 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 		cv_timer_set(user->lease_timer, user->set->mail_lease_time / 3);
 	}
 	cv_subscribers_init(user);
-	if (cv_user_recover(user, err) < 0)
+	if (cv_user_recover(user, err) < 0 || owe_name(user, location.index_root, err) < 0)
 		return -1;
 	look_at_clock(user);
 	fresh = user->state_seq == 0 && user->journal.seq == 0;

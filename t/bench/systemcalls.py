@@ -19,7 +19,7 @@ RESUMED = re.compile(r"(\d+) +(\d+\.\d+) <\.\.\. (\w+) resumed>(.*)$")
 FILE = re.compile(r"\d+<(/[^>]*)>")
 MESSAGES = 200
 # Works whose octets written are of mail; what others write is the log.
-CHANGES = {"store-all", "store-one", "append", "copy", "move", "expunge", "lmtp"}
+CHANGES = {"store-all", "store-one", "append", "copy", "move", "expunge", "lmtp", "lmtp-new-user"}
 
 
 def message(n):
@@ -89,9 +89,9 @@ def login(server, user="u0", tls=False):
     return c
 
 
-def logins(server, n, tls):
+def logins(server, n, tls, user="u0"):
     for _ in range(n):
-        c = login(server, tls=tls)
+        c = login(server, user, tls)
         c.imap(b"LOGOUT")
         c.close()
 
@@ -130,12 +130,12 @@ class Trace:
         self.server.start(timeout=60)
         return self.server
 
-    def measure(self, name, units, work):
+    def measure(self, name, units, work, settle=0.15):
         """Let what went before settle, do the work, and let what it left to do end."""
         time.sleep(0.15)
         start = time.time()
         work()
-        time.sleep(0.15)
+        time.sleep(settle)
         self.windows.append((name, units, start, time.time()))
 
     def stop(self):
@@ -255,6 +255,15 @@ def works(server, trace, wanted):
             deliver(lmtp, "u0", n)
         trace.measure("lmtp", 50, lambda: [deliver(lmtp, "u0", n) for n in range(50)])
         lmtp.close()
+    if wanted("lmtp-new-user"):
+        lmtp = Client(server, "lmtp")
+        lmtp.lines(b"LHLO bench.example\r\n")
+        deliver(lmtp, "new", 0)
+        trace.measure("lmtp-new-user", 10, lambda: [deliver(lmtp, f"new{n}", n) for n in range(10)], settle=1.5)
+        lmtp.close()
+    if wanted("login-new-user"):
+        logins(server, 1, False, "fresh")
+        trace.measure("login-new-user", 10, lambda: [logins(server, 1, False, f"fresh{n}") for n in range(10)], settle=1.5)
     if wanted("pop3-retr"):
         pop3 = Client(server, "pop3")
         pop3.lines(b"USER u0\r\n")

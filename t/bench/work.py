@@ -5,7 +5,7 @@
 class Row:
     """Work of the load generator. goal: how many times Dovecot's default and its high-performance mode, None where there is none.
     user: "main" (the corpus), "fresh" (the corpus, a user never read in this round), "ten" (10,000 small messages), "newten" (the same, never read),
-    "many" (100,000), "scratch" (mail comes in). limit: a figure of measure.limits that bounds it."""
+    "many" (100,000), "scratch" (mail comes in), "new" (each operation is another one's first). limit: a figure of measure.limits that bounds it."""
 
     def __init__(self, name, goal=(None, None), work=None, user="main", limit=None, of_limit=None, quick=None, cold=False, **args):
         self.name, self.goal, self.work, self.user = name, goal, work or name, user
@@ -45,6 +45,8 @@ ROWS = [
     Row("lmtp-10", (4, 4), work="lmtp", user="scratch", c=10, U=1, n=1000, quick=200, port="lmtp"),
     Row("lmtp-10-users", (4, 4), work="lmtp", user="scratch", c=10, U=10, n=1000, quick=200, port="lmtp"),
     Row("lmtp-thousand", (4, 4), work="lmtp", user="scratch", c=10, U=1000, n=2000, quick=1000, port="lmtp"),
+    Row("lmtp-new-users", (1, 1), work="lmtp", user="new", c=10, U=3000, n=300, quick=50, port="lmtp"),
+    Row("login-new-users", (1, 1), work="login", user="new", c=4, U=3000, n=300, quick=50),
     Row("pop3-retr", (2, 2), n=2000, quick=500, port="pop3"),
     Row("pop3-pipe", (3, 3), n=4000, quick=1000, port="pop3"),
 ]

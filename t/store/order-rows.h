@@ -40,15 +40,15 @@
 	"write journal, sync journal, write copy, link message, write uidlist, sync folder, unlink message, sync folder",
 	NULL, NULL },
 { "CREATE", "sdbox", create,
-	"mkdir folder, make owner, write owner, sync owner, sync folder, sync folder, sync root, write journal, sync journal, write copy",
+	"mkdir folder, make owner, write owner, sync owner, sync folder, sync folder, sync root, sync root, write journal, sync journal, write copy",
 	NULL, NULL },
 { "CREATE", "maildir", create,
 	"mkdir folder, make mark, sync folder, make mark, mkdir folder, make uidlist, "
 	"write uidlist, sync uidlist, rename uidlist, sync folder, sync root, write journal, sync journal, write copy, unlink mark",
 	NULL, NULL },
 { "RENAME", "sdbox", rename_it,
-	"write journal, sync journal, write copy, mkdir folder, sync folder, sync root, rename folder, sync folder, sync root, sync folder, sync root, "
-	"unlink folder",
+	"write journal, sync journal, write copy, mkdir folder, sync folder, sync root, sync root, rename folder, sync folder, sync root, sync folder, "
+	"sync root, unlink folder",
 	NULL, NULL },
 { "RENAME", "maildir", rename_it,
 	"write journal, sync journal, write copy, rename folder, sync root",

@@ -88,6 +88,19 @@ int sdbox_mailbox_dir(void *st_p, const struct cv_mailbox_ref *mailbox, int *dir
 	return ret;
 }
 
+/* The name "mailboxes": who made it may have ended before anything had to be durable. */
+static int sync_root(struct sdbox *st, struct cv_err *err)
+{
+	int root, ret;
+
+	if (cv_file_root(st->args->root, &root, err) < 0)
+		return -1;
+	ret = cv_file_sync(root, true, err);
+	cv_file_close(&root);
+	st->root_synced = ret > 0;
+	return ret;
+}
+
 /* Sync each directory on the way to path, so that the path itself is durable; one that is not there has nothing to be synced, the one above it says so. */
 static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 {
@@ -109,6 +122,8 @@ static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 		}
 		if (ret > 0)
 			ret = cv_file_sync(st->mailboxes, true, err);
+		if (ret > 0 && !st->root_synced)
+			ret = sync_root(st, err);
 	}
 	cv_free(part);
 	return ret;

@@ -48,11 +48,8 @@ static int sdbox_open(const struct cv_storage_args *args, bool may_create, void 
 	st->dirname = cv_strdup(args->dirname != NULL ? args->dirname : "dbox-Mails");
 	for (size_t i = 0; args->hostname[i] != '\0' && i + 1 < sizeof(st->hostname); i++)
 		st->hostname[i] = cv_is_alnum(args->hostname[i]) ? args->hostname[i] : '-';
-	if (may_create) {
+	if (may_create)
 		ret = cv_file_mkdir(root, "mailboxes", args->dir_mode, err);
-		if (ret > 0 && args->fsync != CV_FSYNC_NEVER)
-			ret = cv_file_sync(root, true, err);
-	}
 	if (ret >= 0)
 		ret = cv_file_open(root, "mailboxes", O_RDONLY | O_DIRECTORY, 0, &st->mailboxes, err);
 	cv_file_close(&root);
