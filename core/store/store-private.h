@@ -846,7 +846,7 @@ CV_MUST_CHECK int cv_user_reread(struct cv_user *user, struct cv_err *err);
 /* Index files that were found to be damaged while memory is whole: all is written anew, segments that are marked damaged are set aside. */
 CV_MUST_CHECK int cv_user_write_anew(struct cv_user *user, struct cv_err *err);
 
-/* ---- Copies that are made after they were recorded (owed.c) ------------------------------------------------------- */
+/* ---- Copies that are made after they were recorded (owed.c, owed-make.c) ------------------------------------------------------- */
 
 struct cv_owed_origin {
 	struct cv_guid mailbox;
