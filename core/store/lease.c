@@ -19,11 +19,12 @@
 #define LEASE "lease"
 #define LINE_MAX_LEN 511
 #define WORD_MAX CV_BOOT_ID_MAX
+#define COPIED "copied" /* instead of FILE, until it was dealt with */
 #define MARGIN_SEC 2 /* the file system's clock may tick in whole seconds */
 
 /* What a line tells. */
 struct owner {
-	char token[WORD_MAX], boot[WORD_MAX], machine[WORD_MAX], host[WORD_MAX];
+	char token[WORD_MAX], boot[WORD_MAX], machine[WORD_MAX], host[WORD_MAX], file[WORD_MAX];
 	unsigned long long epoch, time_sec, pid, pid_space;
 };
 
@@ -62,11 +63,11 @@ static void find_self(struct owner *self)
 	self->host[strcspn(self->host, " \t\r\n")] = '\0';
 }
 
-/* "culver-lease 1 TOKEN EPOCH SECONDS PID PID-NAMESPACE BOOT MACHINE HOST CRC" */
+/* "culver-lease 1 TOKEN EPOCH SECONDS PID PID-NAMESPACE BOOT MACHINE HOST FILE CRC" (without FILE in what older servers wrote) */
 static void make_line(const struct owner *o, char line[LINE_MAX_LEN + 1])
 {
-	int len = snprintf(line, LINE_MAX_LEN - 16, "culver-lease 1 %.32s %llu %llu %llu %llu %.64s %.64s %.100s", o->token, o->epoch, o->time_sec, o->pid,
-		o->pid_space, o->boot, o->machine, o->host);
+	int len = snprintf(line, LINE_MAX_LEN - 16, "culver-lease 1 %.32s %llu %llu %llu %llu %.64s %.64s %.100s %.64s", o->token, o->epoch, o->time_sec, o->pid,
+		o->pid_space, o->boot, o->machine, o->host, o->file[0] != '\0' ? o->file : "-");
 
 	(void)snprintf(line + len, 16, " %08x\n", cv_crc32c(0, line, (size_t)len));
 }
@@ -77,9 +78,11 @@ static bool parse_line(const char *line, struct owner *o)
 	const char *last = strrchr(line, ' ');
 
 	*o = (struct owner){ 0 };
-	if (last == NULL || sscanf(line, "culver-lease 1 %127s %llu %llu %llu %llu %127s %127s %127s", o->token, &o->epoch, &o->time_sec, &o->pid,
-				    &o->pid_space, o->boot, o->machine, o->host) != 8)
+	if (last == NULL || sscanf(line, "culver-lease 1 %127s %llu %llu %llu %llu %127s %127s %127s %127s", o->token, &o->epoch, &o->time_sec, &o->pid,
+				    &o->pid_space, o->boot, o->machine, o->host, o->file) < 8)
 		return false;
+	if (strchr(o->file, '.') == NULL && strcmp(o->file, COPIED) != 0) /* the CRC */
+		o->file[0] = '\0';
 	(void)snprintf(crc, sizeof(crc), " %08x\n", cv_crc32c(0, line, (size_t)(last - line)));
 	return strcmp(crc, last) == 0;
 }
@@ -143,12 +146,40 @@ static bool may_be_shared(int dir)
 	return false;
 }
 
-/* ---- taking ------------------------------------------------------------------------------------------------------------- */
-
 static bool known(const char *word)
 {
 	return strcmp(word, "-") != 0 && word[0] != '\0';
 }
+
+/* Which file it is: no copy of it is the same. "-" where the file system does not tell. */
+static void name_file(int fd, char file[WORD_MAX])
+{
+	struct statx st;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) < 0 || (st.stx_mask & STATX_INO) == 0 || (st.stx_mask & STATX_BTIME) == 0)
+		(void)snprintf(file, WORD_MAX, "-");
+	else
+		(void)snprintf(file, WORD_MAX, "%llx.%llx.%x", (unsigned long long)st.stx_ino, (unsigned long long)st.stx_btime.tv_sec, st.stx_btime.tv_nsec);
+}
+
+/* The lock is the file of the owner before, or it was put there with all the rest by another program. */
+static int look_for_copy(struct cv_lease *lease, struct owner *self, struct cv_err *err)
+{
+	char line[LINE_MAX_LEN + 1];
+	struct owner before;
+	int ret = read_line(lease->lock_fd, line, NULL, err);
+
+	if (ret < 0)
+		return -1;
+	name_file(lease->lock_fd, self->file);
+	if (ret == 0 || !parse_line(line, &before) || !known(before.file) || !known(self->file) || strcmp(before.file, self->file) == 0)
+		return 1;
+	lease->copied = true;
+	(void)snprintf(self->file, sizeof(self->file), COPIED);
+	return 1;
+}
+
+/* ---- taking ------------------------------------------------------------------------------------------------------------- */
 
 static bool is_dead(const struct owner *self, const struct owner *o)
 {
@@ -243,6 +274,12 @@ static int take_lease(struct cv_lease *lease, struct owner *self, struct cv_err 
 	return ret;
 }
 
+/* For whoever finds it locked. */
+static int write_lock(const struct cv_lease *lease, struct cv_err *err)
+{
+	return cv_file_pwrite(lease->lock_fd, cv_str_c(lease->line), 0, err) < 0 || cv_file_truncate(lease->lock_fd, strlen(lease->line), err) < 0 ? -1 : 1;
+}
+
 int cv_lease_take(struct cv_lease *lease, int dir, int lock_fd, unsigned file_mode, uint64_t time_sec, bool only_lease, struct cv_err *err)
 {
 	char line[LINE_MAX_LEN + 1];
@@ -273,11 +310,24 @@ int cv_lease_take(struct cv_lease *lease, int dir, int lock_fd, unsigned file_mo
 	}
 	if (lease->strict && take_lease(lease, &self, err) < 0)
 		return -1;
-	make_line(&self, lease->line);
-	if (only_lease)
+	/* Where files have other numbers after each mount nothing can be told. */
+	if (!lease->strict && look_for_copy(lease, &self, err) < 0)
+		return -1;
+	if (!lease->strict)
+		make_line(&self, lease->line);
+	return only_lease ? 1 : write_lock(lease, err);
+}
+
+int cv_lease_settle(struct cv_lease *lease, struct cv_err *err)
+{
+	struct owner self;
+
+	if (!lease->copied || !parse_line(lease->line, &self))
 		return 1;
-	/* For whoever finds it locked. */
-	return cv_file_pwrite(lock_fd, cv_str_c(lease->line), 0, err) < 0 || cv_file_truncate(lock_fd, strlen(lease->line), err) < 0 ? -1 : 1;
+	name_file(lease->lock_fd, self.file);
+	make_line(&self, lease->line);
+	lease->copied = false;
+	return write_lock(lease, err);
 }
 
 /* ---- holding ------------------------------------------------------------------------------------------------------------- */

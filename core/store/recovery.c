@@ -10,6 +10,8 @@
 /* After damage sequence numbers go on this much higher: no more records than this can have been lost, since the state is written whenever a segment
    is full. */
 #define SEQ_JUMP (1u << 24)
+/* So many UIDs are passed over in each mailbox of an index that is a copy: what was given out since it was made is not known. */
+#define UID_JUMP (1u << 20)
 #define UNSYNCED_MAX 65536u /* more records than fit into what may wait for a sync (TAIL_MAX of journal-write.c) */
 /* The least octets of a record that gives out a UID. */
 #define APPEND_MIN 128u
@@ -217,10 +219,8 @@ static bool end_is_missing(struct cv_journal *journal, struct cv_journal_pos end
 /* ---- damage ------------------------------------------------------------------------------------------------------ */
 
 /* Higher than all that a client may have seen: UIDs and sequence numbers that were given out in what is lost. */
-static void jump(struct cv_user *user, const struct cv_journal_damage *damage)
+static void jump(struct cv_user *user, uint32_t uids)
 {
-	uint64_t lost = CV_MIN(damage->lost, 2 * user->set->mail_journal_segment_size);
-	uint32_t uids = (uint32_t)(lost / APPEND_MIN) + 1;
 	struct cv_str key;
 	size_t pos = 0;
 	void *value;
@@ -231,7 +231,8 @@ static void jump(struct cv_user *user, const struct cv_journal_damage *damage)
 		struct cv_mailbox *mailbox = value;
 
 		mailbox->needs_scan = true;
-		mailbox->uidnext = mailbox->uidnext < UINT32_MAX - uids ? mailbox->uidnext + uids : mailbox->uidnext;
+		if (mailbox->uidnext < UINT32_MAX / 2) /* the more were passed over, the fewer are */
+			mailbox->uidnext += CV_MIN(uids, (UINT32_MAX / 2 - mailbox->uidnext) / 64 + 1);
 		mailbox->uid_reserved = CV_MAX(mailbox->uid_reserved, mailbox->uidnext);
 		mailbox->highest_modseq = mailbox->vanished_from = user->journal.seq;
 	}
@@ -258,11 +259,9 @@ static int record_jump(struct cv_user *user, struct cv_err *err)
 
 /* All that is known goes to snapshots and a state, which ask for a scan of every mailbox; only then segments that do not check are set aside, so
    that a crash in between finds the same damage again. */
-static int heal(struct cv_user *user, struct cv_journal_damage *damage, struct cv_err *err)
+static int look_everywhere(struct cv_user *user, uint32_t uids, struct cv_err *err)
 {
-	cv_error(&user->log_ctx, "journal is damaged, changes that were confirmed may be lost: %s; what is there is kept, bad files are set aside, "
-		"and the messages of every mailbox are looked for", damage->what);
-	jump(user, damage);
+	jump(user, uids);
 	/* While the records can be read that have messages' octets. */
 	cv_owed_begin(user);
 	user->folders_behind = user->work_due > 0;
@@ -273,6 +272,24 @@ static int heal(struct cv_user *user, struct cv_journal_damage *damage, struct c
 		return cv_err_context(err, "after damage");
 	user->adopt_folders = true;
 	return 1;
+}
+
+static int heal(struct cv_user *user, const struct cv_journal_damage *damage, struct cv_err *err)
+{
+	uint64_t lost = CV_MIN(damage->lost, 2 * user->set->mail_journal_segment_size);
+
+	cv_error(&user->log_ctx, "journal is damaged, changes that were confirmed may be lost: %s; what is there is kept, bad files are set aside, "
+		"and the messages of every mailbox are looked for", damage->what);
+	return look_everywhere(user, user->lease.copied ? UID_JUMP : (uint32_t)(lost / APPEND_MIN) + 1, err);
+}
+
+/* A backup of the index was put back, or the mail was copied to another place: messages that came after it may be there without it, and clients may know UIDs
+   and sequence numbers that it does not know. */
+static int begin_from_copy(struct cv_user *user, struct cv_err *err)
+{
+	cv_warn(&user->log_ctx, "the index is a copy (of a backup that was put back, or from another disk), with changes up to record %llu: the messages of every mailbox "
+		"are looked for, and new ones get higher UIDs than any that may have been given out since it was made", (unsigned long long)user->published_seq);
+	return look_everywhere(user, UID_JUMP, err);
 }
 
 /* Flushing tells those who wait, who may commit more. */
@@ -404,8 +421,10 @@ int cv_user_recover(struct cv_user *user, struct cv_err *err)
 	ret = cv_journal_resume(journal, user->lease.by_time ? 0 : user->set->mail_journal_segment_size, err);
 	if (ret > 0 && damage.damaged)
 		ret = heal(user, &damage, err);
+	else if (ret > 0 && user->lease.copied && user->published_seq > 0)
+		ret = begin_from_copy(user, err);
 	user->recovering = false;
-	return ret;
+	return ret > 0 ? cv_lease_settle(&user->lease, err) : ret;
 }
 
 /* ---- after a failed write ------------------------------------------------------------------------------------------- */

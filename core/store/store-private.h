@@ -7,7 +7,7 @@
    yet published is the logical state; views look at published rows only.
 
    Where things are, and which file can be lost (all in the user's index directory, INDEX=… or the mail root, "culver-index/"):
-     lock, lease     one owner (lease.h).
+     lock, lease     one owner (lease.h); lock also tells an index that is a copy.
      fs-test         that the file system was tried (selftest.h).
      journal.*       all changes since the older of the two snapshots of each mailbox and the older state.
      state, .old     tree of mailboxes, subscriptions, UIDVALIDITY, UIDNEXT, counts, annotations, as of a sequence number. One lost: the other and the

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """A user's directory that is renamed, or replaced by another one, under the server: what was acknowledged went where it was, one line tells it, the sessions end,
-and the next ones have what is there. And a command right after the start, which waits until the processes are there."""
+and the next ones have what is there. A backup that is put back, of all or of the index alone, is known for one: no UID that a client may have seen is given to another
+message, and messages that came after it are taken in where they are. And a command right after the start, which waits until the processes are there."""
 import imaplib
 import os
 import subprocess
@@ -79,6 +80,48 @@ def replaced(s):
     same(subjects(s, "bert"), ["one", "two", "five"])
 
 
+def uids(s, user):
+    """Subjects by UID."""
+    m = login(s, user)
+    data = m.uid("FETCH", "1:*", "(BODY.PEEK[HEADER.FIELDS (SUBJECT)])")[1]
+    m.logout()
+    return {int(d[0].split(b"UID ")[1].split()[0]): d[1].decode().split(":", 1)[1].strip() for d in data if isinstance(d, tuple)}
+
+
+def put_back(s, user, what):
+    """Server stopped; what: all of the user's directory, or the index."""
+    home, backup = f"{s.mail}/{user}", f"{s.dir}/backup-{user}"
+    for n in range(3):
+        same(s.deliver(user, mail(f"old{n}"))[0], 250)
+    m = login(s, user)
+    same(m.store("2", "+FLAGS", "(\\Flagged)")[0], "OK")
+    m.logout()
+    s.stop()
+    subprocess.run(["cp", "-a", home, backup], check=True)
+    s.start()
+    for n in range(4):
+        same(s.deliver(user, mail(f"new{n}"))[0], 250)
+    seen = uids(s, user)
+    s.stop()
+    gone, back = (home, backup) if what == "all" else (f"{home}/culver-index", f"{backup}/culver-index")
+    subprocess.run(["rm", "-rf", gone], check=True)
+    subprocess.run(["cp", "-a", back, gone], check=True)
+    s.start()
+    for _ in range(2):
+        same(s.deliver(user, mail("after"))[0], 250)
+        now = uids(s, user)
+        same({uid: (now[uid], seen[uid]) for uid in now if seen.get(uid, now[uid]) != now[uid]}, {}, "UIDs that name another message now")
+        if what == "index":
+            same({uid: now.get(uid) for uid in seen}, seen, "messages that the index did not know")
+        s.stop()
+        s.start()
+    same(sum("the index is a copy" in line and f"user={user}" in line for line in s.output().splitlines()), 1, s.output())
+    m = login(s, user)
+    same(m.search(None, "FLAGGED")[1], [b"2"])
+    m.logout()
+    same(s.culver("fsck", "--report", user, check=False).returncode, 0)
+
+
 def early(s):
     """As soon as somebody listens, the answer is right."""
     s.stop()
@@ -102,6 +145,8 @@ for storage in culver.storages():
     with culver.Server(storage=storage) as s:
         renamed(s)
         replaced(s)
+        put_back(s, "carl", "all")
+        put_back(s, "dora", "index")
         early(s)
         comes(lambda: s.culver("fsck", "--report", "bert", check=False).returncode, 0)
         healthy(s)

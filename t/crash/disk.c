@@ -640,6 +640,11 @@ static void age(const char *dir)
 		fatal(dir);
 }
 
+static bool is_lock(struct cv_str key)
+{
+	return key.len > 5 && cv_str_eq(cv_str_sub(key, key.len - 5, 5), CV_STR("/lock"));
+}
+
 /* Objects with several names are linked, as they were; a directory that two renames left with two names gets only the first. */
 static void make_tree(struct cut *cut, uint32_t dir, const char *path, char **made)
 {
@@ -670,7 +675,8 @@ static void make_tree(struct cut *cut, uint32_t dir, const char *path, char **ma
 				fatal(child);
 		} else {
 			made[object] = cv_strdup(child);
-			write_file(child, cv_buf_str(&cut->images[object].octets));
+			/* It names the file that it was; this one stands for the same. */
+			write_file(child, is_lock(key) ? CV_STR("") : cv_buf_str(&cut->images[object].octets));
 		}
 	}
 	if (cut->aged)

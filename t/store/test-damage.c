@@ -611,6 +611,57 @@ static void a_message_that_may_not_be_read_does_not_stop_healing(void **state)
 	store_deinit(&s);
 }
 
+/* The lock with its octets, in another file: it came with a copy of the directory. */
+static void copy_lock(struct store *s)
+{
+	char path[600], copy[620], octets[512];
+	FILE *from, *to;
+	size_t len;
+
+	(void)snprintf(path, sizeof(path), "%s/mail/culver-index/lock", s->dir);
+	(void)snprintf(copy, sizeof(copy), "%s.copy", path);
+	from = fopen(path, "re");
+	to = fopen(copy, "we");
+	assert_non_null(from);
+	assert_non_null(to);
+	len = fread(octets, 1, sizeof(octets), from);
+	assert_true(len > 0);
+	assert_int_equal(fwrite(octets, 1, len, to), len);
+	assert_int_equal(fclose(from), 0);
+	assert_int_equal(fclose(to), 0);
+	assert_int_equal(rename(copy, path), 0);
+}
+
+/* UIDs and sequence numbers that were given out behind it are not given again, once; what came behind it is taken in where it is. */
+static void a_copy_of_the_index_is_known_for_one(void **state)
+{
+	struct store s;
+	struct cv_mailbox *inbox;
+	uint64_t seq;
+	uint32_t uidnext;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", "Subject: a\n\na\n", 0);
+	store_save(&s, "INBOX", "Subject: b\n\nb\n", CV_FLAG_FLAGGED);
+	store_close(&s);
+	store_open(&s);
+	seq = s.user->published_seq;
+	store_close(&s);
+	copy_lock(&s);
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 -|2 F");
+	inbox = store_get(&s, "INBOX");
+	uidnext = inbox->uidnext;
+	assert_true(uidnext > 1000000);
+	assert_true(s.user->published_seq > seq + 1000000);
+	cv_mailbox_unref(&inbox);
+	store_close(&s);
+	store_open(&s);
+	assert_int_equal(store_save(&s, "INBOX", "Subject: c\n\nc\n", 0), uidnext);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -627,6 +678,7 @@ int main(void)
 		cv_test(the_journal_alone_tells),
 		cv_test(folding_may_stop_anywhere),
 		cv_test(a_message_that_may_not_be_read_does_not_stop_healing),
+		cv_test(a_copy_of_the_index_is_known_for_one),
 	};
 
 	return store_tests_run(tests);
