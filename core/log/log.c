@@ -347,26 +347,20 @@ static void write_line(int fd, struct cv_log_text *t)
 	while (n < 0 && errno == EINTR);
 }
 
-void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *fmt, ...)
+/* A line whose level and category are wanted. */
+static __attribute__((format(printf, 3, 0))) void write_entry(enum cv_log_level level, struct cv_log_entry *entry, const char *fmt, va_list ap)
 {
 	/* The text, the octets of a timestamp and origin, and the NUL that syslog wants. */
 	char message[CV_LOG_TEXT_MAX + 1], line[CV_LOG_TEXT_MAX + 1];
-	struct cv_log_entry entry = { .level = level, .role = the_log.config.role };
 	struct cv_log_text t = { .data = line, .size = CV_LOG_TEXT_MAX - 1 };
-	int errno_before = errno, len;
-	va_list ap;
+	int len;
 
-	gather(ctx, &entry);
-	if (level == CV_LOG_DEBUG && !cv_log_debug_on(entry.category))
-		return;
-	if (entry.role == NULL)
-		entry.role = "culver";
-	va_start(ap, fmt);
+	if (entry->role == NULL)
+		entry->role = "culver";
 	len = vsnprintf(message, sizeof(message), fmt, ap);
-	va_end(ap);
 	if (len < 0)
 		len = snprintf(message, sizeof(message), "unprintable log text, format %.200s", fmt);
-	entry.message = cv_str_mem(message, CV_MIN((size_t)len, sizeof(message) - 1));
+	entry->message = cv_str_mem(message, CV_MIN((size_t)len, sizeof(message) - 1));
 
 	const struct output *output = output_of(level);
 	switch (output->target) {
@@ -374,28 +368,42 @@ void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *f
 	case CV_LOG_FILE:
 		if (the_log.config.timestamps)
 			add_timestamp(&t);
-		add_origin(&t, &entry);
-		add_text(&t, &entry);
+		add_origin(&t, entry);
+		add_text(&t, entry);
 		t.size++;
 		write_line(output->fd, &t);
 		break;
 	case CV_LOG_SYSLOG:
 		add_c(&t, level_names[level]);
 		add_c(&t, " ");
-		add_text(&t, &entry);
+		add_text(&t, entry);
 		line[t.len] = '\0';
 		syslog(level_priorities[level], "%s", line);
 		break;
 	case CV_LOG_JOURNAL:
-		add_text(&t, &entry);
-		entry.message = cv_str_mem(line, t.len);
-		(void)cv_log_journal_send(output->fd, &entry);
+		add_text(&t, entry);
+		entry->message = cv_str_mem(line, t.len);
+		(void)cv_log_journal_send(output->fd, entry);
 		break;
 	case CV_LOG_CALLBACK:
-		add_origin(&t, &entry);
-		add_text(&t, &entry);
+		add_origin(&t, entry);
+		add_text(&t, entry);
 		the_log.config.callback(the_log.config.callback_ctx, level, cv_str_mem(line, t.len));
 		break;
 	}
+}
+
+void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *fmt, ...)
+{
+	struct cv_log_entry entry = { .level = level, .role = the_log.config.role };
+	int errno_before = errno;
+	va_list ap;
+
+	gather(ctx, &entry);
+	if (level == CV_LOG_DEBUG && !cv_log_debug_on(entry.category))
+		return;
+	va_start(ap, fmt);
+	write_entry(level, &entry, fmt, ap);
+	va_end(ap);
 	errno = errno_before;
 }

@@ -196,6 +196,24 @@ static void push_fields(var_vec *vars, const struct cv_auth_request *request, co
 		push(vars, 0, cv_arena_printf(request->arena, "%s:%.*s", prefix, CV_STR_ARG(key)), cv_str_c(value));
 }
 
+/* Nothing in text but %u, %n, %d and %%: what most settings have. */
+static bool has_user_only(const char *text)
+{
+	for (const char *p = strchr(text, '%'); p != NULL; p = strchr(p + 2, '%')) {
+		if (p[1] == '\0' || strchr("und%", p[1]) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static int expand_user(const struct user_parts *user, const char *text, struct cv_buf *out, struct cv_err *err)
+{
+	const struct cv_var vars[] = { { .letter = 'u', .name = "user", .value = user->user }, { .letter = 'n', .name = "username", .value = user->name },
+		{ .letter = 'd', .name = "domain", .value = user->domain } };
+
+	return cv_var_expand(out, text, vars, CV_COUNT_OF(vars), err) < 0 ? -1 : 0;
+}
+
 int cv_auth_expand(const struct cv_auth_request *request, const char *text, struct cv_buf *out, struct cv_err *err)
 {
 	struct cv_arena *arena = request->arena;
@@ -210,6 +228,8 @@ int cv_auth_expand(const struct cv_auth_request *request, const char *text, stru
 		cv_buf_append_c(out, text);
 		return cv_buf_ok(out) ? 0 : cv_err_set(err, CV_ERR_LIMIT, "the text is too long");
 	}
+	if (has_user_only(text))
+		return expand_user(&user, text, out, err);
 	rport = number(arena, request->remote_port);
 	lport = number(arena, request->local_port);
 	if (!cv_str_split(user.domain, '@', &first, &last))
