@@ -348,19 +348,19 @@ static void write_line(int fd, struct cv_log_text *t)
 }
 
 /* A line whose level and category are wanted. */
-static __attribute__((format(printf, 3, 0))) void write_entry(enum cv_log_level level, struct cv_log_entry *entry, const char *fmt, va_list ap)
+static __attribute__((format(printf, 3, 0))) void write_entry(enum cv_log_level level, struct cv_log_entry entry, const char *fmt, va_list ap)
 {
 	/* The text, the octets of a timestamp and origin, and the NUL that syslog wants. */
 	char message[CV_LOG_TEXT_MAX + 1], line[CV_LOG_TEXT_MAX + 1];
 	struct cv_log_text t = { .data = line, .size = CV_LOG_TEXT_MAX - 1 };
 	int len;
 
-	if (entry->role == NULL)
-		entry->role = "culver";
+	if (entry.role == NULL)
+		entry.role = "culver";
 	len = vsnprintf(message, sizeof(message), fmt, ap);
 	if (len < 0)
 		len = snprintf(message, sizeof(message), "unprintable log text, format %.200s", fmt);
-	entry->message = cv_str_mem(message, CV_MIN((size_t)len, sizeof(message) - 1));
+	entry.message = cv_str_mem(message, CV_MIN((size_t)len, sizeof(message) - 1));
 
 	const struct output *output = output_of(level);
 	switch (output->target) {
@@ -368,26 +368,26 @@ static __attribute__((format(printf, 3, 0))) void write_entry(enum cv_log_level 
 	case CV_LOG_FILE:
 		if (the_log.config.timestamps)
 			add_timestamp(&t);
-		add_origin(&t, entry);
-		add_text(&t, entry);
+		add_origin(&t, &entry);
+		add_text(&t, &entry);
 		t.size++;
 		write_line(output->fd, &t);
 		break;
 	case CV_LOG_SYSLOG:
 		add_c(&t, level_names[level]);
 		add_c(&t, " ");
-		add_text(&t, entry);
+		add_text(&t, &entry);
 		line[t.len] = '\0';
 		syslog(level_priorities[level], "%s", line);
 		break;
 	case CV_LOG_JOURNAL:
-		add_text(&t, entry);
-		entry->message = cv_str_mem(line, t.len);
-		(void)cv_log_journal_send(output->fd, entry);
+		add_text(&t, &entry);
+		entry.message = cv_str_mem(line, t.len);
+		(void)cv_log_journal_send(output->fd, &entry);
 		break;
 	case CV_LOG_CALLBACK:
-		add_origin(&t, entry);
-		add_text(&t, entry);
+		add_origin(&t, &entry);
+		add_text(&t, &entry);
 		the_log.config.callback(the_log.config.callback_ctx, level, cv_str_mem(line, t.len));
 		break;
 	}
@@ -403,7 +403,7 @@ void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *f
 	if (level == CV_LOG_DEBUG && !cv_log_debug_on(entry.category))
 		return;
 	va_start(ap, fmt);
-	write_entry(level, &entry, fmt, ap);
+	write_entry(level, entry, fmt, ap);
 	va_end(ap);
 	errno = errno_before;
 }

@@ -91,7 +91,7 @@ class Mail:
             date = re.search(r'INTERNALDATE "(.*?)"', line).group(1)
             found[uid] = [flags, date, None]
         for uid in found:
-            typ, data = c.uid("FETCH", str(uid), "(BODY.PEEK[])")
+            typ, data = c.uid("FETCH", str(uid), "(ENVELOPE BODY.PEEK[])")  # ENVELOPE: parse records are looked at and made anew
             if typ == "OK" and data and isinstance(data[0], tuple):
                 found[uid][2] = data[0][1]
         c.logout()
@@ -174,7 +174,9 @@ def harm_index(mail, what, pattern, pick=-1):
         path = paths[pick]
         size = os.path.getsize(path)
         if harm == "flip":
-            flip(path, size - 9 if what == "journal" else None)
+            # One octet of a journal; of others several, since what fills a snapshot's columns up is not looked at.
+            for at in [size - 9] if what == "journal" else range(size // 4, size * 3 // 4, 64):
+                flip(path, at)
         elif harm == "cut":
             os.truncate(path, size * 2 // 3)
         elif harm == "remove":
