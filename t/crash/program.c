@@ -820,6 +820,8 @@ static void step_kill(struct program *p)
 	struct cv_err err = { 0 };
 
 	p->what = "kill";
+	if (p->loop != NULL) /* the model has flags that are on their way */
+		(void)cv_loop_once(p->loop, 0);
 	disk_record(NULL, false);
 	cv_file_set_fault(refuse_changes, NULL);
 	cv_user_close(&p->user);
