@@ -493,9 +493,10 @@ class MessageVandal:
         elif how == "no-rights":
             os.chmod(path, 0)
         elif how == "other-renamed":
-            shutil.copy(other, path + ".x")
-            self.own(path + ".x")
-            os.rename(path + ".x", path)
+            beside = os.path.join(self.s.mail, self.user + ".x")  # in the folder of a Maildir it would be one more message
+            shutil.copy(other, beside)
+            self.own(beside)
+            os.rename(beside, path)
         else:
             at = self.r.randrange(len(octets))
             new = {"cut": octets[:at], "empty": b"", "garbage": self.r.randbytes(self.r.randrange(1, 2 * len(octets))),
