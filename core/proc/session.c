@@ -26,12 +26,7 @@ static void on_step(void *ctx)
 	struct cv_node now;
 
 	/* Those that ask again wait for the next round. */
-	cv_list_init(&now);
-	while (!cv_list_empty(&host->stepping)) {
-		struct cv_node *node = host->stepping.next;
-		cv_list_remove(node);
-		cv_list_append(&now, node);
-	}
+	cv_list_move(&now, &host->stepping);
 	while (!cv_list_empty(&now)) {
 		struct cv_session *session = cv_container(now.next, struct cv_session, step_node);
 		cv_list_remove(&session->step_node);

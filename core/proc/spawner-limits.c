@@ -94,12 +94,7 @@ void spawner_ends_told(struct worker *w)
 	/* One that is to end is asked for nothing more: what waits gets its successor. */
 	if (w->state != WORKER_READY)
 		return;
-	cv_list_init(&unsure);
-	while (!cv_list_empty(&w->waiting)) {
-		struct cv_node *node = w->waiting.next;
-		cv_list_remove(node);
-		cv_list_append(&unsure, node);
-	}
+	cv_list_move(&unsure, &w->waiting);
 	while (!cv_list_empty(&unsure)) {
 		struct request *r = cv_container(unsure.next, struct request, node);
 		cv_list_remove(&r->node);

@@ -196,17 +196,6 @@ static void free_all(struct cv_node *list)
 	}
 }
 
-static void move_list(struct cv_node *from, struct cv_node *to)
-{
-	struct cv_node *node, *tmp;
-
-	cv_list_init(to);
-	cv_list_foreach(from, node, tmp) {
-		cv_list_remove(node);
-		cv_list_append(to, node);
-	}
-}
-
 void cv_user_flush(struct cv_user *user)
 {
 	struct cv_node batch, *node, *tmp;
@@ -217,7 +206,7 @@ void cv_user_flush(struct cv_user *user)
 		return;
 	result = make_durable(user, &err);
 	user->queue_needs_sync = user->queue_needs_storage_sync = user->owed_queued = false;
-	move_list(&user->queue, &batch);
+	cv_list_move(&batch, &user->queue);
 	if (result < 0) {
 		if (!user->lost) /* that was told */
 			cv_error(&user->log_ctx, "changes could not be made durable and are refused: %s", err.text);

@@ -52,6 +52,16 @@ static inline void cv_list_remove(struct cv_node *node)
 	node->next->prev = node->prev;
 	node->prev = node->next = NULL;
 }
+/* All nodes of one list become those of `to`, in their order; `to` is initialized, `from` is empty then. */
+static inline void cv_list_move(struct cv_node *to, struct cv_node *from)
+{
+	cv_list_init(to);
+	if (cv_list_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	cv_list_init(from);
+}
 /* The current node may be removed in the body; its successor may not. */
 #define cv_list_foreach(head, node, tmp)                                                                      \
 	for ((node) = (head)->next, (tmp) = (node)->next; (node) != (head); (node) = (tmp), (tmp) = (node)->next)
