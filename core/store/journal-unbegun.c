@@ -83,7 +83,7 @@ static int was_not_begun(struct cv_journal *journal, struct cv_journal_pos start
 	return reaches(journal, &last[-1], last->before_seq, err);
 }
 
-static int sync_names(struct cv_journal *journal, struct cv_err *err)
+static int sync_index(struct cv_journal *journal, struct cv_err *err)
 {
 	return journal->fsync != CV_FSYNC_NEVER ? cv_file_sync(journal->dir, true, err) : 1;
 }
@@ -97,8 +97,12 @@ int cv_journal_leave_unbegun(struct cv_journal *journal, struct cv_journal_pos s
 
 		/* Those behind it, which were removed by an earlier process, are gone for good before it goes: one that came back without it would say that what
 		   is missing between was lost. */
-		if (sync_names(journal, err) < 0)
+		if (sync_index(journal, err) < 0)
 			return -1;
+		/* One that comes back is known again by having nothing but its head: on disk it may have records that were refused, and whose cut was not synced. */
+		if (!last->damaged && cv_segment_cut(journal, last, err) < 0)
+			return -1;
+		journal->end_synced = false; /* that of the one before */
 		damage->torn = damage->torn || last->damaged;
 		if (leave_never_synced(journal, last, what > 1, err) < 0)
 			return -1;
@@ -106,9 +110,7 @@ int cv_journal_leave_unbegun(struct cv_journal *journal, struct cv_journal_pos s
 		if (journal->next_number == last->number + 1)
 			journal->next_number = last->number;
 		journal->segments.count--;
-		/* On disk it may still have records that were refused and cut off in vain: it would say of what is confirmed in the one before that it came
-		   too late. */
-		if (sync_names(journal, err) < 0)
+		if (sync_index(journal, err) < 0)
 			return -1;
 	}
 	return what;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <limits.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -293,10 +294,28 @@ static bool is_folder(const char *path, int fd)
 	return fstat(fd, &st) == 0 && stat(path, &folder) == 0 && st.st_ino == folder.st_ino && st.st_dev == folder.st_dev;
 }
 
-/* Segments that were removed, and those of them that a power cut may bring back: the index was not synced since. */
+/* The number of the journal's segment that a descriptor is of, 0 of anything else. */
+static uint32_t segment_of(int fd)
+{
+	char link[64], path[PATH_MAX];
+	uint32_t number;
+	const char *name;
+	ssize_t len;
+
+	(void)snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	len = readlink(link, path, sizeof(path) - 1);
+	assert_true(len > 0);
+	path[len] = '\0';
+	name = strrchr(path, '/');
+	return name != NULL && cv_journal_parse_name(name + 1, &number) ? number : 0;
+}
+
+/* Segments that were removed, and those of them that a power cut may bring back: the index was not synced since. And those that it may bring back with
+   more octets than they had: their length was not synced before. */
 struct gone {
 	const char *index;
-	unsigned removed, unsynced;
+	unsigned removed, unsynced, longer;
+	uint32_t cut; /* the last one that was synced with its length */
 };
 
 static void note_gone(void *ctx, const struct cv_file_event *event)
@@ -305,10 +324,13 @@ static void note_gone(void *ctx, const struct cv_file_event *event)
 	uint32_t number;
 
 	if (event->op == CV_FILE_UNLINK && cv_journal_parse_name(event->name, &number)) {
+		gone->longer += number != gone->cut;
 		gone->removed++;
 		gone->unsynced++;
 	} else if (event->op == CV_FILE_SYNC && !event->failed && is_folder(gone->index, event->fd)) {
 		gone->unsynced = 0;
+	} else if (event->op == CV_FILE_SYNC && !event->failed && !event->data_only) {
+		gone->cut = segment_of(event->fd);
 	}
 }
 
@@ -348,16 +370,19 @@ static void removed_segments_are_gone_before_anything_is_confirmed(void **state)
 	for (unsigned round = 0; round < 2; round++) {
 		struct gone gone = { .index = cv_arena_printf(*state, "%s/mail/culver-index", s.dir) };
 		const uint32_t count = round == 0 ? 3 : 1;
+		unsigned longer;
 
 		kill_with_begun(&s, count, round > 0, &gone, &begun);
 		for (uint32_t i = 0; i < count; i++)
 			assert_int_equal(disk_find(&begun, file_name(&s, "journal", number + i))->octets.len, CV_SEGMENT_HEAD);
 		assert_null(disk_find(&begun, file_name(&s, "journal", number + count)));
+		longer = gone.longer;
 		cv_file_set_watch(note_gone, &gone);
 		store_open(&s);
 		cv_file_set_watch(NULL, NULL);
 		assert_int_equal(gone.removed, round == 0 ? count : count + 1);
 		assert_int_equal(gone.unsynced, 0);
+		assert_int_equal(gone.longer, longer);
 		assert_int_equal(store_save(&s, "INBOX", MAIL, 0), 3);
 		assert_int_equal(cv_journal_end_pos(&s.user->journal).segment, number - 1);
 		disk_free(&begun);
