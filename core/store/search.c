@@ -3,15 +3,9 @@
    as long as the answer is not known yet. */
 #include <config.h>
 
-#include <culver/mailsearch.h>
+#include "core/store/search-private.h"
 
-#include "core/store/store-private.h"
-#include <culver/map.h>
-#include <culver/note.h>
-#include <culver/search.h>
 #include <culver/time.h>
-
-#include <string.h>
 
 /* Octets of a message that are searched before the clock is looked at again. */
 #define BODY_SLICE ((uint64_t)256 * 1024)
@@ -21,52 +15,6 @@
 #define ROWS_PER_LOOK 256u
 /* So few messages are read sooner than an index is brought up to date. */
 #define READ_SOONER 16u
-
-/* Of a key, and of the tree, for the message at hand. 0 is not known yet. */
-enum answer { UNKNOWN = 0, YES = 1, NO = -1 };
-
-enum stage { AT_ROW = 0, IN_BODY };
-
-struct cv_mailsearch {
-	struct cv_view *view;
-	struct cv_mailsearch_key *root;
-	struct cv_ranges candidates; /* sequence numbers that can match at all */
-	uint32_t goal, done;         /* candidates, and those that were begun with */
-	size_t range;                /* the one in progress; from_end: counted from the last */
-	uint32_t next;               /* sequence number within it; 0: its start, or its end */
-	bool from_end;
-	uint32_t max;                /* messages that are wanted */
-	struct cv_ranges found;
-	uint32_t found_count;
-	uint8_t *relevancy;          /* by sequence number, of those found; NULL: no key is fuzzy */
-	uint64_t modseq;
-	bool expunged;
-	size_t failed;
-	struct cv_err first_error;
-
-	/* Keys that are not answered from the columns, NULL-terminated by count. */
-	struct cv_mailsearch_key **texts;
-	size_t text_count, text_cap;
-	struct cv_search *header_search, *body_search; /* NULL: no such key */
-	enum cv_memo *memos;         /* by text key: what of it is kept between searches; CV_MEMOS: nothing */
-	CV_VEC(struct cv_buf) note_texts; /* of NOTE keys, as they are compared, by index */
-	struct cv_buf mapped;
-	struct cv_index_answer *known; /* by text key: what an index said; NULL: none was asked */
-	size_t index;                /* the one that is being asked */
-	bool asked;
-
-	/* The message in progress. */
-	enum stage stage;
-	uint32_t seq;
-	struct cv_row row;
-	bool row_whole;      /* more than cv_view_flags knows */
-	struct cv_arena *arena;
-	struct cv_mail *mail;
-	struct cv_mailsearch_message message; /* its reader is the mail's */
-	size_t ask_count, ask;  /* ASK keys; in stage IN_BODY: the text key that is asked next */
-	bool body_done;         /* in stage IN_BODY: the body was searched */
-	struct cv_buf header;
-};
 
 /* ---- keys ------------------------------------------------------------------------------------------ */
 
@@ -333,287 +281,12 @@ void cv_mailsearch_free(struct cv_mailsearch **search)
 	*search = NULL;
 }
 
-/* ---- answers --------------------------------------------------------------------------------------- */
-
-static enum answer yes_or_no(bool yes)
-{
-	return yes ? YES : NO;
-}
-
-/* Days since 1970 of a moment as it is written with its zone. */
-static int64_t day_of(int64_t sec, int zone_min)
-{
-	int64_t local = sec + (int64_t)zone_min * 60;
-
-	return local >= 0 ? local / 86400 : -((-local + 86399) / 86400);
-}
-
-static bool has_keyword(const struct cv_mailsearch *search, struct cv_str name)
-{
-	size_t count;
-	const struct cv_str *keywords = cv_row_keywords(cv_view_mailbox(search->view), search->row.keyword_set, &count);
-
-	for (size_t i = 0; i < count; i++)
-		if (cv_str_caseeq(keywords[i], name))
-			return true;
-	return false;
-}
-
-/* Values are compared as texts of messages are; what is no text, as its octets. */
-static bool has_note(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
-{
-	struct cv_str wanted = cv_buf_str(&search->note_texts.data[key->index]);
-	struct cv_err err = { 0 };
-	struct cv_note_list list;
-	struct cv_note note;
-
-	if (!cv_notes_any(cv_view_mailbox(search->view)) || cv_notes_get(cv_view_mailbox(search->view), search->row.uid, &list, &err) <= 0)
-		return false;
-	while (cv_note_next(&list, &note)) {
-		if ((key->number & (note.priv ? 1u : 2u)) == 0 || !cv_note_match(key->name, note.entry))
-			continue;
-		cv_buf_clear(&search->mapped);
-		cv_casemap(&search->mapped, note.value);
-		if (key->text.len == 0 || cv_str_find_str(cv_buf_str(&search->mapped), wanted) != SIZE_MAX)
-			return true;
-	}
-	return false;
-}
-
-static const struct cv_row *whole_row(struct cv_mailsearch *search)
-{
-	if (!search->row_whole)
-		(void)cv_view_row(search->view, search->seq, &search->row);
-	search->row_whole = true;
-	return &search->row;
-}
-
-static int64_t arrival_day(struct cv_mailsearch *search)
-{
-	const struct cv_row *row = whole_row(search);
-
-	return day_of(row->internal_date, row->internal_zone);
-}
-
-static enum answer answer_from_row(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
-{
-	const struct cv_row *row = &search->row;
-
-	switch (key->kind) {
-	case CV_MAILSEARCH_SEQ:
-		return yes_or_no(cv_ranges_has(&key->set, search->seq));
-	case CV_MAILSEARCH_UID:
-		return yes_or_no(cv_ranges_has(&key->set, row->uid));
-	case CV_MAILSEARCH_FLAGS:
-		return yes_or_no((row->flags & key->flags) == key->flags);
-	case CV_MAILSEARCH_RECENT:
-		return yes_or_no(row->recent);
-	case CV_MAILSEARCH_KEYWORD:
-		return yes_or_no(has_keyword(search, key->text));
-	case CV_MAILSEARCH_BEFORE:
-		return yes_or_no(arrival_day(search) < key->day);
-	case CV_MAILSEARCH_ON:
-		return yes_or_no(arrival_day(search) == key->day);
-	case CV_MAILSEARCH_SINCE:
-		return yes_or_no(arrival_day(search) >= key->day);
-	case CV_MAILSEARCH_LARGER:
-		return yes_or_no(whole_row(search)->virtual_size > key->number);
-	case CV_MAILSEARCH_SMALLER:
-		return yes_or_no(whole_row(search)->virtual_size < key->number);
-	case CV_MAILSEARCH_MODSEQ:
-		return yes_or_no(row->modseq >= key->number);
-	case CV_MAILSEARCH_SAVEDBEFORE:
-		return yes_or_no(day_of(whole_row(search)->save_date, 0) < key->day);
-	case CV_MAILSEARCH_SAVEDON:
-		return yes_or_no(day_of(whole_row(search)->save_date, 0) == key->day);
-	case CV_MAILSEARCH_SAVEDSINCE:
-		return yes_or_no(day_of(whole_row(search)->save_date, 0) >= key->day);
-	case CV_MAILSEARCH_OLDER:
-		return yes_or_no(whole_row(search)->internal_date <= key->sec);
-	case CV_MAILSEARCH_YOUNGER:
-		return yes_or_no(whole_row(search)->internal_date >= key->sec);
-	case CV_MAILSEARCH_GUID:
-		return yes_or_no(memcmp(whole_row(search)->guid, key->guid, sizeof(key->guid)) == 0);
-	case CV_MAILSEARCH_NOTE:
-		return yes_or_no(has_note(search, key) != (key->text.ptr == NULL));
-	case CV_MAILSEARCH_AND:
-	case CV_MAILSEARCH_OR:
-	case CV_MAILSEARCH_SENTBEFORE:
-	case CV_MAILSEARCH_SENTON:
-	case CV_MAILSEARCH_SENTSINCE:
-	case CV_MAILSEARCH_HEADER:
-	case CV_MAILSEARCH_BODY:
-	case CV_MAILSEARCH_TEXT:
-	case CV_MAILSEARCH_ASK:
-		break;
-	}
-	return (enum answer)key->answer;
-}
-
-/* Three-valued: what is not known stays so unless another key decides. Recursion is as deep as prepare allowed. */
-static enum answer evaluate(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
-{
-	enum answer result;
-
-	if (key->kind == CV_MAILSEARCH_AND || key->kind == CV_MAILSEARCH_OR) {
-		enum answer deciding = key->kind == CV_MAILSEARCH_AND ? NO : YES;
-
-		result = (enum answer)(-(int)deciding);
-		for (const struct cv_mailsearch_key *child = key->child; child != NULL; child = child->next) {
-			enum answer answer = evaluate(search, child);
-
-			if (answer == deciding) {
-				result = deciding;
-				break;
-			}
-			if (answer == UNKNOWN)
-				result = UNKNOWN;
-		}
-	} else {
-		result = answer_from_row(search, key);
-	}
-	return key->negated ? (enum answer)(-(int)result) : result;
-}
-
-/* What indexes have said of the message; the rest is not known yet. */
-static void begin_answers(struct cv_mailsearch *search)
-{
-	for (size_t i = 0; i < search->text_count; i++) {
-		const struct cv_index_answer *known = search->known != NULL ? &search->known[i] : NULL;
-
-		search->texts[i]->score = 0;
-		if (known == NULL || search->row.uid > known->upto)
-			search->texts[i]->answer = UNKNOWN;
-		else if (cv_ranges_has(&known->yes, search->row.uid))
-			search->texts[i]->answer = YES;
-		else
-			search->texts[i]->answer = cv_ranges_has(&known->maybe, search->row.uid) ? UNKNOWN : NO;
-	}
-}
-
-static void answer_sent_date(struct cv_mailsearch_key *key, bool valid, const struct cv_date *date)
-{
-	int64_t day = valid ? day_of(date->sec, date->zone_min) : 0;
-
-	if (key->kind == CV_MAILSEARCH_SENTBEFORE)
-		key->answer = yes_or_no(valid && day < key->day);
-	else if (key->kind == CV_MAILSEARCH_SENTON)
-		key->answer = yes_or_no(valid && day == key->day);
-	else if (key->kind == CV_MAILSEARCH_SENTSINCE)
-		key->answer = yes_or_no(valid && day >= key->day);
-}
-
-/* A field that is kept between searches: nothing where there is none, or a mark and its text. */
-#define IS_THERE "+"
-
-static void answer_from_memo(const struct cv_mailsearch *search, size_t i, struct cv_str kept)
-{
-	struct cv_mailsearch_key *key = search->texts[i];
-
-	key->answer = yes_or_no(kept.len > 0 && cv_search_text_has(search->header_search, key->index, cv_str_sub(kept, 1, SIZE_MAX)));
-	if (key->fuzzy && key->answer == YES)
-		key->score = cv_search_score(search->header_search, key->index);
-}
-
-/* What a search that has looked at the message says. */
-static void answer_from(const struct cv_search *search, struct cv_mailsearch_key *key)
-{
-	key->score = cv_search_score(search, key->index);
-	key->answer = yes_or_no(key->score > 0);
-}
-
-/* What earlier searches have kept of the message. */
-static void answer_from_memos(const struct cv_mailsearch *search)
-{
-	struct cv_str kept;
-
-	for (size_t i = 0; i < search->text_count; i++)
-		if (search->memos[i] != CV_MEMOS && search->texts[i]->answer == UNKNOWN &&
-			cv_view_memo(search->view, search->seq, search->memos[i], &kept))
-			answer_from_memo(search, i, kept);
-}
-
-/* The same from its record, for later searches to have. */
-static void make_memo(struct cv_mailsearch *search, size_t i, const struct cv_parse_record *record)
-{
-	int found;
-
-	cv_buf_clear(&search->mapped);
-	cv_buf_append_c(&search->mapped, IS_THERE);
-	found = cv_search_field(search->header_search, cv_parse_record_fields(record), search->texts[i]->name, &search->mapped);
-	if (found < 0)
-		return;
-	if (found == 0)
-		cv_buf_clear(&search->mapped);
-	cv_view_memo_keep(search->view, search->seq, search->memos[i], cv_buf_str(&search->mapped));
-	answer_from_memo(search, i, cv_buf_str(&search->mapped));
-}
-
-/* Sent dates, and header fields that the record keeps. */
-static void answer_from_record(struct cv_mailsearch *search, const struct cv_parse_record *record)
-{
-	bool looked = false;
-
-	for (size_t i = 0; i < search->text_count; i++) {
-		struct cv_mailsearch_key *key = search->texts[i];
-
-		answer_sent_date(key, record->date_valid, &record->date);
-		if (key->kind != CV_MAILSEARCH_HEADER || key->answer != UNKNOWN || !cv_parse_record_keeps(record, key->name))
-			continue;
-		if (search->memos[i] != CV_MEMOS)
-			make_memo(search, i, record);
-		if (key->answer != UNKNOWN)
-			continue;
-		if (!looked)
-			cv_search_header(search->header_search, cv_parse_record_fields(record));
-		looked = true;
-		answer_from(search->header_search, key);
-	}
-}
-
-static int answer_from_header(struct cv_mailsearch *search, uint64_t size, struct cv_err *err)
-{
-	struct cv_str header;
-
-	if (search->header_search == NULL)
-		return 1;
-	if (cv_message_reader_view(search->message.reader, 0, size, &search->header, &header, err) < 0)
-		return -1;
-	cv_search_header(search->header_search, header);
-	for (size_t i = 0; i < search->text_count; i++) {
-		struct cv_mailsearch_key *key = search->texts[i];
-
-		if (key->kind == CV_MAILSEARCH_HEADER && key->answer == UNKNOWN)
-			answer_from(search->header_search, key);
-	}
-	return 1;
-}
-
 /* ---- one message ----------------------------------------------------------------------------------- */
-
-/* Of a key that the message matches; 0: nothing in it was matched fuzzily. Recursion is as deep as prepare allowed. */
-static unsigned relevancy_of(struct cv_mailsearch *search, const struct cv_mailsearch_key *key)
-{
-	unsigned sum = 0, count = 0, best = 0;
-
-	if (key->negated)
-		return 0;
-	if (key->kind != CV_MAILSEARCH_AND && key->kind != CV_MAILSEARCH_OR)
-		return key->fuzzy ? key->score : 0;
-	for (const struct cv_mailsearch_key *child = key->child; child != NULL; child = child->next) {
-		unsigned one = key->kind == CV_MAILSEARCH_OR && evaluate(search, child) != YES ? 0 : relevancy_of(search, child);
-
-		sum += one;
-		count += one > 0;
-		best = CV_MAX(best, one);
-	}
-	return key->kind == CV_MAILSEARCH_OR ? best : count > 0 ? (sum + count / 2) / count : 0;
-}
 
 static void note_found(struct cv_mailsearch *search)
 {
 	if (search->relevancy != NULL)
-		search->relevancy[search->seq] = (uint8_t)relevancy_of(search, search->root);
+		search->relevancy[search->seq] = (uint8_t)cv_answer_relevancy(search, search->root);
 	cv_ranges_add(&search->found, search->seq, search->seq);
 	search->found_count++;
 	search->modseq = CV_MAX(search->modseq, search->row.modseq);
@@ -665,7 +338,7 @@ static int ask(struct cv_mailsearch *search, struct cv_mailsearch_key *key, bool
 	int result = key->ask(key->ask_ctx, &search->message, first, BODY_SLICE, &yes, err);
 
 	if (result > 0)
-		key->answer = yes_or_no(yes);
+		key->answer = cv_answer_is(yes);
 	return result;
 }
 
@@ -674,7 +347,7 @@ static int ask_of_record(struct cv_mailsearch *search, struct cv_err *err)
 {
 	if (search->ask_count == 0)
 		return 1;
-	search->message.row = *whole_row(search);
+	search->message.row = *cv_answer_row(search);
 	for (size_t i = 0; i < search->text_count; i++)
 		if (search->texts[i]->kind == CV_MAILSEARCH_ASK && ask(search, search->texts[i], true, err) < 0)
 			return -1;
@@ -687,14 +360,14 @@ static int ask_of_octets(struct cv_mailsearch *search, struct cv_err *err)
 	for (; search->ask < search->text_count; search->ask++) {
 		struct cv_mailsearch_key *key = search->texts[search->ask];
 
-		if (key->kind == CV_MAILSEARCH_ASK && key->answer == UNKNOWN)
+		if (key->kind == CV_MAILSEARCH_ASK && key->answer == CV_ANSWER_UNKNOWN)
 			return ask(search, key, false, err) < 0 ? -1 : 0;
 	}
 	return 1;
 }
 
 /* Open the message as far as its answer needs. 1 with *answer_r, 0 when the body has to be searched (stage IN_BODY), -1. */
-static int open_message(struct cv_mailsearch *search, enum answer *answer_r, struct cv_err *err)
+static int open_message(struct cv_mailsearch *search, enum cv_answer *answer_r, struct cv_err *err)
 {
 	struct cv_parse_record *record = &search->message.record;
 	struct cv_str octets;
@@ -702,19 +375,19 @@ static int open_message(struct cv_mailsearch *search, enum answer *answer_r, str
 	if (cv_mail_open(search->view, search->seq, &search->mail, err) < 0 ||
 		cv_mail_record(search->mail, &octets, err) < 0 || cv_parse_record_open(octets, record, err) < 0)
 		return -1;
-	answer_from_record(search, record);
-	*answer_r = evaluate(search, search->root);
-	if (*answer_r != UNKNOWN)
+	cv_answer_from_record(search, record);
+	*answer_r = cv_answer_tree(search, search->root);
+	if (*answer_r != CV_ANSWER_UNKNOWN)
 		return 1;
 	if (ask_of_record(search, err) < 0)
 		return -1;
-	*answer_r = evaluate(search, search->root);
-	if (*answer_r != UNKNOWN)
+	*answer_r = cv_answer_tree(search, search->root);
+	if (*answer_r != CV_ANSWER_UNKNOWN)
 		return 1;
-	if (cv_mail_reader(search->mail, &search->message.reader, err) < 0 || answer_from_header(search, record->header_size, err) < 0)
+	if (cv_mail_reader(search->mail, &search->message.reader, err) < 0 || cv_answer_from_header(search, record->header_size, err) < 0)
 		return -1;
-	*answer_r = evaluate(search, search->root);
-	if (*answer_r != UNKNOWN)
+	*answer_r = cv_answer_tree(search, search->root);
+	if (*answer_r != CV_ANSWER_UNKNOWN)
 		return 1;
 	if (cv_mailsearch_tree(&search->message, err) < 0)
 		return -1;
@@ -727,7 +400,7 @@ static int open_message(struct cv_mailsearch *search, enum answer *answer_r, str
 }
 
 /* A slice of the message's octets: of the texts that are looked for together, then of what each ASK key wants. Results as above. */
-static int search_body(struct cv_mailsearch *search, enum answer *answer_r, struct cv_err *err)
+static int search_body(struct cv_mailsearch *search, enum cv_answer *answer_r, struct cv_err *err)
 {
 	int result;
 
@@ -735,8 +408,8 @@ static int search_body(struct cv_mailsearch *search, enum answer *answer_r, stru
 		result = ask_of_octets(search, err);
 		if (result < 0)
 			return -1;
-		*answer_r = evaluate(search, search->root);
-		return *answer_r != UNKNOWN || result > 0 ? 1 : 0;
+		*answer_r = cv_answer_tree(search, search->root);
+		return *answer_r != CV_ANSWER_UNKNOWN || result > 0 ? 1 : 0;
 	}
 	result = cv_search_step(search->body_search, BODY_SLICE, err);
 	if (result <= 0)
@@ -745,11 +418,11 @@ static int search_body(struct cv_mailsearch *search, enum answer *answer_r, stru
 		struct cv_mailsearch_key *key = search->texts[i];
 
 		if (key->kind == CV_MAILSEARCH_BODY || key->kind == CV_MAILSEARCH_TEXT)
-			answer_from(search->body_search, key);
+			cv_answer_from(search->body_search, key);
 	}
 	search->body_done = true;
-	*answer_r = evaluate(search, search->root);
-	return *answer_r != UNKNOWN ? 1 : 0;
+	*answer_r = cv_answer_tree(search, search->root);
+	return *answer_r != CV_ANSWER_UNKNOWN ? 1 : 0;
 }
 
 /* The next candidate's sequence number; false when there is none, or no more is wanted. */
@@ -780,7 +453,7 @@ static bool next_candidate(struct cv_mailsearch *search)
 static bool work(struct cv_mailsearch *search)
 {
 	struct cv_err err = { 0 };
-	enum answer answer = UNKNOWN;
+	enum cv_answer answer = CV_ANSWER_UNKNOWN;
 	int result;
 
 	if (search->stage == AT_ROW) {
@@ -789,14 +462,14 @@ static bool work(struct cv_mailsearch *search)
 			search->expunged = true;
 			return false;
 		}
-		begin_answers(search);
-		answer = evaluate(search, search->root);
-		if (answer == UNKNOWN && search->header_search != NULL) {
-			answer_from_memos(search);
-			answer = evaluate(search, search->root);
+		cv_answer_begin(search);
+		answer = cv_answer_tree(search, search->root);
+		if (answer == CV_ANSWER_UNKNOWN && search->header_search != NULL) {
+			cv_answer_from_memos(search);
+			answer = cv_answer_tree(search, search->root);
 		}
-		if (answer != UNKNOWN) {
-			if (answer == YES)
+		if (answer != CV_ANSWER_UNKNOWN) {
+			if (answer == CV_ANSWER_YES)
 				note_found(search);
 			return search->note_texts.count > 0;
 		}
@@ -808,7 +481,7 @@ static bool work(struct cv_mailsearch *search)
 		return true;
 	if (result < 0)
 		note_failed(search, &err);
-	else if (answer == YES)
+	else if (answer == CV_ANSWER_YES)
 		note_found(search);
 	close_message(search);
 	return true;
