@@ -274,8 +274,13 @@ static void run(struct cv_user *user, bool all)
 
 static int begin(struct cv_user *user, bool (*chosen)(const struct cv_mailbox *mailbox), struct cv_err *err)
 {
+	int ret;
+
 	user->checkpoint = cv_new0(struct cv_checkpoint);
-	if (settle(user, err) < 0) {
+	user->checkpoint_running = true;
+	ret = settle(user, err);
+	user->checkpoint_running = false;
+	if (ret < 0) {
 		stop(user);
 		return -1;
 	}
@@ -323,6 +328,7 @@ static void on_timer(void *ctx)
 	user->checkpoint_due = false;
 	if (user->broken)
 		return;
+	cv_user_mend_journal(user);
 	if (user->checkpoint != NULL && user->checkpoint->waiting && cv_user_unpublished(user))
 		return; /* the flush that is due calls cv_checkpoint_quiet */
 	if (user->checkpoint == NULL && begin(user, due, &err) < 0) {
@@ -380,6 +386,8 @@ void cv_checkpoint_close(struct cv_user *user)
 		cv_user_flush(user);
 	if (user->broken || user->lost)
 		return;
+	cv_journal_look(&user->journal, true);
+	cv_user_mend_journal(user);
 	if (little_is_behind(user)) {
 		say_settled(user);
 		return;

@@ -223,6 +223,7 @@ void cv_user_flush(struct cv_user *user)
 	if (user->external && cv_owed_make(user, UINT64_MAX, &err) < 0) /* other programs look there; and what they remove must not take a copy along */
 		cv_warn(&user->log_ctx, "%s; trying again later", err.text);
 	cv_checkpoint_quiet(user);
+	cv_user_mend_journal(user);
 	if (user->journal.unsynced && user->loop != NULL && user->storage_args.fsync != CV_FSYNC_NEVER)
 		cv_timer_set(user->sync_timer, SYNC_DELAY_MS);
 	cv_list_foreach(&batch, node, tmp) {

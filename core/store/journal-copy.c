@@ -134,18 +134,25 @@ static bool is_whole(int fd, uint64_t len)
 	return cv_file_fstat(fd, &st, &ignored) < 0 || (st.st_nlink > 0 && (uint64_t)st.st_size >= len);
 }
 
-void cv_journal_look(struct cv_journal *journal)
+void cv_journal_look(struct cv_journal *journal, bool now)
 {
-	uint64_t now = cv_time_mono_ms();
+	uint64_t now_ms = cv_time_mono_ms();
 	struct cv_segment *last = cv_journal_last(journal);
 	struct cv_err err = { 0 };
 
-	if (!journal->copying || journal->fd < 0 || now < journal->looked_ms + LOOK_MS)
+	if (!journal->copying || journal->fd < 0 || (!now && now_ms < journal->looked_ms + LOOK_MS))
 		return;
-	journal->looked_ms = now;
-	if (!is_whole(journal->fd, last->len) && cv_journal_mend(journal, last, 0, &err) <= 0)
-		cv_warn(journal->log_ctx, "segment %u of the journal was removed or cut, and its copy has not all of it (culver fsck --repair makes it anew): %s",
-			last->number, err.text);
+	journal->looked_ms = now_ms;
+	if (!last->damaged && !is_whole(journal->fd, last->len)) {
+		int ret = cv_journal_mend(journal, last, 0, &err);
+
+		if (ret == 0) {
+			cv_warn(journal->log_ctx, "segment %u of the journal was cut, and its copy has not all of it", last->number);
+			journal->harmed = last->damaged = true;
+		} else if (ret < 0) {
+			cv_warn(journal->log_ctx, "segment %u of the journal was removed or cut; trying again: %s", last->number, err.text);
+		}
+	}
 	if (journal->copy_fd >= 0 && journal->copy_number == last->number && !is_whole(journal->copy_fd, last->len))
 		cv_file_close(&journal->copy_fd); /* the next write opens what is there now */
 }
@@ -174,12 +181,27 @@ int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *s
 
 /* ---- mending -------------------------------------------------------------------------------------------------------- */
 
-/* All octets of a file, mapped: 1; 0 when there is no such file, or it is empty; cv_file_unmap is the caller's. */
+/* All octets of a file, mapped: 1; 0 when it is empty; cv_file_unmap is the caller's. */
+static int map_all(int fd, struct cv_str *octets_r, struct cv_err *err)
+{
+	struct stat st;
+	void *map = NULL;
+	int ret = cv_file_fstat(fd, &st, err);
+
+	*octets_r = (struct cv_str){ 0 };
+	if (ret > 0 && st.st_size == 0)
+		ret = 0;
+	if (ret > 0)
+		ret = cv_file_map(fd, 0, (size_t)st.st_size, false, &map, err);
+	if (ret > 0)
+		*octets_r = cv_str_mem(map, (size_t)st.st_size);
+	return ret;
+}
+
+/* The same by its name; 0 also when there is no such file. */
 static int map_file(int dir, const char *name, struct cv_str *octets_r, struct cv_err *err)
 {
 	struct cv_err open_err = { 0 };
-	struct stat st;
-	void *map = NULL;
 	int fd, ret;
 
 	*octets_r = (struct cv_str){ 0 };
@@ -189,15 +211,18 @@ static int map_file(int dir, const char *name, struct cv_str *octets_r, struct c
 		*err = open_err;
 		return -1;
 	}
-	ret = cv_file_fstat(fd, &st, err);
-	if (ret > 0 && st.st_size == 0)
-		ret = 0;
-	if (ret > 0)
-		ret = cv_file_map(fd, 0, (size_t)st.st_size, false, &map, err);
+	ret = map_all(fd, octets_r, err);
 	cv_file_close(&fd);
-	if (ret > 0)
-		*octets_r = cv_str_mem(map, (size_t)st.st_size);
 	return ret;
+}
+
+/* A file that is open and lost its name has all that was written to it: what has the name now, if anything, is another one. */
+static bool lost_its_name(int fd)
+{
+	struct cv_err ignored = { 0 };
+	struct stat st;
+
+	return fd >= 0 && cv_file_fstat(fd, &st, &ignored) > 0 && st.st_nlink == 0;
 }
 
 static void unmap(struct cv_str octets)
@@ -213,7 +238,21 @@ struct merge {
 	uint64_t at;   /* up to here it is known what the segment has */
 	uint64_t bad;  /* where it did not check first */
 	size_t taken;  /* records */
+	bool unnamed;  /* own is of the file that is open and has no name any more */
 };
+
+/* What the segment's own file has, and its copy's; of the one that is written to, that of open files rather than of others that took their names. */
+static int map_both(struct cv_journal *journal, struct merge *m, const char *name, const char *copy, struct cv_err *err)
+{
+	bool last = journal->fd >= 0 && m->segment == cv_journal_last(journal);
+	bool open_copy = last && journal->copy_number == m->segment->number && lost_its_name(journal->copy_fd);
+	int ret = open_copy ? map_all(journal->copy_fd, &m->copy, err) : map_file(journal->dir, copy, &m->copy, err);
+
+	m->unnamed = last && lost_its_name(journal->fd);
+	if (ret < 0 || (ret == 0 && !m->unnamed))
+		return ret;
+	return (m->unnamed ? map_all(journal->fd, &m->own, err) : map_file(journal->dir, name, &m->own, err)) < 0 ? -1 : 1;
+}
 
 /* Head and the first octets that are known. */
 static int merge_head(struct merge *m, uint64_t from, struct cv_err *err)
@@ -321,15 +360,13 @@ int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint
 	cv_journal_forget_reads(journal);
 	if (journal->fd >= 0 && segment == cv_journal_last(journal) && cv_journal_ahead_cut(journal, err) < 0)
 		return -1;
-	ret = map_file(journal->dir, copy, &m.copy, err);
-	if (ret > 0)
-		ret = map_file(journal->dir, name, &m.own, err) < 0 ? -1 : 1;
+	ret = map_both(journal, &m, name, copy, err);
 	cv_buf_init(&m.out, m.own.len + m.copy.len);
 	if (ret > 0)
 		ret = merge_head(&m, from, err);
 	if (ret > 0) {
 		merge_records(&m);
-		ret = m.taken == 0 ? 0 : 1;
+		ret = m.taken == 0 && !m.unnamed ? 0 : 1;
 	}
 	/* The one that is written to keeps its length: all of it, and nothing behind it. */
 	if (ret > 0 && journal->fd >= 0 && segment == cv_journal_last(journal)) {
@@ -340,7 +377,9 @@ int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint
 		ret = cv_err_set(err, CV_ERR_LIMIT, "no memory for %zu octets", m.own.len);
 	if (ret > 0)
 		ret = replace(journal, segment, cv_buf_str(&m.out), err);
-	if (ret > 0)
+	if (ret > 0 && m.taken == 0)
+		cv_warn(journal->log_ctx, "%s was removed or replaced while it was open: it is as it was; nothing is lost", name);
+	else if (ret > 0)
 		cv_warn(journal->log_ctx, "%s %s: %zu pieces that it lacks from octet %llu on came from its copy; nothing is lost", name,
 			m.own.ptr == NULL ? "was missing" : "was damaged", m.taken, (unsigned long long)m.bad);
 	cv_buf_deinit(&m.out);

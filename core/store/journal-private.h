@@ -70,8 +70,6 @@ CV_MUST_CHECK int cv_segment_remove(struct cv_journal *journal, uint32_t number,
 /* Octets were written to the last segment at offset: 1. -1: they could not be written to its copy (NOQUOTA: there is no room), nor to another file with its name; the copy
    is as it was, and they must not be acknowledged. */
 CV_MUST_CHECK int cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t offset, struct cv_err *err);
-/* Once a second: a file that is written to and was removed, replaced or cut meanwhile is made anew from the other one. */
-void cv_journal_look(struct cv_journal *journal);
 /* 1: the segment, which may be missing, has records now that it had not; 0: the copy has none that it lacks. from: the segment is known to check up to there, and
    segment->last_seq is of the last record before it (0: nothing is known). */
 CV_MUST_CHECK int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint64_t from, struct cv_err *err);

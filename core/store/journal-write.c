@@ -326,7 +326,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 		cv_buf_clear(&journal->pending);
 		return cv_err_context(err, "new journal segment");
 	}
-	cv_journal_look(journal);
+	cv_journal_look(journal, false);
 	tail = journal->tail.len;
 	before = cv_journal_last(journal)->len;
 	if (write_pending(journal, before, err) < 0)

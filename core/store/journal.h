@@ -87,6 +87,7 @@ struct cv_journal {
 	int copy_fd;             /* of the last segment's; -1: none yet */
 	uint32_t copy_number;    /* its number */
 	uint64_t older_again_ms; /* when it is looked whether the segments before the last one have whole copies; 0: with the next write; UINT64_MAX: it was */
+	bool harmed;             /* some file does not have what was written any more: cv_user_write_anew is due */
 	uint64_t looked_ms;      /* when it was looked last whether the files that are written to have their names */
 	int read_fd;             /* of the segment other than the last one that was read last; -1: none */
 	uint32_t read_number;    /* its number */
@@ -190,6 +191,10 @@ CV_MUST_CHECK int cv_journal_restore(struct cv_journal *journal, uint32_t number
 CV_MUST_CHECK int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
 /* Make the copy anew from the segment. */
 CV_MUST_CHECK int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv_err *err);
+
+/* Have the files that are written to their names and lengths still? One that was removed, replaced or cut is made anew from the open file or from the other one; where
+   neither has all of it, the segment is marked damaged and the journal harmed. Each write looks when a second has passed since the last look. */
+void cv_journal_look(struct cv_journal *journal, bool now);
 
 /* The clock never stands still or goes back. */
 uint64_t cv_journal_tick(struct cv_journal *journal);

@@ -12,6 +12,7 @@
 #define SEQ_JUMP (1u << 24)
 /* So many UIDs are passed over in each mailbox of an index that is a copy: what was given out since it was made is not known. */
 #define UID_JUMP (1u << 20)
+#define MEND_RETRY_MS 1000
 #define UNSYNCED_MAX 65536u /* more records than fit into what may wait for a sync (TAIL_MAX of journal-write.c) */
 /* The least octets of a record that gives out a UID. */
 #define APPEND_MIN 128u
@@ -337,7 +338,31 @@ int cv_user_write_anew(struct cv_user *user, struct cv_err *err)
 			return -1;
 		user->journal.lost_seq = user->published_seq;
 	}
-	return cv_state_write(user, err);
+	if (cv_state_write(user, err) < 0)
+		return -1;
+	user->journal.harmed = false;
+	return 1;
+}
+
+void cv_user_mend_journal(struct cv_user *user)
+{
+	struct cv_err err = { 0 };
+
+	if (!user->journal.harmed || user->mending || user->broken || user->lost || user->recovering || user->fsck_running || cv_time_mono_ms() < user->checkpoint_retry_ms)
+		return;
+	/* What runs just now ends first. */
+	if (user->checkpoint_running || user->work_running || user->owed_running) {
+		cv_checkpoint_soon(user);
+		return;
+	}
+	user->mending = true;
+	if (cv_user_write_anew(user, &err) > 0) {
+		cv_warn(&user->log_ctx, "the journal was harmed while the mail was open: all that is known was written anew from memory");
+	} else {
+		cv_error(&user->log_ctx, "the journal was harmed while the mail was open, and can't be written anew yet (a crash may lose changes until it can): %s", err.text);
+		user->checkpoint_retry_ms = cv_time_mono_ms() + MEND_RETRY_MS;
+	}
+	user->mending = false;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */

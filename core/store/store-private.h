@@ -416,6 +416,7 @@ struct cv_user {
 	bool notify_pending;
 	bool closing;
 	bool fsck_running;
+	bool mending;                   /* cv_user_mend_journal */
 	size_t memo_octets[CV_MEMO_SORTS]; /* of all mailboxes (memo.h) */
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */
@@ -845,6 +846,8 @@ CV_MUST_CHECK int cv_user_reread(struct cv_user *user, struct cv_err *err);
 
 /* Index files that were found to be damaged while memory is whole: all is written anew, segments that are marked damaged are set aside. */
 CV_MUST_CHECK int cv_user_write_anew(struct cv_user *user, struct cv_err *err);
+/* The same when the journal was harmed (cv_journal_look); tried again after a while where it does not work. */
+void cv_user_mend_journal(struct cv_user *user);
 
 /* ---- Copies that are made after they were recorded (owed.c, owed-make.c) ------------------------------------------------------- */
 

@@ -457,6 +457,77 @@ static void what_happens_to_either_is_noticed(void **state)
 	}
 }
 
+enum harm { HARM_CUT, HARM_OLDER, HARM_REMOVE, HARM_REPLACE, HARMS };
+
+static void harm_file(struct store *s, const struct disk *disk, const char *name, enum harm harm)
+{
+	struct cv_str octets = file_of(disk, name)->octets;
+
+	if (harm == HARM_REMOVE || harm == HARM_REPLACE)
+		disk_remove_file(s, name);
+	if (harm != HARM_REMOVE)
+		disk_put_file(s, name, cv_str_sub(octets, 0, harm == HARM_CUT ? 100 : octets.len / 2 & ~(size_t)7));
+}
+
+/* Both are removed, cut or replaced by older ones before the same look: what is open, or else memory, has all of it, and says so before anything is acknowledged. */
+static void what_happens_to_both_is_made_good(void **state)
+{
+	for (unsigned i = 0; i < 2 * HARMS; i++) {
+		enum harm harm = (enum harm)(i / 2);
+		bool closed = i % 2 != 0;
+		struct disk disk = { 0 };
+		struct store s;
+
+		begin(&s, state);
+		disk_read(&s, &disk);
+		harm_file(&s, &disk, SEGMENT, harm);
+		harm_file(&s, &disk, COPY, harm);
+		disk_free(&disk);
+		s.user->journal.looked_ms = 0; /* a second ago */
+		if (!closed) {
+			store_flags(&s, "INBOX", 1, 1, CV_FLAGS_ADD, CV_FLAG_DRAFT, NULL);
+			assert_false(s.user->journal.harmed);
+			reopen_killed(&s);
+		} else {
+			s.leave_records = true;
+			store_close(&s);
+			store_open(&s);
+		}
+		store_expect(&s, "INBOX", closed ? "1 F Word" : "1 FT Word");
+		store_expect(&s, "Drafts", "1 S");
+		store_octets(&s, "INBOX", 1, MAIL);
+		store_save(&s, "INBOX", MAIL, 0);
+		store_expect(&s, "INBOX", closed ? "1 F Word|2 -" : "1 FT Word|2 -");
+		store_deinit(&s);
+	}
+}
+
+/* Without room for that it is tried again, and what is refused or acknowledged meanwhile is so. */
+static void both_are_made_good_when_there_is_room(void **state)
+{
+	struct failing failing = { .name = "box." };
+	struct cv_err err = { 0 };
+	struct disk disk = { 0 };
+	struct store s;
+
+	begin(&s, state);
+	disk_read(&s, &disk);
+	harm_file(&s, &disk, SEGMENT, HARM_CUT);
+	harm_file(&s, &disk, COPY, HARM_CUT);
+	disk_free(&disk);
+	s.user->journal.looked_ms = 0;
+	cv_file_set_fault(fail_opening, &failing);
+	assert_true(try_flags(&s, 1, CV_FLAG_ANSWERED, &err) >= 0);
+	cv_file_set_fault(NULL, NULL);
+	assert_true(s.user->journal.harmed);
+	s.user->checkpoint_retry_ms = 0;
+	assert_true(try_flags(&s, 1, CV_FLAG_DRAFT, &err) >= 0);
+	assert_false(s.user->journal.harmed);
+	reopen_killed(&s);
+	store_expect(&s, "INBOX", "1 AFT Word");
+	store_deinit(&s);
+}
+
 /* A segment that is not the last one any more, and the copy of which a process that was killed has not written. */
 static void older_segments_get_theirs(void **state)
 {
@@ -527,6 +598,8 @@ int main(void)
 		cv_test(without_either_the_user_is_opened_anew),
 		cv_test(without_room_no_segments_heap_up),
 		cv_test(what_happens_to_either_is_noticed),
+		cv_test(what_happens_to_both_is_made_good),
+		cv_test(both_are_made_good_when_there_is_room),
 		cv_test(older_segments_get_theirs),
 		cv_test(what_is_in_its_place_is_set_aside),
 		cv_test(dropped_segments_take_theirs_along),
