@@ -17,6 +17,7 @@
 #define HEADER_LEN 12                     /* u16 type, u16 0, u64 id */
 #define QUEUE_MAX ((size_t)16 * 1024 * 1024) /* octets waiting for the peer to read */
 #define MESSAGES_A_ROUND 16
+#define ALONE_MAX 4u /* 15 rounds */
 #define RETRY_MS 10     /* when the kernel is short of memory or of descriptors in flight */
 #define SOCKET_BUFFER (4 * (CV_IPC_MAX_PAYLOAD + HEADER_LEN))
 
@@ -45,6 +46,7 @@ struct cv_ipc {
 	struct cv_task drain_task, closed_task;
 	bool told; /* closed was called */
 	uint64_t read_round; /* of the loop, in which there was a message */
+	unsigned alone, alone_rounds; /* times that none was behind it; rounds left that are not tried for that */
 	unsigned busy;
 	bool freed;
 };
@@ -424,14 +426,28 @@ static int receive_one(struct cv_ipc *ipc, bool *eof_r)
 	return result;
 }
 
-/* A message seldom has another one behind it, and to find that out is a system call: where there was one in the round before too, there may be more. */
+/* A message seldom has another one behind it, and to find that out is a system call: where there was one in the round before too, there may be more.
+   Each time that there was none, twice as many rounds go by before that is tried again. */
 static int messages_at_once(struct cv_ipc *ipc)
 {
 	uint64_t round = ipc->loop->rounds;
 	bool again = ipc->read_round + 1 >= round;
 
 	ipc->read_round = round;
-	return again || ipc->send_failed ? MESSAGES_A_ROUND : 1;
+	if (ipc->send_failed)
+		return MESSAGES_A_ROUND;
+	if (!again || ipc->alone_rounds > 0) {
+		ipc->alone_rounds -= ipc->alone_rounds > 0;
+		return 1;
+	}
+	return MESSAGES_A_ROUND;
+}
+
+/* So many came where more than one was asked for. */
+static void remember_came(struct cv_ipc *ipc, int came)
+{
+	ipc->alone = came > 1 ? 0 : CV_MIN(ipc->alone + 1, ALONE_MAX);
+	ipc->alone_rounds = (1u << ipc->alone) - 1;
 }
 
 static void on_io(void *ctx, unsigned events)
@@ -444,8 +460,13 @@ static void on_io(void *ctx, unsigned events)
 		send_queued(ipc);
 	if ((events & CV_IO_READ) != 0) {
 		int result = 1, most = messages_at_once(ipc);
-		for (int i = 0; i < most && result > 0 && !ipc->freed && ipc->fd >= 0; i++)
+		int came = 0;
+		while (came < most && result > 0 && !ipc->freed && ipc->fd >= 0) {
 			result = receive_one(ipc, &eof);
+			came += result > 0;
+		}
+		if (most > 1)
+			remember_came(ipc, came);
 		if (result == 0 && ipc->send_failed)
 			shut(ipc);
 	}
