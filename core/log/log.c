@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,14 @@ static struct {
 	bool open;
 } the_log = { .config = { .target = CV_LOG_STDERR, .timestamps = true },
 	.outputs = { { .target = CV_LOG_STDERR, .fd = STDERR_FILENO, .same = -1 }, { .fd = -1, .same = OUTPUT_MAIN }, { .fd = -1, .same = OUTPUT_MAIN } } };
+
+/* Lines that wait for cv_log_gather_end: as many as a pipe takes at once. */
+static struct {
+	bool on;
+	int fd;
+	size_t len;
+	char lines[PIPE_BUF];
+} gathered;
 
 static long the_pid; /* 0: not asked for since the last fork */
 
@@ -336,15 +345,49 @@ static void add_text(struct cv_log_text *t, const struct cv_log_entry *entry)
 	}
 }
 
-static void write_line(int fd, struct cv_log_text *t)
+/* One write, so that lines of several processes do not mix. Nothing can be done when it fails. */
+static void write_octets(int fd, const char *data, size_t len)
 {
 	ssize_t n;
 
-	/* One write, so that lines of several processes do not mix. Nothing can be done when it fails. */
-	cv_log_add(t, "\n", 1);
 	do
-		n = write(fd, t->data, t->len);
+		n = write(fd, data, len);
 	while (n < 0 && errno == EINTR);
+}
+
+static void write_gathered(void)
+{
+	if (gathered.len > 0)
+		write_octets(gathered.fd, gathered.lines, gathered.len);
+	gathered.len = 0;
+}
+
+void cv_log_gather(void)
+{
+	gathered.on = true;
+}
+
+void cv_log_gather_end(void)
+{
+	int errno_before = errno;
+
+	gathered.on = false;
+	write_gathered();
+	errno = errno_before;
+}
+
+static void write_line(int fd, enum cv_log_level level, struct cv_log_text *t)
+{
+	cv_log_add(t, "\n", 1);
+	if (gathered.len > 0 && (gathered.fd != fd || gathered.len + t->len > sizeof(gathered.lines) || level <= CV_LOG_WARN))
+		write_gathered();
+	if (!gathered.on || level <= CV_LOG_WARN) {
+		write_octets(fd, t->data, t->len);
+		return;
+	}
+	memcpy(gathered.lines + gathered.len, t->data, t->len);
+	gathered.len += t->len;
+	gathered.fd = fd;
 }
 
 /* A line whose level and category are wanted. */
@@ -371,7 +414,7 @@ static __attribute__((format(printf, 3, 0))) void write_entry(enum cv_log_level 
 		add_origin(&t, &entry);
 		add_text(&t, &entry);
 		t.size++;
-		write_line(output->fd, &t);
+		write_line(output->fd, level, &t);
 		break;
 	case CV_LOG_SYSLOG:
 		add_c(&t, level_names[level]);

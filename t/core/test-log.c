@@ -69,6 +69,40 @@ static void fields_come_first_nearest_context_wins(void **state)
 	assert_string_equal(seen, cv_arena_printf(*state, "error imap[%d] plain", (int)getpid()));
 }
 
+static void lines_in_a_row_are_one_write(void **state)
+{
+	int pipe_fds[2];
+	char text[8192];
+
+	assert_int_equal(pipe(pipe_fds), 0);
+	assert_int_equal(fcntl(pipe_fds[0], F_SETFL, O_NONBLOCK), 0);
+	struct cv_log_config config = { .target = CV_LOG_FILE, .role = "imap", .path = cv_arena_printf(*state, "/proc/self/fd/%d", pipe_fds[1]) };
+	assert_int_equal(cv_log_open(&config, NULL), 0);
+	const char *lines = cv_arena_printf(*state, "info imap[%d] one\ninfo imap[%d] two\n", (int)getpid(), (int)getpid());
+	cv_log_gather();
+	cv_info(NULL, "one");
+	cv_info(NULL, "two");
+	assert_int_equal(read(pipe_fds[0], text, sizeof(text)), -1);
+	/* What is wrong is told at once, behind what was said before. */
+	cv_warn(NULL, "three");
+	ssize_t n = read(pipe_fds[0], text, sizeof(text));
+	const char *all = cv_arena_printf(*state, "%swarning imap[%d] three\n", lines, (int)getpid());
+	assert_int_equal(n, strlen(all));
+	assert_memory_equal(text, all, strlen(all));
+	/* No more is kept than a pipe takes at once. */
+	for (int i = 0; i < 6; i++)
+		cv_info(NULL, "%01000d", i);
+	n = read(pipe_fds[0], text, sizeof(text));
+	assert_true(n > 2000 && n <= 4096 && text[n - 1] == '\n');
+	cv_log_gather_end();
+	n = read(pipe_fds[0], text, sizeof(text));
+	assert_true(n > 2000 && n <= 4096 && text[n - 1] == '\n');
+	cv_info(NULL, "four");
+	assert_true(read(pipe_fds[0], text, sizeof(text)) > 0);
+	(void)close(pipe_fds[0]);
+	(void)close(pipe_fds[1]);
+}
+
 static void outside_text_cannot_start_a_line_or_field(void **state CV_UNUSED)
 {
 	struct cv_log_ctx ctx = { .user = CV_STR("joe\nerror culver[1] user=root\x1b[2J\xff\xc2\x9b") };
@@ -388,6 +422,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		log_test(fields_come_first_nearest_context_wins),
+		log_test(lines_in_a_row_are_one_write),
 		log_test(outside_text_cannot_start_a_line_or_field),
 		log_test(long_lines_are_cut),
 		log_test(debug_lines_need_their_category),

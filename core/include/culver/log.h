@@ -58,6 +58,9 @@ CV_EXPORT void cv_log_replace_fds(const int *fds, unsigned count);
 /* Text from outside is passed with %s through cv_log_clean, never as fmt. ctx may be NULL. Lines are cut at 2,000 octets,
    control characters and invalid UTF-8 become \xNN. errno is kept. */
 CV_EXPORT void cv_log(const struct cv_log_ctx *ctx, enum cv_log_level level, const char *fmt, ...) CV_PRINTF(3, 4);
+/* For who writes many lines in a row: from here to cv_log_gather_end those below a warning are kept and written to their file at once, 4 KiB at a time. Not nested. */
+CV_EXPORT void cv_log_gather(void);
+CV_EXPORT void cv_log_gather_end(void);
 CV_EXPORT bool cv_log_debug_on(const char *category);
 #define cv_error(ctx, ...) cv_log((ctx), CV_LOG_ERROR, __VA_ARGS__)
 #define cv_warn(ctx, ...) cv_log((ctx), CV_LOG_WARN, __VA_ARGS__)
