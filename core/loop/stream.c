@@ -430,6 +430,13 @@ void cv_stream_pause(struct cv_stream *s)
 	cv_stream_update(s);
 }
 
+void cv_stream_pause_watch(struct cv_stream *s)
+{
+	s->paused = true;
+	cv_io_remove(&s->io);
+	cv_stream_update(s);
+}
+
 void cv_stream_resume(struct cv_stream *s)
 {
 	if (!s->paused)

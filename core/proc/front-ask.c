@@ -308,12 +308,16 @@ static int front_handover(struct cv_login *login, struct cv_str resume, struct c
 	}
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
 	cv_put_str(&out, login->ticket);
+	/* A worker that has the socket needs front no more; but for the last words of a local one, which end with the last descriptor. */
+	cv_put_u8(&out, tls != NULL || login->peer.is_unix || front_is_crowded(front, login));
 	cv_put_str(&out, cv_str_c(login->protocol->name));
 	put_connection(&out, login);
 	cv_put_str(&out, cv_str_c(description));
 	cv_put_str(&out, resume);
 	cv_put_str(&out, unread);
 	put_client_id(&out, login);
+	if (tls == NULL)
+		cv_stream_pause_watch(login->stream);
 	int result = post(front->spawner, CV_MSG_SESSION, p->id, &out, tls != NULL ? pair[1] : cv_stream_fd(login->stream));
 	bool too_long = !cv_buf_ok(&out);
 	cv_buf_deinit(&out);
@@ -498,16 +502,8 @@ static const struct cv_ipc_type auth_table[] = {
 
 /* ---- Answers of the spawner ---------------------------------------------------------------------------------------------------- */
 
-static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+static void handed_over(struct front *front, struct pending *p)
 {
-	struct front *front = ctx;
-	struct pending *p = find(front, msg->id, PENDING_SESSION);
-
-	(void)ipc;
-	if (!cv_reader_end(&msg->payload))
-		return -1;
-	if (p == NULL)
-		return 0;
 	struct cv_login *login = p->login;
 	int pair_fd = p->pair_fd;
 	if (pair_fd >= 0) {
@@ -522,10 +518,26 @@ static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	if (pair_fd < 0) {
 		/* The worker has the socket itself; what was read ahead went along. */
 		cv_stream_free(&stream);
-		return 0;
+		return;
 	}
 	front_relay_begin(relay, stream, pair_fd);
-	return 0;
+}
+
+static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
+{
+	bool whole = true;
+	uint64_t id;
+
+	(void)ipc;
+	cv_log_gather();
+	while (whole && !cv_reader_end(&msg->payload)) {
+		whole = cv_take_u64(&msg->payload, &id);
+		struct pending *p = whole ? find(ctx, id, PENDING_SESSION) : NULL;
+		if (p != NULL)
+			handed_over(ctx, p);
+	}
+	cv_log_gather_end();
+	return whole ? 0 : -1;
 }
 
 static int on_session_fail(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
@@ -617,7 +629,7 @@ static const struct cv_ipc_type spawner_table[] = {
 	{ CV_MSG_ROUSE, "ROUSE", 0, 0, 0, 0, front_on_rouse },
 	{ CV_MSG_WOKEN, "WOKEN", 0, 0, 0, 0, front_on_woken },
 	{ CV_MSG_WAKE_FAIL, "WAKE_FAIL", 1024, 0, 0, 0, front_on_wake_fail },
-	{ CV_MSG_SESSION_OK, "SESSION_OK", 0, 0, 0, 0, on_session_ok },
+	{ CV_MSG_SESSION_OK, "SESSION_OK", CV_SESSION_OK_MAX * sizeof(uint64_t), 0, 0, 0, on_session_ok },
 	{ CV_MSG_SESSION_FAIL, "SESSION_FAIL", 1024, 0, 0, 0, on_session_fail },
 	{ CV_MSG_JOB_REPLY, "JOB_REPLY", CV_LOGIN_PAYLOAD_MAX + 1024, 0, 1, 0, on_job_reply },
 };

@@ -57,9 +57,15 @@ static void set_peer(const struct sockaddr_storage *sa, char *text, size_t size,
 }
 
 /* Every process has so many descriptors: those of connections, of relays (two each), and of pairs on their way. */
+static bool fds_left(const struct front *front, size_t more)
+{
+	return front->login_count + front->peer_count + 2 * front->relay_count + 2 * front->pair_count + front->sleeper_count + front->direct_count + FDS_RESERVED + more <
+		front->fd_limit;
+}
+
 bool front_fds_left(const struct front *front)
 {
-	return front->login_count + front->peer_count + 2 * front->relay_count + 2 * front->pair_count + front->sleeper_count + front->direct_count + FDS_RESERVED < front->fd_limit;
+	return fds_left(front, 0);
 }
 
 static void rest_listeners(struct front *front, bool rest)
@@ -148,6 +154,16 @@ static bool count_address(struct front *front, struct cv_login *login)
 	}
 	a->count++;
 	return login->set->login_max_connections_per_ip == 0 || a->count <= login->set->login_max_connections_per_ip;
+}
+
+bool front_is_crowded(const struct front *front, const struct cv_login *login)
+{
+	const struct front_login *fl = login->host_data;
+	uint64_t of_address = login->set->login_max_connections_per_ip;
+	const struct address *a = fl->address_len > 0 ? cv_map_get(front->addresses, cv_str_mem(fl->address, fl->address_len)) : NULL;
+
+	return front->login_count + front->relay_count + CV_SESSION_OK_MAX > front->client_limit || !fds_left(front, CV_SESSION_OK_MAX) ||
+		(a != NULL && of_address != 0 && a->count + CV_SESSION_OK_MAX > of_address);
 }
 
 static void find_peer(int fd, const struct sockaddr_storage *remote, struct cv_login_peer *peer)

@@ -121,6 +121,8 @@ int front_on_session_back(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 void front_free_relays(struct front *front);
 bool front_fds_left(const struct front *front);
 void front_say_full(struct front *front, const char *what);
+/* A few connections more would be too many, of this address or of all: what front has, it should have no longer than need be. */
+bool front_is_crowded(const struct front *front, const struct cv_login *login);
 /* A relay without its streams: session and peer; it is counted and can be given back from now on. */
 struct relay *front_relay_new(struct front *front, const struct cv_login_protocol *protocol, const char *session, const struct cv_login_peer *peer);
 /* Begin to move octets. */

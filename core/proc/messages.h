@@ -38,6 +38,8 @@ struct cv_buf;
 #define CV_WORKER_JOBS_MAX 256u
 #define CV_WORKER_ENDED_LEN 8192u /* octets of WORKER_ENDED */
 
+#define CV_SESSION_OK_MAX 16u /* sessions of one SESSION_OK: so many connections at most has a front that it need not have */
+
 #define CV_TICKET_LEN 16   /* of one that stands for a record that auth keeps */
 #define CV_TICKET_MAX 2048 /* of one that has the record in it, sealed */
 #define CV_TICKET_MANY_MAX 512 /* the same of a look-up: a front keeps one for each recipient of a message */
@@ -85,13 +87,13 @@ enum cv_msg {
 	CV_MSG_SEAL_KEY,        /* what auth_sealer_tell says; sent first */
 
 	/* -- front -> spawner -- */
-	CV_MSG_SESSION = 128,   /* id; str ticket, str protocol, str session, str remote, u32 rport, str local, u32 lport, str local_name, u8 secured,
+	CV_MSG_SESSION = 128,   /* id; str ticket, u8 whether SESSION_OK is waited for, str protocol, str session, str remote, u32 rport, str local, u32 lport, str local_name, u8 secured,
 	                           str tls description, str resume, str unread input, kv client id; 1 fd: the connection or socketpair end */
 	CV_MSG_JOB,             /* id; str ticket, u8 a channel to the worker is wanted, str protocol, str session, str remote, str payload; 0 or 1 fd: sealed memfd */
 	CV_MSG_WAKE,            /* id: of the sleeping session; u32 keepalive_in_ms, str unread input; 1 fd: the connection, or the socketpair end */
 	CV_MSG_SLEEPER_GONE,    /* id; str reason: a sleeping session's connection ended. Not when session_end has handlers: then WAKE */
 	/* -- spawner -> front -- */
-	CV_MSG_SESSION_OK = 144,/* id: a worker has it */
+	CV_MSG_SESSION_OK = 144,/* u64 each: ids of sessions that a worker has. One that is not waited for may be told 20 ms later, with others, but before any other message */
 	CV_MSG_SESSION_FAIL,    /* id; u8 enum cv_err_code, u8 public, str text: the descriptor was closed on spawner's side; front still has its own */
 	CV_MSG_JOB_REPLY,       /* id; u8 enum cv_err_code, u8 public, str text, str data; 0 or 1 fd: the channel that was wanted */
 	CV_MSG_HOOKS,           /* u16 count, str each: hooks that have handlers in workers; sent first and after reload */

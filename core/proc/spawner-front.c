@@ -6,6 +6,51 @@
 
 #include <string.h>
 
+/* Until a front hears of sessions that it does not wait for. */
+#define TELL_BEGUN_MS 20
+
+/* ---- To fronts ------------------------------------------------------------------------------------------------------------------------- */
+
+static int tell_begun(struct front_peer *front)
+{
+	int result = 0;
+
+	if (front->begun.len == 0)
+		return 0;
+	cv_timer_stop(front->tell_begun);
+	if (front->ipc == NULL || cv_ipc_send(front->ipc, CV_MSG_SESSION_OK, 0, cv_buf_str(&front->begun), NULL, 0) < 0)
+		result = -1;
+	cv_buf_clear(&front->begun);
+	return result;
+}
+
+static void on_tell_begun(void *ctx)
+{
+	if (tell_begun(ctx) < 0)
+		cv_warn(NULL, "an answer to front could not be sent");
+}
+
+void spawner_tell_begun(const struct request *r)
+{
+	struct front_peer *front = r->front;
+
+	if (front == NULL)
+		return;
+	if (front->begun.len == 0)
+		cv_timer_set(front->tell_begun, TELL_BEGUN_MS);
+	cv_put_u64(&front->begun, r->front_id);
+	if (r->ok_wanted || front->begun.len >= CV_SESSION_OK_MAX * sizeof(uint64_t))
+		on_tell_begun(front);
+}
+
+/* In the order in which it happened: what comes back from a worker had begun. */
+int spawner_front_send(struct front_peer *front, uint16_t type, uint64_t id, struct cv_str payload, const int *fds, unsigned nfds)
+{
+	if (front->ipc == NULL || tell_begun(front) < 0)
+		return -1;
+	return cv_ipc_send(front->ipc, type, id, payload, fds, nfds);
+}
+
 /* ---- From fronts: they may lie, but only about what they were told by clients anyway ------------------------------------------------------ */
 
 int spawner_take_fd(struct cv_ipc_msg *msg)
@@ -54,12 +99,15 @@ static int on_session(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	struct front_peer *front = ctx;
 	struct request *r = request_new(front->sp, REQUEST_SESSION, front, msg->id, spawner_take_fd(msg));
 	struct cv_str ticket;
+	uint8_t wanted;
 
 	(void)ipc;
-	if (!cv_take_str(&msg->payload, CV_TICKET_MAX, &ticket) || ticket.len < CV_TICKET_LEN || !take_session(&msg->payload, r)) {
+	if (!cv_take_str(&msg->payload, CV_TICKET_MAX, &ticket) || ticket.len < CV_TICKET_LEN || !cv_take_u8(&msg->payload, &wanted) ||
+		!take_session(&msg->payload, r)) {
 		request_free(&r);
 		return -1;
 	}
+	r->ok_wanted = wanted != 0;
 	redeem(r, ticket);
 	return 0;
 }
@@ -129,15 +177,21 @@ void spawner_front_free(struct front_peer *front)
 				s->front = NULL;
 		}
 	}
+	on_tell_begun(front);
 	cv_list_remove(&front->node);
+	cv_timer_remove(&front->tell_begun);
+	cv_buf_deinit(&front->begun);
 	cv_ipc_free(&front->ipc);
 	cv_free(front);
 }
 
 static void on_front_closed(void *ctx, struct cv_ipc *ipc)
 {
+	struct front_peer *front = ctx;
+
 	(void)ipc;
-	spawner_front_free(ctx);
+	cv_buf_clear(&front->begun); /* nobody is there to hear it */
+	spawner_front_free(front);
 }
 
 /* What front need not ask workers for. */
@@ -170,6 +224,8 @@ void spawner_front_connect(struct spawner *sp, uint32_t index, int fd)
 
 	front->sp = sp;
 	front->index = index;
+	cv_buf_init(&front->begun, CV_SESSION_OK_MAX * sizeof(uint64_t));
+	front->tell_begun = cv_timer_add_stopped(sp->loop, on_tell_begun, front);
 	front->ipc = cv_ipc_new(sp->loop, fd, "front", front_table, CV_COUNT_OF(front_table), on_front_closed, front);
 	cv_list_append(&sp->fronts, &front->node);
 	spawner_tell_hooks(sp, front);

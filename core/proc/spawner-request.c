@@ -67,7 +67,7 @@ void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, co
 {
 	if (front == NULL || front->ipc == NULL)
 		return;
-	if (cv_ipc_send(front->ipc, type, id, cv_buf_str(out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0) < 0)
+	if (spawner_front_send(front, type, id, cv_buf_str(out), fd >= 0 ? &fd : NULL, fd >= 0 ? 1 : 0) < 0)
 		cv_warn(NULL, "an answer to front could not be sent");
 }
 

@@ -82,7 +82,7 @@ static void rouse(struct sleeper *sleeper)
 	if (sleeper->roused)
 		return;
 	sleeper->roused = true;
-	if (front->ipc == NULL || cv_ipc_send(front->ipc, CV_MSG_ROUSE, sleeper->id, CV_STR(""), NULL, 0) < 0)
+	if (spawner_front_send(front, CV_MSG_ROUSE, sleeper->id, CV_STR(""), NULL, 0) < 0)
 		cv_warn(NULL, "session=%s front could not be asked for a sleeping session", sleeper->name);
 }
 
@@ -131,7 +131,7 @@ static int give_to_front(struct front_peer *front, const struct sleeper *sleeper
 	cv_put_u32(&out, t->keepalive_in_ms);
 	cv_put_str(&out, t->keepalive);
 	cv_put_str(&out, t->goodbye);
-	int result = cv_ipc_send(front->ipc, CV_MSG_SLEEP, sleeper->id, cv_buf_str(&out), &fd, 1);
+	int result = spawner_front_send(front, CV_MSG_SLEEP, sleeper->id, cv_buf_str(&out), &fd, 1);
 	cv_buf_deinit(&out);
 	return result;
 }
@@ -254,7 +254,7 @@ static void refuse(struct front_peer *front, uint64_t id, enum cv_err_code code,
 	cv_put_u8(&out, (uint8_t)code);
 	cv_put_u8(&out, false);
 	cv_put_str(&out, cv_str_c(text));
-	if (front->ipc == NULL || cv_ipc_send(front->ipc, CV_MSG_WAKE_FAIL, id, cv_buf_str(&out), NULL, 0) < 0)
+	if (spawner_front_send(front, CV_MSG_WAKE_FAIL, id, cv_buf_str(&out), NULL, 0) < 0)
 		cv_warn(NULL, "an answer to front could not be sent");
 	cv_buf_deinit(&out);
 }

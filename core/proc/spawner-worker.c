@@ -194,8 +194,9 @@ static void make_channel(struct worker *w, struct request *r)
 /* Give a request to a worker that is ready. */
 static void worker_take(struct worker *w, struct request *r)
 {
-	struct cv_buf out;
+	struct cv_buf none;
 
+	cv_buf_init(&none, 1);
 	cv_list_remove(&r->node);
 	not_idle(w);
 	switch (r->kind) {
@@ -203,9 +204,10 @@ static void worker_take(struct worker *w, struct request *r)
 	case REQUEST_WAKE:
 		count_session(w, r);
 		spawner_worker_send(w, r->kind == REQUEST_WAKE ? CV_MSG_WORKER_WAKE : CV_MSG_WORKER_SESSION, r->id, r->payload, r->fd);
-		cv_buf_init(&out, 16);
-		spawner_send_front(r->front, r->kind == REQUEST_WAKE ? CV_MSG_WOKEN : CV_MSG_SESSION_OK, r->front_id, &out, -1);
-		cv_buf_deinit(&out);
+		if (r->kind == REQUEST_SESSION)
+			spawner_tell_begun(r);
+		else
+			spawner_send_front(r->front, CV_MSG_WOKEN, r->front_id, &none, -1);
 		if (r->kick)
 			spawner_kick(w, r->session, CV_STR("kicked"));
 		request_free(&r);
@@ -224,6 +226,7 @@ static void worker_take(struct worker *w, struct request *r)
 		look_idle(w); /* it knows itself how long that takes */
 		break;
 	}
+	cv_buf_deinit(&none);
 	spawner_rouse(w->sp, w->user);
 }
 
@@ -318,7 +321,7 @@ static void give_back(struct worker *w, struct cv_str id, const struct session *
 	cv_put_u8(&out, s->relayed);
 	cv_put_u64(&out, octets);
 	cv_put_str(&out, unread);
-	if (cv_ipc_send(front->ipc, CV_MSG_SESSION_BACK, 0, cv_buf_str(&out), msg->fds, msg->nfds) < 0)
+	if (spawner_front_send(front, CV_MSG_SESSION_BACK, 0, cv_buf_str(&out), msg->fds, msg->nfds) < 0)
 		cv_warn(&w->log, "a connection could not be given back to front");
 	cv_buf_deinit(&out);
 }

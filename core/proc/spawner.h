@@ -20,6 +20,8 @@ struct front_peer {
 	struct spawner *sp;
 	uint32_t index;
 	struct cv_ipc *ipc;
+	struct cv_buf begun;      /* sessions that workers have and it was not told of yet: the payload of SESSION_OK */
+	struct cv_timer *tell_begun;
 };
 
 /* Something a user's worker is to take. Strings live in its arena. */
@@ -33,6 +35,7 @@ struct request {
 	struct worker *asker;    /* another user's worker; NULL: it is gone, or it was not a worker that asked */
 	bool asked_by_worker;
 	int fd;              /* owned; -1: none */
+	bool ok_wanted;      /* SESSION: front waits to be told that a worker has it */
 	bool ends_asked;     /* SESSION: of what the worker has, no session ended unheard of */
 	bool channel_wanted; /* JOB of a front: to the worker */
 	int channel;         /* owned; front's end of that, to go with the answer; -1: none */
@@ -199,8 +202,12 @@ void spawner_ask(struct spawner *sp, struct request *r, uint16_t type, struct cv
 void spawner_open_ticket(struct spawner *sp, struct request *r, struct cv_str ticket);
 void spawner_auth_connect(struct spawner *sp, int fd);
 bool spawner_fds_left(struct spawner *sp);
-/* fd -1: none. */
+/* A message to front, behind what it has to hear of before. -1: it is gone, or cannot take more. */
+CV_MUST_CHECK int spawner_front_send(struct front_peer *front, uint16_t type, uint64_t id, struct cv_str payload, const int *fds, unsigned nfds);
+/* The same, logged when it cannot be sent. front may be NULL. fd -1: none. */
 void spawner_send_front(struct front_peer *front, uint16_t type, uint64_t id, const struct cv_buf *out, int fd);
+/* SESSION_OK: with others' where front does not wait for it. */
+void spawner_tell_begun(const struct request *r);
 /* A job's answer, to who asked. */
 void spawner_send_reply(const struct request *r, const struct cv_buf *out, int fd);
 

@@ -238,6 +238,34 @@ on_both(paused_stream_reads_nothing_and_resumes)
 	(void)close(fds[1]);
 }
 
+static void count_event(void *ctx, unsigned events CV_UNUSED)
+{
+	(*(int *)ctx)++;
+}
+
+on_both(paused_stream_leaves_its_descriptor_to_others)
+{
+	struct user u;
+	int fds[2], events = 0;
+
+	assert_int_equal(pair(fds), 0);
+	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 64));
+	cv_stream_pause_watch(u.s);
+	/* There is no room for a second one while the loop watches it. */
+	struct cv_io *io = cv_io_add(loop, fds[0], CV_IO_READ, count_event, &events);
+	assert_int_equal(write(fds[1], "x\n", 2), 2);
+	rounds(loop, 1);
+	assert_true(events > 0);
+	cv_io_remove(&io);
+	rounds(loop, 3);
+	assert_int_equal(u.inputs, 0);
+	cv_stream_resume(u.s);
+	rounds(loop, 3);
+	assert_str(cv_buf_str(&u.lines), "x|");
+	user_end(&u);
+	(void)close(fds[1]);
+}
+
 on_both(octets_handed_over_come_first)
 {
 	struct user u;
@@ -834,6 +862,7 @@ int main(void)
 		cv_test(full_input_stops_reading_until_it_is_consumed),
 		cv_test(wanted_input_is_offered_again_once),
 		cv_test(paused_stream_reads_nothing_and_resumes),
+		cv_test(paused_stream_leaves_its_descriptor_to_others),
 		cv_test(octets_handed_over_come_first),
 		cv_test(output_of_a_round_is_written_at_its_end),
 		cv_test(slow_reader_stops_the_producer_not_the_loop),

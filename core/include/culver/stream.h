@@ -49,6 +49,8 @@ CV_EXPORT CV_MUST_CHECK int cv_stream_unread(struct cv_stream *s, struct cv_str 
 CV_EXPORT void cv_stream_push_back(struct cv_stream *s, struct cv_str data);
 /* Stop and resume reading (a session that may not go on before its output is taken). */
 CV_EXPORT void cv_stream_pause(struct cv_stream *s);
+/* Pause, and leave the descriptor alone from now on, as another process has it: what it hears wakes nobody here. After a pause the loop may ask once more. */
+CV_EXPORT void cv_stream_pause_watch(struct cv_stream *s);
 CV_EXPORT void cv_stream_resume(struct cv_stream *s);
 
 /* Output is collected and written once at the end of the round, or when a chunk is full. Append to cv_stream_out freely; it never
