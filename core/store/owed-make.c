@@ -10,6 +10,7 @@
 #define BATCH 64          /* messages that the storage is asked for at once */
 #define READ_MS 20        /* somebody waits for one of them: so long all are made in their order */
 #define SETTLE_DELAY_MS 100 /* copies of so long are synced together */
+#define LANDING_DELAY_MS 1000 /* files of new messages of so long are made and synced together, when nothing else waits for them */
 #define LANDING_MS 1000   /* until it is looked whether those beside the loop are made, should nobody have told */
 #define TOGETHER 64u      /* messages whose octets the journal has: so many do not wait longer, nor do those of so many octets: */
 #define TOGETHER_OCTETS ((size_t)4 << 20)
@@ -467,17 +468,29 @@ int cv_owed_make(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err)
 	return ret < 0 ? -1 : !cv_owed_any(user);
 }
 
+static bool any_copies(const struct cv_user *user)
+{
+	for (size_t i = 0; i < user->owed.count; i++) {
+		if (user->owed.data[i].copies)
+			return true;
+	}
+	return false;
+}
+
 /* Files of new messages are made many at a time: made one by one between syncs of the journal, each would make these dearer. */
 static bool may_wait(const struct cv_user *user, uint64_t now_ms)
 {
-	if (user->loop == NULL || user->external || now_ms >= user->owed_settle_ms || user->owed.count >= TOGETHER || user->owed_made > 0 || user->owed_open ||
-		user->owed_octets >= TOGETHER_OCTETS)
-		return false;
-	for (size_t i = 0; i < user->owed.count; i++) {
-		if (user->owed.data[i].copies)
-			return false;
-	}
-	return true;
+	return user->loop != NULL && !user->external && now_ms < user->owed_settle_ms && user->owed.count < TOGETHER && user->owed_made == 0 &&
+		!user->owed_open && user->owed_octets < TOGETHER_OCTETS && !any_copies(user);
+}
+
+/* When what is owed is made and synced: new messages can be read from the journal so long, what is to be removed waits. Once set, it never becomes later. */
+static void set_settle(struct cv_user *user, uint64_t now_ms)
+{
+	uint64_t at = now_ms + (user->work_due > 0 || user->owed_made > 0 || any_copies(user) ? SETTLE_DELAY_MS : LANDING_DELAY_MS);
+
+	if (user->owed_settle_ms == 0 || at < user->owed_settle_ms)
+		user->owed_settle_ms = at;
 }
 
 bool cv_owed_waits(const struct cv_user *user)
@@ -500,8 +513,7 @@ int cv_owed_run(struct cv_user *user, bool all, uint64_t deadline_ms, unsigned *
 		return 0;
 	}
 	now = user->loop != NULL ? cv_loop_now_ms(user->loop) : 0;
-	if (user->owed_settle_ms == 0)
-		user->owed_settle_ms = now + SETTLE_DELAY_MS;
+	set_settle(user, now);
 	if (!all && may_wait(user, now)) {
 		*wait_ms_r = (unsigned)(user->owed_settle_ms - now);
 		return 0;
@@ -547,6 +559,7 @@ void cv_owed_hurry(struct cv_mailbox *mailbox, uint32_t uid)
 		return;
 	if (cv_owed_make(user, cv_time_mono_ms() + READ_MS, &err) < 0)
 		cv_warn(&user->log_ctx, "%s; trying again later", err.text);
+	cv_work_soon(user); /* what is made now is synced sooner than what waits for others */
 }
 
 void cv_owed_deinit(struct cv_user *user)

@@ -130,9 +130,10 @@ class Trace:
         self.server.start(timeout=60)
         return self.server
 
-    def measure(self, name, units, work, settle=0.15):
-        """Let what went before settle, do the work, and let what it left to do end."""
-        time.sleep(0.15)
+    def measure(self, name, units, work, settle=None):
+        """Let what went before settle, do the work, and let what it left to do end: files of new messages are made a second later."""
+        settle = settle or (1.3 if name in CHANGES else 0.15)
+        time.sleep(1.3 if name in CHANGES else 0.15)
         start = time.time()
         work()
         time.sleep(settle)

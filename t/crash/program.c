@@ -834,7 +834,7 @@ static void step_kill(struct program *p)
 void program_rest(struct program *p)
 {
 	for (uint32_t rounds = program_below(4); p->loop != NULL && rounds > 0; rounds--) {
-		cv_loop_fake_advance(p->loop, program_below(150));
+		cv_loop_fake_advance(p->loop, program_below(program_below(4) == 0 ? 1500 : 150)); /* files of new messages wait for a second */
 		(void)cv_loop_once(p->loop, 0);
 	}
 }

@@ -83,7 +83,7 @@ static void its_file_is_made_after_it_was_recorded(void **state)
 	store_expect(&s, "INBOX", "1 S");
 	store_turn(&s, 0);
 	assert_false(store_has_file(&s, "INBOX", "u.1")); /* others may come */
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_true(store_has_file(&s, "INBOX", "u.1"));
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "INBOX", 1, ONE);
@@ -98,8 +98,27 @@ static void whoever_reads_it_does_not_wait(void **state)
 	store_save(&s, "INBOX", ONE, 0);
 	store_octets(&s, "INBOX", 1, ONE);
 	assert_true(store_has_file(&s, "INBOX", "u.1"));
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_int_equal(s.user->owed.count, 0);
+	store_deinit(&s);
+}
+
+/* What was expunged goes after the files of new messages, which are made sooner for it. */
+static void what_is_to_be_removed_waits_for_a_tenth_of_a_second(void **state)
+{
+	struct store s;
+
+	begin(&s, state);
+	store_save(&s, "INBOX", ONE, 0);
+	store_turn(&s, 1000);
+	store_save(&s, "INBOX", ONE, 0);
+	store_turn(&s, 100);
+	assert_false(store_has_file(&s, "INBOX", "u.2"));
+	store_expunge(&s, "INBOX", 1, 1);
+	store_turn(&s, 100);
+	store_turn(&s, 0);
+	assert_true(store_has_file(&s, "INBOX", "u.2"));
+	assert_false(store_has_file(&s, "INBOX", "u.1"));
 	store_deinit(&s);
 }
 
@@ -121,7 +140,7 @@ static void many_do_not_wait(void **state)
 static void turn_until_beside(struct store *s)
 {
 	store_turn(s, 0);
-	cv_loop_fake_advance(s->loop, 100);
+	cv_loop_fake_advance(s->loop, 1000);
 	for (unsigned i = 0; s->user->landing == NULL; i++) {
 		assert_true(i < 10);
 		(void)cv_loop_once(s->loop, 0);
@@ -157,8 +176,8 @@ static void more_may_come_and_go_meanwhile(void **state)
 	store_expunge(&s, "INBOX", 1, 1);
 	assert_int_equal(s.user->owed.count, 3);
 	store_turn(&s, 0);
-	store_turn(&s, 100);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
+	store_turn(&s, 1000);
 	assert_int_equal(s.user->owed.count, 0);
 	assert_false(store_has_file(&s, "INBOX", "u.1"));
 	assert_true(store_has_file(&s, "INBOX", "u.2") && store_has_file(&s, "INBOX", "u.3"));
@@ -229,14 +248,14 @@ static void without_a_file_it_is_read_from_the_journal(void **state)
 	store_save(&s, "INBOX", ONE, 0);
 	store_save(&s, "INBOX", TWO, 0);
 	cv_file_set_fault(fail_some, &failing);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_true(failing.count > 0);
 	store_octets(&s, "INBOX", 2, TWO);
 	store_octets(&s, "INBOX", 1, ONE);
 	store_expunge(&s, "INBOX", 1, 1);
 	cv_file_set_fault(NULL, NULL);
 	store_turn(&s, RETRY_MS);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_int_equal(s.user->owed.count, 0);
 	assert_false(store_has_file(&s, "INBOX", "u.1"));
 	assert_true(store_has_file(&s, "INBOX", "u.2"));
@@ -253,13 +272,13 @@ static void what_could_not_be_synced_is_written_again(void **state)
 	store_save(&s, "INBOX", ONE, 0);
 	store_save(&s, "INBOX", TWO, 0);
 	cv_file_set_fault(fail_some, &failing);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_true(failing.count > 0);
 	assert_int_equal(s.user->owed.count, 2);
 	copy_octets("/dev/null", store_file(&s, "INBOX", "u.1")); /* what the system may have made of it */
 	failing.error = 0;
 	store_turn(&s, RETRY_MS);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_int_equal(s.user->owed.count, 0);
 	store_octets(&s, "INBOX", 1, ONE);
 	store_octets(&s, "INBOX", 2, TWO);
@@ -372,7 +391,7 @@ static void what_is_settled_is_not_written_again(void **state)
 
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, 0);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_int_equal(s.user->owed.count, 0);
 	assert_true(s.user->owed_settled > 0);
 	store_save(&s, "INBOX", TWO, 0);
@@ -410,7 +429,7 @@ static void what_another_sync_could_not_settle_is_written_again(void **state)
 	failing.error = 0;
 	assert_int_equal(s.user->owed_made, 0);
 	copy_octets("/dev/null", store_file(&s, "INBOX", "u.1"));
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	store_turn(&s, RETRY_MS);
 	cv_file_set_fault(NULL, NULL);
 	assert_int_equal(s.user->owed.count, 0);
@@ -426,10 +445,10 @@ static void another_programs_message_stays(void **state)
 
 	begin(&s, state);
 	store_save(&s, "INBOX", ONE, 0);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	copy_octets(store_file(&s, "INBOX", "u.1"), store_file(&s, "INBOX", "u.2"));
 	store_save(&s, "INBOX", TWO, 0);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	store_octets(&s, "INBOX", 2, TWO);
 	assert_true(store_has_file(&s, "INBOX", "u.3"));
 	store_save(&s, "INBOX", ONE TWO, 0);
@@ -454,8 +473,8 @@ static void it_can_be_moved_before_it_has_a_file(void **state)
 	store_save(&s, "INBOX", ONE, 0);
 	store_copy(&s, "INBOX", 1, 1, "Sent", true);
 	store_octets(&s, "Sent", 1, ONE);
-	store_turn(&s, 100);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
+	store_turn(&s, 1000);
 	assert_true(store_has_file(&s, "Sent", "u.1"));
 	assert_false(store_has_file(&s, "INBOX", "u.1"));
 	assert_int_equal(s.user->owed.count, 0);
@@ -490,7 +509,7 @@ static void a_copy_of_it_is_read_from_the_journal(void **state)
 	cv_file_set_fault(NULL, NULL);
 	assert_false(store_has_file(&s, "INBOX", "u.1") || store_has_file(&s, "Sent", "u.1"));
 	store_turn(&s, 1000);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "Sent", "u.1"));
 	cv_ranges_free(&uids);
 	cv_mailbox_unref(&inbox);
@@ -509,7 +528,7 @@ static void its_mailbox_may_move_or_go(void **state)
 	store_save(&s, "Play", TWO, 0);
 	assert_ok(cv_mailbox_rename(s.user, CV_STR("Work"), CV_STR("Done"), &err));
 	assert_ok(cv_mailbox_delete(s.user, CV_STR("Play"), &err));
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_true(store_has_file(&s, "Done", "u.1"));
 	assert_false(store_has_file(&s, "Play", "u.1"));
 	assert_int_equal(s.user->owed.count, 0);
@@ -525,7 +544,7 @@ static void a_folder_that_is_gone_is_made_again(void **state)
 	store_save(&s, "INBOX", ONE, 0);
 	assert_int_equal(unlink(store_file(&s, "INBOX", "culver-mailbox")), 0);
 	assert_int_equal(rmdir(store_file(&s, "INBOX", "")), 0);
-	store_turn(&s, 100);
+	store_turn(&s, 1000);
 	assert_int_equal(s.user->owed.count, 0);
 	assert_true(store_has_file(&s, "INBOX", "u.1"));
 	store_octets(&s, "INBOX", 1, ONE);
@@ -595,7 +614,7 @@ static void files_are_not_left_behind(void **state)
 	assert_false(store_has_file(&s, "INBOX", "u.1024"));
 	for (unsigned i = 0; s.user->owed.count > 0; i++) {
 		assert_true(i < 100);
-		store_turn(&s, 100);
+		store_turn(&s, 1000);
 	}
 	assert_true(store_has_file(&s, "INBOX", "u.1") && store_has_file(&s, "INBOX", "u.1024"));
 	for (unsigned i = 0; i < 129; i++)
@@ -628,6 +647,7 @@ int main(void)
 		cv_test(its_file_is_made_after_it_was_recorded),
 		cv_test(whoever_reads_it_does_not_wait),
 		cv_test(many_do_not_wait),
+		cv_test(what_is_to_be_removed_waits_for_a_tenth_of_a_second),
 		cv_test(what_is_made_beside_is_owed_until_then),
 		cv_test(more_may_come_and_go_meanwhile),
 		cv_test(whoever_ends_waits_for_what_is_made_beside),

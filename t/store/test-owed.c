@@ -22,7 +22,7 @@ static void begin(struct store *s, void **state)
 	store_save(s, "INBOX", "Subject: a\r\n\r\none\r\n", 0);
 	store_save(s, "INBOX", "Subject: b\r\n\r\ntwo\r\n", CV_FLAG_SEEN);
 	store_save(s, "INBOX", "Subject: c\r\n\r\nthree\r\n", 0);
-	store_turn(s, 100); /* they have files */
+	store_turn(s, 1000); /* they have files */
 }
 
 static void write_file(const char *path, const char *octets)

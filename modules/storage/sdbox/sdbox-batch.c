@@ -132,7 +132,8 @@ static int make(struct batch *batch, struct item *item)
 	if (cv_file_pwrite(item->fd, cv_str_sub(cv_buf_str(&batch->images), item->start, item->len), 0, &batch->err) < 0)
 		return -1;
 	/* All of them are written out before the first is waited for. */
-	(void)sync_file_range(item->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+	if (batch->items.count > 1)
+		(void)sync_file_range(item->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 	return 1;
 }
 
