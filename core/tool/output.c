@@ -171,6 +171,25 @@ void output_init(struct output *out, struct tool *tool)
 	memset(out, 0, sizeof(*out));
 	out->tool = tool;
 	out->rows = json_array();
+	out->errors = json_array();
+}
+
+static json_t *json_error(const struct cv_err *err)
+{
+	json_t *error = json_object();
+
+	(void)json_object_set_new(error, "code", json_text(cv_err_code_name(err->code)));
+	(void)json_object_set_new(error, "text", json_text(err->text));
+	return error;
+}
+
+void output_error(struct output *out, const char *user, const struct cv_err *err)
+{
+	json_t *error = json_error(err);
+
+	if (user != NULL)
+		(void)json_object_set_new(error, "user", json_text(user));
+	(void)json_array_append_new(out->errors, error);
 }
 
 void output_columns(struct output *out, const struct cv_admin_column *columns, bool single)
@@ -272,10 +291,9 @@ void output_finish(struct output *out, const struct cv_err *err)
 		output_json(rows);
 		return;
 	}
-	json_t *error = json_object(), *whole = json_object();
-	(void)json_object_set_new(error, "code", json_text(cv_err_code_name(err->code)));
-	(void)json_object_set_new(error, "text", json_text(err->text));
-	(void)json_object_set_new(whole, "error", error);
+	json_t *whole = json_object();
+	(void)json_object_set_new(whole, "error", json_error(err));
+	(void)json_object_set(whole, "errors", out->errors);
 	(void)json_object_set_new(whole, "rows", rows);
 	output_json(whole);
 }
@@ -283,5 +301,6 @@ void output_finish(struct output *out, const struct cv_err *err)
 void output_deinit(struct output *out)
 {
 	json_decref(out->rows);
+	json_decref(out->errors);
 	cv_vec_free(&out->columns);
 }

@@ -98,8 +98,11 @@ static int on_problem(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		tool_complain("%s: %.*s", x->user, CV_STR_ARG(text));
 	else
 		tool_complain("%.*s", CV_STR_ARG(text));
+	struct cv_err err = { 0 };
+	(void)cv_err_set(&err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
+	output_error(x->out, x->user, &err);
 	if (x->err.code == CV_ERR_NONE)
-		(void)cv_err_set(&x->err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
+		x->err = err;
 	x->complained = true;
 	return 0;
 }
@@ -117,6 +120,7 @@ static int on_end(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 	x->status = status;
 	if (text.ptr != NULL) {
 		(void)cv_err_set(&x->err, (enum cv_err_code)code, "%.*s", CV_STR_ARG(text));
+		output_error(x->out, x->user, &x->err);
 		if (x->user != NULL)
 			(void)cv_err_context(&x->err, "%s", x->user);
 		tool_complain("%s", x->err.text);
@@ -178,6 +182,13 @@ static int wait_for_answer(struct exchange *x, struct cv_ipc *ipc)
 	return 0;
 }
 
+static int no_answer(struct exchange *x)
+{
+	tool_complain("%s", x->err.text);
+	output_error(x->out, x->user, &x->err);
+	return cv_admin_exit_status(x->err.code);
+}
+
 /* Ask, and take the answer into out. Problems were told; the exit status. */
 static int ask(struct exchange *x, const struct cv_admin_request *request)
 {
@@ -185,10 +196,8 @@ static int ask(struct exchange *x, const struct cv_admin_request *request)
 	int fd;
 
 	x->status = -1;
-	if (connect_server(x->tool, &fd, &x->err) < 0) {
-		tool_complain("%s", x->err.text);
-		return cv_admin_exit_status(x->err.code);
-	}
+	if (connect_server(x->tool, &fd, &x->err) < 0)
+		return no_answer(x);
 	struct cv_ipc *ipc = cv_ipc_new(NULL, fd, "the server", answers, CV_COUNT_OF(answers), NULL, x);
 	cv_buf_init_wipe(&payload, CV_IPC_MAX_PAYLOAD);
 	cv_admin_request_put(&payload, request);
@@ -203,11 +212,7 @@ static int ask(struct exchange *x, const struct cv_admin_request *request)
 		ret = cv_err_set(&x->err, CV_ERR_UNAVAILABLE, "the server does not listen");
 	cv_buf_deinit(&payload);
 	cv_ipc_free(&ipc);
-	if (ret < 0) {
-		tool_complain("%s", x->err.text);
-		return cv_admin_exit_status(x->err.code);
-	}
-	return x->status;
+	return ret < 0 ? no_answer(x) : x->status;
 }
 
 /* ---- Requests ----------------------------------------------------------------------------------------------------- */

@@ -102,12 +102,15 @@ struct output {
 	bool single, columns_known;
 	bool show_user; /* several users: the column "user" has a head */
 	json_t *rows;   /* array */
+	json_t *errors; /* array: all that went wrong */
 };
 void output_init(struct output *out, struct tool *tool);
 void output_columns(struct output *out, const struct cv_admin_column *columns, bool single);
 /* Takes over row. */
 void output_row(struct output *out, json_t *row);
-/* Write all of it, and with --json the error too. */
+/* One of the errors, of this user's mail; NULL: of nobody's. */
+void output_error(struct output *out, const char *user, const struct cv_err *err);
+/* Write all of it, and with --json the first error and all of them too. */
 void output_finish(struct output *out, const struct cv_err *err);
 void output_deinit(struct output *out);
 /* A JSON document of its own, and a line end. Takes over value. */

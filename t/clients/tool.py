@@ -164,6 +164,10 @@ def main():
         same(tool.err, "culver: carl: there is no such user\n")
         # One of several is not there: the others are shown, and the status says it.
         same({r["user"] for r in tool.json("mailbox", "list", "-u", "carl", "-u", "bert", status=NOUSER)["rows"]}, {"bert"})
+        # Of several errors all are told.
+        answer = tool.json("mailbox", "list", "-u", "carl", "-u", "bert", "-u", "dora", status=NOUSER)
+        same([(e["user"], e["code"]) for e in answer["errors"]], [("carl", "notfound"), ("dora", "notfound")])
+        same(answer["error"]["code"], "notfound")
         same(tool.json("auth", "test", "anna", input="pa\n")["result"], "ok")
         tool("auth", "test", "anna", status=NOPERM, input="no\n")
         tool("auth", "test", "carl", status=NOPERM, input="no\n")
