@@ -505,6 +505,22 @@ int cv_mail_reader(struct cv_mail *mail, struct cv_message_reader **reader_r, st
 	return readable(mail);
 }
 
+/* What is remembered of a message is of octets that check now, not only when they were read first. */
+static int reader_to_parse(struct cv_mail *mail, struct cv_message_reader **reader_r, struct cv_err *err)
+{
+	struct cv_columns *columns = mail->mailbox->columns;
+	uint32_t row;
+
+	if (columns != NULL && cv_columns_find(columns, mail->uid, mail->row, &row))
+		*cv_col_flags(columns, row) &= (uint16_t)~CV_ROW_VERIFIED;
+	if (cv_mail_reader(mail, reader_r, err) < 0)
+		return -1;
+	if ((mail->octets.transformed && !mail->octets.loaded) || verify(mail, err) > 0)
+		return 1;
+	unload(mail);
+	return unreadable(mail, err);
+}
+
 /* The cache has nothing: look at the octets, and remember what was seen. */
 static int parse(struct cv_mail *mail, struct cv_err *err)
 {
@@ -519,7 +535,7 @@ static int parse(struct cv_mail *mail, struct cv_err *err)
 
 	if (err == NULL)
 		err = &own_err;
-	if (cv_mail_reader(mail, &reader, err) < 0)
+	if (reader_to_parse(mail, &reader, err) < 0)
 		return -1;
 	arena = cv_arena_new("parse", NULL, 0);
 	if (cv_message_parse(arena, NULL, reader, &message, err) < 0) {
