@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define PROBLEM_MAX 400
 
@@ -36,6 +37,7 @@ struct cv_fsck {
 	uint32_t next_uid;
 	uint64_t bad_records;
 	bool compare;               /* files are missing or extra: the storage is to be looked through */
+	struct cv_landed *landed;   /* NULL: no file was missing so far */
 };
 
 static void tell(struct cv_fsck *f, uint32_t uid, struct cv_str file, enum cv_fsck_result result, const char *fmt, ...) CV_PRINTF(5, 6);
@@ -333,7 +335,30 @@ static void check_parse_record(struct cv_fsck *f, uint32_t row)
 	}
 }
 
-/* 1; -1: it could not be looked at for want of descriptors or memory, which says nothing of it. */
+/* Made anew from the journal where that still has it, else taken out of the mailbox. -1: it can't be made just now, and must not be taken out. */
+static int file_is_gone(struct cv_fsck *f, uint32_t row, struct cv_err *err)
+{
+	struct cv_str known = cv_columns_ref(f->mailbox->columns, row);
+	uint32_t uid = *cv_col_uid(f->mailbox->columns, row);
+	char copy[CV_STORAGE_REF_MAX];
+	int ret;
+
+	memcpy(copy, known.ptr, known.len); /* the column may move */
+	if (f->landed == NULL)
+		f->landed = cv_landed_new(f->user);
+	ret = cv_landed_restore(f->landed, f->mailbox, uid, f->config.repair, err);
+	if (ret < 0)
+		return cv_err_context(err, "message %u, whose file is gone and whose octets the journal has", uid);
+	if (ret > 0) {
+		tell(f, uid, cv_str_mem(copy, known.len), mended(f), "its file is gone; %s", f->config.repair ? "it is made anew from the journal" : "the journal has its octets");
+		return 1;
+	}
+	tell(f, uid, cv_str_mem(copy, known.len), hopeless(f), "its file is gone%s", f->config.repair ? "; it is taken out of the mailbox" : "");
+	f->compare = true;
+	return 1;
+}
+
+/* 1; -1: it could not be looked at for want of descriptors or memory, which says nothing of it, or not be made whole yet. */
 static int check_message(struct cv_fsck *f, uint32_t row, struct cv_err *failed)
 {
 	struct cv_user *user = f->user;
@@ -367,9 +392,8 @@ static int check_message(struct cv_fsck *f, uint32_t row, struct cv_err *failed)
 		if (user->external) {
 			f->mailbox->stamp_known = false;
 		} else {
-			tell(f, *cv_col_uid(columns, row), cv_columns_ref(columns, row), hopeless(f), "its file is gone%s",
-				f->config.repair ? "; it is taken out of the mailbox" : "");
-			f->compare = true;
+			cv_octets_free(&octets);
+			return file_is_gone(f, row, failed);
 		}
 	} else if (err.code == CV_ERR_UNAVAILABLE) {
 		*failed = err;
@@ -671,6 +695,7 @@ void cv_fsck_end(struct cv_fsck **fsck_p)
 	if (f->mailbox != NULL)
 		cv_mailbox_unref(&f->mailbox);
 	f->user->fsck_running = false;
+	cv_landed_free(&f->landed);
 	cv_buf_deinit(&f->record);
 	cv_vec_free(&f->segments);
 	cv_vec_free(&f->boxes);

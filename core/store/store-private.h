@@ -931,6 +931,11 @@ CV_MUST_CHECK bool cv_landing_begin(struct cv_user *user);
 void cv_landing_end(struct cv_user *user);
 /* Wait, and whatever came of it: the records will be read again. */
 void cv_landing_drop(struct cv_user *user);
+/* Messages whose octets the journal has just now (landing-restore.c). */
+struct cv_landed *cv_landed_new(struct cv_user *user);
+void cv_landed_free(struct cv_landed **landed);
+/* The file of a message is missing: 1 the journal has its octets, and the file is made from them, durably, where make says so; 0 it has them not, -1. */
+CV_MUST_CHECK int cv_landed_restore(struct cv_landed *landed, struct cv_mailbox *mailbox, uint32_t uid, bool make, struct cv_err *err);
 
 /* ---- Storage work (work.c) ------------------------------------------------------------------------------------ */
 

@@ -245,11 +245,15 @@ def main():
 
             if storage == "sdbox":
                 os.unlink(mail.message_file("INBOX", 11))
-                mail.damage("removed message", {"lost"}, 2, but={("INBOX", 7), ("INBOX", 11)}, find=lambda r: r["uid"] == 11)
-                check(11 not in mail.read("INBOX"), "a message without a file is still listed")
-                typ, data = mail.session.uid("SEARCH", "UID", "10:12")
-                check(data[0].split() == [b"10", b"12"], f"the open session sees {data}")
-                del mail.want["INBOX"][11]
+                mail.damage("removed message", {"repaired"}, 1, but={("INBOX", 7)}, find=lambda r: r["uid"] == 11)
+                large = message(31) + b"x" * 300000  # no journal has its octets
+                check(mail.session.append("INBOX", None, None, large)[0] == "OK", "a large message is not taken")
+                check(mail.read("INBOX")[31][2] == large, "a large message is not what was sent")
+                os.unlink(mail.message_file("INBOX", 31))
+                mail.damage("removed large message", {"lost"}, 2, but={("INBOX", 7), ("INBOX", 31)}, find=lambda r: r["uid"] == 31)
+                check(31 not in mail.read("INBOX"), "a message without a file is still listed")
+                typ, data = mail.session.uid("SEARCH", "UID", "30:31")
+                check(data[0].split() == [b"30"], f"the open session sees {data}")
                 extra = os.path.join(os.path.dirname(mail.message_file("INBOX", 1)), "u.900")
                 shutil.copy2(mail.message_file("INBOX", 1), extra)
                 mail.own(extra)
@@ -264,10 +268,9 @@ def main():
                 mail.damage("extra folder", {"repaired"}, 1, but={("INBOX", 7)}, find=lambda r: r["file"] == "Strange")
                 check([m[2] for m in mail.read("Strange").values()] == [message(2)], "an extra folder was not taken in")
                 shutil.rmtree(os.path.join(mail.server.mail, USER, "mailboxes", "Box"))
-                mail.damage("folder removed", {"lost", "repaired"}, 2, but={("INBOX", 7)} | {("Box", n) for n in range(1, 8)})
-                check(mail.read("Box") == {}, "a folder that is gone has messages")
+                mail.damage("folder removed", {"repaired"}, 1, but={("INBOX", 7)})
                 check(mail.session.append("Box", None, None, message(1))[0] == "OK", "a folder that was gone takes no messages")
-                check([m[2] for m in mail.read("Box").values()] == [message(1)], "the message in a folder made anew")
+                check([m[2] for m in mail.read("Box").values()][-1] == message(1), "the message in a folder made anew")
             else:
                 os.unlink(mail.message_file("INBOX", 11))
                 check(mail.fsck()[0] == 0, "maildir: what another program removed is damage")

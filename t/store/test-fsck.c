@@ -8,7 +8,9 @@
 #include <culver/loop.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MAIL "Subject: x\r\n\r\nx\r\n"
 #define COPY "copy.0000000000000001"
@@ -86,6 +88,70 @@ static void what_is_committed_but_not_written_is_no_damage(void **state)
 	store_octets(&s, "INBOX", 2, MAIL);
 	store_close(&s);
 	cv_loop_free(&s.loop);
+	store_deinit(&s);
+}
+
+struct gone {
+	unsigned found, repaired, lost;
+};
+
+static void count_gone(void *ctx, const struct cv_fsck_finding *finding)
+{
+	struct gone *gone = ctx;
+
+	gone->found += finding->result == CV_FSCK_FOUND;
+	gone->repaired += finding->result == CV_FSCK_REPAIRED;
+	gone->lost += finding->result == CV_FSCK_LOST;
+}
+
+static struct gone check_gone(struct store *s, bool repair)
+{
+	struct gone gone = { 0 };
+	struct cv_fsck_config config = { .repair = repair, .found = count_gone, .ctx = &gone };
+	struct cv_err err = { 0 };
+	struct cv_fsck *fsck;
+
+	assert_ok(cv_fsck_begin(s->user, &config, &fsck, &err));
+	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
+	cv_fsck_end(&fsck);
+	return gone;
+}
+
+static void remove_message(struct store *s, uint32_t uid)
+{
+	char path[700];
+
+	(void)snprintf(path, sizeof(path), "%s/mail/mailboxes/INBOX/dbox-Mails/u.%u", s->dir, uid);
+	assert_int_equal(unlink(path), 0);
+}
+
+/* Their files were removed by hand: those whose octets the journal has come back as they were, the last one is taken out. */
+static void messages_that_the_journal_has_come_back(void **state)
+{
+	struct gone gone;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned i = 0; i < 3; i++)
+		store_save(&s, "INBOX", MAIL, i == 1 ? CV_FLAG_FLAGGED : 0);
+	store_set_files_first(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	store_close(&s); /* their files are made */
+	store_open(&s);
+	for (uint32_t uid = 2; uid <= 4; uid++)
+		remove_message(&s, uid);
+	gone = check_gone(&s, false);
+	assert_true(gone.found == 3 && gone.repaired == 0 && gone.lost == 0);
+	gone = check_gone(&s, true);
+	assert_true(gone.found == 0 && gone.repaired == 2 && gone.lost == 1);
+	for (unsigned round = 0; round < 2; round++) {
+		store_expect(&s, "INBOX", "1 -|2 F|3 -");
+		store_octets(&s, "INBOX", 2, MAIL);
+		store_octets(&s, "INBOX", 3, MAIL);
+		store_close(&s);
+		store_open(&s);
+	}
 	store_deinit(&s);
 }
 
@@ -216,6 +282,7 @@ int main(void)
 		cv_test(a_copy_of_the_journal_is_made_anew),
 		cv_test(octets_of_annotations_are_compared),
 		cv_test(messages_that_could_not_be_looked_at_end_it),
+		cv_test(messages_that_the_journal_has_come_back),
 	};
 
 	return store_tests_run(tests);
