@@ -469,7 +469,8 @@ static void json_is_one_document(void **state)
 	assert_str(f->out, "{\n  \"user\": \"alice\",\n  \"result\": \"ok\"\n}\n");
 	assert_int_equal(culver(f, "user", "carol", "--json"), 68);
 	assert_str(f->out,
-		"{\n  \"error\": {\n    \"code\": \"notfound\",\n    \"text\": \"there is no user carol\"\n  },\n  \"rows\": []\n}\n");
+		"{\n  \"error\": {\n    \"code\": \"notfound\",\n    \"text\": \"there is no user carol\"\n  },\n  \"errors\": [\n    {\n      \"code\": \"notfound\",\n"
+		"      \"text\": \"there is no user carol\"\n    }\n  ],\n  \"rows\": []\n}\n");
 	assert_int_equal(culver(f, "reload", "--json"), 0);
 	assert_str(f->out, "[]\n");
 }
