@@ -12,6 +12,7 @@
 #define SOURCE_WHOLE_MAX ((uint64_t)1 << 20) /* a transformed message up to this is read whole, so that damage shows before any of it is sent */
 #define UNREADABLE_MAX 1000u /* messages that are remembered as told of */
 #define UIDL_MAX ((size_t)UINT16_MAX)           /* what a column holds at most */
+#define CACHE_RETRY_MS 1000u
 
 /* The source of a transformed message outlives its mail: clients fetch large parts piece by piece. It is used again for the same file only. */
 struct cv_last_source {
@@ -521,16 +522,35 @@ static int reader_to_parse(struct cv_mail *mail, struct cv_message_reader **read
 	return unreadable(mail, err);
 }
 
+/* Where there is no room for it, a while goes by before that is tried, and told, again: each message that is read would do so. */
+static void keep_record(struct cv_mail *mail, uint32_t row)
+{
+	struct cv_mailbox *mailbox = mail->mailbox;
+	struct cv_user *user = mailbox->user;
+	struct cv_err err = { 0 };
+	uint64_t where;
+
+	if (user->cache_retry_ms != 0 && cv_time_mono_ms() < user->cache_retry_ms)
+		return;
+	user->cache_retry_ms = 0;
+	if (cv_cache_append(mailbox, mail->uid, cv_buf_str(&mail->record), &where, &err) > 0) {
+		*cv_col_cache(mailbox->columns, row) = where;
+		mailbox->dirty++;
+		return;
+	}
+	cv_warn(&mailbox->log_ctx, "cache can't be written: %s", err.text);
+	if (err.code == CV_ERR_NOQUOTA)
+		user->cache_retry_ms = cv_time_mono_ms() + CACHE_RETRY_MS;
+}
+
 /* The cache has nothing: look at the octets, and remember what was seen. */
 static int parse(struct cv_mail *mail, struct cv_err *err)
 {
 	struct cv_err own_err = { 0 };
 	struct cv_mailbox *mailbox = mail->mailbox;
-	struct cv_err cache_err = { 0 };
 	struct cv_message_reader *reader = NULL;
 	struct cv_message *message;
 	struct cv_arena *arena;
-	uint64_t where;
 	uint32_t row;
 
 	if (err == NULL)
@@ -547,14 +567,8 @@ static int parse(struct cv_mail *mail, struct cv_err *err)
 	cv_arena_free(&arena);
 	if (!cv_buf_ok(&mail->record))
 		return cv_err_set(err, CV_ERR_LIMIT, "message %u has a header that is too long to keep", mail->uid);
-	if (mailbox->gone || mailbox->columns == NULL || !cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row))
-		return 1;
-	if (cv_cache_append(mailbox, mail->uid, cv_buf_str(&mail->record), &where, &cache_err) > 0) {
-		*cv_col_cache(mailbox->columns, row) = where;
-		mailbox->dirty++;
-	} else {
-		cv_warn(&mailbox->log_ctx, "cache can't be written: %s", cache_err.text);
-	}
+	if (!mailbox->gone && mailbox->columns != NULL && cv_columns_find(mailbox->columns, mail->uid, UINT32_MAX, &row))
+		keep_record(mail, row);
 	return 1;
 }
 

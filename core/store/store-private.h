@@ -417,6 +417,7 @@ struct cv_user {
 	bool closing;
 	bool fsck_running;
 	bool mending;                   /* cv_user_mend_journal */
+	uint64_t cache_retry_ms;        /* there was no room for a parse record: none is written before; 0: there was */
 	size_t memo_octets[CV_MEMO_SORTS]; /* of all mailboxes (memo.h) */
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */

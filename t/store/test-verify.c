@@ -5,6 +5,7 @@
 
 #include "t/store/store-disk.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -155,6 +156,52 @@ static void nothing_is_remembered_of_octets_that_do_not_check(void **state)
 		cv_mail_close(&mail);
 		cv_view_close(&view);
 	}
+	cv_mailbox_unref(&mailbox);
+	store_deinit(&s);
+}
+
+static int refuse_writes(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *refused = ctx;
+
+	(void)name;
+	if (op != CV_FILE_WRITE)
+		return 0;
+	*len = 0;
+	(*refused)++;
+	return ENOSPC;
+}
+
+/* On a full disk nothing is remembered, and one try, with its line in the log, is enough for a while. */
+static void a_full_disk_is_not_tried_for_each_message(void **state)
+{
+	struct cv_mailbox *mailbox;
+	struct cv_err err = { 0 };
+	struct cv_view *view;
+	struct cv_mail *mail;
+	struct cv_str record;
+	unsigned refused = 0;
+	struct store s;
+	uint32_t row;
+
+	store_init(&s, state);
+	store_open(&s);
+	for (unsigned i = 0; i < 3; i++)
+		store_save(&s, "INBOX", MAIL, 0);
+	assert_true(read_it(&s, "INBOX", 1, &err) > 0);
+	mailbox = store_get(&s, "INBOX");
+	assert_true(cv_view_open(mailbox, CV_VIEW_READONLY, &view, &err) >= 0);
+	cv_file_set_fault(refuse_writes, &refused);
+	for (uint32_t uid = 1; uid <= 3; uid++) {
+		assert_true(cv_columns_find(mailbox->columns, uid, UINT32_MAX, &row));
+		*cv_col_cache(mailbox->columns, row) = 0;
+		assert_true(cv_mail_open(view, uid, &mail, &err) >= 0);
+		assert_true(cv_mail_record(mail, &record, &err) > 0);
+		cv_mail_close(&mail);
+	}
+	cv_file_set_fault(NULL, NULL);
+	assert_int_equal(refused, 1);
+	cv_view_close(&view);
 	cv_mailbox_unref(&mailbox);
 	store_deinit(&s);
 }
@@ -362,6 +409,7 @@ int main(void)
 		cv_test(a_file_may_be_cut_while_it_is_read),
 		cv_test(it_is_compared_once),
 		cv_test(nothing_is_remembered_of_octets_that_do_not_check),
+		cv_test(a_full_disk_is_not_tried_for_each_message),
 		cv_test(copies_have_it_too),
 		cv_test(snapshots_of_version_2_are_read),
 		cv_test(records_of_version_1_are_read),
