@@ -207,6 +207,54 @@ void cv_cache_quiet(struct cv_mailbox *mailbox)
 		cv_window_deinit(&mailbox->cache->window);
 }
 
+/* ---- making room ---------------------------------------------------------------------------------------------------- */
+
+/* Nothing that is read later looks for what went. */
+static void forget_places(struct cv_mailbox *mailbox)
+{
+	struct cv_columns *columns = mailbox->columns;
+
+	for (uint32_t row = 0; columns != NULL && row < columns->count; row++) {
+		uint64_t *where = cv_col_cache(columns, row);
+
+		if (!cv_cache_is_in_journal(*where))
+			*where = 0;
+	}
+	mailbox->rewrite = true;
+}
+
+bool cv_cache_make_room(struct cv_user *user)
+{
+	struct cv_mailbox *largest = NULL;
+	struct cv_err err = { 0 };
+	char name[CV_BOX_NAME_MAX];
+	blkcnt_t blocks = 0;
+	struct cv_str key;
+	size_t pos = 0;
+	void *value;
+
+	while (cv_map_next(user->mailboxes, &pos, &key, &value)) {
+		struct stat st = { 0 };
+
+		cv_box_name(value, "cache", "", name);
+		if (cv_file_stat(user->index_dir, name, &st, &err) > 0 && S_ISREG(st.st_mode) && st.st_blocks > blocks) {
+			largest = value;
+			blocks = st.st_blocks;
+		}
+	}
+	if (largest == NULL)
+		return false;
+	cv_cache_close(largest);
+	cv_box_name(largest, "cache", "", name);
+	if (cv_file_unlink(user->index_dir, name, &err) < 0) {
+		cv_warn(&largest->log_ctx, "no room is made for what frees some: %s", err.text);
+		return false;
+	}
+	forget_places(largest);
+	cv_info(&largest->log_ctx, "the disk is full: parse records were removed, to make room for the record of what frees some");
+	return true;
+}
+
 /* ---- writing the file anew ------------------------------------------------------------------------------------------ */
 
 bool cv_cache_wants_rewrite(struct cv_mailbox *mailbox)

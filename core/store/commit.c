@@ -158,6 +158,13 @@ static bool may_wait(const struct cv_txn *txn)
 	return true;
 }
 
+/* Who frees room, or begins to, may have what there is. */
+static bool op_frees(const struct cv_op *op)
+{
+	return op->kind == CV_OP_TXN_EXPUNGE || (op->kind == CV_OP_TXN_COPY && op->move) || (op->kind == CV_OP_TXN_ENTRY && op->entry.kind == CV_ENTRY_DELETE) ||
+		(op->kind == CV_OP_TXN_FLAGS && (op->flags & CV_FLAG_DELETED) != 0 && op->flags_op != CV_FLAGS_REMOVE);
+}
+
 int cv_txn_commit(struct cv_txn **txn_p, cv_commit_fn *done, void *ctx, struct cv_err *err)
 {
 	struct cv_txn *txn = *txn_p;
@@ -173,6 +180,7 @@ int cv_txn_commit(struct cv_txn **txn_p, cv_commit_fn *done, void *ctx, struct c
 	for (size_t i = 0; i < txn->ops.count; i++) {
 		const struct cv_op *op = &txn->ops.data[i];
 
+		user->queue_frees = user->queue_frees || op_frees(op);
 		if (!needs_storage_sync(op))
 			continue;
 		if (!user->queue_needs_storage_sync)

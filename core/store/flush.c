@@ -103,6 +103,7 @@ static int make_durable(struct cv_user *user, struct cv_err *err)
 		cv_buf_clear(&user->journal.pending);
 		return cv_err_context(err, "message octets");
 	}
+	user->journal.frees = user->queue_frees;
 	if (cv_journal_write(&user->journal, sync, err) < 0)
 		return -1;
 	user->numbers_kept = user->numbers_kept || user->journal.written_seq > user->published_seq;
@@ -205,7 +206,7 @@ void cv_user_flush(struct cv_user *user)
 	if (cv_list_empty(&user->queue))
 		return;
 	result = make_durable(user, &err);
-	user->queue_needs_sync = user->queue_needs_storage_sync = user->owed_queued = false;
+	user->queue_needs_sync = user->queue_needs_storage_sync = user->queue_frees = user->owed_queued = false;
 	cv_list_move(&batch, &user->queue);
 	if (result < 0) {
 		if (!user->lost) /* that was told */

@@ -296,6 +296,32 @@ static int take_back(struct cv_journal *journal, uint64_t before, size_t tail, s
 	return 1;
 }
 
+/* The disk is full, for what would give room back too: with what can be made again gone it is tried once more. */
+static bool made_room(struct cv_journal *journal, struct cv_err *err)
+{
+	if (err->code != CV_ERR_NOQUOTA || !journal->frees || journal->make_room == NULL)
+		return false;
+	journal->frees = false;
+	if (!journal->make_room(journal->room_ctx))
+		return false;
+	*err = (struct cv_err){ 0 };
+	return true;
+}
+
+static int begin_segment(struct cv_journal *journal, struct cv_err *err)
+{
+	if (cv_journal_cut(journal, err) < 0)
+		return -1;
+	return new_segment(journal, err) > 0 || (made_room(journal, err) && new_segment(journal, err) > 0) ? 1 : -1;
+}
+
+static int copy_pending(struct cv_journal *journal, uint64_t at, struct cv_err *err)
+{
+	struct cv_str octets = cv_buf_str(&journal->pending);
+
+	return cv_journal_copy(journal, octets, at, err) > 0 || (made_room(journal, err) && cv_journal_copy(journal, octets, at, err) > 0) ? 1 : -1;
+}
+
 /* The records, and where zeros are ahead also the rest of a page that they begin, which would be read from disk first. */
 static int write_pending(struct cv_journal *journal, uint64_t at, struct cv_err *err)
 {
@@ -310,6 +336,8 @@ static int write_pending(struct cv_journal *journal, uint64_t at, struct cv_err 
 	journal->pending.failed = false; /* without the rest then */
 	ret = cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), at, err);
 	cv_buf_truncate(&journal->pending, len);
+	if (ret < 0 && made_room(journal, err))
+		ret = cv_file_pwrite(journal->fd, cv_buf_str(&journal->pending), at, err);
 	return ret;
 }
 
@@ -322,15 +350,20 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	cv_assert(!journal->record_open);
 	if (journal->pending.len == 0)
 		return sync ? cv_journal_sync(journal, err) : 1;
-	if (journal->fd < 0 && (cv_journal_cut(journal, err) < 0 || new_segment(journal, err) < 0)) {
+	if (journal->fd < 0 && begin_segment(journal, err) < 0) {
 		cv_buf_clear(&journal->pending);
 		return cv_err_context(err, "new journal segment");
 	}
 	cv_journal_look(journal, false);
 	tail = journal->tail.len;
 	before = cv_journal_last(journal)->len;
-	if (write_pending(journal, before, err) < 0)
-		goto failed;
+	if (write_pending(journal, before, err) < 0) {
+		/* Where there is no room for a long record, there may be for a short one: in the blocks that the file has. */
+		if (err->code != CV_ERR_NOQUOTA || take_back(journal, before, tail, &cut_err) < 0)
+			goto failed;
+		cv_buf_clear(&journal->pending);
+		return cv_err_context(err, "journal");
+	}
 	if (journal->window.offset + journal->window.len > before && journal->window_number == cv_journal_last(journal)->number)
 		cv_window_drop(&journal->window); /* a torn tail that was there before */
 	cv_journal_last(journal)->len += journal->pending.len;
@@ -344,7 +377,7 @@ int cv_journal_write(struct cv_journal *journal, bool sync, struct cv_err *err)
 	}
 	if (sync && cv_journal_sync(journal, err) < 0)
 		goto failed;
-	if (cv_journal_copy(journal, cv_buf_str(&journal->pending), before, err) < 0) {
+	if (copy_pending(journal, before, err) < 0) {
 		if (take_back(journal, before, journal->unsynced ? tail : 0, &cut_err) < 0)
 			goto failed;
 		cv_buf_clear(&journal->pending);

@@ -87,6 +87,9 @@ struct cv_journal {
 	int copy_fd;             /* of the last segment's; -1: none yet */
 	uint32_t copy_number;    /* its number */
 	uint64_t older_again_ms; /* when it is looked whether the segments before the last one have whole copies; 0: with the next write; UINT64_MAX: it was */
+	bool frees;              /* what is pending gives room back: where there is none for it, make_room is asked, once */
+	bool (*make_room)(void *ctx); /* did something go that is not needed? NULL: nothing can */
+	void *room_ctx;
 	bool harmed;             /* some file does not have what was written any more: cv_user_write_anew is due */
 	uint64_t looked_ms;      /* when it was looked last whether the files that are written to have their names */
 	int read_fd;             /* of the segment other than the last one that was read last; -1: none */

@@ -407,6 +407,7 @@ struct cv_user {
 	struct cv_node watches;          /* struct cv_mail_watch */
 	struct cv_node queue;           /* committed transactions, not yet flushed */
 	bool queue_needs_sync, queue_needs_storage_sync;
+	bool queue_frees;               /* some of it gives room back */
 	bool numbers_kept;              /* a record on disk has a number that was given since the opening, or since a failed write */
 	uint64_t storage_losses;        /* syncs of the storage that failed: what was saved before them is never recorded */
 	uint64_t queue_losses;          /* the same, when the first message of the queue was committed */
@@ -735,6 +736,8 @@ CV_MUST_CHECK int cv_cache_rewrite_one(struct cv_mailbox *mailbox, struct cv_cac
 CV_MUST_CHECK int cv_cache_rewrite_end(struct cv_mailbox *mailbox, struct cv_cache **new, struct cv_err *err);
 /* Unless it has taken its place. */
 void cv_cache_rewrite_cancel(struct cv_mailbox *mailbox, struct cv_cache **new);
+/* On a full disk: the largest of the user's cache files goes. False: there is none. */
+bool cv_cache_make_room(struct cv_user *user);
 /* Give back what was read ahead. */
 void cv_cache_quiet(struct cv_mailbox *mailbox);
 

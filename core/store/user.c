@@ -391,6 +391,11 @@ static int run_open_hook(struct cv_user *user, struct cv_err *err)
 	return result == CV_HOOK_PASS || result == CV_HOOK_DONE ? 1 : -1;
 }
 
+static bool make_room(void *ctx)
+{
+	return cv_cache_make_room(ctx);
+}
+
 /* A mailbox of which nothing but its making is recorded: a crash may have come before its folder was looked through. */
 static void expect_messages(struct cv_user *user)
 {
@@ -441,6 +446,8 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 	user->journal.epoch = user->lease.epoch;
 	user->journal.log_ctx = &user->log_ctx;
 	user->journal.copying = user->set->mail_journal_copy;
+	user->journal.make_room = make_room;
+	user->journal.room_ctx = user;
 	user->journal.loop = user->lease.strict ? NULL : user->loop;
 	user->journal.ahead_writes = (uint32_t)user->set->mail_journal_ahead_writes;
 	if (user->lease.strict && user->loop != NULL) {

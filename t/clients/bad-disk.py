@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Full disk, unwritable directory, a file where a directory should be, wrong owner: temporary refusals, other users served, nothing lost."""
+import errno
 import imaplib
 import os
 import poplib
@@ -10,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, healthy, mail, need_root, same  # noqa: E402
+from client import comes, culver, fail, healthy, mail, need_root, same  # noqa: E402
 
 
 def login(s, user):
@@ -48,11 +49,102 @@ def homeless():
             healthy(s)
 
 
+def fill(directory, inodes):
+    """Until nothing more fits: names, or octets."""
+    os.mkdir(directory)
+    n, size = 0, 1 << 20
+    while True:
+        fd = -1
+        try:
+            fd = os.open(os.path.join(directory, str(n)), os.O_WRONLY | os.O_CREAT, 0o600)
+            n += 1
+            if not inodes:
+                os.posix_fallocate(fd, 0, size)
+        except OSError as e:
+            if e.errno != errno.ENOSPC:
+                raise
+            if fd < 0 or size < 4096:
+                return
+            os.ftruncate(fd, 0)
+            size //= 2
+        finally:
+            if fd >= 0:
+                os.close(fd)
+
+
+def no_room(storage, inodes):
+    """No block, or no inode, of a file system is left: what needs one is refused for a while, mail can be removed, and nothing is lost."""
+    s = culver.Server(storage=storage, settings="default_idle_kill = 200ms\n")
+    image = os.path.join(s.dir, "image")
+    with open(image, "wb") as f:
+        f.truncate(32 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", "-N", "300" if inodes else "2000", image], check=True)
+    r = subprocess.run(["mount", "-o", "loop", image, s.mail], capture_output=True, text=True)
+    if r.returncode != 0:
+        s.close()
+        print("without ext4: an image can't be mounted here")
+        return
+    try:
+        os.chown(s.mail, s.run_as.pw_uid, s.run_as.pw_gid)
+        s.start()
+        for i in range(10):
+            same(s.deliver("full", mail(f"m{i}"))[0], 250)
+        # Who was closed once has parse records of their own.
+        comes(lambda: os.path.exists(os.path.join(s.mail, "full", "culver-index", "state")), True, "the mail is closed")
+        m = login(s, "full")
+        same(m.select("INBOX")[1], [b"10"])
+        filling = os.path.join(s.mail, "filling")
+        fill(filling, inodes)
+        codes = {s.deliver("full", mail(f"more{i}", body="0123456789\n" * 5000))[0] // 100 for i in range(20)}
+        # Without inodes the journal takes messages, whose files are made later.
+        same((inodes or 4 in codes) and codes <= {2, 4}, True, codes)
+        same(s.deliver("new", mail("one"))[0] // 100, 4, "for a new user there is no room")
+        answers = [m.append("INBOX", None, None, mail("big", body="0123456789\n" * 20000).replace("\n", "\r\n").encode()) for _ in range(3)]
+        if not inodes and not any(typ == "NO" and data[0].startswith((b"[OVERQUOTA]", b"[UNAVAILABLE]")) for typ, data in answers):
+            fail(f"APPEND with no room: {answers}")
+        same(m.noop()[0], "OK")
+        if any(typ == "NO" and not data[0].startswith((b"[OVERQUOTA]", b"[UNAVAILABLE]")) for typ, data in answers):
+            fail(f"APPEND with no room: {answers}")
+        before = int(m.select("INBOX")[1][0])
+        for uid in ("1", "2", "3"):
+            same(m.uid("STORE", uid, "+FLAGS", "(\\Deleted)")[0], "OK", f"{uid} is marked where there is no room")
+            same(m.uid("EXPUNGE", uid)[0], "OK", f"{uid} is removed where there is no room")
+        same(m.select("INBOX")[1], [str(before - 3).encode()])
+        p = poplib.POP3("127.0.0.1", s.ports["pop3"], timeout=20)
+        p.user("full")
+        p.pass_(culver.PASSWORD)
+        p.dele(1)
+        p.quit()
+        shutil.rmtree(filling)
+        for user in ("full", "new"):
+            same(s.deliver(user, mail("after"))[0], 250, "there is room again")
+        same(m.append("INBOX", None, None, mail("appended").replace("\n", "\r\n").encode())[0], "OK")
+        m.logout()
+        s.stop()
+        s.start()
+        m = login(s, "full")
+        same(m.select("INBOX")[1], [str(before - 3 - 1 + 2).encode()])
+        same(len([x for x in m.fetch("1:*", "(BODY.PEEK[])")[1] if isinstance(x, tuple)]), before - 2)
+        m.logout()
+        healthy(s)
+        print(storage, "ok without", "inodes" if inodes else "blocks", flush=True)
+    except BaseException:
+        print(s.output()[-6000:])
+        raise
+    finally:
+        s.stop()
+        subprocess.run(["umount", s.mail])
+        s.close()
+
+
 need_root()
 if not culver.storages():
     fail("no storage module is installed")
 homeless()
 print("missing homes ok")
+for storage in culver.storages() if shutil.which("mkfs.ext4") else ():
+    no_room(storage, False)
+    no_room(storage, True)
 for storage in culver.storages():
     s = culver.Server(storage=storage)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=6m,mode=0755,uid={s.run_as.pw_uid},gid={s.run_as.pw_gid}", "tmpfs", s.mail], check=True)

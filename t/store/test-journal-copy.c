@@ -407,6 +407,62 @@ static void without_either_the_user_is_opened_anew(void **state)
 	store_deinit(&s);
 }
 
+struct tight {
+	unsigned removed; /* caches */
+	unsigned writes;  /* that each of them had room for; and those that are left: */
+	unsigned left;
+};
+
+static int tight_room(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct tight *tight = ctx;
+
+	if (op == CV_FILE_UNLINK && name != NULL && strncmp(name, "cache.", 6) == 0) {
+		tight->removed++;
+		tight->left = tight->writes;
+	}
+	if (op != CV_FILE_WRITE)
+		return 0;
+	if (tight->left > 0) {
+		tight->left--;
+		return 0;
+	}
+	*len = 0;
+	return ENOSPC;
+}
+
+/* What frees room may have what can be made again, where there is none for its record, or for the copy of that; other changes may not. */
+static void what_frees_room_has_some(void **state)
+{
+	static const bool closed[] = { false, true }; /* whether a segment is to be begun too */
+
+	for (size_t i = 0; i < CV_COUNT_OF(closed); i++) {
+		struct tight tight = { .writes = 6 };
+		struct cv_err err = { 0 };
+		struct store s;
+
+		begin(&s, state);
+		store_save(&s, "INBOX", MAIL, 0);
+		assert_ok(cv_checkpoint_all(s.user, &err)); /* there are caches from here on */
+		if (closed[i])
+			assert_ok(cv_journal_rotate(&s.user->journal, &err));
+		assert_int_equal(disk_count(&s, "cache."), 2);
+		cv_file_set_fault(tight_room, &tight);
+		assert_int_equal(try_flags(&s, 2, CV_FLAG_ANSWERED, &err), -1);
+		assert_int_equal(tight.removed, 0);
+		assert_true(try_flags(&s, 1, CV_FLAG_DELETED, &err) >= 0);
+		assert_int_equal(tight.removed, 1);
+		tight.left = 0;
+		store_expunge(&s, "INBOX", 1, 1);
+		assert_int_equal(tight.removed, 2);
+		cv_file_set_fault(NULL, NULL);
+		reopen_killed(&s);
+		store_expect(&s, "INBOX", "2 -");
+		store_octets(&s, "INBOX", 2, MAIL);
+		store_deinit(&s);
+	}
+}
+
 /* A disk that is full for long: none is left behind by an attempt, with a head that no copy has. */
 static void without_room_no_segments_heap_up(void **state)
 {
@@ -596,6 +652,7 @@ int main(void)
 		cv_test(without_room_for_it_nothing_is_acknowledged),
 		cv_test(after_a_failed_write_a_harmed_segment_is_mended),
 		cv_test(without_either_the_user_is_opened_anew),
+		cv_test(what_frees_room_has_some),
 		cv_test(without_room_no_segments_heap_up),
 		cv_test(what_happens_to_either_is_noticed),
 		cv_test(what_happens_to_both_is_made_good),
