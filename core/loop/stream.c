@@ -432,9 +432,8 @@ void cv_stream_pause(struct cv_stream *s)
 
 void cv_stream_pause_watch(struct cv_stream *s)
 {
-	s->paused = true;
 	cv_io_remove(&s->io);
-	cv_stream_update(s);
+	cv_stream_pause(s);
 }
 
 void cv_stream_resume(struct cv_stream *s)

@@ -191,12 +191,23 @@ static void make_channel(struct worker *w, struct request *r)
 	w->sp->held_fds++;
 }
 
+/* Front hears that the worker has its session. */
+static void tell_taken(const struct request *r)
+{
+	struct cv_buf nothing;
+
+	if (r->kind == REQUEST_SESSION) {
+		spawner_tell_begun(r);
+		return;
+	}
+	cv_buf_init(&nothing, 16);
+	spawner_send_front(r->front, CV_MSG_WOKEN, r->front_id, &nothing, -1);
+	cv_buf_deinit(&nothing);
+}
+
 /* Give a request to a worker that is ready. */
 static void worker_take(struct worker *w, struct request *r)
 {
-	struct cv_buf none;
-
-	cv_buf_init(&none, 1);
 	cv_list_remove(&r->node);
 	not_idle(w);
 	switch (r->kind) {
@@ -204,10 +215,7 @@ static void worker_take(struct worker *w, struct request *r)
 	case REQUEST_WAKE:
 		count_session(w, r);
 		spawner_worker_send(w, r->kind == REQUEST_WAKE ? CV_MSG_WORKER_WAKE : CV_MSG_WORKER_SESSION, r->id, r->payload, r->fd);
-		if (r->kind == REQUEST_SESSION)
-			spawner_tell_begun(r);
-		else
-			spawner_send_front(r->front, CV_MSG_WOKEN, r->front_id, &none, -1);
+		tell_taken(r);
 		if (r->kick)
 			spawner_kick(w, r->session, CV_STR("kicked"));
 		request_free(&r);
@@ -226,7 +234,6 @@ static void worker_take(struct worker *w, struct request *r)
 		look_idle(w); /* it knows itself how long that takes */
 		break;
 	}
-	cv_buf_deinit(&none);
 	spawner_rouse(w->sp, w->user);
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Full disk, unwritable directory, a file where a directory should be, wrong owner: temporary refusals, other users served, nothing lost."""
+import contextlib
 import errno
 import imaplib
 import os
@@ -49,6 +50,20 @@ def homeless():
             healthy(s)
 
 
+@contextlib.contextmanager
+def mounted(s):
+    """A file system of its own is mounted where the server's mail is: all goes at the end, and the log is shown when something failed."""
+    try:
+        yield
+    except BaseException:
+        print(s.output()[-6000:])
+        raise
+    finally:
+        s.stop()
+        subprocess.run(["umount", s.mail])
+        s.close()
+
+
 def fill(directory, inodes):
     """Until nothing more fits: names, or octets."""
     os.mkdir(directory)
@@ -84,7 +99,7 @@ def no_room(storage, inodes):
         s.close()
         print("without ext4: an image can't be mounted here")
         return
-    try:
+    with mounted(s):
         os.chown(s.mail, s.run_as.pw_uid, s.run_as.pw_gid)
         s.start()
         for i in range(10):
@@ -128,13 +143,6 @@ def no_room(storage, inodes):
         m.logout()
         healthy(s)
         print(storage, "ok without", "inodes" if inodes else "blocks", flush=True)
-    except BaseException:
-        print(s.output()[-6000:])
-        raise
-    finally:
-        s.stop()
-        subprocess.run(["umount", s.mail])
-        s.close()
 
 
 need_root()
@@ -148,7 +156,7 @@ for storage in culver.storages() if shutil.which("mkfs.ext4") else ():
 for storage in culver.storages():
     s = culver.Server(storage=storage)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=6m,mode=0755,uid={s.run_as.pw_uid},gid={s.run_as.pw_gid}", "tmpfs", s.mail], check=True)
-    try:
+    with mounted(s):
         s.start()
         same(s.deliver("full", mail("first"))[0], 250)
         acknowledged, codes = 1, set()
@@ -259,10 +267,3 @@ for storage in culver.storages():
         m.logout()
         healthy(s)
         print(storage, "ok,", acknowledged, "fitted,", len(filler), "files")
-    except BaseException:
-        print(s.output()[-6000:])
-        raise
-    finally:
-        s.stop()
-        subprocess.run(["umount", s.mail])
-        s.close()

@@ -24,16 +24,21 @@ static void on_found(void *ctx, const struct cv_fsck_finding *finding)
 		print_message("%.*s %s\n", CV_STR_ARG(finding->file), finding->problem);
 }
 
-static unsigned check(struct store *s, bool repair)
+static void run(struct store *s, const struct cv_fsck_config *config)
 {
-	unsigned found = 0;
-	struct cv_fsck_config config = { .repair = repair, .found = on_found, .ctx = &found };
 	struct cv_err err = { 0 };
 	struct cv_fsck *fsck;
 
-	assert_ok(cv_fsck_begin(s->user, &config, &fsck, &err));
+	assert_ok(cv_fsck_begin(s->user, config, &fsck, &err));
 	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
 	cv_fsck_end(&fsck);
+}
+
+static unsigned check(struct store *s, bool repair)
+{
+	unsigned found = 0;
+
+	run(s, &(struct cv_fsck_config){ .repair = repair, .found = on_found, .ctx = &found });
 	return found;
 }
 
@@ -107,13 +112,8 @@ static void count_gone(void *ctx, const struct cv_fsck_finding *finding)
 static struct gone check_gone(struct store *s, bool repair)
 {
 	struct gone gone = { 0 };
-	struct cv_fsck_config config = { .repair = repair, .found = count_gone, .ctx = &gone };
-	struct cv_err err = { 0 };
-	struct cv_fsck *fsck;
 
-	assert_ok(cv_fsck_begin(s->user, &config, &fsck, &err));
-	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
-	cv_fsck_end(&fsck);
+	run(s, &(struct cv_fsck_config){ .repair = repair, .found = count_gone, .ctx = &gone });
 	return gone;
 }
 
