@@ -48,10 +48,11 @@ def verdict(met):
     return "" if met is None else "yes" if met else "NO"
 
 
-def goal_of_row(row, ratio, by, limits):
+def goal_of_row(row, servers, ratio, by, limits):
     """(the goal as text, whether it is met or None)"""
     texts, met = [], []
-    for goal, is_ in zip(row.goal, ratio):
+    for server, is_ in zip(servers[1:], ratio):
+        goal = row.goal_for(server)
         texts.append("-" if goal is None else f"{goal:g}")
         if goal is not None and is_ is not None:
             met.append(is_ >= goal)
@@ -79,7 +80,7 @@ def rows_of(measured, servers, limits):
         if not by:
             continue
         ratio = ratios(by, servers, False)
-        goal, met = goal_of_row(row, ratio, by, limits)
+        goal, met = goal_of_row(row, servers, ratio, by, limits)
         rounds = [v for v in by.values()]
         out.append(dict(name=row.name, unit=next(iter(by.values())).get("unit", "") or "per second", figures=[by.get(s, {}).get("per_second") for s in servers],
                         ratios=ratio, goal=goal, met=met, cpu=[by.get(s, {}).get("server_cpu_us") for s in servers],

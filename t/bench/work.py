@@ -3,13 +3,16 @@
 
 
 class Row:
-    """Work of the load generator. goal: how many times Dovecot's default and its high-performance mode, None where there is none.
+    """Work of the load generator. goal: how many times Dovecot's default and its high-performance mode, None where there is none; peers: how many times others.
     user: "main" (the corpus), "fresh" (the corpus, a user never read in this round), "ten" (10,000 small messages), "newten" (the same, never read),
     "many" (100,000), "scratch" (mail comes in), "new" (each operation is another one's first). limit: a figure of measure.limits that bounds it."""
 
-    def __init__(self, name, goal=(None, None), work=None, user="main", limit=None, of_limit=None, quick=None, cold=False, **args):
+    def __init__(self, name, goal=(None, None), work=None, user="main", limit=None, of_limit=None, quick=None, cold=False, peers=None, **args):
         self.name, self.goal, self.work, self.user = name, goal, work or name, user
-        self.limit, self.of_limit, self.quick, self.cold, self.args = limit, of_limit, quick, cold, args
+        self.limit, self.of_limit, self.quick, self.cold, self.peers, self.args = limit, of_limit, quick, cold, peers, args
+
+    def goal_for(self, server):
+        return {"dovecot": self.goal[0], "dovecot-fast": self.goal[1]}.get(server, self.peers)
 
 
 ROWS = [
@@ -20,7 +23,7 @@ ROWS = [
     Row("status", (1, 1), user="many", n=3000, quick=500),
     Row("noop", n=20000, quick=2000),
     Row("fetch-header-first", (5, 5), work="fetch-header", user="fresh", n=1),
-    Row("fetch-list-first", (30, 30), work="fetch-list", user="fresh", n=1),
+    Row("fetch-list-first", (30, 30), peers=3, work="fetch-list", user="fresh", n=1),
     Row("fetch-list", (3, 3), n=10, quick=3),
     Row("fetch-flags", (1, 1), user="many", n=3, quick=2),
     Row("store", (1, 1), user="many", n=2),
