@@ -124,7 +124,7 @@ static void revive(struct cv_columns *columns, uint32_t row, const struct cv_new
 	*cv_col_flags(columns, row) = new->flags;
 	*cv_col_zone(columns, row) = new->zone;
 	*cv_col_keyword_set(columns, row) = new->keyword_set;
-	*cv_col_modseq(columns, row) = new->modseq;
+	cv_columns_set_modseq(columns, row, new->modseq);
 	*cv_col_date(columns, row) = new->date;
 	*cv_col_saved(columns, row) = new->saved;
 	*cv_col_virtual_size(columns, row) = new->virtual_size;
@@ -208,7 +208,7 @@ static int row_group(struct cv_mailbox *mailbox, const struct cv_record_head *he
 			if ((group.flags_after & CV_FLAG_DELETED) != 0)
 				cv_columns_note_deleted(columns, row);
 			*cv_col_keyword_set(columns, row) = set;
-			*cv_col_modseq(columns, row) = head->seq;
+			cv_columns_set_modseq(columns, row, head->seq);
 		}
 		if (kind == CV_ENTRY_EXPUNGE)
 			note_vanished(mailbox, head->seq, range);
@@ -233,7 +233,7 @@ static int note_group(struct cv_mailbox *mailbox, const struct cv_record_head *h
 			if (!has_row || cv_row_live(columns, row))
 				cv_notes_apply(columns, uid, has_row, group.changes);
 			if (has_row && cv_row_live(columns, row))
-				*cv_col_modseq(columns, row) = head->seq;
+				cv_columns_set_modseq(columns, row, head->seq);
 			if (!has_row && ++absent >= CV_NOTES_ROWLESS_MAX) {
 				/* No more of these: on to the next row. */
 				if (row >= columns->count)

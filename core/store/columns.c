@@ -35,7 +35,7 @@ void cv_columns_free(struct cv_columns **columns_p)
 	cv_memos_free(&columns->memos);
 	cv_uid_base_unref(&columns->uid_base);
 	cv_vec_free(&columns->dead_rows);
-	cv_free(columns->not_deleted);
+	cv_free(columns->chunks);
 	cv_snapshot_free(&columns->base);
 #define X(name, type) cv_free(columns->tail.name);
 	CV_COLUMN_LIST(X)
@@ -156,6 +156,7 @@ void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row)
 	columns->count++;
 	if ((row->flags & CV_FLAG_DELETED) != 0)
 		cv_columns_note_deleted(columns, at);
+	cv_columns_note_modseq(columns, at, row->modseq);
 }
 
 /* ---- rows that are gone or will be ------------------------------------------------------------------------------ */
@@ -176,7 +177,7 @@ void cv_columns_unknown(struct cv_columns *columns)
 	columns->dead_rows.count = 0;
 	columns->dead_unknown = true;
 	columns->dead_mixed = false;
-	columns->not_deleted_cap = 0;
+	columns->chunk_count = 0;
 }
 
 static int by_number(const void *a, const void *b)
@@ -207,13 +208,13 @@ const uint32_t *cv_columns_dead(struct cv_columns *columns, size_t *count_r)
 /* Room to say of every chunk what is in it. */
 static void reserve_chunks(struct cv_columns *columns)
 {
-	size_t chunks = (columns->count >> CV_CHUNK_SHIFT) + 1, cap = columns->not_deleted_cap;
+	size_t want = (columns->count >> CV_CHUNK_SHIFT) + 1, count = columns->chunk_count;
 
-	if (chunks <= cap)
+	if (want <= count)
 		return;
-	columns->not_deleted = cv_reallocarray(columns->not_deleted, chunks, 1);
-	memset(columns->not_deleted + cap, 0, chunks - cap);
-	columns->not_deleted_cap = chunks;
+	columns->chunks = cv_reallocarray(columns->chunks, want, sizeof(*columns->chunks));
+	memset(columns->chunks + count, 0, (want - count) * sizeof(*columns->chunks));
+	columns->chunk_count = want;
 }
 
 uint32_t cv_columns_next_deleted(struct cv_columns *columns, uint32_t row, uint32_t end)
@@ -223,7 +224,7 @@ uint32_t cv_columns_next_deleted(struct cv_columns *columns, uint32_t row, uint3
 		uint32_t chunk = row >> CV_CHUNK_SHIFT, first = chunk << CV_CHUNK_SHIFT, start = row;
 		uint32_t stop = CV_MIN(end, CV_MIN(first + CV_CHUNK_ROWS, columns->count));
 
-		if (columns->not_deleted[chunk] != 0) {
+		if (columns->chunks[chunk].not_deleted) {
 			row = stop;
 			continue;
 		}
@@ -232,7 +233,39 @@ uint32_t cv_columns_next_deleted(struct cv_columns *columns, uint32_t row, uint3
 				return row;
 		}
 		if (start == first && stop == CV_MIN(first + CV_CHUNK_ROWS, columns->count))
-			columns->not_deleted[chunk] = 1;
+			columns->chunks[chunk].not_deleted = true;
+	}
+	return end;
+}
+
+static uint64_t top_modseq(const struct cv_columns *columns, uint32_t row, uint32_t end)
+{
+	uint64_t top = 1;
+
+	for (; row < end; row++)
+		top = CV_MAX(top, *cv_col_modseq(columns, row));
+	return top;
+}
+
+uint32_t cv_columns_next_changed(struct cv_columns *columns, uint32_t row, uint32_t end, uint64_t since)
+{
+	while (row < end) {
+		uint32_t chunk = row >> CV_CHUNK_SHIFT, stop = CV_MIN(columns->count, (chunk + 1) << CV_CHUNK_SHIFT);
+		uint64_t top;
+
+		reserve_chunks(columns);
+		if (columns->chunks[chunk].top_modseq == 0) {
+			/* Modseqs that are touched first may have to be mended, and then nothing is known. */
+			top = top_modseq(columns, chunk << CV_CHUNK_SHIFT, stop);
+			reserve_chunks(columns);
+			columns->chunks[chunk].top_modseq = top;
+		}
+		stop = CV_MIN(stop, end);
+		for (; columns->chunks[chunk].top_modseq > since && row < stop; row++) {
+			if (*cv_col_modseq(columns, row) > since)
+				return row;
+		}
+		row = stop;
 	}
 	return end;
 }

@@ -75,8 +75,14 @@ struct cv_columns {
 	struct cv_uid_base *uid_base; /* what views share (view-uids.h); NULL: none yet */
 	CV_VEC(uint32_t) dead_rows;   /* all rows marked CV_ROW_EXPUNGED, unless dead_unknown */
 	bool dead_unknown, dead_mixed; /* they have to be looked for; they are not in order */
-	uint8_t *not_deleted;     /* owned; one for each chunk of rows, not 0: no row in it has CV_FLAG_DELETED */
-	size_t not_deleted_cap;
+	struct cv_chunk *chunks;  /* owned; what is known of each chunk of rows */
+	size_t chunk_count;       /* nothing is known of those beyond */
+};
+
+/* What is known of a chunk's rows, so that they need not be looked at. */
+struct cv_chunk {
+	uint64_t top_modseq;      /* none has a higher one; 0: not known */
+	bool not_deleted;         /* none has CV_FLAG_DELETED */
 };
 
 /* A chunk of a column is touched for the first time: check it, have it mended when it does not check (snapshot.c). */
@@ -139,11 +145,26 @@ const uint32_t *cv_columns_dead(struct cv_columns *columns, size_t *count_r);
 /* A row has CV_FLAG_DELETED now. */
 static inline void cv_columns_note_deleted(struct cv_columns *columns, uint32_t row)
 {
-	if (row >> CV_CHUNK_SHIFT < columns->not_deleted_cap)
-		columns->not_deleted[row >> CV_CHUNK_SHIFT] = 0;
+	if (row >> CV_CHUNK_SHIFT < columns->chunk_count)
+		columns->chunks[row >> CV_CHUNK_SHIFT].not_deleted = false;
+}
+/* A row has this modseq now. */
+static inline void cv_columns_note_modseq(struct cv_columns *columns, uint32_t row, uint64_t modseq)
+{
+	struct cv_chunk *chunk = row >> CV_CHUNK_SHIFT < columns->chunk_count ? &columns->chunks[row >> CV_CHUNK_SHIFT] : NULL;
+
+	if (chunk != NULL && chunk->top_modseq != 0 && chunk->top_modseq < modseq)
+		chunk->top_modseq = modseq;
+}
+static inline void cv_columns_set_modseq(struct cv_columns *columns, uint32_t row, uint64_t modseq)
+{
+	*cv_col_modseq(columns, row) = modseq;
+	cv_columns_note_modseq(columns, row, modseq);
 }
 /* First row from row on, and before end, that lives and has CV_FLAG_DELETED; end when there is none. Chunks of which is known that there is none are passed over. */
 uint32_t cv_columns_next_deleted(struct cv_columns *columns, uint32_t row, uint32_t end);
+/* The same for rows, also expunged ones, with a modseq above since. */
+uint32_t cv_columns_next_changed(struct cv_columns *columns, uint32_t row, uint32_t end, uint64_t since);
 static inline bool cv_row_live(const struct cv_columns *c, uint32_t row)
 {
 	return (*cv_col_flags(c, row) & CV_ROW_EXPUNGED) == 0;

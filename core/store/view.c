@@ -419,6 +419,34 @@ void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, s
 	}
 }
 
+/* Of a message with this UID, near being what it might be; 0: it is not in the view. */
+static uint32_t seq_near(const struct cv_view *view, uint32_t uid, uint32_t near)
+{
+	return near >= 1 && near <= view->uids.count && cv_view_uid(view, near) == uid ? near : cv_view_seq(view, uid);
+}
+
+void cv_view_changed(const struct cv_view *view, const struct cv_ranges *seqs, uint64_t since, struct cv_ranges *seqs_r)
+{
+	struct cv_columns *columns = view->mailbox->columns;
+
+	if (columns == NULL || since >= view->mailbox->highest_modseq)
+		return;
+	for (size_t i = 0; i < seqs->count; i++) {
+		uint32_t row = cv_columns_from(columns, cv_view_uid(view, seqs->data[i].first));
+		uint32_t last = cv_view_uid(view, seqs->data[i].last), seq = 0;
+		uint32_t end = cv_columns_from(columns, last) + 1;
+
+		for (; (row = cv_columns_next_changed(columns, row, CV_MIN(end, columns->count), since)) < CV_MIN(end, columns->count); row++) {
+			uint32_t uid = *cv_col_uid(columns, row), found = uid <= last ? seq_near(view, uid, seq + 1) : 0;
+
+			if (found == 0)
+				continue;
+			seq = found;
+			cv_ranges_add(seqs_r, seq, seq);
+		}
+	}
+}
+
 struct cv_str cv_view_ref(const struct cv_view *view, uint32_t seq)
 {
 	uint32_t row;

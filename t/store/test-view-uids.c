@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   What views show of a mailbox's columns, and which rows are told to have \Deleted, against plain arrays that are kept beside them. */
+   What views show of a mailbox's columns, and which rows are told to have \Deleted or to have changed, against plain arrays that are kept beside them. */
 #include <config.h>
 
 #include "core/store/columns.h"
@@ -22,6 +22,7 @@ struct run {
 	struct cv_columns *columns;
 	struct model models[VIEWS];
 	uint32_t next_uid;
+	uint64_t modseq;
 	unsigned random;
 };
 
@@ -32,7 +33,7 @@ static uint32_t below(struct run *run, uint32_t n)
 
 static void add(struct run *run, uint32_t uid, uint16_t flags)
 {
-	cv_columns_add(run->columns, &(struct cv_new_row){ .uid = uid, .flags = flags });
+	cv_columns_add(run->columns, &(struct cv_new_row){ .uid = uid, .flags = flags, .modseq = ++run->modseq });
 	if (uid >= run->next_uid)
 		run->next_uid = uid + 1;
 }
@@ -160,11 +161,31 @@ static void check_deleted(struct run *run)
 	}
 }
 
+static void change(struct run *run)
+{
+	cv_columns_set_modseq(run->columns, below(run, run->columns->count), ++run->modseq);
+}
+
+static void check_changed(struct run *run)
+{
+	uint64_t since = below(run, 4) == 0 ? below(run, (uint32_t)run->modseq + 2) : run->modseq - below(run, CV_MIN(20, (uint32_t)run->modseq));
+	uint32_t end = below(run, 2) == 0 ? run->columns->count : 1 + below(run, run->columns->count), row = below(run, end), from = row;
+
+	while (from < end) {
+		while (row < end && *cv_col_modseq(run->columns, row) <= since)
+			row++;
+		from = cv_columns_next_changed(run->columns, from, end, since);
+		assert_int_equal(from, row);
+		from++;
+		row++;
+	}
+}
+
 static void one_step(struct run *run)
 {
 	struct model *model = &run->models[below(run, VIEWS)];
 
-	switch (below(run, 12)) {
+	switch (below(run, 16)) {
 	case 0:
 		add_some(run, below(run, 40) == 0 ? 3000 : 1 + below(run, 20));
 		break;
@@ -184,6 +205,13 @@ static void one_step(struct run *run)
 		break;
 	case 6:
 		check_deleted(run);
+		break;
+	case 7:
+		check_changed(run);
+		break;
+	case 8:
+	case 9:
+		change(run);
 		break;
 	default:
 		flag(run);

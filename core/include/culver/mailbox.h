@@ -334,6 +334,9 @@ CV_EXPORT bool cv_view_flags(const struct cv_view *view, uint32_t seq, struct cv
 CV_EXPORT bool cv_view_has(const struct cv_view *view, uint32_t seq);
 /* Add the UIDs of those of the messages that have \Deleted and were not expunged meanwhile. What it costs depends on how many these are, and hardly on seqs. */
 CV_EXPORT void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, struct cv_ranges *uids_r);
+/* Add the sequence numbers of those of the messages whose modseq is above since (RFC 7162 section 3.1.4), among them such as were expunged and of which it is still known.
+   What it costs depends on how many these are, and hardly on seqs. */
+CV_EXPORT void cv_view_changed(const struct cv_view *view, const struct cv_ranges *seqs, uint64_t since, struct cv_ranges *seqs_r);
 /* What was made of a message and is wanted again and again: by what it is sorted, threaded and searched, and texts of replies about it. Octets of any kind, kept in this
    process only, within bounds, and forgotten when the user is quiet. */
 enum cv_memo {

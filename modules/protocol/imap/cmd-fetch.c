@@ -119,11 +119,6 @@ static void take_partial(struct fetch *fetch)
 	fetch->seqs = some;
 }
 
-static bool is_wanted(const struct fetch *fetch, const struct cv_row *row)
-{
-	return !fetch->changed_since_set || row->modseq > fetch->changed_since;
-}
-
 /* RFC 9738 section 3.1: "the server is REQUIRED to process messages from highest to lowest UID". */
 static bool iterate(const struct fetch *fetch, struct imap_iter *iter, uint32_t *seq_r)
 {
@@ -134,29 +129,19 @@ static bool iterate(const struct fetch *fetch, struct imap_iter *iter, uint32_t 
 static void take_changed(struct fetch *fetch)
 {
 	struct cv_ranges *some = imap_ranges(fetch->cmd);
-	struct imap_iter iter = { 0 };
-	uint32_t seq;
 
-	while (imap_iter_next(fetch->seqs, &iter, &seq)) {
-		struct cv_row row;
-
-		(void)cv_view_flags(fetch->s->view, seq, &row);
-		if (is_wanted(fetch, &row))
-			cv_ranges_add(some, seq, seq);
-	}
+	cv_view_changed(fetch->s->view, fetch->seqs, fetch->changed_since, some);
 	fetch->seqs = some;
 }
 
-/* False: the reply was made. */
+/* What is left of the messages asked for. False: the reply was made. */
 static bool apply_limit(struct cv_imap_cmd *cmd, struct fetch *fetch)
 {
 	uint32_t limit = imap_message_limit(fetch->s);
 
-	if (limit == 0)
-		return true;
 	/* "The total message count (as specified by the PARTIAL range) exceeds the server's published 1000-message limit, so the server refuses to do any
 	   work in this case." */
-	if (fetch->partial_set && cv_ranges_numbers(fetch->seqs) > limit) {
+	if (limit != 0 && fetch->partial_set && cv_ranges_numbers(fetch->seqs) > limit) {
 		imap_over_limit(cmd, limit, 0);
 		return false;
 	}
@@ -275,7 +260,7 @@ static enum cv_imap_result set_seen(struct fetch *fetch)
 		struct cv_row row;
 
 		fetch->seen_left = i + 1;
-		if (!cv_view_row(fetch->s->view, seq, &row) || !is_wanted(fetch, &row))
+		if (!cv_view_row(fetch->s->view, seq, &row))
 			continue;
 		octets += row.virtual_size;
 		if ((row.flags & CV_FLAG_SEEN) == 0)
@@ -339,12 +324,12 @@ static bool flags_only(const struct fetch *fetch)
 	return (fetch->what.items & ~known) == 0 && fetch->what.section_count == 0 && fetch->what.note_count == 0;
 }
 
-/* The message at hand was read, and those that come next will be. (What did not change since may not be.) */
+/* The message at hand was read, and those that come next will be. */
 static void read_ahead(struct fetch *fetch)
 {
 	uint32_t seq;
 
-	if (!fetch->from_disk || fetch->reader == NULL || fetch->changed_since_set)
+	if (!fetch->from_disk || fetch->reader == NULL)
 		return;
 	if (fetch->ahead_count == 0)
 		fetch->ahead = fetch->iter;
@@ -375,8 +360,6 @@ static enum next next_message(struct fetch *fetch)
 		fetch->gone = true;
 		return NEXT_SKIPPED;
 	}
-	if (!is_wanted(fetch, &fetch->row))
-		return NEXT_SKIPPED;
 	/* Columns of an expunged message are still known; its octets may be. */
 	result = fetch_message_open(fetch, there, &err);
 	read_ahead(fetch);

@@ -175,7 +175,7 @@ static void find_changes(struct cv_imap_cmd *cmd, struct select *select, const s
 {
 	struct imap_session *s = imap_cmd_session(cmd);
 	struct qresync *qresync = &select->qresync;
-	struct cv_ranges *all = imap_ranges(cmd);
+	struct cv_ranges *all = imap_ranges(cmd), *known = imap_ranges(cmd);
 	uint32_t match;
 
 	/* "If the provided UIDVALIDITY doesn't match … the server MUST ignore the remaining parameters". */
@@ -188,7 +188,8 @@ static void find_changes(struct cv_imap_cmd *cmd, struct select *select, const s
 	if (match > 0)
 		cv_ranges_remove(all, 1, match);
 	imap_ranges_common(all, qresync->known, select->vanished);
-	imap_uids_to_seqs(s, qresync->known, select->seqs);
+	imap_uids_to_seqs(s, qresync->known, known);
+	cv_view_changed(s->view, known, qresync->modseq, select->seqs);
 }
 
 static enum cv_imap_result step(struct cv_imap_cmd *cmd)
@@ -206,7 +207,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 		if (!imap_iter_next(select->seqs, &select->iter, &seq))
 			return imap_ok(cmd, cv_view_readonly(s->view) ? "READ-ONLY" : "READ-WRITE",
 				select->examine ? "Examine completed" : "Select completed");
-		if (cv_view_flags(s->view, seq, &row) && row.modseq > select->qresync.modseq)
+		if (cv_view_flags(s->view, seq, &row))
 			imap_write_flags(s, imap_out(cmd), seq, &row, true, true);
 	}
 	return CV_IMAP_STEP;
