@@ -6,9 +6,7 @@
    files are compared as after damage (reconcile.c). So there is no second idea here of what is right. */
 #include <config.h>
 
-#include "core/store/note.h"
-#include "core/store/store-private.h"
-#include <culver/fsck.h>
+#include "core/store/fsck-private.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,43 +15,11 @@
 
 #define PROBLEM_MAX 400
 
-enum stage { STAGE_JOURNAL, STAGE_STATE, STAGE_MAILBOXES, STAGE_FOLD, STAGE_FOLDERS, STAGE_FILES, STAGE_DONE };
+/* ---- telling ---------------------------------------------------------------------------------------------------------- */
 
-struct cv_fsck {
-	struct cv_user *user;
-	struct cv_fsck_config config;
-	struct cv_fsck_counts counts;
-	enum stage stage;
-	/* journal */
-	CV_VEC(uint32_t) segments;
-	size_t segment;
-	uint64_t offset;
-	struct cv_buf record;
-	bool journal_bad, fold;    /* fold: index files have to be written anew */
-	/* mailboxes */
-	CV_VEC(struct cv_guid) boxes;
-	size_t box;
-	struct cv_mailbox *mailbox; /* counted; NULL: the next one is to be begun */
-	uint32_t next_uid;
-	uint64_t bad_records;
-	bool compare;               /* files are missing or extra: the storage is to be looked through */
-	struct cv_landed *landed;   /* NULL: no file was missing so far */
-};
-
-static void tell(struct cv_fsck *f, uint32_t uid, struct cv_str file, enum cv_fsck_result result, const char *fmt, ...) CV_PRINTF(5, 6);
-static void tell(struct cv_fsck *f, uint32_t uid, struct cv_str file, enum cv_fsck_result result, const char *fmt, ...)
+static void emit(struct cv_fsck *f, const struct cv_fsck_finding *finding)
 {
-	struct cv_fsck_finding finding = { .uid = uid, .file = file, .result = result };
-	char problem[PROBLEM_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(problem, sizeof(problem), fmt, ap);
-	va_end(ap);
-	finding.problem = problem;
-	if (f->mailbox != NULL)
-		finding.mailbox = cv_mailbox_name(f->mailbox);
-	switch (result) {
+	switch (finding->result) {
 	case CV_FSCK_FOUND:
 		f->counts.found++;
 		break;
@@ -65,19 +31,81 @@ static void tell(struct cv_fsck *f, uint32_t uid, struct cv_str file, enum cv_fs
 		break;
 	}
 	if (f->config.found != NULL)
-		f->config.found(f->config.ctx, &finding);
+		f->config.found(f->config.ctx, finding);
 }
 
-/* How something ends that repairing makes whole again. */
-static enum cv_fsck_result mended(const struct cv_fsck *f)
+static struct cv_str mailbox_name(const struct cv_fsck *f)
 {
-	return f->config.repair ? CV_FSCK_REPAIRED : CV_FSCK_FOUND;
+	return f->mailbox != NULL ? cv_mailbox_name(f->mailbox) : (struct cv_str){ 0 };
 }
 
-/* And something that it does not. */
-static enum cv_fsck_result hopeless(const struct cv_fsck *f)
+void cv_fsck_tell(struct cv_fsck *f, uint32_t uid, struct cv_str file, enum cv_fsck_result result, const char *fmt, ...)
 {
-	return f->config.repair ? CV_FSCK_LOST : CV_FSCK_FOUND;
+	struct cv_fsck_finding finding = { .mailbox = mailbox_name(f), .uid = uid, .file = file, .result = result };
+	char problem[PROBLEM_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(problem, sizeof(problem), fmt, ap);
+	va_end(ap);
+	finding.problem = problem;
+	emit(f, &finding);
+}
+
+static char *copy_text(struct cv_str s)
+{
+	char *copy = cv_malloc(s.len + 1);
+
+	if (s.len > 0)
+		memcpy(copy, s.ptr, s.len);
+	copy[s.len] = '\0';
+	return copy;
+}
+
+void cv_fsck_tell_later(struct cv_fsck *f, uint32_t uid, struct cv_str file, const char *remedy, const char *fmt, ...)
+{
+	struct cv_str mailbox = mailbox_name(f);
+	struct cv_fsck_later *later;
+	char problem[PROBLEM_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(problem, sizeof(problem), fmt, ap);
+	va_end(ap);
+	if (!f->config.repair) {
+		cv_fsck_tell(f, uid, file, CV_FSCK_FOUND, "%s", problem);
+		return;
+	}
+	later = cv_vec_push(&f->later);
+	*later = (struct cv_fsck_later){ .uid = uid, .remedy = remedy, .problem = cv_strdup(problem) };
+	later->file = copy_text(file);
+	later->mailbox = copy_text(mailbox);
+}
+
+static void forget_later(struct cv_fsck *f)
+{
+	for (size_t i = 0; i < f->later.count; i++) {
+		cv_free(f->later.data[i].mailbox);
+		cv_free(f->later.data[i].file);
+		cv_free(f->later.data[i].problem);
+	}
+	f->later.count = 0;
+}
+
+/* What was told later is on disk now; or it is not, and stays to be repaired. */
+static void tell_all(struct cv_fsck *f, bool done)
+{
+	for (size_t i = 0; i < f->later.count; i++) {
+		struct cv_fsck_later *later = &f->later.data[i];
+		struct cv_fsck_finding finding = { .mailbox = cv_str_c(later->mailbox), .uid = later->uid, .file = cv_str_c(later->file),
+			.result = done ? CV_FSCK_REPAIRED : CV_FSCK_FOUND };
+		char problem[PROBLEM_MAX];
+
+		(void)snprintf(problem, sizeof(problem), "%s%s", later->problem, !done ? "; it could not be repaired" : later->remedy != NULL ? later->remedy : "");
+		finding.problem = problem;
+		emit(f, &finding);
+	}
+	forget_later(f);
 }
 
 /* ---- journal and state ------------------------------------------------------------------------------------------------ */
@@ -91,12 +119,16 @@ static int segment_is_bad(struct cv_fsck *f, uint32_t number, const struct cv_er
 	uint64_t offset = 0;
 
 	cv_journal_name(number, name);
-	tell(f, 0, cv_str_c(name), mended(f), "%s", why->text);
-	if (!f->config.repair)
-		return 1;
-	if (cv_journal_restore(journal, number, err) < 0)
+	if (f->config.repair && cv_journal_restore(journal, number, err) < 0) {
+		cv_fsck_tell(f, 0, cv_str_c(name), CV_FSCK_FOUND, "%s", why->text);
 		return -1;
-	if (cv_journal_check(journal, number, &offset, UINT64_MAX, &f->record, &left) > 0)
+	}
+	if (f->config.repair && cv_journal_check(journal, number, &offset, UINT64_MAX, &f->record, &left) > 0) {
+		cv_fsck_tell(f, 0, cv_str_c(name), CV_FSCK_REPAIRED, "%s", why->text);
+		return 1;
+	}
+	cv_fsck_tell_later(f, 0, cv_str_c(name), NULL, "%s", why->text);
+	if (!f->config.repair)
 		return 1;
 	f->journal_bad = true;
 	cv_journal_mark_damaged(journal, number);
@@ -107,6 +139,7 @@ static int check_copy(struct cv_fsck *f, uint32_t number, struct cv_err *err)
 {
 	struct cv_err check_err = { 0 };
 	char name[CV_BOX_NAME_MAX];
+	int ret;
 
 	if (cv_journal_check_copy(&f->user->journal, number, &check_err) > 0)
 		return 1;
@@ -115,8 +148,9 @@ static int check_copy(struct cv_fsck *f, uint32_t number, struct cv_err *err)
 		return -1;
 	}
 	cv_journal_copy_name(number, name);
-	tell(f, 0, cv_str_c(name), mended(f), "%s", check_err.text);
-	return f->config.repair ? cv_journal_renew_copy(&f->user->journal, number, err) : 1;
+	ret = f->config.repair ? cv_journal_renew_copy(&f->user->journal, number, err) : 0;
+	cv_fsck_tell(f, 0, cv_str_c(name), ret > 0 ? CV_FSCK_REPAIRED : CV_FSCK_FOUND, "%s", check_err.text);
+	return ret < 0 ? -1 : 1;
 }
 
 static int check_journal(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
@@ -165,7 +199,7 @@ static int check_state(struct cv_fsck *f, struct cv_err *err)
 		else if (ret > 0)
 			(void)cv_err_set(&check_err, CV_ERR_CORRUPT, "it is an older one: as of record %llu, not %llu", (unsigned long long)seq,
 				(unsigned long long)want[i]);
-		tell(f, 0, cv_str_c(names[i]), mended(f), "%s", check_err.text);
+		cv_fsck_tell_later(f, 0, cv_str_c(names[i]), NULL, "%s", check_err.text);
 		if (f->config.repair) {
 			if (ret != 0)
 				cv_user_set_aside(user, names[i]);
@@ -204,7 +238,7 @@ static int check_snapshot(struct cv_fsck *f, const char *suffix, uint64_t want, 
 	cv_snapshot_free(&snapshot);
 	if (ret >= 0)
 		return 1;
-	tell(f, 0, cv_str_c(name), mended(f), "%s", open_err.text);
+	cv_fsck_tell_later(f, 0, cv_str_c(name), NULL, "%s", open_err.text);
 	/* Columns first, from all that is there, the bad file included: it is set aside when it does not check. */
 	if (f->config.repair) {
 		if (cv_mailbox_load(mailbox, err) < 0)
@@ -236,7 +270,7 @@ static void check_counts(struct cv_fsck *f)
 	if (counts.messages == mailbox->counts.messages && counts.size == mailbox->counts.size && counts.unseen == mailbox->counts.unseen &&
 		counts.deleted == mailbox->counts.deleted && counts.notes == mailbox->counts.notes)
 		return;
-	tell(f, 0, (struct cv_str){ 0 }, mended(f),
+	cv_fsck_tell_later(f, 0, (struct cv_str){ 0 }, NULL,
 		"%u messages, %u unseen, %u deleted, %llu octets, %llu of annotations are counted; there are %u, %u, %u, %llu, %llu",
 		mailbox->counts.messages, mailbox->counts.unseen, mailbox->counts.deleted, (unsigned long long)mailbox->counts.size,
 		(unsigned long long)mailbox->counts.notes, counts.messages, counts.unseen, counts.deleted, (unsigned long long)counts.size,
@@ -247,184 +281,13 @@ static void check_counts(struct cv_fsck *f)
 	}
 }
 
-/* ---- messages ----------------------------------------------------------------------------------------------------------- */
-
-/* The message is what its octets are now. */
-static void accept(struct cv_fsck *f, uint32_t row, uint64_t size, uint64_t virtual_size, uint32_t sum)
-{
-	struct cv_columns *columns = f->mailbox->columns;
-
-	*cv_col_sum(columns, row) = sum;
-	*cv_col_physical_size(columns, row) = size;
-	*cv_col_virtual_size(columns, row) = virtual_size;
-	cv_memos_free(&columns->memos); /* orders by size */
-	*cv_col_cache(columns, row) = 0;
-	cv_mailbox_recount(f->mailbox);
-	f->mailbox->rewrite = f->fold = true;
-}
-
-/* What all octets of a message are together. */
-struct measure {
-	uint64_t size, wire_size;
-	uint32_t sum;
-};
-
-static int measure(struct cv_message_reader *reader, struct measure *m, struct cv_err *err)
-{
-	struct cv_str view;
-	char last = '\0';
-	int ret;
-
-	while ((ret = cv_message_reader_get(reader, m->size, SIZE_MAX, &view, err)) > 0) {
-		const char *end = view.ptr + view.len, *p = view.ptr;
-
-		for (; p < end && (p = memchr(p, '\n', (size_t)(end - p))) != NULL; p++) {
-			if ((p > view.ptr ? p[-1] : last) != '\r')
-				m->wire_size++;
-		}
-		last = end[-1];
-		m->size += view.len;
-		m->sum = cv_crc32c(m->sum, view.ptr, view.len);
-	}
-	m->wire_size += m->size;
-	return ret < 0 ? -1 : 1;
-}
-
-static void check_octets(struct cv_fsck *f, uint32_t row, const struct measure *m)
-{
-	struct cv_columns *columns = f->mailbox->columns;
-	uint32_t uid = *cv_col_uid(columns, row), known = *cv_col_sum(columns, row);
-	uint64_t size = *cv_col_physical_size(columns, row);
-	bool bad_size = m->size != size && !(size == 0 && known == 0), bad_sum = known != 0 && known != m->sum;
-
-	f->counts.messages++;
-	f->counts.octets += m->size;
-	if (bad_size || bad_sum) {
-		bool accepted = f->config.repair && f->config.accept;
-		enum cv_fsck_result result = accepted ? CV_FSCK_REPAIRED : hopeless(f);
-
-		if (bad_size)
-			tell(f, uid, cv_columns_ref(columns, row), result, "it has %llu octets, %llu were saved%s", (unsigned long long)m->size,
-				(unsigned long long)size, accepted ? "; taken as it is" : "");
-		else
-			tell(f, uid, cv_columns_ref(columns, row), result, "its octets are not those that were saved%s",
-				accepted ? "; taken as it is" : "");
-		if (accepted)
-			accept(f, row, m->size, m->wire_size, m->sum);
-		return;
-	}
-	if (known == 0 && m->sum != 0) {
-		*cv_col_sum(columns, row) = m->sum;
-		f->mailbox->dirty++;
-	}
-	*cv_col_flags(columns, row) |= CV_ROW_VERIFIED;
-}
-
-static void check_parse_record(struct cv_fsck *f, uint32_t row)
-{
-	struct cv_columns *columns = f->mailbox->columns;
-	struct cv_err ignored = { 0 }; /* what can't be read does not check */
-
-	if (*cv_col_cache(columns, row) == 0 ||
-		cv_cache_read(f->mailbox, *cv_col_cache(columns, row), *cv_col_uid(columns, row), &f->record, &ignored) > 0)
-		return;
-	f->bad_records++;
-	if (f->config.repair) {
-		*cv_col_cache(columns, row) = 0;
-		f->mailbox->rewrite = f->fold = true;
-	}
-}
-
-/* Made anew from the journal where that still has it, else taken out of the mailbox. -1: it can't be made just now, and must not be taken out. */
-static int file_is_gone(struct cv_fsck *f, uint32_t row, struct cv_err *err)
-{
-	struct cv_str known = cv_columns_ref(f->mailbox->columns, row);
-	uint32_t uid = *cv_col_uid(f->mailbox->columns, row);
-	char copy[CV_STORAGE_REF_MAX];
-	int ret;
-
-	memcpy(copy, known.ptr, known.len); /* the column may move */
-	if (f->landed == NULL)
-		f->landed = cv_landed_new(f->user);
-	ret = cv_landed_restore(f->landed, f->mailbox, uid, f->config.repair, err);
-	if (ret < 0)
-		return cv_err_context(err, "message %u, whose file is gone and whose octets the journal has", uid);
-	if (ret > 0) {
-		tell(f, uid, cv_str_mem(copy, known.len), mended(f), "its file is gone; %s", f->config.repair ? "it is made anew from the journal" : "the journal has its octets");
-		return 1;
-	}
-	tell(f, uid, cv_str_mem(copy, known.len), hopeless(f), "its file is gone%s", f->config.repair ? "; it is taken out of the mailbox" : "");
-	f->compare = true;
-	return 1;
-}
-
-/* 1; -1: it could not be looked at for want of descriptors or memory, which says nothing of it, or not be made whole yet. */
-static int check_message(struct cv_fsck *f, uint32_t row, struct cv_err *failed)
-{
-	struct cv_user *user = f->user;
-	struct cv_mailbox_ref ref = cv_mailbox_storage_ref(f->mailbox);
-	struct cv_columns *columns = f->mailbox->columns;
-	struct cv_storage_blob blob = { .fd = -1 };
-	struct cv_octets octets = { 0 };
-	struct cv_err err = { 0 };
-	struct measure m = { 0 };
-	char new_ref[CV_STORAGE_REF_MAX];
-	size_t new_len = 0;
-	int ret;
-
-	check_parse_record(f, row);
-	cv_buf_init(&octets.buf, SIZE_MAX / 2);
-	ret = cv_owed_open(f->mailbox, *cv_col_uid(columns, row), &blob, &err);
-	if (ret == 0)
-		ret = user->storage->open_ref(user->st, &ref, cv_columns_ref(columns, row), &blob, new_ref, &new_len, &err);
-	if (ret > 0) {
-		if (new_len > 0)
-			cv_columns_set_ref(columns, row, cv_str_mem(new_ref, new_len));
-		ret = cv_octets_open(user, &octets, &blob, UINT64_MAX, &err);
-		cv_file_close(&blob.fd);
-	}
-	if (ret > 0)
-		ret = measure(cv_octets_reader(&octets), &m, &err);
-	if (ret > 0) {
-		check_octets(f, row, &m);
-	} else if (err.code == CV_ERR_EXPUNGED || err.code == CV_ERR_NOTFOUND) {
-		/* Where others write, it was removed just now: the next look at the folder tells. */
-		if (user->external) {
-			f->mailbox->stamp_known = false;
-		} else {
-			cv_octets_free(&octets);
-			return file_is_gone(f, row, failed);
-		}
-	} else if (err.code == CV_ERR_UNAVAILABLE) {
-		*failed = err;
-	} else {
-		tell(f, *cv_col_uid(columns, row), cv_columns_ref(columns, row), hopeless(f), "it can't be read: %s", err.text);
-	}
-	cv_octets_free(&octets);
-	return ret < 0 && err.code == CV_ERR_UNAVAILABLE ? -1 : 1;
-}
-
-/* 1 all messages of the mailbox were looked at, 0 time is over. */
-static int check_messages(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
-{
-	struct cv_columns *columns = f->mailbox->columns;
-	uint32_t row = cv_columns_from(columns, f->next_uid);
-
-	for (; row < columns->count; row++) {
-		f->next_uid = *cv_col_uid(columns, row) + 1;
-		if (cv_row_live(columns, row) && check_message(f, row, err) < 0)
-			return -1;
-		if (cv_time_mono_ms() >= deadline_ms)
-			return 0;
-	}
-	return 1;
-}
+/* ---- its folder ------------------------------------------------------------------------------------------------------------ */
 
 static void extra_file(void *ctx, struct cv_str ref)
 {
 	struct cv_fsck *f = ctx;
 
-	tell(f, 0, ref, mended(f), "the mailbox does not know this message%s", f->config.repair ? "; it is taken in" : "");
+	cv_fsck_tell_later(f, 0, ref, "; it is taken in", "the mailbox does not know this message");
 	f->compare = true;
 }
 
@@ -435,7 +298,7 @@ static int check_folder(struct cv_fsck *f, struct cv_err *err)
 	struct cv_err scan_err = { 0 };
 
 	if (f->bad_records > 0)
-		tell(f, 0, CV_STR("cache"), mended(f), "%llu parse records do not check", (unsigned long long)f->bad_records);
+		cv_fsck_tell_later(f, 0, CV_STR("cache"), NULL, "%llu parse records do not check", (unsigned long long)f->bad_records);
 	f->bad_records = 0;
 	if (f->user->external)
 		return 1;
@@ -446,7 +309,7 @@ static int check_folder(struct cv_fsck *f, struct cv_err *err)
 		}
 		if (cv_mailbox_may_lack_folder(mailbox))
 			return 1;
-		tell(f, 0, (struct cv_str){ 0 }, mended(f), "its folder is missing%s", f->config.repair ? "; it is made anew" : "");
+		cv_fsck_tell_later(f, 0, (struct cv_str){ 0 }, "; it is made anew", "its folder is missing");
 		f->compare = true;
 	}
 	if (!f->compare || !f->config.repair)
@@ -510,7 +373,7 @@ static int check_mailboxes(struct cv_fsck *f, uint64_t deadline_ms, struct cv_er
 		/* Folding may have let go of them, a failed write may have read them anew: it goes on by UID. */
 		if (cv_mailbox_load(f->mailbox, err) < 0)
 			return -1;
-		int ret = check_messages(f, deadline_ms, err);
+		int ret = cv_fsck_messages(f, deadline_ms, err);
 
 		if (ret <= 0)
 			return ret;
@@ -554,6 +417,19 @@ static bool box_file(struct cv_str name, struct cv_guid *guid_r)
 	return parse_guid(hex, guid_r);
 }
 
+/* It gets another name at once. */
+static void file_is_nobodys(struct cv_fsck *f, const char *name, const char *problem)
+{
+	struct cv_err err = { 0 };
+
+	if (!f->config.repair)
+		cv_fsck_tell(f, 0, cv_str_c(name), CV_FSCK_FOUND, "%s", problem);
+	else if (cv_file_aside(f->user->index_dir, name, &err) > 0)
+		cv_fsck_tell(f, 0, cv_str_c(name), CV_FSCK_REPAIRED, "%s; set aside", problem);
+	else
+		cv_fsck_tell(f, 0, cv_str_c(name), CV_FSCK_FOUND, "%s; it could not be set aside: %s", problem, err.text);
+}
+
 static int note_file(void *ctx, const char *name, unsigned char type, struct cv_err *err)
 {
 	struct cv_fsck *f = ctx;
@@ -567,18 +443,12 @@ static int note_file(void *ctx, const char *name, unsigned char type, struct cv_
 	if (cv_str_find(text, '.') != SIZE_MAX && strstr(name, ".damaged-") != NULL)
 		return 1; /* for the administrator to look at and remove */
 	if (box_file(text, &guid)) {
-		if (cv_mailbox_by_guid(user, &guid) != NULL)
-			return 1;
-		tell(f, 0, text, mended(f), "it belongs to a mailbox that is not there%s", f->config.repair ? "; set aside" : "");
+		if (cv_mailbox_by_guid(user, &guid) == NULL)
+			file_is_nobodys(f, name, "it belongs to a mailbox that is not there");
 	} else if (cv_journal_parse_name(name, &number) || cv_journal_parse_copy_name(name, &number)) {
-		if (cv_journal_has_segment(&user->journal, number))
-			return 1;
-		tell(f, 0, text, mended(f), "the journal does not know this segment%s", f->config.repair ? "; set aside" : "");
-	} else {
-		return 1;
+		if (!cv_journal_has_segment(&user->journal, number))
+			file_is_nobodys(f, name, "the journal does not know this segment");
 	}
-	if (f->config.repair)
-		cv_user_set_aside(user, name);
 	return 1;
 }
 
@@ -590,7 +460,7 @@ static int note_folder(void *ctx, const struct cv_mailbox_ref *ref)
 
 	if ((name != NULL && name->mailbox != NULL) || cv_mailbox_name_ok(f->user, ref->name, &ignored) < 0)
 		return 1;
-	tell(f, 0, ref->name, mended(f), "no mailbox has this folder%s", f->config.repair ? "; it becomes one" : "");
+	cv_fsck_tell_later(f, 0, ref->name, "; it becomes one", "no mailbox has this folder");
 	f->compare = true;
 	return 1;
 }
@@ -609,7 +479,12 @@ static int check_folders(struct cv_fsck *f, struct cv_err *err)
 	f->compare = false;
 	if (user->storage->mailbox_list(user->st, note_folder, f, err) < 0)
 		return -1;
-	return f->compare && f->config.repair ? cv_user_adopt_folders(user, false, err) : 1;
+	if (!f->compare || !f->config.repair)
+		return 1;
+	if (cv_user_adopt_folders(user, false, err) < 0)
+		return -1;
+	cv_user_flush(user);
+	return cv_user_usable(user, err);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------------------------------------- */
@@ -649,9 +524,7 @@ static int stage(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
 	case STAGE_MAILBOXES:
 		return check_mailboxes(f, deadline_ms, err);
 	case STAGE_FOLD:
-		if (!f->config.repair || (!f->journal_bad && !f->fold))
-			return 1;
-		return cv_user_write_anew(f->user, err);
+		return f->config.repair && (f->journal_bad || f->fold) ? cv_user_write_anew(f->user, err) : 1;
 	case STAGE_FOLDERS:
 		return check_folders(f, err);
 	case STAGE_FILES:
@@ -662,7 +535,7 @@ static int stage(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
 	return 1;
 }
 
-int cv_fsck_step(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
+static int step(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
 {
 	/* What sessions have committed since the last step is in memory, and not yet where it is looked for. */
 	cv_user_flush(f->user);
@@ -673,11 +546,22 @@ int cv_fsck_step(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
 
 		if (ret <= 0)
 			return ret;
-		f->stage = (enum stage)(f->stage + 1);
+		if (f->stage == STAGE_FOLD || f->stage == STAGE_FOLDERS)
+			tell_all(f, true);
+		f->stage = (enum cv_fsck_stage)(f->stage + 1);
 		if (f->stage != STAGE_DONE && cv_time_mono_ms() >= deadline_ms)
 			return 0;
 	}
 	return 1;
+}
+
+int cv_fsck_step(struct cv_fsck *f, uint64_t deadline_ms, struct cv_err *err)
+{
+	int ret = step(f, deadline_ms, err);
+
+	if (ret < 0)
+		tell_all(f, false);
+	return ret;
 }
 
 struct cv_fsck_counts cv_fsck_counts_of(const struct cv_fsck *f)
@@ -695,8 +579,9 @@ void cv_fsck_end(struct cv_fsck **fsck_p)
 	if (f->mailbox != NULL)
 		cv_mailbox_unref(&f->mailbox);
 	f->user->fsck_running = false;
-	cv_landed_free(&f->landed);
 	cv_buf_deinit(&f->record);
+	forget_later(f);
+	cv_vec_free(&f->later);
 	cv_vec_free(&f->segments);
 	cv_vec_free(&f->boxes);
 	cv_free(f);

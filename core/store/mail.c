@@ -13,6 +13,7 @@
 #define UNREADABLE_MAX 1000u /* messages that are remembered as told of */
 #define UIDL_MAX ((size_t)UINT16_MAX)           /* what a column holds at most */
 #define CACHE_RETRY_MS 1000u
+#define RENEW_RETRY_MS 1000u
 
 /* The source of a transformed message outlives its mail: clients fetch large parts piece by piece. It is used again for the same file only. */
 struct cv_last_source {
@@ -316,7 +317,12 @@ static void unload(struct cv_mail *mail)
 	cv_buf_init(&mail->octets.buf, OCTETS_BUF_MAX);
 }
 
-/* The octets against their checksum, once for each message and process; those that have none yet get it. */
+static bool is_missing(const struct cv_err *err)
+{
+	return err->code == CV_ERR_EXPUNGED || err->code == CV_ERR_NOTFOUND;
+}
+
+/* The octets against their checksum, those of a long message once in a process; those that have none yet get it. */
 static int verify(struct cv_mail *mail, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = mail->mailbox;
@@ -325,7 +331,7 @@ static int verify(struct cv_mail *mail, struct cv_err *err)
 	uint32_t row, sum;
 
 	if (how == CV_VERIFY_NO || columns == NULL || !cv_columns_find(columns, mail->uid, mail->row, &row) ||
-		(*cv_col_flags(columns, row) & CV_ROW_VERIFIED) != 0)
+		((*cv_col_flags(columns, row) & CV_ROW_VERIFIED) != 0 && !mail->octets.loaded))
 		return 1;
 	if (cv_octets_sum(&mail->octets, &sum, err) < 0)
 		return -1;
@@ -335,7 +341,7 @@ static int verify(struct cv_mail *mail, struct cv_err *err)
 	} else if (*cv_col_sum(columns, row) != sum) {
 		(void)cv_err_set(err, CV_ERR_CORRUPT, "its file (%s) is damaged: the octets do not have the checksum that they had when it was saved",
 			cv_log_clean(cv_buf_str(&mail->ref)));
-		if (how == CV_VERIFY_REFUSE)
+		if (how == CV_VERIFY_REFUSE || cv_landed_has(mailbox, row))
 			return -1;
 		cv_error(&mailbox->log_ctx, "message %u: %s", mail->uid, err->text);
 	}
@@ -376,15 +382,13 @@ static int check_record(struct cv_mail *mail, struct cv_err *err)
 	return cv_err_set(err, CV_ERR_CORRUPT, "its file has %llu octets, it had %llu", (unsigned long long)size, (unsigned long long)record.size);
 }
 
-static int need_octets(struct cv_mail *mail, struct cv_err *err)
+static int read_file(struct cv_mail *mail, struct cv_err *err)
 {
 	struct cv_storage_blob blob = { .fd = -1 };
 	char new_ref[CV_STORAGE_REF_MAX];
 	size_t new_len = 0;
 	int ret;
 
-	if (mail->octets.loaded || mail->octets.reader != NULL)
-		return 1;
 	if (mail->size <= READ_WHOLE_MAX && mail->mailbox->user->transform_count == 0) {
 		blob.expected = mail->size;
 		blob.start = &mail->octets.buf;
@@ -397,11 +401,68 @@ static int need_octets(struct cv_mail *mail, struct cv_err *err)
 	cv_file_close(&blob.fd);
 	if (ret > 0)
 		ret = check_record(mail, err);
-	if (ret > 0 && !mail->octets.transformed) /* those are seen whole, or their module sees what is damaged */
-		ret = verify(mail, err);
+	return ret > 0 && !mail->octets.transformed ? verify(mail, err) : ret; /* those are seen whole, or their module sees what is damaged */
+}
+
+/* ---- from the journal, where the file fails ----------------------------------------------------------------------------- */
+
+/* The file is made anew too; where that fails, not again for a while, and the octets are read from the journal so long. */
+static void renew_file(struct cv_mail *mail, uint32_t row, const struct cv_err *why)
+{
+	struct cv_mailbox *mailbox = mail->mailbox;
+	struct cv_user *user = mailbox->user;
+	const char *problem = is_missing(why) ? "is missing" : "is damaged";
+	struct cv_err err = { 0 };
+
+	if (user->renew_retry_ms != 0 && cv_time_mono_ms() < user->renew_retry_ms)
+		return;
+	user->renew_retry_ms = 0;
+	if (cv_landed_restore(mailbox, row, &err) > 0) {
+		cv_warn(&mailbox->log_ctx, "message %u: its file (%s) %s: it is made anew from the journal, which has its octets", mail->uid,
+			cv_log_clean(cv_buf_str(&mail->ref)), problem);
+		return;
+	}
+	cv_warn(&mailbox->log_ctx, "message %u: its file (%s) %s: it is read from the journal, and could not be made anew: %s", mail->uid,
+		cv_log_clean(cv_buf_str(&mail->ref)), problem, err.text);
+	user->renew_retry_ms = cv_time_mono_ms() + RENEW_RETRY_MS;
+}
+
+/* The file is damaged, or gone though nobody expunged the message (*err): 1 the octets are those that the journal has; -1 it has none, and *err is as it was. */
+static int from_journal(struct cv_mail *mail, const struct cv_err *err)
+{
+	struct cv_mailbox *mailbox = mail->mailbox;
+	struct cv_user *user = mailbox->user;
+	struct cv_err own_err = { 0 };
+	struct cv_buf stored;
+	uint32_t row;
+	int ret = 0;
+
+	unload(mail);
+	if (mailbox->gone || mailbox->columns == NULL || !cv_columns_find(mailbox->columns, mail->uid, mail->row, &row) ||
+		!cv_row_live(mailbox->columns, row) || !(is_missing(err) || err->code == CV_ERR_CORRUPT || err->code == CV_ERR_PERM || err->code == CV_ERR_TEMP))
+		return -1;
+	cv_buf_init(&stored, CV_JOURNAL_READ_MAX);
+	ret = cv_landed_read(mailbox, row, &stored, &own_err);
+	if (ret > 0)
+		ret = cv_octets_take(user, &mail->octets, &stored, mail->size, &own_err);
+	cv_buf_deinit(&stored);
+	if (ret > 0 && !mail->octets.transformed)
+		ret = verify(mail, &own_err);
 	if (ret < 0)
+		cv_warn(&mailbox->log_ctx, "message %u can't be read from the journal either: %s", mail->uid, own_err.text);
+	if (ret <= 0) {
 		unload(mail);
-	return ret;
+		return -1;
+	}
+	renew_file(mail, row, err);
+	return 1;
+}
+
+static int need_octets(struct cv_mail *mail, struct cv_err *err)
+{
+	if (mail->octets.loaded || mail->octets.reader != NULL)
+		return 1;
+	return read_file(mail, err) > 0 ? 1 : from_journal(mail, err);
 }
 
 void cv_view_ahead(struct cv_view *view, uint32_t seq)
@@ -459,7 +520,7 @@ static int readable(struct cv_mail *mail)
 static int unreadable(struct cv_mail *mail, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = mail->mailbox;
-	bool missing = err->code == CV_ERR_EXPUNGED || err->code == CV_ERR_NOTFOUND;
+	bool missing = is_missing(err);
 	uint32_t row;
 
 	if (missing && (mailbox->user->external || mailbox->gone || mailbox->columns == NULL ||
@@ -483,7 +544,8 @@ int cv_mail_octets(struct cv_mail *mail, struct cv_str *octets_r, struct cv_err 
 		err = &own_err;
 	if (need_octets(mail, err) < 0)
 		return unreadable(mail, err);
-	if (cv_octets_whole(&mail->octets, err) < 0 || verify(mail, err) < 0) {
+	if ((cv_octets_whole(&mail->octets, err) < 0 || verify(mail, err) < 0) &&
+		(from_journal(mail, err) < 0 || cv_octets_whole(&mail->octets, err) < 0)) {
 		unload(mail);
 		return unreadable(mail, err);
 	}
@@ -518,8 +580,10 @@ static int reader_to_parse(struct cv_mail *mail, struct cv_message_reader **read
 		return -1;
 	if ((mail->octets.transformed && !mail->octets.loaded) || verify(mail, err) > 0)
 		return 1;
-	unload(mail);
-	return unreadable(mail, err);
+	if (from_journal(mail, err) < 0)
+		return unreadable(mail, err);
+	*reader_r = cv_octets_reader(&mail->octets);
+	return 1;
 }
 
 /* Where there is no room for it, a while goes by before that is tried, and told, again: each message that is read would do so. */

@@ -423,6 +423,8 @@ struct cv_user {
 	struct cv_mail *spare_mail;     /* closed, its memory is kept for the next one; NULL: none */
 	const struct cv_transform *transforms[CV_TRANSFORMS_MAX]; /* by stage */
 	size_t transform_count;
+	struct cv_landed *landed;       /* landing-restore.c; NULL: no file was missing or damaged lately */
+	uint64_t renew_retry_ms;        /* a file could not be made anew: none is tried before; 0: it could */
 	struct cv_map *unreadable;      /* messages of which the log has told that they can't be read; NULL: none */
 	struct cv_user_index *indexes;  /* search-index.c; NULL: not asked for yet, or none */
 	size_t index_count;
@@ -936,10 +938,15 @@ void cv_landing_end(struct cv_user *user);
 /* Wait, and whatever came of it: the records will be read again. */
 void cv_landing_drop(struct cv_user *user);
 /* Messages whose octets the journal has just now (landing-restore.c). */
-struct cv_landed *cv_landed_new(struct cv_user *user);
-void cv_landed_free(struct cv_landed **landed);
-/* The file of a message is missing: 1 the journal has its octets, and the file is made from them, durably, where make says so; 0 it has them not, -1. */
-CV_MUST_CHECK int cv_landed_restore(struct cv_landed *landed, struct cv_mailbox *mailbox, uint32_t uid, bool make, struct cv_err *err);
+/* Look through what of the journal was not looked through yet, until the deadline of the monotonic clock: 1 to its end, 0 there is more, -1. The two below do it
+   to the end. What was seen is remembered until the user is quiet: some 50 octets for each message in the journal. */
+CV_MUST_CHECK int cv_landed_look(struct cv_user *user, uint64_t deadline_ms, struct cv_err *err);
+void cv_landed_free(struct cv_user *user);
+/* The file of the row's message is missing or damaged: append its octets, as the file should have them, to buf. 1, 0 the journal has them not, -1. */
+CV_MUST_CHECK int cv_landed_read(struct cv_mailbox *mailbox, uint32_t row, struct cv_buf *buf, struct cv_err *err);
+CV_MUST_CHECK bool cv_landed_has(struct cv_mailbox *mailbox, uint32_t row);
+/* Make its file anew, durably; what had its name stays beside it. 1, 0 the journal has not its octets, -1. */
+CV_MUST_CHECK int cv_landed_restore(struct cv_mailbox *mailbox, uint32_t row, struct cv_err *err);
 
 /* ---- Storage work (work.c) ------------------------------------------------------------------------------------ */
 

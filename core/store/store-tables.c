@@ -18,7 +18,7 @@ static const struct cv_setting store_rows[] = {
 	CV_SETTING_ENUM(cv_store_settings, mail_fsync, "optimized", fsync_words,
 		"always: every change is on disk before it is confirmed; optimized: changes of flags within a second; never: leave it to the system"),
 	CV_SETTING_ENUM(cv_store_settings, mail_verify, "refuse", verify_words,
-		"Message octets are compared with their checksum when they are read first; refuse: what is damaged is not sent, log: it is sent, no: only fsck compares"),
+		"Message octets are compared with their checksum when they are read; what is damaged and not in the journal either: refuse: it is not sent, log: it is sent, no: only fsck compares"),
 	CV_SETTING_ENUM(cv_store_settings, mail_lock_method, "flock", lock_words,
 		"What keeps a second server away from a user's mail; flock: locks of the file system, and a lease beside them where it may be another machine's; "
 		"lease: the lease alone, for file systems whose locks do not reach other machines"),

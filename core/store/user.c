@@ -316,6 +316,7 @@ static void free_user(struct cv_user *user)
 	cv_timer_remove(&user->lease_timer);
 	cv_lease_drop(&user->lease);
 	cv_mail_free_spare(user);
+	cv_landed_free(user);
 	if (user->unreadable != NULL)
 		cv_map_free(&user->unreadable);
 	cv_subscribers_free(user);
@@ -526,6 +527,7 @@ void cv_user_quiet(struct cv_user *user)
 	void *value;
 
 	cv_mail_free_spare(user);
+	cv_landed_free(user);
 	cv_window_deinit(&user->journal.window);
 	cv_journal_leave(&user->journal); /* the room of zeros is for others */
 	while (cv_map_next(user->mailboxes, &pos, &key, &value))

@@ -208,6 +208,11 @@ struct cv_storage {
 		struct cv_str octets, struct cv_err *err);
 	void (*batch_run)(void *batch);
 	int (*batch_end)(void **batch, size_t *begun_r, struct cv_err *err);
+
+	/* The message with this reference is missing or damaged, and these are its octets: make it anew, durably. What has its name, whatever that is, is kept
+	   beside it under another one, of which scan tells nothing. NOTFOUND when there is no folder. NULL: it can't be done. */
+	int (*renew)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets,
+		struct cv_err *err);
 };
 
 /* Byte store for the journal of a driver that is not on a plain file system. */

@@ -6,6 +6,8 @@
    "u.<uid>". Other programs look at "u." files only, so they never see what was not confirmed; a ".culver." file that was not
    confirmed is replaced by the next message with that UID.
 
+   A file that was damaged and made anew is kept as "u.<uid>.damaged-<time>", which is no message to anybody.
+
    Beside the messages, "culver-mailbox" says whose folder it is: what is done again after a crash must not touch one that got the name later. It is one
    line: "culver-mailbox 1 <GUID in hexadecimal> <UIDVALIDITY>". Folders without it (other programs') are anyone's. */
 #ifndef CV_SDBOX_PRIVATE_H
@@ -113,6 +115,10 @@ int sdbox_land(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_s
 	struct cv_err *err);
 /* Sync and close those that landed; when it fails, all will land again. */
 CV_MUST_CHECK int sdbox_landed_sync(struct sdbox *st, struct cv_err *err);
+
+/* ---- messages whose files were lost (sdbox-renew.c) */
+int sdbox_renew(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets,
+	struct cv_err *err);
 
 /* The whole file, appended to image. */
 CV_MUST_CHECK int sdbox_put_image(struct cv_buf *image, const struct cv_storage_meta *meta, struct cv_str octets, struct cv_err *err);

@@ -100,6 +100,7 @@ static const struct cv_storage sdbox_storage = {
 	.batch_add = sdbox_batch_add,
 	.batch_run = sdbox_batch_run,
 	.batch_end = sdbox_batch_end,
+	.renew = sdbox_renew,
 	.sweep = sdbox_sweep,
 	.mailbox_dir = sdbox_mailbox_dir,
 	.subscriptions = sdbox_subscriptions,
