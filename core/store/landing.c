@@ -138,18 +138,15 @@ int cv_landing_open(struct cv_mailbox *mailbox, uint32_t uid, struct cv_storage_
 	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	for (size_t i = user->owed_made; ret == 0 && i < user->owed.count; i++) {
 		struct cv_journal_pos pos = user->owed.data[i].pos;
-		struct cv_err read_err = { 0 };
-		struct cv_record_head head;
 		struct cv_str entries;
 		uint64_t at, len;
 
-		if (cv_journal_read(&user->journal, pos, &buf, &head, &entries, &read_err) < 0) {
-			if (read_err.code == CV_ERR_NOTFOUND || read_err.code == CV_ERR_CORRUPT)
-				continue;
-			*err = read_err;
-			ret = -1;
+		ret = cv_owed_read(user, i, &buf, &entries, err);
+		if (ret < 0)
 			break;
-		}
+		if (ret == 0)
+			continue;
+		ret = 0;
 		at = find_octets(cv_buf_str(&buf), entries, &mailbox->guid, uid, &len);
 		if (at == 0)
 			continue;

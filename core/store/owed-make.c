@@ -32,18 +32,19 @@ static void close_record(struct cv_user *user)
 	user->owed_open = false;
 }
 
-/* The record at hand. 0: it is lost; what it named is left to a scan. */
+/* The record at hand. 0: it is lost; what it named counts as made, for nothing can be made of it. */
 static int open_record(struct cv_user *user, struct cv_err *err)
 {
-	struct cv_record_head head;
 	struct cv_str entries;
+	int ret;
 
 	if (user->owed_open)
 		return 1;
 	cv_buf_init(&user->owed_buf, CV_JOURNAL_READ_MAX);
-	if (cv_journal_read(&user->journal, user->owed.data[user->owed_made].pos, &user->owed_buf, &head, &entries, err) < 0) {
+	ret = cv_owed_read(user, user->owed_made, &user->owed_buf, &entries, err);
+	if (ret <= 0) {
 		cv_buf_deinit(&user->owed_buf);
-		return err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_CORRUPT ? 0 : -1;
+		return ret;
 	}
 	user->owed_open = true;
 	user->owed_reader = cv_reader_init(entries);

@@ -68,6 +68,28 @@ void cv_owed_note(struct cv_mailbox *mailbox, uint32_t uid)
 
 /* ---- looking for it ------------------------------------------------------------------------------------------------ */
 
+int cv_owed_read(struct cv_user *user, size_t i, struct cv_buf *buf, struct cv_str *entries_r, struct cv_err *err)
+{
+	struct cv_owed *owed = &user->owed.data[i];
+	struct cv_err read_err = { 0 };
+	struct cv_record_head head;
+
+	if (cv_journal_read(&user->journal, owed->pos, buf, &head, entries_r, &read_err) > 0)
+		return 1;
+	if (read_err.code != CV_ERR_NOTFOUND && read_err.code != CV_ERR_CORRUPT) {
+		*err = read_err;
+		return -1;
+	}
+	if (!owed->lost) {
+		cv_error(&user->log_ctx, "journal record %llu is lost: what it tells of messages whose files were not made yet, or of copies, is not to be had: %s",
+			(unsigned long long)owed->seq, read_err.text);
+		cv_journal_mark_damaged(&user->journal, owed->pos.segment);
+		user->journal.harmed = true;
+	}
+	owed->lost = true;
+	return 0;
+}
+
 /* fn for each copy that the records from number `first` on owe: 1 go on, 0 enough. */
 static int each_owed(struct cv_user *user, size_t first, bool (*fn)(void *ctx, const struct cv_entry *entry), void *ctx, struct cv_err *err)
 {
@@ -77,18 +99,14 @@ static int each_owed(struct cv_user *user, size_t first, bool (*fn)(void *ctx, c
 
 	cv_buf_init(&buf, CV_JOURNAL_READ_MAX);
 	for (size_t i = first; ret > 0 && more && i < user->owed.count; i++) {
-		struct cv_err read_err = { 0 };
-		struct cv_record_head head;
 		struct cv_reader reader;
 		struct cv_entry entry;
 		struct cv_str entries;
 
-		if (cv_journal_read(&user->journal, user->owed.data[i].pos, &buf, &head, &entries, &read_err) < 0) {
-			if (read_err.code == CV_ERR_NOTFOUND || read_err.code == CV_ERR_CORRUPT)
-				continue;
-			*err = read_err;
-			ret = -1;
-			break;
+		ret = cv_owed_read(user, i, &buf, &entries, err);
+		if (ret <= 0) {
+			ret = ret < 0 ? -1 : 1;
+			continue;
 		}
 		reader = cv_reader_init(entries);
 		while (more && cv_entry_next(&reader, &entry) > 0) {

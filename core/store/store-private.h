@@ -175,6 +175,7 @@ struct cv_owed {
 	uint32_t octets;         /* of messages that it has */
 	bool again;              /* some of them may have been made before */
 	bool copies;             /* not all of them are messages whose octets it has; or that is not known */
+	bool lost;               /* it can't be read any more, and that was told */
 };
 
 /* UIDs that were expunged by one record. */
@@ -866,6 +867,9 @@ bool cv_entry_owes(const struct cv_entry *entry);
 bool cv_record_owes(struct cv_str entries);
 /* The record is durable. again: as in cv_storage_copy. */
 void cv_owed_add(struct cv_user *user, const struct cv_owed *owed);
+/* Read record number i of those owed: 1, entries_r points into buf; 0 it is lost, in the copy too, which is told once, and the journal is written anew as soon as
+   may be; -1. */
+CV_MUST_CHECK int cv_owed_read(struct cv_user *user, size_t i, struct cv_buf *buf, struct cv_str *entries_r, struct cv_err *err);
 /* While the journal is read: what records up to this one owed was made and synced. */
 void cv_owed_forget(struct cv_user *user, uint64_t seq);
 /* The oldest ones, so many, owe nothing any more. */

@@ -412,6 +412,52 @@ static void very_many_files_are_no_wait(void **state)
 	store_deinit(&s);
 }
 
+static void harm_record(struct store *s, const char *file, const char *octets)
+{
+	const struct disk_file *found;
+	struct disk disk;
+	char *harmed, *at;
+
+	disk_read(s, &disk);
+	found = disk_find(&disk, file);
+	assert_non_null(found);
+	harmed = cv_arena_alloc(*s->state, found->octets.len);
+	memcpy(harmed, found->octets.ptr, found->octets.len);
+	at = memmem(harmed, found->octets.len, octets, strlen(octets));
+	assert_non_null(at);
+	*at ^= 1;
+	disk_put_file(s, file, cv_str_mem(harmed, found->octets.len));
+	disk_free(&disk);
+}
+
+/* What neither the segment nor its copy has is told, and does not keep the others from being made; all that is known is written anew. */
+static void a_record_that_is_lost_is_told(void **state)
+{
+	unsigned errors = store_log_errors();
+	struct store s;
+
+	begin(&s, state);
+	store_save(&s, "INBOX", "Subject: d\r\n\r\nfour\r\n", 0);
+	harm_record(&s, "journal.0000000000000001", "Subject: d\r\n");
+	harm_record(&s, "copy.0000000000000001", "Subject: d\r\n");
+	cv_window_drop(&s.user->journal.window);
+	store_save(&s, "INBOX", "Subject: e\r\n\r\nfive\r\n", 0);
+	store_turn(&s, 1000);
+	assert_true(store_has_file(&s, "INBOX", "u.5"));
+	assert_false(store_has_file(&s, "INBOX", "u.4"));
+	assert_int_equal(store_log_errors(), errors + 1);
+	store_save(&s, "INBOX", "Subject: f\r\n\r\nsix\r\n", 0);
+	store_turn(&s, 1000);
+	assert_int_equal(store_log_errors(), errors + 1);
+	assert_true(disk_count(&s, ".damaged-") > 0);
+	assert_int_equal(s.user->owed.count, 0);
+	store_close(&s);
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 -|2 S|3 -|4 -|5 -|6 -");
+	store_octets(&s, "INBOX", 6, "Subject: f\r\n\r\nsix\r\n");
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -427,6 +473,7 @@ int main(void)
 		cv_test(a_copy_of_what_could_not_be_synced_is_made_of_it),
 		cv_test(without_links_octets_are_copied),
 		cv_test(very_many_files_are_no_wait),
+		cv_test(a_record_that_is_lost_is_told),
 	};
 
 	return store_tests_run(tests);
