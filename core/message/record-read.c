@@ -373,6 +373,23 @@ bool cv_parse_record_keeps(const struct cv_parse_record *record, struct cv_str n
 	return index != CV_RECORD_RECEIVED && all_kept(record, name, index);
 }
 
+void cv_record_names_add(struct cv_record_names *names, struct cv_str name)
+{
+	int index = cv_record_kept_name(name);
+
+	if (index == CV_RECORD_RECEIVED)
+		names->never = true;
+	else if (index >= 0)
+		names->kept |= UINT64_C(1) << index;
+	else
+		names->others |= cv_record_name_bit(name);
+}
+
+bool cv_parse_record_keeps_all(const struct cv_parse_record *record, const struct cv_record_names *names)
+{
+	return !names->never && (record->omitted & names->kept) == 0 && (record->others_omitted & names->others) == 0;
+}
+
 int cv_parse_record_field(const struct cv_parse_record *record, struct cv_str name, struct cv_buf *out)
 {
 	int index = cv_record_kept_name(name);

@@ -160,10 +160,13 @@ void cv_answer_begin(struct cv_mailsearch *search)
 	}
 }
 
-static void answer_sent_date(struct cv_mailsearch_key *key, bool valid, const struct cv_date *date)
+bool cv_answer_is_sent(const struct cv_mailsearch_key *key)
 {
-	int64_t day = valid ? day_of(date->sec, date->zone_min) : 0;
+	return key->kind == CV_MAILSEARCH_SENTBEFORE || key->kind == CV_MAILSEARCH_SENTON || key->kind == CV_MAILSEARCH_SENTSINCE;
+}
 
+static void answer_sent_day(struct cv_mailsearch_key *key, bool valid, int64_t day)
+{
 	if (key->kind == CV_MAILSEARCH_SENTBEFORE)
 		key->answer = cv_answer_is(valid && day < key->day);
 	else if (key->kind == CV_MAILSEARCH_SENTON)
@@ -172,13 +175,21 @@ static void answer_sent_date(struct cv_mailsearch_key *key, bool valid, const st
 		key->answer = cv_answer_is(valid && day >= key->day);
 }
 
-/* A field that is kept between searches: nothing where there is none, or a mark and its text. */
+/* What is kept between searches: of a field nothing where there is none, or a mark and its text; of the sent date nothing where there is none, or its day. */
 #define IS_THERE "+"
 
 static void answer_from_memo(const struct cv_mailsearch *search, size_t i, struct cv_str kept)
 {
 	struct cv_mailsearch_key *key = search->texts[i];
 
+	if (search->memos[i] == CV_MEMO_FIND_SENT) {
+		struct cv_reader reader = cv_reader_init(kept);
+		uint64_t day = 0;
+		bool valid = cv_take_u64(&reader, &day);
+
+		answer_sent_day(key, valid, (int64_t)day);
+		return;
+	}
 	key->answer = cv_answer_is(kept.len > 0 && cv_search_text_has(search->header_search, key->index, cv_str_sub(kept, 1, SIZE_MAX)));
 	if (key->fuzzy && key->answer == CV_ANSWER_YES)
 		key->score = cv_search_score(search->header_search, key->index);
@@ -203,6 +214,15 @@ void cv_answer_from_memos(const struct cv_mailsearch *search)
 }
 
 /* The same from its record, for later searches to have. */
+static void make_sent(struct cv_mailsearch *search, size_t i, const struct cv_parse_record *record)
+{
+	cv_buf_clear(&search->mapped);
+	if (record->date_valid)
+		cv_put_u64(&search->mapped, (uint64_t)day_of(record->date.sec, record->date.zone_min));
+	cv_view_memo_keep(search->view, search->seq, search->memos[i], cv_buf_str(&search->mapped));
+	answer_from_memo(search, i, cv_buf_str(&search->mapped));
+}
+
 static void make_memo(struct cv_mailsearch *search, size_t i, const struct cv_parse_record *record)
 {
 	int found;
@@ -226,7 +246,8 @@ void cv_answer_from_record(struct cv_mailsearch *search, const struct cv_parse_r
 	for (size_t i = 0; i < search->text_count; i++) {
 		struct cv_mailsearch_key *key = search->texts[i];
 
-		answer_sent_date(key, record->date_valid, &record->date);
+		if (cv_answer_is_sent(key) && key->answer == CV_ANSWER_UNKNOWN)
+			make_sent(search, i, record);
 		if (key->kind != CV_MAILSEARCH_HEADER || key->answer != CV_ANSWER_UNKNOWN || !cv_parse_record_keeps(record, key->name))
 			continue;
 		if (search->memos[i] != CV_MEMOS)

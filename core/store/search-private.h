@@ -59,6 +59,8 @@ static inline enum cv_answer cv_answer_is(bool yes)
 	return yes ? CV_ANSWER_YES : CV_ANSWER_NO;
 }
 
+/* The key asks for the day that the message says it was sent. */
+bool cv_answer_is_sent(const struct cv_mailsearch_key *key);
 /* All columns of the message at hand. */
 const struct cv_row *cv_answer_row(struct cv_mailsearch *search);
 /* A message is begun with: what indexes have said of it; the rest is not known yet. */

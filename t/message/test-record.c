@@ -125,6 +125,15 @@ static void strings_of_the_envelope_cost_no_octets_of_their_own(void **state)
 	assert_true(octets.len < 300);
 }
 
+static bool keeps_all(const struct cv_parse_record *record, struct cv_str a, struct cv_str b)
+{
+	struct cv_record_names names = { 0 };
+
+	cv_record_names_add(&names, a);
+	cv_record_names_add(&names, b);
+	return cv_parse_record_keeps_all(record, &names);
+}
+
 static void kept_fields_are_known_to_be_complete(void **state)
 {
 	struct cv_parse_record record;
@@ -136,6 +145,8 @@ static void kept_fields_are_known_to_be_complete(void **state)
 	assert_true(cv_parse_record_keeps(&record, CV_STR("List-Help")));
 	assert_true(cv_parse_record_keeps(&record, CV_STR("X-Priority")));
 	assert_true(cv_parse_record_keeps(&record, CV_STR("User-Agent")));
+	assert_true(keeps_all(&record, CV_STR("subject"), CV_STR("USER-AGENT")));
+	assert_false(keeps_all(&record, CV_STR("Subject"), CV_STR("Received")));
 	/* of Received only the first is there */
 	assert_false(cv_parse_record_keeps(&record, CV_STR("Received")));
 	assert_int_equal(cv_parse_record_field(&record, CV_STR("received"), &out), 1);
@@ -167,6 +178,8 @@ static void other_fields_are_kept_while_they_are_short(void **state)
 	assert_true(cv_header_find(cv_parse_record_fields(&record), CV_STR("X-Mailer"), 1, &field));
 	/* too long, and said to be */
 	assert_false(cv_parse_record_keeps(&record, CV_STR("DKIM-Signature")));
+	assert_false(keeps_all(&record, CV_STR("Subject"), CV_STR("DKIM-Signature")));
+	assert_true(keeps_all(&record, CV_STR("Subject"), CV_STR("X-None")));
 	assert_int_equal(cv_parse_record_field(&record, CV_STR("dkim-signature"), &out), -1);
 	/* none in the message, and that is known */
 	assert_true(cv_parse_record_keeps(&record, CV_STR("X-None")));
@@ -226,6 +239,7 @@ static void fields_beyond_their_bound_are_left_out_and_said_to_be(void **state)
 	assert_int_equal(cv_parse_record_open(build(*state, parse(*state, cv_buf_str(&in))), &record, NULL), 1);
 	assert_false(cv_parse_record_keeps(&record, CV_STR("To")));
 	assert_true(cv_parse_record_keeps(&record, CV_STR("Cc")));
+	assert_false(keeps_all(&record, CV_STR("Cc"), CV_STR("To")));
 	assert_false(cv_header_find(cv_parse_record_fields(&record), CV_STR("to"), 0, &field));
 	assert_int_equal(cv_parse_record_field(&record, CV_STR("to"), &in), -1);
 	/* the envelope has them all the same */

@@ -11,17 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* UIDs of the messages with a header field that has a text, by a search of the whole view. */
-static void expect_found(struct cv_view *view, const char *field, const char *text, const char *want)
+/* UIDs of the messages that a key finds in the whole view. */
+static void expect_key(struct cv_view *view, struct cv_mailsearch_key *key, const char *want)
 {
-	struct cv_arena *arena = cv_arena_new("test", NULL, 0);
-	struct cv_mailsearch_key *key = cv_mailsearch_key_new(arena, CV_MAILSEARCH_HEADER);
 	struct cv_mailsearch *search;
 	struct cv_err err = { 0 };
 	struct cv_buf got;
 
-	key->name = cv_str_c(field);
-	key->text = cv_str_c(text);
 	assert_int_equal(cv_mailsearch_new(view, key, &search, &err), 0);
 	while (!cv_mailsearch_step(search, 1000)) {
 	}
@@ -33,6 +29,28 @@ static void expect_found(struct cv_view *view, const char *field, const char *te
 	assert_str_eq(cv_buf_str(&got), cv_str_c(want));
 	cv_buf_deinit(&got);
 	cv_mailsearch_free(&search);
+}
+
+/* With a header field that has a text. */
+static void expect_found(struct cv_view *view, const char *field, const char *text, const char *want)
+{
+	struct cv_arena *arena = cv_arena_new("test", NULL, 0);
+	struct cv_mailsearch_key *key = cv_mailsearch_key_new(arena, CV_MAILSEARCH_HEADER);
+
+	key->name = cv_str_c(field);
+	key->text = cv_str_c(text);
+	expect_key(view, key, want);
+	cv_arena_free(&arena);
+}
+
+/* By the day that they say they were sent. */
+static void expect_sent(struct cv_view *view, enum cv_mailsearch_kind kind, int64_t day, const char *want)
+{
+	struct cv_arena *arena = cv_arena_new("test", NULL, 0);
+	struct cv_mailsearch_key *key = cv_mailsearch_key_new(arena, kind);
+
+	key->day = day;
+	expect_key(view, key, want);
 	cv_arena_free(&arena);
 }
 
@@ -61,10 +79,10 @@ static struct cv_view *init_equal(struct store *s, void **state, unsigned count)
 static void a_search_finds_the_same_again(void **state)
 {
 	static const char *const mails[] = {
-		"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: Anna (at work) <anna@x>\r\n\r\nx\r\n",
+		"Message-ID: <One@x>\r\nDate: Thu, 1 Jan 1970 00:30:00 +1400\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nFrom: Anna (at work) <anna@x>\r\n\r\nx\r\n",
 		"From: bert@y\r\nX-Own: one\r\n\r\nx\r\n",
-		"Subject:\r\nTo: anna@x\r\nCc: bert@y\r\n\r\nx\r\n",
-		"Subject: one\r\nSubject: two\r\n\r\nx\r\n",
+		"Date: no date\r\nSubject:\r\nTo: anna@x\r\nCc: bert@y\r\n\r\nx\r\n",
+		"Date: Wed, 31 Dec 1969 23:30:00 -0500\r\nSubject: one\r\nSubject: two\r\n\r\nx\r\n",
 		"Subject: =?x-none?q?odd=FF?= one\r\n\r\nx\r\n",
 	};
 	struct cv_view *view;
@@ -85,6 +103,11 @@ static void a_search_finds_the_same_again(void **state)
 		expect_found(view, "To", "ANNA", "3");
 		expect_found(view, "Cc", "bert", "3");
 		expect_found(view, "X-Own", "one", "2");
+		expect_found(view, "Message-ID", "<one@X>", "1");
+		expect_found(view, "Message-ID", "", "1");
+		expect_sent(view, CV_MAILSEARCH_SENTON, 0, "1");
+		expect_sent(view, CV_MAILSEARCH_SENTSINCE, -1, "1 4");
+		expect_sent(view, CV_MAILSEARCH_SENTBEFORE, 0, "4");
 	}
 	assert_true(s.user->memo_octets[CV_MEMO_KEYS] > 0);
 	cv_view_close(&view);

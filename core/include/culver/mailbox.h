@@ -352,6 +352,8 @@ enum cv_memo {
 	CV_MEMO_FIND_FROM,
 	CV_MEMO_FIND_TO,
 	CV_MEMO_FIND_CC,
+	CV_MEMO_FIND_MESSAGE_ID,
+	CV_MEMO_FIND_SENT,
 	CV_MEMO_ENVELOPE,     /* FETCH of modules/protocol/imap: from here on texts, which have a bound of their own */
 	CV_MEMO_BODYSTRUCTURE,
 	CV_MEMOS,

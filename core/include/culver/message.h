@@ -231,6 +231,13 @@ CV_EXPORT struct cv_str cv_parse_record_fields(const struct cv_parse_record *rec
 /* True when all fields with this name that the message has are in cv_parse_record_fields, so that none there
    means none in the message. False: ask the message. */
 CV_EXPORT bool cv_parse_record_keeps(const struct cv_parse_record *record, struct cv_str name);
+/* The same for several names at once, which are looked up only once for all records that are asked. Zeroed: no names. */
+struct cv_record_names {
+	uint64_t kept, others; /* bits of the names, as records have them */
+	bool never;            /* one of them is kept by no record */
+};
+CV_EXPORT void cv_record_names_add(struct cv_record_names *names, struct cv_str name);
+CV_EXPORT bool cv_parse_record_keeps_all(const struct cv_parse_record *record, const struct cv_record_names *names);
 /* The value of the first field with this name, unfolded into out. 1; 0 when the message has none; -1 when the
    record cannot tell (not kept). "Received" gives the first one always. */
 CV_EXPORT CV_MUST_CHECK int cv_parse_record_field(const struct cv_parse_record *record, struct cv_str name, struct cv_buf *out);

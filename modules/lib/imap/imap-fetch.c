@@ -139,6 +139,7 @@ static int take_fields(struct parse *parse, const struct cv_imap_arg *arg, struc
 	for (const struct cv_imap_arg *field = first; field != NULL; field = field->next) {
 		if (field->glued || !cv_imap_arg_astring(field, &fields[section->field_count]))
 			return invalid(err, "Invalid field name");
+		cv_record_names_add(&section->names, fields[section->field_count]);
 		section->field_count++;
 	}
 	section->fields = fields;

@@ -6,6 +6,7 @@
 #include "imap-annotate.h"
 
 #include <culver/imap.h>
+#include <culver/message.h>
 
 enum cv_imap_fetch_item {
 	CV_IMAP_FETCH_UID = 1,
@@ -49,6 +50,7 @@ struct cv_imap_section {
 	enum cv_imap_section_text text;
 	const struct cv_str *fields;
 	size_t field_count;
+	struct cv_record_names names; /* the fields' */
 	bool peek;               /* does not set \Seen */
 	bool partial;
 	uint64_t offset, length;

@@ -12,12 +12,8 @@
 bool fetch_section_in_record(const struct cv_parse_record *record, const struct cv_imap_section *section)
 {
 	/* Without a body it must be seen whether there is an empty line. */
-	if (section->kind != CV_IMAP_SECTION_BODY || section->path_len > 0 || section->text != CV_IMAP_SECTION_FIELDS || record->header_size == record->size)
-		return false;
-	for (size_t i = 0; i < section->field_count; i++)
-		if (!cv_parse_record_keeps(record, section->fields[i]))
-			return false;
-	return true;
+	return section->kind == CV_IMAP_SECTION_BODY && section->path_len == 0 && section->text == CV_IMAP_SECTION_FIELDS &&
+		record->header_size != record->size && cv_parse_record_keeps_all(record, &section->names);
 }
 
 static void range(struct fetch_found *found, uint64_t offset, uint64_t size, uint64_t wire_size)
