@@ -55,22 +55,34 @@ static int fault(enum cv_file_op op, const char *name, size_t *len)
 	return the_fault.fn != NULL ? the_fault.fn(the_fault.ctx, op, name, len != NULL ? len : &none) : 0;
 }
 
-/* O_NONBLOCK: what has a file's name may be a pipe, which would be waited for until somebody opens its other end. (openat2 knows no O_PATH with it.) */
-static int open_beneath(int dir, const char *path, int flags, unsigned mode)
+/* A name of the directory itself, which leads nowhere else as long as no link is followed. */
+static bool is_plain_name(const char *path)
 {
-	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC | O_NOFOLLOW | ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK)),
+	return strchr(path, '/') == NULL && strcmp(path, "..") != 0;
+}
+
+static long open_below(int dir, const char *path, int flags, unsigned mode)
+{
+	const struct open_how how = {
+		.flags = (uint64_t)(unsigned)flags,
 		.mode = (flags & (O_CREAT | O_TMPFILE)) != 0 ? mode : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
+
+	return syscall(SYS_openat2, dir, path, &how, sizeof(how));
+}
+
+/* O_NONBLOCK: what has a file's name may be a pipe, which would be waited for until somebody opens its other end. (O_PATH opens nothing.) A plain name needs no
+   more than O_NOFOLLOW, which the kernel looks at faster: messages are opened by the thousand. */
+static int open_beneath(int dir, const char *path, int flags, unsigned mode)
+{
+	bool plain = is_plain_name(path);
 	long fd;
 
+	flags |= O_CLOEXEC | O_NOFOLLOW | ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK);
 	do
-		fd = syscall(SYS_openat2, dir, path, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-	/* A seccomp filter of the surroundings (containers) may not know openat2; a plain name needs no more than O_NOFOLLOW. */
-	if (fd < 0 && (errno == ENOSYS || errno == EPERM) && strchr(path, '/') == NULL && strcmp(path, "..") != 0)
-		fd = openat(dir, path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, mode);
+		fd = plain ? openat(dir, path, flags, mode) : open_below(dir, path, flags, mode);
+	while (fd < 0 && (errno == EINTR || (!plain && errno == EAGAIN)));
 	return (int)fd;
 }
 

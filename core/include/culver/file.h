@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 /* dir is an open directory, path is relative to it and never leads out of it: "..", absolute paths and links that point
-   outside are refused by the kernel (openat2 RESOLVE_BENEATH); a link as last component is never followed. Results are 1
+   outside are refused by the kernel (openat2 RESOLVE_BENEATH where the path is more than a name); a link as last component is never followed. Results are 1
    done, 0 (where said) not there, -1 with err: the code tells NOTFOUND, EXISTS, NOQUOTA (no space), PERM. Calls are
    repeated after EINTR and short writes. */
 

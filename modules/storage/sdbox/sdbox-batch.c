@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -122,8 +121,8 @@ static int make(struct batch *batch, struct item *item)
 {
 	char name[SDBOX_NAME_MAX], unconfirmed[SDBOX_NAME_MAX];
 
-	(void)snprintf(name, sizeof(name), "u.%u", item->uid);
-	(void)snprintf(unconfirmed, sizeof(unconfirmed), ".culver.%u", item->uid);
+	sdbox_uid_name(name, "u.", item->uid);
+	sdbox_uid_name(unconfirmed, ".culver.", item->uid);
 	/* One of that name was never confirmed: it must not be taken for this one. */
 	if (cv_file_unlink(item->dir, unconfirmed, &batch->err) < 0 ||
 		cv_file_open(item->dir, name, O_RDWR | O_CREAT | O_EXCL, batch->file_mode, &item->fd, &batch->err) < 0)

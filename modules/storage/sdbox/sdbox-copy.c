@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -46,7 +45,7 @@ int sdbox_copy_ref(void *st_p, const struct cv_mailbox_ref *to, const struct cv_
 	(void)st_p;
 	(void)to;
 	(void)err;
-	(void)snprintf(text, sizeof(text), "%u", meta->uid); /* copy_make finds out whether it is free */
+	sdbox_uid_name(text, "", meta->uid); /* copy_make finds out whether it is free */
 	*ref_len_r = strlen(text);
 	memcpy(ref_r, text, *ref_len_r);
 	return 1;
@@ -76,15 +75,15 @@ static int make_one(const int dirs[2], const struct cv_storage_copy *copy, struc
 
 	if (!sdbox_ref_uid(copy->source, &from_uid) || !sdbox_ref_uid(copy->ref, &to_uid))
 		return cv_err_set(err, CV_ERR_INVALID, "reference is no UID");
-	(void)snprintf(to, sizeof(to), "u.%u", to_uid);
-	(void)snprintf(unconfirmed, sizeof(unconfirmed), ".culver.%u", to_uid);
+	sdbox_uid_name(to, "u.", to_uid);
+	sdbox_uid_name(unconfirmed, ".culver.", to_uid);
 	/* One of that name was never confirmed: it must not be taken for this one. */
 	if (cv_file_unlink(dirs[1], unconfirmed, err) < 0)
 		return -1;
-	(void)snprintf(from, sizeof(from), "u.%u", from_uid);
+	sdbox_uid_name(from, "u.", from_uid);
 	ret = cv_file_link(dirs[0], from, dirs[1], to, &link_err);
 	if (ret < 0 && link_err.code == CV_ERR_NOTFOUND) {
-		(void)snprintf(from, sizeof(from), ".culver.%u", from_uid); /* its confirmation was cut short */
+		sdbox_uid_name(from, ".culver.", from_uid); /* its confirmation was cut short */
 		ret = cv_file_link(dirs[0], from, dirs[1], to, &link_err);
 	}
 	if (ret > 0)

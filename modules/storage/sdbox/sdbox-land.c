@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -80,8 +79,8 @@ static int make_file(struct sdbox *st, int dir, uint32_t uid, const struct cv_st
 	char name[SDBOX_NAME_MAX], unconfirmed[SDBOX_NAME_MAX];
 	int fd;
 
-	(void)snprintf(name, sizeof(name), "u.%u", uid);
-	(void)snprintf(unconfirmed, sizeof(unconfirmed), ".culver.%u", uid);
+	sdbox_uid_name(name, "u.", uid);
+	sdbox_uid_name(unconfirmed, ".culver.", uid);
 	/* One of that name was never confirmed: it must not be taken for this one. */
 	if (cv_file_unlink(dir, unconfirmed, err) < 0 || sdbox_note_unsettled(st, dir, err) < 0 ||
 		open_image(st, dir, name, meta, again, &fd, err) < 0)

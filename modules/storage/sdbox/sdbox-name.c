@@ -66,6 +66,23 @@ int sdbox_name_check(void *st, struct cv_str name, struct cv_err *err)
 	return 0;
 }
 
+/* Without printf: it is asked for with each message that is read. */
+void sdbox_uid_name(char name[SDBOX_NAME_MAX], const char *prefix, uint32_t uid)
+{
+	char digits[10];
+	size_t len = strlen(prefix), at = sizeof(digits);
+
+	do {
+		digits[--at] = (char)('0' + uid % 10);
+		uid /= 10;
+	} while (uid > 0);
+	/* UNSAFE: eight octets, ten digits and a NUL fit. */
+	cv_assert(len + sizeof(digits) < SDBOX_NAME_MAX);
+	memcpy(name, prefix, len);
+	memcpy(name + len, digits + at, sizeof(digits) - at);
+	name[len + sizeof(digits) - at] = '\0';
+}
+
 bool sdbox_level_decode(struct cv_buf *out, const char *name)
 {
 	return cv_imap_utf7_decode(out, cv_str_c(name));

@@ -56,6 +56,9 @@ struct sdbox {
 		uint64_t used;
 	} dirs[16];
 	uint64_t clock;
+	/* The mailbox that was read last, and the path of its messages' directory (owned; NULL: none yet). */
+	struct cv_buf read_name;
+	char *read_path;
 	/* Directories with copies that a power cut may take away again, or removed messages that it may bring back. */
 	CV_VEC(struct sdbox_unsettled) unsettled;
 };
@@ -64,6 +67,8 @@ struct sdbox {
 /* "<levels in modified UTF-7>/dbox-Mails" below mailboxes, own memory. */
 CV_MUST_CHECK int sdbox_path(const struct sdbox *st, struct cv_str name, char **path_r, struct cv_err *err);
 CV_MUST_CHECK int sdbox_name_check(void *st, struct cv_str name, struct cv_err *err);
+/* A name of a message's file, "u.<uid>" and the like. prefix: at most eight octets. */
+void sdbox_uid_name(char name[SDBOX_NAME_MAX], const char *prefix, uint32_t uid);
 /* One directory name to its UTF-8 level. False when it is none. */
 bool sdbox_level_decode(struct cv_buf *out, const char *name);
 

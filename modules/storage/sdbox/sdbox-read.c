@@ -6,7 +6,6 @@
 #include <culver/log.h>
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 
 bool sdbox_ref_uid(struct cv_str ref, uint32_t *uid_r)
@@ -22,12 +21,12 @@ static int open_message(int dir, uint32_t uid, int *fd_r, struct cv_err *err)
 {
 	char name[SDBOX_NAME_MAX], unconfirmed[SDBOX_NAME_MAX];
 
-	(void)snprintf(name, sizeof(name), "u.%u", uid);
+	sdbox_uid_name(name, "u.", uid);
 	if (cv_file_open(dir, name, O_RDONLY, 0, fd_r, err) > 0)
 		return 1;
 	if (err->code != CV_ERR_NOTFOUND)
 		return -1;
-	(void)snprintf(unconfirmed, sizeof(unconfirmed), ".culver.%u", uid);
+	sdbox_uid_name(unconfirmed, ".culver.", uid);
 	if (cv_file_open(dir, unconfirmed, O_RDONLY, 0, fd_r, err) < 0)
 		return -1;
 	if (cv_file_rename(dir, unconfirmed, dir, name, false, err) < 0)
@@ -74,16 +73,30 @@ static bool read_start(int fd, const struct cv_storage_blob *asked, struct sdbox
 	return false;
 }
 
-static int find_dir(struct sdbox *st, const struct cv_mailbox_ref *mailbox, bool now, int *dir_r, struct cv_err *err)
+/* As sdbox_path, borrowed until the next call: messages of one mailbox are read one after the other. */
+static int find_path(struct sdbox *st, struct cv_str name, const char **path_r, struct cv_err *err)
 {
 	char *path;
-	int ret;
 
-	if (sdbox_path(st, mailbox->name, &path, err) < 0)
+	if (st->read_path == NULL || !cv_str_eq(name, cv_buf_str(&st->read_name))) {
+		if (sdbox_path(st, name, &path, err) < 0)
+			return -1;
+		cv_free(st->read_path);
+		st->read_path = path;
+		cv_buf_clear(&st->read_name);
+		cv_buf_append(&st->read_name, name);
+	}
+	*path_r = st->read_path;
+	return 1;
+}
+
+static int find_dir(struct sdbox *st, const struct cv_mailbox_ref *mailbox, bool now, int *dir_r, struct cv_err *err)
+{
+	const char *path;
+
+	if (find_path(st, mailbox->name, &path, err) < 0)
 		return -1;
-	ret = now ? sdbox_dir_now(st, path, dir_r, err) : sdbox_dir(st, path, dir_r, err);
-	cv_free(path);
-	return ret;
+	return now ? sdbox_dir_now(st, path, dir_r, err) : sdbox_dir(st, path, dir_r, err);
 }
 
 int sdbox_open_ref(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str ref, struct cv_storage_blob *blob_r, char *new_ref_r,
@@ -121,7 +134,7 @@ void sdbox_ahead(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str r
 
 	if (!sdbox_ref_uid(ref, &uid) || find_dir(st, mailbox, false, &dir, &ignored) < 0)
 		return;
-	(void)snprintf(name, sizeof(name), "u.%u", uid);
+	sdbox_uid_name(name, "u.", uid);
 	(void)cv_file_ahead(dir, name, max, &ignored);
 }
 
@@ -138,10 +151,10 @@ int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv
 	for (size_t i = 0; i < count; i++) {
 		if (!sdbox_ref_uid(refs[i], &uid))
 			continue;
-		(void)snprintf(name, sizeof(name), "u.%u", uid);
+		sdbox_uid_name(name, "u.", uid);
 		ret = cv_file_unlink(dir, name, err);
 		if (ret == 0) {
-			(void)snprintf(name, sizeof(name), ".culver.%u", uid);
+			sdbox_uid_name(name, ".culver.", uid);
 			ret = cv_file_unlink(dir, name, err);
 		}
 		if (ret < 0)

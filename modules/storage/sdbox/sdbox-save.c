@@ -25,11 +25,6 @@ struct sdbox_save {
 	size_t head_len;
 };
 
-static void uid_name(char name[SDBOX_NAME_MAX], const char *prefix, uint32_t uid)
-{
-	(void)snprintf(name, SDBOX_NAME_MAX, "%s%u", prefix, uid);
-}
-
 int sdbox_save_begin(void *st_p, const struct cv_mailbox_ref *mailbox, uint64_t size_hint, void **save_r, struct cv_err *err)
 {
 	struct sdbox *st = st_p;
@@ -143,7 +138,7 @@ void sdbox_set_ref(uint32_t uid, char *ref_r, size_t *ref_len_r)
 {
 	char name[SDBOX_NAME_MAX];
 
-	uid_name(name, "", uid);
+	sdbox_uid_name(name, "", uid);
 	*ref_len_r = strlen(name);
 	memcpy(ref_r, name, *ref_len_r);
 }
@@ -155,7 +150,7 @@ static int check_free(int dir, uint32_t uid, struct cv_err *err)
 	struct stat st;
 	int ret;
 
-	uid_name(name, "u.", uid);
+	sdbox_uid_name(name, "u.", uid);
 	ret = cv_file_stat(dir, name, &st, err);
 	if (ret > 0)
 		return cv_err_set(err, CV_ERR_EXISTS, "message %s was saved by another program", name);
@@ -182,7 +177,7 @@ int sdbox_save_finish(void *save_p, const struct cv_storage_meta *meta, char *re
 		if (ret > 0 && st->args->fsync != CV_FSYNC_NEVER && st->pending.count >= PENDING_FILES_MAX)
 			ret = cv_file_sync(save->fd, false, err);
 	}
-	uid_name(name, ".culver.", meta->uid);
+	sdbox_uid_name(name, ".culver.", meta->uid);
 	/* One that is there already was never confirmed. */
 	if (ret > 0)
 		ret = cv_file_rename(dir, save->temp, dir, name, true, err);
@@ -214,8 +209,8 @@ int sdbox_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str ref,
 		sdbox_dir(st, from_path, &from_dir, err) < 0 || sdbox_dir(st, to_path, &to_dir, err) < 0 ||
 		check_free(to_dir, meta->uid, err) < 0)
 		goto out;
-	uid_name(from_name, "u.", from_uid);
-	uid_name(to_name, ".culver.", meta->uid);
+	sdbox_uid_name(from_name, "u.", from_uid);
+	sdbox_uid_name(to_name, ".culver.", meta->uid);
 	for (int attempt = 0; attempt < 2; attempt++) {
 		ret = cv_file_link(from_dir, from_name, to_dir, to_name, &link_err);
 		if (ret > 0)
@@ -224,7 +219,7 @@ int sdbox_copy(void *st_p, const struct cv_mailbox_ref *from, struct cv_str ref,
 			attempt--; /* never confirmed: in the way only once */
 			link_err = (struct cv_err){ 0 };
 		} else {
-			uid_name(from_name, ".culver.", from_uid);
+			sdbox_uid_name(from_name, ".culver.", from_uid);
 		}
 	}
 	if (ret > 0) {
@@ -299,8 +294,8 @@ int sdbox_recorded(void *st_p, const struct cv_mailbox_ref *mailbox, const struc
 	for (size_t i = 0; ret > 0 && i < count; i++) {
 		if (!sdbox_ref_uid(refs[i], &uid))
 			continue;
-		uid_name(from, ".culver.", uid);
-		uid_name(to, "u.", uid);
+		sdbox_uid_name(from, ".culver.", uid);
+		sdbox_uid_name(to, "u.", uid);
 		if (cv_file_rename(dir, from, dir, to, false, &rename_err) < 0 && rename_err.code != CV_ERR_NOTFOUND) {
 			*err = rename_err;
 			ret = -1;

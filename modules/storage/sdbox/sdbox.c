@@ -22,6 +22,8 @@ static void sdbox_close(void *st_p)
 	sdbox_unsettled_free(st);
 	cv_file_close(&st->mailboxes);
 	cv_free(st->dirname);
+	cv_buf_deinit(&st->read_name);
+	cv_free(st->read_path);
 	cv_free(st);
 }
 
@@ -45,6 +47,7 @@ static int sdbox_open(const struct cv_storage_args *args, bool may_create, void 
 	st->args = args;
 	st->mailboxes = -1;
 	cv_buf_init(&st->image, SDBOX_IMAGE_MAX);
+	cv_buf_init(&st->read_name, SIZE_MAX);
 	st->dirname = cv_strdup(args->dirname != NULL ? args->dirname : "dbox-Mails");
 	for (size_t i = 0; args->hostname[i] != '\0' && i + 1 < sizeof(st->hostname); i++)
 		st->hostname[i] = cv_is_alnum(args->hostname[i]) ? args->hostname[i] : '-';
