@@ -290,7 +290,7 @@ static int send_tls(struct cv_stream *s)
 /* All output is written: do what waited for that. */
 static void all_written(struct cv_stream *s)
 {
-	cv_buf_deinit(&s->sending);
+	cv_buf_clear(&s->sending); /* its memory is the next output's, until the round ends */
 	s->sent = 0;
 	if (s->half_close && !s->half_closed && s->state != CV_STREAM_TLS_FLUSH) {
 		s->half_closed = true;

@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CHUNK 65536       /* octets of output that are written before the round ends */
+#define CHUNK 98304       /* octets of output that are written before the round ends */
 #define THROUGH_MIN 16384 /* octets of one piece that are worth a write of two parts instead of a copy */
 #define LINGER_MS 2000
 
@@ -273,6 +273,16 @@ static bool finish_closing(struct cv_stream *s)
 	return true;
 }
 
+/* Nothing is on its way: one that waits for its client has no memory for output. */
+static void drop_memory(struct cv_stream *s)
+{
+	if (cv_stream_unwritten(s) > 0 || s->out.failed)
+		return;
+	cv_buf_deinit(&s->out);
+	cv_buf_deinit(&s->sending);
+	s->sent = 0;
+}
+
 static void on_io(void *ctx, unsigned events)
 {
 	struct cv_stream *s = ctx;
@@ -301,6 +311,7 @@ static void on_io(void *ctx, unsigned events)
 	}
 	if (s->state == CV_STREAM_TLS_FLUSH && !s->blocked)
 		cv_loop_round_end(s->loop, &s->end);
+	drop_memory(s);
 	cv_stream_update(s);
 }
 
@@ -338,6 +349,7 @@ static void on_round_end(void *ctx)
 	} else if (s->output_due && !deliver(s)) {
 		return;
 	}
+	drop_memory(s);
 	cv_stream_update(s);
 }
 

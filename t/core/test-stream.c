@@ -2,6 +2,7 @@
    Streams and relays over sockets and memory, on both back ends. */
 #include <config.h>
 
+#include "core/loop/stream-private.h"
 #include "t/lib/test.h"
 #include <culver/reader.h>
 #include <culver/stream.h>
@@ -357,7 +358,7 @@ on_both(slow_reader_stops_the_producer_not_the_loop)
 /* Some go from where they are, with what was appended before them, some are copied, and the kernel takes any part of either. */
 on_both(large_pieces_arrive_in_order)
 {
-	static const size_t sizes[] = { 5, 16384, 60000, 1, 65536, 20000, 16383, 49152, 16384, 7, 65000, 65536, 65536, 3 };
+	static const size_t sizes[] = { 5, 16384, 60000, 1, 65536, 20000, 16383, 49152, 16384, 7, 65000, 65536, 100000, 40000, 65536, 3 };
 	size_t total = 0, piece = 0;
 	struct cv_buf want, got;
 	int fds[2], small = 4096;
@@ -371,7 +372,7 @@ on_both(large_pieces_arrive_in_order)
 		cv_buf_append_char(&want, (char)(i * 7 + i / 251));
 	assert_int_equal(pair(fds), 0);
 	assert_int_equal(setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)), 0);
-	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 100000));
+	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 150000));
 	for (size_t pos = 0; pos < total || cv_stream_unsent(u.s) > 0;) {
 		while (piece < CV_COUNT_OF(sizes) && cv_stream_room(u.s) >= sizes[piece]) {
 			char *octets = cv_malloc(sizes[piece]);
@@ -395,20 +396,44 @@ on_both(large_pieces_arrive_in_order)
 
 on_both(large_piece_for_a_peer_that_is_gone_fails_the_stream)
 {
-	char *octets = cv_malloc(65536);
+	char *octets = cv_malloc(100000);
 	struct user u;
 	int fds[2];
 
 	assert_int_equal(pair(fds), 0);
-	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 100000));
+	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 150000));
 	(void)close(fds[1]);
-	cv_stream_write(u.s, cv_str_mem(octets, 65536));
+	cv_stream_write(u.s, cv_str_mem(octets, 100000));
 	assert_non_null(cv_stream_error(u.s));
-	cv_stream_write(u.s, cv_str_mem(octets, 65536));
+	cv_stream_write(u.s, cv_str_mem(octets, 100000));
 	rounds(loop, 2);
 	assert_int_equal(cv_stream_unsent(u.s), 0);
 	assert_true(u.outputs > 0);
 	user_end(&u);
+	cv_free(octets);
+}
+
+on_both(memory_of_output_is_given_back_when_all_is_written)
+{
+	char *octets = cv_malloc(50000);
+	struct user u;
+	int fds[2];
+
+	assert_int_equal(pair(fds), 0);
+	user_init(&u, loop, cv_stream_new(loop, fds[0], 64, 200000));
+	for (int i = 0; i < 3; i++)
+		cv_stream_write(u.s, cv_str_mem(octets, 10000));
+	cv_stream_write(u.s, cv_str_mem(octets, 50000));
+	assert_true(u.s->out.cap > 0);
+	for (int i = 0; i < 4 && cv_stream_unsent(u.s) > 0; i++) {
+		rounds(loop, 1);
+		(void)slurp(fds[1], NULL);
+	}
+	assert_int_equal(cv_stream_bytes_out(u.s), 80000);
+	assert_int_equal(u.s->out.cap, 0);
+	assert_int_equal(u.s->sending.cap, 0);
+	user_end(&u);
+	(void)close(fds[1]);
 	cv_free(octets);
 }
 
@@ -868,6 +893,7 @@ int main(void)
 		cv_test(slow_reader_stops_the_producer_not_the_loop),
 		cv_test(large_pieces_arrive_in_order),
 		cv_test(large_piece_for_a_peer_that_is_gone_fails_the_stream),
+		cv_test(memory_of_output_is_given_back_when_all_is_written),
 		cv_test(output_beyond_the_slack_fails_the_stream),
 		cv_test(writing_to_a_peer_that_is_gone_fails_the_stream),
 		cv_test(callbacks_may_free_the_stream),

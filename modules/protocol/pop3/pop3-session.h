@@ -70,6 +70,10 @@ void cv_pop3_wire_replace(struct cv_pop3_wire *wire, const struct cv_pop3_piece 
 /* Append about max octets (at most max plus a few). 1 when nothing is left; the line with the dot is the caller's. 0: there is more. -1: it can't be read. */
 CV_MUST_CHECK int cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max, struct cv_err *err);
 
+/* What comes next, where at least `least` octets of it (not 0), and at most max, go out as they are: 1 with them in *run_r, which the reader has until something else
+   is asked of it. 0: cv_pop3_wire_append has to be asked, by which everything is given in the end. -1 as there. */
+CV_MUST_CHECK int cv_pop3_wire_run(struct cv_pop3_wire *wire, size_t least, size_t max, struct cv_str *run_r, struct cv_err *err);
+
 /* ---- Surrogates of what a client without UTF8 must not get (surrogate.c) --------------------------------- */
 
 struct cv_pop3_surrogate {

@@ -6,20 +6,43 @@
 
 #include <culver/reader.h>
 
-static bool more_message(struct cv_pop3_session *client)
-{
-	struct cv_buf *out = cv_stream_out(client->stream);
-	size_t room = cv_stream_room(client->stream), before = out->len;
-	uint64_t *sum = client->wire.top ? &client->count.top_size : &client->count.retr_size;
-	struct cv_err err = { 0 };
-	int ret;
+/* Octets that are worth being looked for as one piece, which the stream need not copy. */
+#define RUN_MIN ((size_t)16 * 1024)
 
-	if (room == 0)
-		return false;
-	ret = cv_pop3_wire_append(&client->wire, out, room, &err);
+/* A slice of the message, as long as there is room. 1 when it was the last one, 0, -1. */
+static int write_slice(struct cv_pop3_session *client, size_t room, uint64_t *sum, struct cv_err *err)
+{
+	struct cv_buf *out;
+	struct cv_str run;
+	size_t before;
+	int ret = cv_pop3_wire_run(&client->wire, RUN_MIN, room, &run, err);
+
+	if (ret > 0) {
+		cv_stream_write(client->stream, run);
+		*sum += run.len;
+		return 0;
+	}
+	if (ret < 0)
+		return -1;
+	out = cv_stream_out(client->stream);
+	before = out->len;
+	ret = cv_pop3_wire_append(&client->wire, out, room, err);
 	if (ret > 0)
 		cv_buf_append_c(out, ".\r\n");
 	*sum += out->len - before;
+	return ret;
+}
+
+static bool more_message(struct cv_pop3_session *client)
+{
+	uint64_t *sum = client->wire.top ? &client->count.top_size : &client->count.retr_size;
+	uint64_t end = *sum + cv_stream_room(client->stream); /* a fast client takes octets while they are written: others have their turn */
+	struct cv_err err = { 0 };
+	size_t room;
+	int ret = 0;
+
+	while (ret == 0 && *sum < end && (room = cv_stream_room(client->stream)) > 0)
+		ret = write_slice(client, room, sum, &err);
 	if (ret < 0) { /* a part was sent as good: nothing else tells that it is not all */
 		cv_error(cv_session_log(client->session), "message %u can't be read any further: %s", client->number, err.text);
 		cv_pop3_close(client, "Disconnected: a message could not be read");

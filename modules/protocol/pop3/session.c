@@ -4,6 +4,11 @@
 
 #include "modules/protocol/pop3/pop3-session.h"
 
+#include <culver/time.h>
+
+#define MAX_OUTPUT ((size_t)128 * 1024)
+#define SLICE_US 10000u /* of commands that came together, before others have their turn */
+
 static const char *const delete_types[] = { "default", "expunge", "flag", NULL };
 static const char *const uidl_duplicates[] = { "allow", "rename", NULL };
 static const struct {
@@ -327,6 +332,7 @@ static bool proceed(struct cv_pop3_session *client)
 static void run(void *state)
 {
 	struct cv_pop3_session *client = state;
+	uint64_t start = cv_time_mono_us();
 
 	if (client->state == CV_POP3_CLOSED)
 		return;
@@ -334,8 +340,12 @@ static void run(void *state)
 		cv_pop3_close(client, "Disconnected: connection broke");
 		return;
 	}
-	while (proceed(client))
-		;
+	while (proceed(client)) {
+		if (cv_time_mono_us() - start > SLICE_US) {
+			cv_session_want_step(client->session);
+			return;
+		}
+	}
 	/* What is left is no whole line; but one may wait for room. */
 	if (client->state == CV_POP3_COMMAND && cv_stream_ended(client->stream) && cv_stream_room(client->stream) > 0)
 		cv_pop3_close(client, "Disconnected: connection closed without QUIT");
@@ -379,7 +389,7 @@ static void refuse(struct cv_session *session, struct cv_str resume, const struc
 static const struct cv_session_protocol protocol = {
 	.name = "pop3",
 	.max_input = CV_POP3_INPUT_MAX,
-	.max_output = 65536,
+	.max_output = MAX_OUTPUT,
 	.start = start,
 	.input = run,
 	.output = run,

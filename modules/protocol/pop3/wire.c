@@ -122,21 +122,40 @@ static size_t lines_without_dot(struct cv_str text)
 	return len;
 }
 
-/* Most messages need nothing done to them: many lines at once. Where the header ends must be known for TOP, and for a client that waits for it. */
-static size_t append_plain_lines(struct cv_pop3_wire *wire, struct cv_buf *out, struct cv_str rest)
+/* Most messages need nothing done to them: many lines at once. Where the header ends must be known for TOP, and for a client that waits for it. 0: there are
+   none, or that is not known yet. */
+static size_t plain_run(const struct cv_pop3_wire *wire, struct cv_str rest)
 {
-	size_t len;
-
 	if (wire->top || wire->line_len > 0 || (wire->workarounds & CV_POP3_NO_NULS) != 0 ||
 		(!wire->in_body && (wire->workarounds & CV_POP3_NS_EOH) != 0))
 		return 0;
-	len = wire->crlf ? lines_without_dot(rest) : plain_lines(rest);
-	if (len == 0)
-		return 0;
-	cv_buf_append(out, cv_str_sub(rest, 0, len));
+	return wire->crlf ? lines_without_dot(rest) : plain_lines(rest);
+}
+
+static void consume_run(struct cv_pop3_wire *wire, size_t len)
+{
 	wire->last = '\n';
 	consume(wire, len);
-	return len;
+}
+
+int cv_pop3_wire_run(struct cv_pop3_wire *wire, size_t least, size_t max, struct cv_str *run_r, struct cv_err *err)
+{
+	struct cv_str rest;
+	size_t len;
+	int ret;
+
+	cv_assert(least > 0);
+	if (wire->done || wire->reader->size - wire->pos < least || max < least)
+		return 0;
+	ret = at_hand(wire, max, &rest, err);
+	if (ret <= 0 || rest.len < least)
+		return ret < 0 ? -1 : 0;
+	len = plain_run(wire, rest);
+	if (len < least)
+		return 0;
+	*run_r = cv_str_sub(rest, 0, len);
+	consume_run(wire, len);
+	return 1;
 }
 
 int cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max, struct cv_err *err)
@@ -146,7 +165,7 @@ int cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t ma
 	while (!wire->done && out->len - begin < max) {
 		struct cv_str rest;
 		int ret = at_hand(wire, max - (out->len - begin), &rest, err);
-		size_t end;
+		size_t end, run;
 
 		if (ret < 0)
 			return -1;
@@ -154,8 +173,12 @@ int cv_pop3_wire_append(struct cv_pop3_wire *wire, struct cv_buf *out, size_t ma
 			finish(wire, out);
 			break;
 		}
-		if (append_plain_lines(wire, out, rest) > 0)
+		run = plain_run(wire, rest);
+		if (run > 0) {
+			cv_buf_append(out, cv_str_sub(rest, 0, run));
+			consume_run(wire, run);
 			continue;
+		}
 		end = cv_str_find(rest, '\n');
 		if (wire->line_len == 0 && rest.ptr[0] == '.')
 			cv_buf_append_char(out, '.');

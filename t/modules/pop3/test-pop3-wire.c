@@ -55,6 +55,20 @@ static bool is_crlf(struct cv_str s)
 	return true;
 }
 
+/* As RETR does it: runs of lines as they are where there are some, or all of it piece by piece. */
+static int append_next(struct cv_pop3_wire *wire, struct cv_buf *out, size_t max, bool runs)
+{
+	struct cv_str run;
+	int ret = runs ? cv_pop3_wire_run(wire, 3, max, &run, NULL) : 0;
+
+	if (ret == 0)
+		return cv_pop3_wire_append(wire, out, max, NULL);
+	assert_int_equal(ret, 1);
+	assert_true(run.len >= 3 && run.len <= max);
+	cv_buf_append(out, run);
+	return 0;
+}
+
 static void message_is_sent_as_the_protocol_wants_it(void **state)
 {
 	struct cv_buf out;
@@ -71,7 +85,7 @@ static void message_is_sent_as_the_protocol_wants_it(void **state)
 			wire.top = rows[i].top != ALL;
 			wire.lines_left = rows[i].top;
 			wire.crlf = slice % 2 == 0 && is_crlf(cv_str_c(rows[i].stored)); /* known, or not */
-			while (cv_pop3_wire_append(&wire, &out, slice / 2, NULL) == 0)
+			while (append_next(&wire, &out, slice / 2, slice % 3 == 0) == 0)
 				;
 			assert_str_eq(cv_buf_str(&out), cv_str_c(rows[i].want));
 			assert_int_equal(cv_pop3_wire_append(&wire, &out, slice / 2, NULL), 1);
@@ -120,6 +134,33 @@ static void slices_are_bounded(void **state)
 	cv_message_reader_free(&reader);
 	cv_buf_deinit(&out);
 	cv_buf_deinit(&stored);
+}
+
+static void runs_end_before_a_line_that_is_changed(void **state)
+{
+	struct cv_message_reader *reader = cv_message_reader_new_mem(CV_STR("one\r\ntwo.\r\n.three\r\nfour\r\nfive"));
+	struct cv_pop3_wire wire;
+	struct cv_str run;
+	struct cv_buf out;
+
+	(void)state;
+	cv_buf_init(&out, 100);
+	cv_pop3_wire_init(&wire, reader, 0);
+	wire.crlf = true;
+	assert_int_equal(cv_pop3_wire_run(&wire, 12, 100, &run, NULL), 0); /* too short: nothing is taken */
+	assert_int_equal(cv_pop3_wire_run(&wire, 11, 100, &run, NULL), 1);
+	assert_str(run, "one\r\ntwo.\r\n");
+	assert_int_equal(cv_pop3_wire_run(&wire, 1, 100, &run, NULL), 0);
+	assert_int_equal(cv_pop3_wire_append(&wire, &out, 8, NULL), 0);
+	assert_str(cv_buf_str(&out), "..three\r\n");
+	assert_int_equal(cv_pop3_wire_run(&wire, 1, 100, &run, NULL), 1);
+	assert_str(run, "four\r\n");
+	assert_int_equal(cv_pop3_wire_run(&wire, 1, 100, &run, NULL), 0);
+	assert_int_equal(cv_pop3_wire_append(&wire, &out, 100, NULL), 1);
+	assert_str(cv_buf_str(&out), "..three\r\nfive\r\n");
+	assert_int_equal(cv_pop3_wire_run(&wire, 1, 100, &run, NULL), 0);
+	cv_message_reader_free(&reader);
+	cv_buf_deinit(&out);
 }
 
 static void uidl_formats_are_checked(void **state)
@@ -180,6 +221,7 @@ int main(void)
 		cv_test(message_is_sent_as_the_protocol_wants_it),
 		cv_test(nuls_are_replaced_for_outlook),
 		cv_test(slices_are_bounded),
+		cv_test(runs_end_before_a_line_that_is_changed),
 		cv_test(uidl_formats_are_checked),
 		cv_test(uidls_are_made_of_parts),
 		cv_test(deleted_flags_are_flags_or_keywords),
