@@ -72,7 +72,7 @@ static void cutting(void **state CV_UNUSED)
 
 static void ascii_at_every_offset(void **state CV_UNUSED)
 {
-	char text[32];
+	char text[150];
 
 	for (size_t i = 0; i < sizeof(text); i++)
 		text[i] = 'a';
