@@ -344,6 +344,6 @@ bool cv_task_scheduled(const struct cv_task *task)
 char *cv_loop_scratch(struct cv_loop *loop)
 {
 	if (loop->scratch == NULL)
-		loop->scratch = cv_malloc(CV_LOOP_SCRATCH);
+		loop->scratch = cv_reallocarray(NULL, CV_LOOP_SCRATCH, 1); /* not cleared: most reads fill little of it */
 	return loop->scratch;
 }

@@ -17,7 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define COPY_CHUNK (64u * 1024)
+#define COPY_CHUNK ((size_t)64 << 10)
 
 /* Process-wide on purpose: it stands for the machine's disk in tests, and is empty otherwise. */
 static struct {
@@ -545,18 +545,44 @@ void cv_file_unmap(void *map, size_t len)
 /* For a watcher: what the kernel copied is read back. */
 static void tell_copied(int to, size_t len)
 {
+	if (the_watch.fn == NULL)
+		return;
 	off_t end = lseek(to, 0, SEEK_CUR);
-	char chunk[COPY_CHUNK];
+	char *chunk = cv_reallocarray(NULL, COPY_CHUNK, 1);
 
-	while (the_watch.fn != NULL && len > 0 && end >= (off_t)len) {
+	while (len > 0 && end >= (off_t)len) {
 		off_t at = end - (off_t)len;
-		ssize_t n = pread(to, chunk, CV_MIN(len, sizeof(chunk)), at);
+		ssize_t n = pread(to, chunk, CV_MIN(len, COPY_CHUNK), at);
 
 		if (n <= 0)
-			return;
+			break;
 		tell(&(struct cv_file_event){ .op = CV_FILE_WRITE, .fd = to, .offset = (uint64_t)at, .data = cv_str_mem(chunk, (size_t)n) });
 		len -= (size_t)n;
 	}
+	cv_free(chunk);
+}
+
+/* Where the kernel does not copy. Not on the stack, whose pages would be cleared for every copy. */
+static int copy_octets(int from, off_t pos, uint64_t len, int to, struct cv_err *err)
+{
+	char *chunk = cv_reallocarray(NULL, COPY_CHUNK, 1);
+	int ret = 1;
+
+	while (ret > 0 && len > 0) {
+		size_t n;
+
+		ret = cv_file_pread(from, chunk, CV_MIN(len, COPY_CHUNK), (uint64_t)pos, &n, err);
+		if (ret > 0 && n == 0)
+			ret = cv_err_set(err, CV_ERR_CORRUPT, "file is %llu octets shorter than known", (unsigned long long)len);
+		if (ret > 0)
+			ret = cv_file_write(to, cv_str_mem(chunk, n), err) < 0 ? -1 : 1;
+		if (ret > 0) {
+			pos += (off_t)n;
+			len -= n;
+		}
+	}
+	cv_free(chunk);
+	return ret;
 }
 
 int cv_file_copy(int from, uint64_t offset, uint64_t len, int to, struct cv_err *err)
@@ -564,7 +590,6 @@ int cv_file_copy(int from, uint64_t offset, uint64_t len, int to, struct cv_err 
 	off_t pos = (off_t)offset;
 	size_t none = 0;
 	int e = fault(CV_FILE_WRITE, NULL, &none);
-	char chunk[COPY_CHUNK];
 
 	if (e != 0)
 		return cv_err_sys(err, e, "copy of %llu octets failed", (unsigned long long)len);
@@ -574,23 +599,11 @@ int cv_file_copy(int from, uint64_t offset, uint64_t len, int to, struct cv_err 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			break; /* other file system, old kernel, or the file is shorter: the loop below tells */
+			break; /* other file system, old kernel, or the file is shorter: copying by hand tells */
 		len -= (uint64_t)n;
 		tell_copied(to, (size_t)n);
 	}
-	while (len > 0) {
-		size_t n;
-
-		if (cv_file_pread(from, chunk, len > sizeof(chunk) ? sizeof(chunk) : (size_t)len, (uint64_t)pos, &n, err) < 0)
-			return -1;
-		if (n == 0)
-			return cv_err_set(err, CV_ERR_CORRUPT, "file is %llu octets shorter than known", (unsigned long long)len);
-		if (cv_file_write(to, cv_str_mem(chunk, n), err) < 0)
-			return -1;
-		pos += (off_t)n;
-		len -= n;
-	}
-	return 1;
+	return len > 0 ? copy_octets(from, pos, len, to, err) : 1;
 }
 
 int cv_file_list(int dir, const char *path, int (*fn)(void *ctx, const char *name, unsigned char type, struct cv_err *err),

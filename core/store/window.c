@@ -21,7 +21,7 @@ int cv_window_read(struct cv_window *window, int fd, uint64_t offset, void *p, s
 		if (!ahead)
 			return cv_file_pread(fd, p, len, offset, len_r, err);
 		if (window->data == NULL)
-			window->data = cv_malloc(CV_WINDOW_AHEAD);
+			window->data = cv_reallocarray(NULL, CV_WINDOW_AHEAD, 1);
 		window->offset = offset;
 		window->len = 0;
 		if (cv_file_pread(fd, window->data, CV_WINDOW_AHEAD, offset, &window->len, err) < 0)
