@@ -11,6 +11,9 @@
 #include <errno.h>
 #include <iconv.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define PENDING_MAX 16
 #define CACHE_SLOTS 64
@@ -177,10 +180,33 @@ bool cv_charset_known(struct cv_str name)
 	return known;
 }
 
-void cv_charset_preload(void)
+static void make_tables(void)
 {
 	for (size_t i = 0; i < CV_COUNT_OF(single_octet); i++)
 		(void)table_of(single_octet[i]);
+}
+
+/* glibc keeps the last modules it loaded, which every process forked from this one would have too: another one loads them. */
+void cv_charset_preload(void)
+{
+	void *map = mmap(NULL, sizeof(tables), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t pid = map != MAP_FAILED ? fork() : -1, ended;
+	int status = -1;
+
+	if (pid == 0) {
+		make_tables();
+		memcpy(map, tables, sizeof(tables));
+		_exit(0);
+	}
+	do
+		ended = pid > 0 ? waitpid(pid, &status, 0) : -1;
+	while (ended < 0 && pid > 0 && errno == EINTR);
+	if (ended > 0 && status == 0)
+		memcpy(tables, map, sizeof(tables));
+	else
+		make_tables();
+	if (map != MAP_FAILED)
+		(void)munmap(map, sizeof(tables));
 }
 
 static void append_replacement(struct cv_buf *out)
