@@ -6,6 +6,7 @@
 #include "core/proc/session-private.h"
 #include "core/proc/worker-ended.h"
 #include "core/proc/worker-front.h"
+#include "core/store/lease.h"
 #include "core/store/mounts.h"
 #include "core/store/selftest.h"
 #include <culver/admin.h>
@@ -190,7 +191,7 @@ static int check_mounts(struct worker_process *wp, struct cv_err *err)
 	if (run_dir.len > suffix.len && cv_str_eq(cv_str_sub(run_dir, run_dir.len - suffix.len, SIZE_MAX), suffix)) {
 		const char *dir = cv_arena_printf(wp->arena, "%.*s/lib/culver", CV_STR_ARG(cv_str_sub(run_dir, 0, run_dir.len - suffix.len)));
 
-		if (mkdir(dir, 0755) == 0 || access(dir, W_OK) == 0)
+		if (access(dir, W_OK) == 0 || mkdir(dir, 0755) == 0)
 			files[count++] = cv_arena_printf(wp->arena, "%s/mounts", dir);
 	}
 	files[count] = cv_arena_printf(wp->arena, "%s/mounts", args->core->base_dir);
@@ -906,6 +907,7 @@ static void prewarm(void)
 {
 	cv_charset_preload();
 	cv_selftest_share();
+	cv_lease_look_around();
 }
 
 static int begin(struct worker_process *wp, struct cv_err *err)

@@ -44,20 +44,42 @@ static void read_word(const char *path, char word[WORD_MAX])
 		(void)snprintf(word, WORD_MAX, "-");
 }
 
+static bool known(const char *word)
+{
+	return strcmp(word, "-") != 0 && word[0] != '\0';
+}
+
+/* What is the same for all processes that are forked from one. */
+static struct {
+	bool all_read;
+	char boot[WORD_MAX], machine[WORD_MAX];
+	unsigned long long pid_space;
+} here;
+
+void cv_lease_look_around(void)
+{
+	struct stat st;
+
+	if (here.all_read)
+		return;
+	read_word("/proc/sys/kernel/random/boot_id", here.boot);
+	read_word("/etc/machine-id", here.machine);
+	here.pid_space = stat("/proc/self/ns/pid", &st) == 0 ? (unsigned long long)st.st_ino : 0;
+	here.all_read = known(here.boot) && known(here.machine);
+}
+
 void cv_boot_id(char id_r[CV_BOOT_ID_MAX])
 {
-	read_word("/proc/sys/kernel/random/boot_id", id_r);
+	cv_lease_look_around();
+	memcpy(id_r, here.boot, sizeof(here.boot));
 }
 
 static void find_self(struct owner *self)
 {
-	struct stat st;
-
-	*self = (struct owner){ .pid = (unsigned long long)getpid() };
-	cv_boot_id(self->boot);
-	read_word("/etc/machine-id", self->machine);
-	if (stat("/proc/self/ns/pid", &st) == 0)
-		self->pid_space = (unsigned long long)st.st_ino;
+	cv_lease_look_around();
+	*self = (struct owner){ .pid = (unsigned long long)getpid(), .pid_space = here.pid_space };
+	memcpy(self->boot, here.boot, sizeof(here.boot));
+	memcpy(self->machine, here.machine, sizeof(here.machine));
 	if (gethostname(self->host, sizeof(self->host) - 1) < 0 || self->host[0] == '\0')
 		(void)snprintf(self->host, sizeof(self->host), "-");
 	self->host[strcspn(self->host, " \t\r\n")] = '\0';
@@ -144,11 +166,6 @@ static bool may_be_shared(int dir)
 			return true;
 	}
 	return false;
-}
-
-static bool known(const char *word)
-{
-	return strcmp(word, "-") != 0 && word[0] != '\0';
 }
 
 /* Which file it is: no copy of it is the same. "-" where the file system does not tell. */

@@ -33,6 +33,8 @@ struct cv_lease {
 /* A word that is another one after each start of the machine; "-" when the system does not tell. */
 #define CV_BOOT_ID_MAX 128
 void cv_boot_id(char id_r[CV_BOOT_ID_MAX]);
+/* Read that, and which machine and process namespace this is, for this process and those that are forked from it; else the first who needs it does. */
+void cv_lease_look_around(void);
 /* Take the lock and, where there has to be one, the lease. only_lease: the file system's locks are not asked. INUSE: somebody else has it, and err says who. */
 CV_MUST_CHECK int cv_lease_take(struct cv_lease *lease, int dir, int lock_fd, unsigned file_mode, uint64_t time_sec, bool only_lease, struct cv_err *err);
 /* That it is a copy was dealt with. */

@@ -70,16 +70,27 @@ static bool is_mounted(const char *dir)
 	return stat(dir, &here) == 0 && stat(above, &there) == 0 && here.st_dev != there.st_dev;
 }
 
+/* No mount point lies between the root and a directory that is on the same mount: most often that is all there is to ask. False where the kernel does not tell. */
+static bool same_mount(const struct statx *a, const struct statx *b)
+{
+	return (a->stx_mask & b->stx_mask & STATX_MNT_ID) != 0 && a->stx_mnt_id == b->stx_mnt_id && a->stx_dev_major == b->stx_dev_major &&
+		a->stx_dev_minor == b->stx_dev_minor;
+}
+
 /* The mount point that path is on, or will be: false when it is the root. */
 static bool mount_of(const char *path, char mount[PATH_MAX])
 {
-	struct stat st;
+	struct statx st, root;
 
 	if (strlen(path) >= PATH_MAX || path[0] != '/')
 		return false;
 	memcpy(mount, path, strlen(path) + 1);
-	while (stat(mount, &st) < 0 && parent_of(mount))
-		;
+	while (statx(AT_FDCWD, mount, 0, STATX_MNT_ID, &st) < 0) {
+		if (!parent_of(mount))
+			return false;
+	}
+	if (statx(AT_FDCWD, "/", 0, STATX_MNT_ID, &root) == 0 && same_mount(&st, &root))
+		return false;
 	while (!is_mounted(mount)) {
 		if (!parent_of(mount))
 			return false;
