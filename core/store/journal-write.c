@@ -220,9 +220,9 @@ int cv_journal_resume(struct cv_journal *journal, uint64_t max_len, struct cv_er
 	return last->len >= max_len ? cv_journal_rotate(journal, err) : 1;
 }
 
-void cv_journal_owe_names(struct cv_journal *journal, int dir)
+void cv_journal_owe_names(struct cv_journal *journal, int dir, bool *synced)
 {
-	*cv_vec_push(&journal->above) = dir;
+	*cv_vec_push(&journal->above) = (struct cv_journal_above){ dir, synced };
 }
 
 /* From the segment upwards. */
@@ -233,11 +233,13 @@ static int sync_names(struct cv_journal *journal, struct cv_err *err)
 	if (cv_file_sync(journal->dir, true, err) < 0)
 		return -1;
 	for (size_t i = 0; i < journal->above.count; i++) {
-		if (cv_file_sync(journal->above.data[i], true, err) < 0)
+		if (cv_file_sync(journal->above.data[i].dir, true, err) < 0)
 			return -1;
+		if (journal->above.data[i].synced != NULL)
+			*journal->above.data[i].synced = true;
 	}
 	for (size_t i = 0; i < journal->above.count; i++)
-		cv_file_close(&journal->above.data[i]);
+		cv_file_close(&journal->above.data[i].dir);
 	cv_vec_free(&journal->above);
 	journal->names_due = false;
 	return 1;

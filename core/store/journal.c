@@ -32,7 +32,7 @@ void cv_journal_deinit(struct cv_journal *journal)
 	cv_buf_deinit(&journal->tail);
 	cv_vec_free(&journal->segments);
 	for (size_t i = 0; i < journal->above.count; i++)
-		cv_file_close(&journal->above.data[i]);
+		cv_file_close(&journal->above.data[i].dir);
 	cv_vec_free(&journal->above);
 }
 

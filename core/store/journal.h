@@ -70,7 +70,11 @@ struct cv_journal {
 	bool record_open;
 	bool unsynced;           /* something was written and not synced */
 	bool names_due;          /* nor is the name of the first segment of all */
-	CV_VEC(int) above;       /* owned: directories above dir that are to be synced with it */
+	/* Directories above dir that are to be synced with it. */
+	CV_VEC(struct cv_journal_above {
+		int dir;         /* owned */
+		bool *synced;    /* is set then; NULL: nobody asks */
+	}) above;
 	struct cv_buf tail;      /* what was written to the last segment since it was synced: a sync that fails may have lost it */
 	uint64_t tail_at;        /* where it begins */
 	bool rewrite;            /* the file may not have the tail: it is written once more before it is synced */
@@ -100,8 +104,8 @@ struct cv_journal {
 
 void cv_journal_init(struct cv_journal *journal, int dir, enum cv_fsync fsync, uint32_t node, unsigned file_mode);
 void cv_journal_deinit(struct cv_journal *journal);
-/* When the name of the first segment is synced, names in this directory, above the journal's, are too. It takes the descriptor. */
-void cv_journal_owe_names(struct cv_journal *journal, int dir);
+/* When the name of the first segment is synced, names in this directory, above the journal's, are too, and *synced (may be NULL) says so. It takes the descriptor. */
+void cv_journal_owe_names(struct cv_journal *journal, int dir, bool *synced);
 /* Look at what segments are there. Ones whose head does not check are marked damaged. */
 CV_MUST_CHECK int cv_journal_list(struct cv_journal *journal, struct cv_err *err);
 

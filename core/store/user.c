@@ -412,15 +412,15 @@ static void expect_messages(struct cv_user *user)
 }
 
 /* Where nothing says that the journal was ever synced, the name of its directory may not have been either. */
-static int owe_name(struct cv_user *user, const char *index_root, struct cv_err *err)
+static int owe_name(struct cv_user *user, const struct cv_location *location, struct cv_err *err)
 {
 	int root;
 
 	if (user->state_seq > 0 || (user->journal.segments.count > 0 && !user->journal.names_due) || user->storage_args.fsync == CV_FSYNC_NEVER)
 		return 1;
-	if (cv_file_root(index_root, &root, err) < 0)
+	if (cv_file_root(location->index_root, &root, err) < 0)
 		return -1;
-	cv_journal_owe_names(&user->journal, root);
+	cv_journal_owe_names(&user->journal, root, strcmp(location->index_root, location->root) == 0 ? &user->storage_args.root_synced : NULL);
 	return 1;
 }
 
@@ -456,7 +456,7 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 		cv_timer_set(user->lease_timer, user->set->mail_lease_time / 3);
 	}
 	cv_subscribers_init(user);
-	if (cv_user_recover(user, err) < 0 || owe_name(user, location.index_root, err) < 0)
+	if (cv_user_recover(user, err) < 0 || owe_name(user, &location, err) < 0)
 		return -1;
 	look_at_clock(user);
 	fresh = user->state_seq == 0 && user->journal.seq == 0;

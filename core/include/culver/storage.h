@@ -18,6 +18,7 @@ struct cv_storage_args {
 	const struct cv_conf *conf;
 	unsigned dir_mode, file_mode; /* 0700, 0600 */
 	const char *hostname;    /* for unique names */
+	bool root_synced;        /* root was synced since storage was opened: the names that were in it then are durable. Set later on by the store */
 };
 
 /* A mailbox as storage sees it. name: UTF-8, levels separated by '/', "INBOX" for the inbox. */

@@ -122,7 +122,7 @@ static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 		}
 		if (ret > 0)
 			ret = cv_file_sync(st->mailboxes, true, err);
-		if (ret > 0 && !st->root_synced)
+		if (ret > 0 && !st->root_synced && !st->args->root_synced)
 			ret = sync_root(st, err);
 	}
 	cv_free(part);

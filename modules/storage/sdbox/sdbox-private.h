@@ -41,7 +41,7 @@ struct sdbox_unsettled {
 struct sdbox {
 	const struct cv_storage_args *args;
 	int mailboxes;          /* directory "mailboxes" */
-	bool root_synced;       /* the directory that it is in, since the opening; before the first folder that is made */
+	bool root_synced;       /* the directory that it is in, since the opening (by us, or as args says); before the first folder that is made */
 	char *dirname;          /* of the messages' directory, owned */
 	char hostname[65];      /* for temporary names: no slash or dot */
 	unsigned temp_count;
