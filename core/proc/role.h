@@ -129,14 +129,18 @@ CV_EXPORT void cv_title_set(const char *fmt, ...) CV_PRINTF(1, 2);
 
 enum cv_sandbox_profile {
 	CV_SANDBOX_FRONT,  /* allow list: sockets that are there, memory, time; opens nothing, starts nothing */
-	CV_SANDBOX_AUTH,   /* as worker: deny list of what changes the system or other processes */
+	CV_SANDBOX_AUTH,   /* as worker: deny list of what changes the system, other processes or who one is */
+	CV_SANDBOX_SPAWNER, /* the same but for who one is, which its forks change before the kernel lets them do so no more */
 	CV_SANDBOX_WORKER
 };
-/* System call filter; threads and children inherit it. */
+/* System call filter; threads and children inherit it. A worker takes none where it has the spawner's (cv_sandbox_prepare). */
 CV_EXPORT CV_MUST_CHECK int cv_sandbox_seccomp(enum cv_sandbox_profile profile, enum cv_seccomp_mode mode, struct cv_err *err);
 
-/* Make the workers' filter now: this process and those forked from it take it from then on (cv_sandbox_seccomp). */
+/* Take the spawner's filter on, for this process and those that are forked from it: for good, so that a mode which is less strict than one before changes
+   nothing. */
 CV_EXPORT CV_MUST_CHECK int cv_sandbox_prepare(enum cv_seccomp_mode mode, struct cv_err *err);
+/* The mode of that filter. */
+CV_EXPORT enum cv_seccomp_mode cv_sandbox_passed_on(void);
 
 /* Landlock: only what is below these paths can be reached from now on. Paths that do not exist are passed over. */
 struct cv_sandbox_path {

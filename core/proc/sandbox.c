@@ -7,8 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
@@ -45,7 +43,7 @@ static const char *const front_refused[] = {
 	"socket", "connect", "ioctl", "getcwd", "getdents64", "statfs", "umask",
 };
 
-/* What no worker and no auth process has a use for: it changes the system, other processes, or who one is. */
+/* What no spawner, worker and auth process has a use for: it changes the system or other processes. */
 static const char *const others_denied[] = {
 	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd", "kexec_load", "kexec_file_load",
 	"init_module", "finit_module", "delete_module", "bpf", "perf_event_open", "userfaultfd", "mount", "umount", "umount2", "pivot_root",
@@ -53,9 +51,14 @@ static const char *const others_denied[] = {
 	"setdomainname", "settimeofday", "stime", "clock_settime", "clock_settime64", "clock_adjtime", "clock_adjtime64", "adjtimex", "acct",
 	"quotactl", "quotactl_fd", "keyctl", "add_key", "request_key", "unshare", "setns", "chroot", "iopl", "ioperm", "modify_ldt",
 	"lookup_dcookie", "nfsservctl", "vhangup", "personality", "open_by_handle_at", "syslog", "io_uring_setup", "io_uring_enter",
-	"io_uring_register", "fanotify_init", "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid",
-	"setgroups", "setuid32", "setgid32", "setreuid32", "setregid32", "setresuid32", "setresgid32", "setfsuid32", "setfsgid32",
-	"setgroups32", "capset", "mknod", "migrate_pages", "move_pages", "mbind", "set_mempolicy",
+	"io_uring_register", "fanotify_init", "mknod", "migrate_pages", "move_pages", "mbind", "set_mempolicy",
+};
+
+/* What changes who one is. The spawner's forks need it to become their users. Afterwards the kernel itself refuses it: they have no capability, and can gain none
+   (cv_restrict verifies both). */
+static const char *const identity_denied[] = {
+	"setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid", "setfsuid", "setfsgid", "setgroups", "setuid32", "setgid32",
+	"setreuid32", "setregid32", "setresuid32", "setresgid32", "setfsuid32", "setfsgid32", "setgroups32", "capset",
 };
 
 static int add_rule(scmp_filter_ctx filter, uint32_t action, const char *name)
@@ -124,11 +127,13 @@ static int front_rules(scmp_filter_ctx filter)
 	return result;
 }
 
-static int others_rules(scmp_filter_ctx filter, uint32_t refuse)
+static int others_rules(scmp_filter_ctx filter, enum cv_sandbox_profile profile, uint32_t refuse)
 {
 	static const unsigned long namespaces[] = { CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET };
 	int result = add_rules(filter, refuse, others_denied, CV_COUNT_OF(others_denied));
 
+	if (result == 0 && profile != CV_SANDBOX_SPAWNER)
+		result = add_rules(filter, refuse, identity_denied, CV_COUNT_OF(identity_denied));
 	for (size_t i = 0; i < CV_COUNT_OF(namespaces) && result == 0; i++) {
 		result = seccomp_rule_add(filter, refuse, SCMP_SYS(clone), 1,
 			SCMP_A0(SCMP_CMP_MASKED_EQ, namespaces[i], namespaces[i]));
@@ -156,7 +161,7 @@ static scmp_filter_ctx filter_make(enum cv_sandbox_profile profile, enum cv_secc
 #ifdef SCMP_FLTATR_CTL_OPTIMIZE
 	(void)seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 #endif
-	int result = profile == CV_SANDBOX_FRONT ? front_rules(filter) : others_rules(filter, refuse);
+	int result = profile == CV_SANDBOX_FRONT ? front_rules(filter) : others_rules(filter, profile, refuse);
 	if (result == 0)
 		return filter;
 	seccomp_release(filter);
@@ -164,77 +169,41 @@ static scmp_filter_ctx filter_make(enum cv_sandbox_profile profile, enum cv_secc
 	return NULL;
 }
 
-/* The workers' filter as the kernel takes it, for the mode it was made for. Compiling it costs more than a fork, so workers inherit it. */
-static struct {
-	bool made;
-	enum cv_seccomp_mode mode;
-	CV_VEC(struct sock_filter) code;
-} prepared;
+/* Of the filter that this process has for those that are forked from it. A filter of its own costs each of them more than the fork. */
+static enum cv_seccomp_mode passed_on = CV_SECCOMP_OFF;
 
-/* What libseccomp wrote to fd. */
-static int take_code(int fd, struct cv_err *err)
+static int load(enum cv_sandbox_profile profile, enum cv_seccomp_mode mode, struct cv_err *err)
 {
-	struct stat st;
+	scmp_filter_ctx filter = filter_make(profile, mode, err);
 
-	if (fstat(fd, &st) < 0)
-		return cv_err_sys(err, errno, "seccomp filter");
-	size_t count = (size_t)st.st_size / sizeof(struct sock_filter);
-	if (count == 0 || count > USHRT_MAX || (size_t)st.st_size % sizeof(struct sock_filter) != 0)
-		return cv_err_set(err, CV_ERR_INTERNAL, "seccomp filter of %lld octets", (long long)st.st_size);
-	prepared.code.count = 0;
-	for (size_t i = 0; i < count; i++)
-		(void)cv_vec_push(&prepared.code);
-	if (pread(fd, prepared.code.data, (size_t)st.st_size, 0) != st.st_size)
-		return cv_err_sys(err, errno, "seccomp filter");
-	return 0;
+	if (filter == NULL)
+		return -1;
+	int result = seccomp_load(filter);
+	seccomp_release(filter);
+	return result < 0 ? cv_err_sys(err, -result, "seccomp filter") : 0;
+}
+
+enum cv_seccomp_mode cv_sandbox_passed_on(void)
+{
+	return passed_on;
 }
 
 int cv_sandbox_prepare(enum cv_seccomp_mode mode, struct cv_err *err)
 {
-	if (mode == CV_SECCOMP_OFF || (prepared.made && prepared.mode == mode))
+	/* None is ever taken off; of several the strictest answer counts. */
+	if (mode <= passed_on)
 		return 0;
-	prepared.made = false;
-	scmp_filter_ctx filter = filter_make(CV_SANDBOX_WORKER, mode, err);
-	if (filter == NULL)
+	if (load(CV_SANDBOX_SPAWNER, mode, err) < 0)
 		return -1;
-	int fd = memfd_create("seccomp", MFD_CLOEXEC), result;
-	if (fd < 0)
-		result = cv_err_sys(err, errno, "seccomp filter");
-	else if ((result = seccomp_export_bpf(filter, fd)) < 0)
-		result = cv_err_sys(err, -result, "seccomp filter");
-	else
-		result = take_code(fd, err);
-	if (fd >= 0)
-		(void)close(fd);
-	seccomp_release(filter);
-	prepared.mode = mode;
-	prepared.made = result == 0;
-	return result;
-}
-
-static int install_prepared(struct cv_err *err)
-{
-	struct sock_fprog program = { .len = (unsigned short)prepared.code.count, .filter = prepared.code.data };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-		return cv_err_sys(err, errno, "seccomp filter");
+	passed_on = mode;
 	return 0;
 }
 
 int cv_sandbox_seccomp(enum cv_sandbox_profile profile, enum cv_seccomp_mode mode, struct cv_err *err)
 {
-	if (mode == CV_SECCOMP_OFF)
+	if (mode == CV_SECCOMP_OFF || (profile == CV_SANDBOX_WORKER && mode <= passed_on))
 		return 0;
-	if (profile == CV_SANDBOX_WORKER && prepared.made && prepared.mode == mode)
-		return install_prepared(err);
-	scmp_filter_ctx filter = filter_make(profile, mode, err);
-	if (filter == NULL)
-		return -1;
-	int result = seccomp_load(filter);
-	seccomp_release(filter);
-	if (result < 0)
-		return cv_err_sys(err, -result, "seccomp filter");
-	return 0;
+	return load(profile, mode, err);
 }
 
 /* ---- Landlock ------------------------------------------------------------------------------------------- */

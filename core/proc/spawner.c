@@ -121,6 +121,8 @@ static int spawner_reload(struct cv_role_proc *proc, struct cv_gen *old, struct 
 	(void)old;
 	if (take_settings(sp, err) < 0)
 		return -1;
+	if ((enum cv_seccomp_mode)proc->gen->core->seccomp < cv_sandbox_passed_on())
+		cv_warn(NULL, "seccomp: workers have the filter of before until the server is started anew");
 	sp->prepared_ms = 0;
 	/* The modules may be others now. */
 	cv_list_foreach(&sp->fronts, node, next)

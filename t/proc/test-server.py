@@ -257,6 +257,16 @@ class Confinement(unittest.TestCase):
                 self.assertEqual(status(pid, "NoNewPrivs"), "1")
                 self.assertEqual(status(pid, "Seccomp"), "2")
 
+    def test_spawner_and_workers_have_a_filter_and_workers_gain_nothing(self):
+        with Server() as s, s.session("alice") as c:
+            worker = c.whoami()["pid"]
+            for pid in s.pids("spawner") + [worker]:
+                self.assertEqual(status(pid, "Seccomp"), "2")
+            # One that it has from the spawner.
+            self.assertEqual(status(worker, "Seccomp_filters"), status(s.pids("spawner")[0], "Seccomp_filters"))
+            self.assertEqual(status(worker, "NoNewPrivs"), "1")
+            self.assertEqual(int(status(worker, "CapPrm"), 16), 0)
+
     def test_a_worker_reaches_its_users_files_only(self):
         with Server() as s, s.session("alice") as c:
             if "no Landlock" in s.log():
