@@ -150,8 +150,9 @@ struct cv_sandbox_path {
 /* 1: confined, 0: the kernel has no Landlock (logged by the caller, once), -1 failed. count 0: no file at all. */
 CV_EXPORT CV_MUST_CHECK int cv_sandbox_landlock(const struct cv_sandbox_path *paths, size_t count, struct cv_err *err);
 /* Look up paths (borrowed) that many processes forked from this one will be allowed to read: for them cv_sandbox_landlock looks no more, nor does it ask
-   for what is below another one. What was held before is let go. Files may be replaced meanwhile: hold them anew from time to time. */
-CV_EXPORT void cv_sandbox_hold(const char *const *paths, size_t count);
+   for what is below another one. What was held before stays where the same paths lead to the same files still, which costs one look at each, and is let go
+   otherwise, or with anew. Files may be replaced meanwhile: hold them again from time to time. */
+CV_EXPORT void cv_sandbox_hold(const char *const *paths, size_t count, bool anew);
 CV_EXPORT void cv_sandbox_let_go(void);
 /* The descriptors of what is held: how many. */
 CV_EXPORT size_t cv_sandbox_held(int *fds, size_t max);

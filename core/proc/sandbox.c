@@ -245,7 +245,9 @@ struct ll_path {
 struct held {
 	const char *path; /* borrowed */
 	int fd;           /* -1: there is no such file, or another one's rule has it already */
-	bool dir;
+	bool there, dir;
+	dev_t dev;
+	ino_t ino;        /* not another file's while fd is open */
 	char real[PATH_MAX];
 };
 static CV_VEC(struct held) held;
@@ -292,22 +294,51 @@ static bool is_absent(int errnum)
 	return errnum == ENOENT || errnum == ENOTDIR || errnum == EACCES;
 }
 
-void cv_sandbox_hold(const char *const *paths, size_t count)
+/* Do the paths lead where those that are held did? */
+static bool as_held(const char *const *paths, size_t count)
 {
+	if (held.count != count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		const struct held *h = &held.data[i];
+		struct stat st;
+		bool there = stat(paths[i], &st) == 0;
+		if (strcmp(h->path, paths[i]) != 0 || there != h->there || (there && (st.st_dev != h->dev || st.st_ino != h->ino)))
+			return false;
+	}
+	return true;
+}
+
+static bool look_up(struct held *h)
+{
+	struct stat st;
+
+	if (realpath(h->path, h->real) == NULL || stat(h->real, &st) < 0)
+		return false;
+	if (!is_below(h->real)) {
+		h->fd = open(h->real, O_PATH | O_CLOEXEC);
+		if (h->fd < 0)
+			return false;
+		(void)fstat(h->fd, &st); /* else it is what was there before */
+		h->dir = S_ISDIR(st.st_mode);
+	}
+	h->dev = st.st_dev;
+	h->ino = st.st_ino;
+	return true;
+}
+
+void cv_sandbox_hold(const char *const *paths, size_t count, bool anew)
+{
+	if (!anew && as_held(paths, count))
+		return;
 	cv_sandbox_let_go();
 	for (size_t i = 0; i < count; i++) {
 		struct held h = { .path = paths[i], .fd = -1 };
-		struct stat st;
-		bool there = realpath(paths[i], h.real) != NULL;
-		if (there && !is_below(h.real)) {
-			h.fd = open(h.real, O_PATH | O_CLOEXEC);
-			there = h.fd >= 0;
-		}
+
+		h.there = look_up(&h);
 		/* For want of descriptors, or such: each process looks for itself, and says what is wrong. */
-		if (!there && !is_absent(errno))
-			continue;
-		h.dir = h.fd >= 0 && fstat(h.fd, &st) == 0 && S_ISDIR(st.st_mode);
-		*cv_vec_push(&held) = h;
+		if (h.there || is_absent(errno))
+			*cv_vec_push(&held) = h;
 	}
 }
 

@@ -16,6 +16,7 @@
 #define STOP_LIMIT_MS 30000
 #define HELD_MAX 64           /* of cv_sandbox_hold */
 #define PREPARED_FOR_MS 1000u /* a file that was replaced is another one for Landlock */
+#define LOOKED_FOR_MS 60000u  /* even where all seem to be the same */
 #define ASKS_MAX 16u /* of one worker at a time, to other users' workers */
 
 /* ---- Workers -------------------------------------------------------------------------------------------------------------- */
@@ -505,8 +506,11 @@ static int prepare(struct spawner *sp, const struct cv_core_settings *core, stru
 
 	if (core->worker_exec || (sp->prepared_ms != 0 && now - sp->prepared_ms < PREPARED_FOR_MS))
 		return 0;
+	bool anew = sp->prepared_ms == 0 || now - sp->looked_ms >= LOOKED_FOR_MS;
+	if (anew)
+		sp->looked_ms = now;
 	sp->prepared_ms = now;
-	return sp->entry->prepare(core, err);
+	return sp->entry->prepare(core, anew, err);
 }
 
 /* In the child: nothing of the spawner's may be reached from here on. */

@@ -149,6 +149,7 @@ struct spawner {
 	CV_VEC(uint32_t) groups;
 	const struct cv_worker_entry *entry;
 	uint64_t prepared_ms; /* what confines workers; 0: not for these settings */
+	uint64_t looked_ms;   /* for it, at all paths anew */
 	bool stopping;
 	uint64_t started, jobs_done;
 };

@@ -266,15 +266,15 @@ static int confine(struct worker_process *wp, const struct cv_user_config *confi
 	return result;
 }
 
-/* In the spawner: the filter, and the paths that are the same for all. */
-static int prepare(const struct cv_core_settings *core, struct cv_err *err)
+/* In the spawner: the filter that workers have from it, and the paths that are the same for all. */
+static int prepare(const struct cv_core_settings *core, bool anew, struct cv_err *err)
 {
 	const char *paths[CV_COUNT_OF(readable) + 1];
 
 	memcpy(paths, readable, sizeof(readable));
 	paths[CV_COUNT_OF(readable)] = core->mail_plugin_dir;
 	if (core->landlock)
-		cv_sandbox_hold(paths, CV_COUNT_OF(paths));
+		cv_sandbox_hold(paths, CV_COUNT_OF(paths), anew);
 	else
 		cv_sandbox_let_go();
 	return cv_sandbox_prepare((enum cv_seccomp_mode)core->seccomp, err);

@@ -6,7 +6,7 @@
 #include "core/proc/settings.h"
 
 #define CV_MAIL_LIBRARY "libculver-mail.so.0"
-#define CV_WORKER_ENTRY_VERSION 2
+#define CV_WORKER_ENTRY_VERSION 3
 
 /* What a worker is born with. All is borrowed from the spawner's image and stays as it is. */
 struct cv_worker_args {
@@ -28,8 +28,9 @@ struct cv_worker_entry {
 	unsigned version;
 	/* Once in the spawner: load what workers would load each for itself. */
 	void (*prewarm)(void);
-	/* Before workers are forked, and again when they may be out of date: make what confines each of them alike. */
-	int (*prepare)(const struct cv_core_settings *core, struct cv_err *err);
+	/* Before workers are forked, and again when they may be out of date: make what confines each of them alike. anew: whatever was made before, as with other
+	   settings. */
+	int (*prepare)(const struct cv_core_settings *core, bool anew, struct cv_err *err);
 	/* The worker's life; its exit status. */
 	int (*run)(const struct cv_worker_args *args);
 };
