@@ -71,6 +71,7 @@ static size_t known_size(enum cv_capability cap)
 		return sizeof(struct cv_quota);
 	case CV_CAP_FILTER:
 	case CV_CAP_TRANSFORM:
+	case CV_CAP_TEXTS:
 	case CV_CAP_SEARCH:
 	case CV_CAP_ADMIN:
 	case CV_CAP_IMAP_COMMAND:

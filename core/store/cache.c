@@ -15,10 +15,14 @@
 #define ENTRY_MAGIC 0x65635643u /* "CVce" */
 #define ENTRY_HEAD 16
 
+#define TEXTS_MAGIC 0x74635643u /* "CVct" */
 #define REWRITE_MIN (1u << 20)
 
+_Static_assert(CV_TEXTS_OCTETS_MAX <= CV_WINDOW_AHEAD, "they are looked at in one piece");
+
 /* The cache file "cache.<guid>": u64 magic, u32 format version, u32 KiB that it had when it was last written anew; then entries: u32 magic, u32
-   length, u32 CRC-32C, u32 UID, octets. Entries of messages that are gone stay until it has twice the octets it had then. */
+   length, u32 CRC-32C, u32 UID, octets. Entries of messages that are gone stay until it has twice the octets it had then. Behind a record's entry may stand another of
+   the same form with the texts that were made of it (texts.h): nothing points to it, so that servers that do not know of it pass over it. */
 struct cv_cache {
 	int fd;
 	uint64_t len, base;
@@ -121,12 +125,21 @@ static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 	return 1;
 }
 
+/* Of an entry with something of that message in it. */
+static bool take_entry(struct cv_str head, uint32_t magic, uint32_t uid, size_t max, uint32_t *len_r, uint32_t *crc_r)
+{
+	struct cv_reader reader = cv_reader_init(head);
+	uint32_t entry_magic, entry_uid;
+
+	return cv_take_u32(&reader, &entry_magic) && entry_magic == magic && cv_take_u32(&reader, len_r) && cv_take_u32(&reader, crc_r) &&
+		cv_take_u32(&reader, &entry_uid) && entry_uid == uid && *len_r > 0 && *len_r <= max;
+}
+
 int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_buf *buf, struct cv_err *err)
 {
 	struct cv_cache *cache;
 	char head[ENTRY_HEAD];
-	struct cv_reader reader;
-	uint32_t magic, len, crc, entry_uid;
+	uint32_t len, crc;
 	size_t got;
 	void *p;
 	int ret;
@@ -142,9 +155,7 @@ int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, stru
 	cache = mailbox->cache;
 	if (cv_window_read(&cache->window, cache->fd, where, head, sizeof(head), &got, err) < 0)
 		return -1;
-	reader = cv_reader_init(cv_str_mem(head, got));
-	if (!cv_take_u32(&reader, &magic) || magic != ENTRY_MAGIC || !cv_take_u32(&reader, &len) || !cv_take_u32(&reader, &crc) ||
-		!cv_take_u32(&reader, &entry_uid) || entry_uid != uid || len == 0 || len > CV_PARSE_RECORD_MAX)
+	if (!take_entry(cv_str_mem(head, got), ENTRY_MAGIC, uid, CV_PARSE_RECORD_MAX, &len, &crc))
 		return 0;
 	p = cv_buf_reserve(buf, len);
 	if (p == NULL)
@@ -157,17 +168,50 @@ int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, stru
 	return 1;
 }
 
-static int append(struct cv_cache *cache, uint32_t uid, struct cv_str record, uint64_t *where_r, struct cv_err *err)
+int cv_cache_texts(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_str *octets_r, struct cv_err *err)
+{
+	struct cv_cache *cache;
+	uint32_t len, crc;
+	struct cv_str view;
+	int ret = open_file(mailbox, false, err);
+
+	if (ret <= 0)
+		return ret;
+	cache = mailbox->cache;
+	if (cv_window_view(&cache->window, cache->fd, where, ENTRY_HEAD, &view, err) < 0)
+		return -1;
+	if (!take_entry(view, ENTRY_MAGIC, uid, CV_PARSE_RECORD_MAX, &len, &crc))
+		return 0;
+	where += ENTRY_HEAD + len;
+	if (cv_window_view(&cache->window, cache->fd, where, ENTRY_HEAD, &view, err) < 0)
+		return -1;
+	if (!take_entry(view, TEXTS_MAGIC, uid, CV_TEXTS_OCTETS_MAX, &len, &crc))
+		return 0;
+	if (cv_window_view(&cache->window, cache->fd, where + ENTRY_HEAD, len, octets_r, err) < 0)
+		return -1;
+	if (octets_r->len != len || cv_crc32c(0, octets_r->ptr, len) != crc)
+		return cv_err_set(err, CV_ERR_CORRUPT, "texts of message %u are damaged", uid);
+	return 1;
+}
+
+static void put_entry(struct cv_buf *out, uint32_t magic, uint32_t uid, struct cv_str octets)
+{
+	cv_put_u32(out, magic);
+	cv_put_u32(out, (uint32_t)octets.len);
+	cv_put_u32(out, cv_crc32c(0, octets.ptr, octets.len));
+	cv_put_u32(out, uid);
+	cv_buf_append(out, octets);
+}
+
+static int append(struct cv_cache *cache, uint32_t uid, struct cv_str record, struct cv_str texts, uint64_t *where_r, struct cv_err *err)
 {
 	struct cv_buf entry;
 	int ret;
 
-	cv_buf_init(&entry, record.len + ENTRY_HEAD);
-	cv_put_u32(&entry, ENTRY_MAGIC);
-	cv_put_u32(&entry, (uint32_t)record.len);
-	cv_put_u32(&entry, cv_crc32c(0, record.ptr, record.len));
-	cv_put_u32(&entry, uid);
-	cv_buf_append(&entry, record);
+	cv_buf_init(&entry, record.len + texts.len + 2 * ENTRY_HEAD);
+	put_entry(&entry, ENTRY_MAGIC, uid, record);
+	if (texts.len > 0)
+		put_entry(&entry, TEXTS_MAGIC, uid, texts);
 	ret = cv_file_pwrite(cache->fd, cv_buf_str(&entry), cache->len, err);
 	if (ret > 0) {
 		*where_r = cache->len;
@@ -181,7 +225,35 @@ int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str reco
 {
 	int ret = open_file(mailbox, true, err);
 
-	return ret > 0 ? append(mailbox->cache, uid, record, where_r, err) : ret;
+	return ret > 0 ? append(mailbox->cache, uid, record, cv_texts_make(mailbox->user, record), where_r, err) : ret;
+}
+
+/* What is to stand behind a record that was read from where: as it stands there, or made anew. */
+static struct cv_str texts_of(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_str record)
+{
+	struct cv_str octets, texts[CV_TEXTS_MAX];
+	struct cv_err ignored = { 0 };
+
+	if (!cv_cache_is_in_journal(where) && cv_cache_texts(mailbox, where, uid, &octets, &ignored) > 0 && cv_texts_take(mailbox->user, octets, texts))
+		return octets;
+	return cv_texts_make(mailbox->user, record);
+}
+
+/* To the end of a file that is open. */
+static int copy(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_cache *to, uint32_t to_uid, struct cv_buf *buf, uint64_t *where_r,
+	struct cv_err *err)
+{
+	int ret = cv_cache_read(mailbox, where, uid, buf, err);
+
+	return ret > 0 ? append(to, to_uid, cv_buf_str(buf), texts_of(mailbox, where, uid, cv_buf_str(buf)), where_r, err) : ret;
+}
+
+int cv_cache_copy(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_mailbox *to, uint32_t to_uid, struct cv_buf *buf, uint64_t *where_r,
+	struct cv_err *err)
+{
+	int ret = open_file(to, true, err);
+
+	return ret > 0 ? copy(mailbox, where, uid, to->cache, to_uid, buf, where_r, err) : ret;
 }
 
 static void free_cache(struct cv_cache **cache_p)
@@ -290,10 +362,8 @@ int cv_cache_rewrite_begin(struct cv_mailbox *mailbox, struct cv_cache **new_r, 
 int cv_cache_rewrite_one(struct cv_mailbox *mailbox, struct cv_cache *new, uint64_t where, uint32_t uid, struct cv_buf *buf, uint64_t *where_r,
 	struct cv_err *err)
 {
-	int ret = cv_cache_read(mailbox, where, uid, buf, err);
-
 	*where_r = 0;
-	return ret > 0 ? append(new, uid, cv_buf_str(buf), where_r, err) : ret;
+	return copy(mailbox, where, uid, new, uid, buf, where_r, err);
 }
 
 int cv_cache_rewrite_end(struct cv_mailbox *mailbox, struct cv_cache **new, struct cv_err *err)

@@ -64,13 +64,26 @@ static bool differs(const struct cv_columns *columns, uint32_t row, const struct
 	return known != 0 && known != m->sum && cv_err_set(why, CV_ERR_CORRUPT, "its octets are not those that were saved") < 0;
 }
 
+/* Texts that are told in replies (texts.h) are those that are made of the record. There need not be any. */
+static bool texts_check(struct cv_fsck *f, uint64_t where, uint32_t uid)
+{
+	struct cv_str octets, texts[CV_TEXTS_MAX];
+	struct cv_err ignored = { 0 }; /* what can't be read does not check */
+	int ret = cv_cache_is_in_journal(where) ? 0 : cv_cache_texts(f->mailbox, where, uid, &octets, &ignored);
+
+	if (ret <= 0)
+		return ret == 0;
+	return !cv_texts_take(f->user, octets, texts) || cv_str_eq(octets, cv_texts_make(f->user, cv_buf_str(&f->record)));
+}
+
 static void check_parse_record(struct cv_fsck *f, uint32_t row)
 {
 	struct cv_columns *columns = f->mailbox->columns;
+	uint64_t where = *cv_col_cache(columns, row);
+	uint32_t uid = *cv_col_uid(columns, row);
 	struct cv_err ignored = { 0 }; /* what can't be read does not check */
 
-	if (*cv_col_cache(columns, row) == 0 ||
-		cv_cache_read(f->mailbox, *cv_col_cache(columns, row), *cv_col_uid(columns, row), &f->record, &ignored) > 0)
+	if (where == 0 || (cv_cache_read(f->mailbox, where, uid, &f->record, &ignored) > 0 && texts_check(f, where, uid)))
 		return;
 	f->bad_records++;
 	if (f->config.repair) {

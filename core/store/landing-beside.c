@@ -11,6 +11,9 @@
 
 #define MESSAGES_MAX 256            /* of a batch; and so many octets: */
 #define OCTETS_MAX ((size_t)8 << 20)
+/* So many records and more have much behind the snapshots: what was parsed goes to the cache files with the messages, while it is at hand. Of fewer it is left in the
+   journal until a snapshot is written, as the user may be closed without one. */
+#define RECORDS_MIN 16
 
 struct message {
 	struct cv_guid mailbox;
@@ -26,6 +29,7 @@ struct cv_landing {
 	CV_VEC(size_t) firsts;          /* the first message of each record */
 	uint64_t seq;                   /* of the last record */
 	size_t octets;
+	bool keeps_records;             /* to the cache files with parse records */
 };
 
 static void free_landing(struct cv_landing *landing)
@@ -38,6 +42,25 @@ static void free_landing(struct cv_landing *landing)
 	cv_vec_free(&landing->messages);
 	cv_vec_free(&landing->firsts);
 	cv_free(landing);
+}
+
+/* Rows know the new place; the snapshot that comes next tells it too. Without that the journal has it still, and nothing is lost. */
+static void keep_record(struct cv_landing *landing, struct cv_mailbox *mailbox, const struct cv_entry *append)
+{
+	struct cv_user *user = mailbox->user;
+	struct cv_err err = { 0 };
+	uint64_t where;
+	uint32_t row;
+
+	if (append->message.parse.len == 0 || !cv_columns_find(mailbox->columns, append->message.uid, UINT32_MAX, &row) || !cv_row_live(mailbox->columns, row) ||
+		!cv_cache_is_in_journal(*cv_col_cache(mailbox->columns, row)))
+		return;
+	if (cv_cache_append(mailbox, append->message.uid, append->message.parse, &where, &err) > 0) {
+		*cv_col_cache(mailbox->columns, row) = where;
+		return;
+	}
+	landing->keeps_records = false;
+	cv_warn(&user->log_ctx, "parse records stay in the journal: %s", err.text);
 }
 
 static int add_message(struct cv_user *user, struct cv_landing *landing, const struct cv_entry *append, const struct cv_entry *entry, struct cv_err *err)
@@ -53,6 +76,8 @@ static int add_message(struct cv_user *user, struct cv_landing *landing, const s
 		return -1;
 	*cv_vec_push(&landing->messages) = (struct message){ entry->mailbox, entry->uid };
 	landing->octets += entry->octets.len;
+	if (landing->keeps_records)
+		keep_record(landing, what.mailbox, append);
 	return 1;
 }
 
@@ -120,6 +145,8 @@ bool cv_landing_begin(struct cv_user *user)
 		return false;
 	landing = cv_new0(struct cv_landing);
 	landing->storage = user->storage;
+	/* A cache file that is just written anew takes what was in the one before. */
+	landing->keeps_records = user->owed.count >= RECORDS_MIN && user->checkpoint == NULL;
 	if (add_records(user, landing) < 0 || landing->messages.count == 0) {
 		free_landing(landing);
 		return false;

@@ -15,8 +15,9 @@
 #define TEXTS_MAX ((size_t)8 << 20)
 #define ENTRY_HEAD 2
 #define PAGE_ROWS 512u
+#define ASKED 1u /* instead of a place, which is ENTRY_HEAD or more: it was asked for, and told from elsewhere */
 
-/* Of one kind: by row the place behind its entry's length in the pool, 0 where there is none, in pages of PAGE_ROWS rows, NULL where nothing is kept: of
+/* Of one kind: by row the place behind its entry's length in the pool, 0 or ASKED where there is none, in pages of PAGE_ROWS rows, NULL where nothing is kept: of
    a large mailbox often only the end is asked for. An entry: u16 length, octets. */
 struct kind {
 	uint32_t **pages;
@@ -95,7 +96,7 @@ bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, s
 		return false;
 	kind = &view->mailbox->columns->memos->kinds[memo];
 	page = row / PAGE_ROWS < kind->page_count ? kind->pages[row / PAGE_ROWS] : NULL;
-	if (page == NULL || page[row % PAGE_ROWS] == 0)
+	if (page == NULL || page[row % PAGE_ROWS] < ENTRY_HEAD)
 		return false;
 	/* UNSAFE: an entry is whole, and pages have the places of entries only. */
 	head = (const uint8_t *)kind->pool.data + (page[row % PAGE_ROWS] - ENTRY_HEAD);
@@ -138,6 +139,25 @@ static uint32_t *slot_of(struct cv_memos *memos, enum cv_memo memo, uint32_t row
 	return &kind->pages[page][row % PAGE_ROWS];
 }
 
+static uint32_t *slot_of_row(struct cv_mailbox *mailbox, enum cv_memo memo, uint32_t row)
+{
+	struct cv_columns *columns = mailbox->columns;
+
+	if (columns->memos == NULL)
+		columns->memos = new_memos(mailbox->user);
+	return slot_of(columns->memos, memo, row, columns->count);
+}
+
+bool cv_memo_asked(struct cv_mailbox *mailbox, uint32_t row, enum cv_memo memo)
+{
+	uint32_t *slot = slot_of_row(mailbox, memo, row);
+
+	if (slot == NULL || *slot != 0)
+		return slot != NULL;
+	*slot = ASKED;
+	return false;
+}
+
 void cv_view_memo_keep(struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str octets)
 {
 	struct cv_columns *columns = view->mailbox->columns;
@@ -146,10 +166,8 @@ void cv_view_memo_keep(struct cv_view *view, uint32_t seq, enum cv_memo memo, st
 
 	if (octets.len > CV_MEMO_MAX || !cv_view_find_row(view, seq, &row))
 		return;
-	if (columns->memos == NULL)
-		columns->memos = new_memos(view->mailbox->user);
-	slot = slot_of(columns->memos, memo, row, columns->count);
-	if (slot == NULL || *slot != 0 || !take(columns->memos, memo, octets.len + ENTRY_HEAD))
+	slot = slot_of_row(view->mailbox, memo, row);
+	if (slot == NULL || *slot >= ENTRY_HEAD || !take(columns->memos, memo, octets.len + ENTRY_HEAD))
 		return;
 	kind = &columns->memos->kinds[memo];
 	*slot = (uint32_t)(kind->pool.len + ENTRY_HEAD);

@@ -3,6 +3,8 @@
 #ifndef CV_STORE_MEMO_H
 #define CV_STORE_MEMO_H
 
+#include <culver/mailbox.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -17,5 +19,7 @@ struct cv_orders;
 void cv_memos_free(struct cv_memos **memos);
 /* Orders of a mailbox's messages, which live as long as its memos; NULL: there are none, and make is not asked for. Columns must be loaded for that. */
 struct cv_orders *cv_memos_orders(struct cv_mailbox *mailbox, bool make);
+/* Was this asked for before? Then it is worth memory; from now on it was. False where there is no room to note it. */
+bool cv_memo_asked(struct cv_mailbox *mailbox, uint32_t row, enum cv_memo memo);
 
 #endif

@@ -64,8 +64,7 @@ static void copy_parse_record(struct cv_user *user, struct cv_mailbox *to, const
 		from == NULL || from->columns == NULL || !cv_columns_find(from->columns, entry->uid, UINT32_MAX, &from_row))
 		return;
 	cv_buf_init(&parse, CV_PARSE_RECORD_MAX);
-	if (cv_cache_read(from, *cv_col_cache(from->columns, from_row), entry->uid, &parse, &err) > 0 &&
-		cv_cache_append(to, entry->message.uid, cv_buf_str(&parse), &where, &err) > 0) {
+	if (cv_cache_copy(from, *cv_col_cache(from->columns, from_row), entry->uid, to, entry->message.uid, &parse, &where, &err) > 0) {
 		*cv_col_cache(to->columns, to_row) = where;
 		to->dirty++;
 	}

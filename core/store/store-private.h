@@ -29,6 +29,7 @@
 #include "core/store/record.h"
 #include "core/store/snapshot.h"
 #include "core/store/store-settings.h"
+#include "core/store/texts.h"
 #include "core/store/view-uids.h"
 #include <culver/hooks.h>
 #include <culver/log.h>
@@ -426,6 +427,7 @@ struct cv_user {
 	size_t transform_count;
 	struct cv_landed *landed;       /* landing-restore.c; NULL: no file was missing or damaged lately */
 	uint64_t renew_retry_ms;        /* a file could not be made anew: none is tried before; 0: it could */
+	struct cv_texts texts;          /* texts.h */
 	struct cv_map *unreadable;      /* messages of which the log has told that they can't be read; NULL: none */
 	struct cv_user_index *indexes;  /* search-index.c; NULL: not asked for yet, or none */
 	size_t index_count;
@@ -726,8 +728,15 @@ uint64_t cv_cache_in_journal(struct cv_journal_pos pos);
 bool cv_cache_is_in_journal(uint64_t where);
 /* 1 with the record in buf, 0 when there is none that checks, -1 on trouble reading. */
 CV_MUST_CHECK int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_buf *buf, struct cv_err *err);
+/* With what is made of it (texts.h). */
 CV_MUST_CHECK int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r,
 	struct cv_err *err);
+/* What cv_texts_make gave of the record at where in the cache file. 1; 0 when there is nothing; -1 on trouble reading, CORRUPT when it does not check. *octets_r is
+   valid until the next one is read. */
+CV_MUST_CHECK int cv_cache_texts(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_str *octets_r, struct cv_err *err);
+/* The record of message uid, and what was made of it, for message to_uid: 1, 0 when there is no record that checks, -1. buf is used meanwhile. */
+CV_MUST_CHECK int cv_cache_copy(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_mailbox *to, uint32_t to_uid, struct cv_buf *buf,
+	uint64_t *where_r, struct cv_err *err);
 void cv_cache_close(struct cv_mailbox *mailbox);
 /* Is half of the file or more of messages that are gone? Then all records are copied one by one to a new file, which takes its place at the end; the
    places of all of them are other ones then. */

@@ -317,6 +317,7 @@ static void free_user(struct cv_user *user)
 	cv_lease_drop(&user->lease);
 	cv_mail_free_spare(user);
 	cv_landed_free(user);
+	cv_texts_quiet(user);
 	if (user->unreadable != NULL)
 		cv_map_free(&user->unreadable);
 	cv_subscribers_free(user);
@@ -438,7 +439,7 @@ static int open_all(struct cv_user *user, const struct cv_user_config *config, s
 		return -1;
 	if (open_storage(user, &location, err) < 0 || open_index(user, &location, err) < 0)
 		return -1;
-	if (cv_transforms_init(user, err) < 0)
+	if (cv_transforms_init(user, err) < 0 || cv_texts_init(user, err) < 0)
 		return -1;
 	if (user->storage->open(&user->storage_args, true, &user->st, err) < 0)
 		return cv_err_context(err, "%s", location.root);
@@ -528,6 +529,7 @@ void cv_user_quiet(struct cv_user *user)
 
 	cv_mail_free_spare(user);
 	cv_landed_free(user);
+	cv_texts_quiet(user);
 	cv_window_deinit(&user->journal.window);
 	cv_journal_leave(&user->journal); /* the room of zeros is for others */
 	while (cv_map_next(user->mailboxes, &pos, &key, &value))

@@ -12,24 +12,48 @@ static bool is_inside(const struct cv_window *window, uint64_t offset, size_t le
 		len <= window->len - (size_t)(offset - window->offset);
 }
 
+/* One piece behind the other. */
+static bool is_ahead(const struct cv_window *window, uint64_t offset)
+{
+	return offset >= window->next && offset - window->next < CV_WINDOW_AHEAD;
+}
+
+static int fill(struct cv_window *window, int fd, uint64_t offset, size_t len, struct cv_err *err)
+{
+	if (window->data == NULL)
+		window->data = cv_reallocarray(NULL, CV_WINDOW_AHEAD, 1);
+	window->offset = offset;
+	window->len = 0;
+	return cv_file_pread(fd, window->data, len, offset, &window->len, err);
+}
+
 int cv_window_read(struct cv_window *window, int fd, uint64_t offset, void *p, size_t len, size_t *len_r, struct cv_err *err)
 {
-	bool ahead = offset >= window->next && offset - window->next < CV_WINDOW_AHEAD && len <= CV_WINDOW_AHEAD;
+	bool ahead = is_ahead(window, offset) && len <= CV_WINDOW_AHEAD;
 
 	window->next = offset + len;
 	if (!is_inside(window, offset, len)) {
 		if (!ahead)
 			return cv_file_pread(fd, p, len, offset, len_r, err);
-		if (window->data == NULL)
-			window->data = cv_reallocarray(NULL, CV_WINDOW_AHEAD, 1);
-		window->offset = offset;
-		window->len = 0;
-		if (cv_file_pread(fd, window->data, CV_WINDOW_AHEAD, offset, &window->len, err) < 0)
+		if (fill(window, fd, offset, CV_WINDOW_AHEAD, err) < 0)
 			return -1;
 	}
 	/* UNSAFE: offset lies within the window, and no more is copied than it has behind it. */
 	*len_r = CV_MIN(len, window->len - (size_t)(offset - window->offset));
 	memcpy(p, window->data + (offset - window->offset), *len_r);
+	return 1;
+}
+
+int cv_window_view(struct cv_window *window, int fd, uint64_t offset, size_t len, struct cv_str *view_r, struct cv_err *err)
+{
+	bool ahead = is_ahead(window, offset);
+
+	cv_assert(len <= CV_WINDOW_AHEAD);
+	window->next = offset + len;
+	if (!is_inside(window, offset, len) && fill(window, fd, offset, ahead ? CV_WINDOW_AHEAD : CV_MAX(len, CV_WINDOW_PIECE), err) < 0)
+		return -1;
+	/* UNSAFE: offset lies within the window, and no more is seen than it has behind it. */
+	*view_r = cv_str_mem(window->data + (offset - window->offset), CV_MIN(len, window->len - (size_t)(offset - window->offset)));
 	return 1;
 }
 

@@ -68,6 +68,7 @@ static const char *const capability_names[CV_CAP_COUNT] = {
 	[CV_CAP_SASL] = "sasl", [CV_CAP_PASS_SCHEME] = "scheme", [CV_CAP_FILTER] = "filter", [CV_CAP_TRANSFORM] = "transform",
 	[CV_CAP_SEARCH] = "search", [CV_CAP_ADMIN] = "admin", [CV_CAP_IMAP_COMMAND] = "imap-command", [CV_CAP_SIEVE] = "sieve",
 	[CV_CAP_SUBSCRIBER] = "subscriber", [CV_CAP_SERVICE] = "service", [CV_CAP_QUOTA] = "quota", [CV_CAP_IMAP_LIST] = "imap-list",
+	[CV_CAP_TEXTS] = "texts",
 };
 
 struct view {

@@ -38,7 +38,8 @@ static const struct work works[] = {
 	{ "status", "STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY)", 1, 100, false, "NOOP" },
 	{ "fetch-flags", "FETCH 1:* (UID FLAGS)", MESSAGES, 5, false, "FETCH 1:* (UID FLAGS)" },
 	{ "fetch-list-first", "FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE)", MESSAGES, 1, false, NULL },
-	{ "fetch-list", "FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE)", MESSAGES, 5, false, "FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE)" },
+	{ "fetch-list", "FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE)", MESSAGES, 5, false,
+		"FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE)\r\nr FETCH 1:* (UID FLAGS ENVELOPE BODYSTRUCTURE)" }, /* in memory after the second */
 	{ "fetch-header", "FETCH 1:* (BODY.PEEK[HEADER.FIELDS (X-BENCH)])", MESSAGES, 2, false, "FETCH 1:* (BODY.PEEK[HEADER.FIELDS (X-BENCH)])" },
 	{ "fetch-body", "FETCH 1:* (BODY.PEEK[])", MESSAGES, 2, false, "FETCH 1:* (BODY.PEEK[])" },
 	{ "store", "STORE 1:* +FLAGS (\\Flagged)\r\nr STORE 1:* -FLAGS (\\Flagged)", 2 * MESSAGES, 2, false, "NOOP" },

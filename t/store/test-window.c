@@ -5,6 +5,7 @@
 #include "core/store/window.h"
 #include "t/lib/test.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 
@@ -72,6 +73,43 @@ static void pieces_one_behind_the_other_need_few_reads(void **state)
 	for (size_t at = 0; at + 1000 <= FILE_LEN; at += 1000)
 		expect(f, &window, at, 1000, 1000);
 	assert_true(f->reads <= FILE_LEN / CV_WINDOW_AHEAD + 1);
+	deinit(f, &window);
+}
+
+static void expect_view(struct fixture *f, struct cv_window *window, uint64_t offset, size_t len, size_t expected)
+{
+	struct cv_err err = { 0 };
+	struct cv_str view;
+
+	assert_int_equal(cv_window_view(window, f->fd, offset, len, &view, &err), 1);
+	assert_int_equal(view.len, expected);
+	assert_memory_equal(view.ptr, f->octets + offset, expected);
+}
+
+/* A piece anywhere brings a little more, one behind the other much more; the end of the file is told, and what grows behind it is seen. */
+static void pieces_are_seen_in_place(void **state)
+{
+	struct fixture fixture, *f = &fixture;
+	struct cv_window window = { 0 };
+	struct cv_err err = { 0 };
+
+	init(f, state);
+	expect_view(f, &window, 200000, 10, 10);
+	expect_view(f, &window, 200000 + CV_WINDOW_PIECE - 10, 10, 10);
+	assert_int_equal(f->reads, 1);
+	expect_view(f, &window, 200000 + CV_WINDOW_PIECE, 10, 10);
+	expect_view(f, &window, 200000 + CV_WINDOW_PIECE + CV_WINDOW_AHEAD - 10, 10, 10);
+	assert_int_equal(f->reads, 2);
+	expect_view(f, &window, 10, CV_WINDOW_AHEAD, CV_WINDOW_AHEAD);
+	assert_int_equal(f->reads, 3);
+	expect_view(f, &window, FILE_LEN - 5, 10, 5);
+	expect_view(f, &window, FILE_LEN, 10, 0);
+	assert_int_equal(cv_file_pwrite(f->fd, cv_str_mem(f->octets, 5), FILE_LEN, &err), 1);
+	assert_int_equal(cv_window_view(&window, f->fd, FILE_LEN, 10, &(struct cv_str){ 0 }, &err), 1);
+	f->fail = EIO;
+	assert_int_equal(cv_window_view(&window, f->fd, 1000, 10, &(struct cv_str){ 0 }, &err), -1);
+	f->fail = 0;
+	expect_view(f, &window, 1000, 10, 10);
 	deinit(f, &window);
 }
 
@@ -177,6 +215,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(pieces_one_behind_the_other_need_few_reads),
+		cv_test(pieces_are_seen_in_place),
 		cv_test(pieces_far_apart_are_read_alone),
 		cv_test(pieces_longer_than_the_window_are_whole),
 		cv_test(the_end_of_the_file_is_told_and_what_grows_behind_it_is_seen),

@@ -362,6 +362,10 @@ enum cv_memo {
 /* Valid until the next one is kept. False: there is none. */
 CV_EXPORT bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str *octets_r);
 CV_EXPORT void cv_view_memo_keep(struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str octets);
+/* The same of texts that a module makes of every message (texts.h): what is not in memory is looked for in the mailbox's cache file, and kept when it is
+   asked for again. texts_r has count
+   of them, absent where there is none. Valid until anything else of the mailbox is asked for or kept. */
+CV_EXPORT void cv_view_texts(struct cv_view *view, uint32_t seq, const enum cv_memo *memos, unsigned count, struct cv_str *texts_r);
 /* Keyword names of a row: NULL-terminated, valid until the next change of the mailbox. */
 CV_EXPORT const struct cv_str *cv_row_keywords(const struct cv_mailbox *mailbox, uint32_t keyword_set, size_t *count_r);
 

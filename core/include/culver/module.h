@@ -75,6 +75,7 @@ enum cv_capability {
 	CV_CAP_SERVICE,       /* cv_service_register */
 	CV_CAP_QUOTA,         /* struct cv_quota, quota.h: knows limits and what is used of them */
 	CV_CAP_IMAP_LIST,     /* struct cv_imap_list_return, imap.h: a return option of LIST */
+	CV_CAP_TEXTS,         /* struct cv_text_maker, texts.h: makes the texts about a message that are kept */
 	CV_CAP_COUNT
 };
 

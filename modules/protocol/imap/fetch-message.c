@@ -314,18 +314,18 @@ static bool only_thread_unknown(const struct fetch *fetch, const struct cv_err *
 	return err->code == CV_ERR_CORRUPT && parsed_items(fetch) == CV_IMAP_FETCH_THREADID && fetch->what.section_count == 0 && !fetch->note_parts;
 }
 
-static struct cv_str find_text(const struct fetch *fetch, unsigned item, enum cv_memo memo)
-{
-	struct cv_str text;
-
-	return (fetch->what.items & item) != 0 && cv_view_memo(fetch->view, fetch->seq, memo, &text) ? text : (struct cv_str){ NULL, 0 };
-}
-
 /* The two texts that clients ask for again and again depend on nothing but the message, which never changes. True when nothing else is needed of it. */
 static bool find_texts(struct fetch *fetch)
 {
-	fetch->envelope_text = find_text(fetch, CV_IMAP_FETCH_ENVELOPE, CV_MEMO_ENVELOPE);
-	fetch->structure_text = find_text(fetch, CV_IMAP_FETCH_BODYSTRUCTURE, CV_MEMO_BODYSTRUCTURE);
+	static const enum cv_memo memos[] = { CV_MEMO_ENVELOPE, CV_MEMO_BODYSTRUCTURE };
+	bool envelope = (fetch->what.items & CV_IMAP_FETCH_ENVELOPE) != 0, structure = (fetch->what.items & CV_IMAP_FETCH_BODYSTRUCTURE) != 0;
+	struct cv_str texts[2] = { 0 };
+
+	/* Of the two memos those that are asked for. */
+	if (envelope || structure)
+		cv_view_texts(fetch->view, fetch->seq, envelope ? memos : memos + 1, envelope && structure ? 2 : 1, envelope ? texts : texts + 1);
+	fetch->envelope_text = texts[0];
+	fetch->structure_text = texts[1];
 	if (parsed_items(fetch) == 0 && fetch->what.section_count == 0 && !fetch->note_parts)
 		return true;
 	/* What is kept may go when the message is read. */
