@@ -542,6 +542,22 @@ void cv_file_unmap(void *map, size_t len)
 		(void)munmap(map, len);
 }
 
+int cv_file_load(int fd, uint64_t from, size_t len, char **octets_r, struct cv_err *err)
+{
+	int e = fault(CV_FILE_MAP, NULL, NULL);
+	size_t got;
+
+	*octets_r = NULL;
+	if (e != 0)
+		return cv_err_sys(err, e, "%zu octets of a file can't be had in memory", len);
+	*octets_r = cv_calloc(len, 1);
+	if (from >= len || cv_file_pread(fd, *octets_r + from, len - (size_t)from, from, &got, err) > 0)
+		return 1;
+	cv_free(*octets_r);
+	*octets_r = NULL;
+	return -1;
+}
+
 /* For a watcher: what the kernel copied is read back. */
 static void tell_copied(int to, size_t len)
 {

@@ -6,9 +6,11 @@
 #include <culver/log.h>
 #include <culver/time.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define OLDER_AGAIN_MS 1000
 #define LOOK_MS 1000
@@ -125,13 +127,19 @@ int cv_journal_copy(struct cv_journal *journal, struct cv_str octets, uint64_t o
 	return 1;
 }
 
-/* Has the file its name still, and as many octets as were written to it? */
+/* May the file be opened (again)? */
+static bool is_refused(int fd)
+{
+	return faccessat(fd, "", R_OK | W_OK, AT_EMPTY_PATH | AT_EACCESS) < 0 && errno == EACCES;
+}
+
+/* Has the file its name still, its rights, and as many octets as were written to it? */
 static bool is_whole(int fd, uint64_t len)
 {
 	struct cv_err ignored = { 0 };
 	struct stat st;
 
-	return cv_file_fstat(fd, &st, &ignored) < 0 || (st.st_nlink > 0 && (uint64_t)st.st_size >= len);
+	return (cv_file_fstat(fd, &st, &ignored) < 0 || (st.st_nlink > 0 && (uint64_t)st.st_size >= len)) && !is_refused(fd);
 }
 
 void cv_journal_look(struct cv_journal *journal, bool now)
@@ -144,7 +152,10 @@ void cv_journal_look(struct cv_journal *journal, bool now)
 		return;
 	journal->looked_ms = now_ms;
 	if (!last->damaged && !is_whole(journal->fd, last->len)) {
-		int ret = cv_journal_mend(journal, last, 0, &err);
+		int ret;
+
+		last->refused = is_refused(journal->fd);
+		ret = cv_journal_mend(journal, last, 0, &err);
 
 		if (ret == 0) {
 			cv_warn(journal->log_ctx, "segment %u of the journal was cut, and its copy has not all of it", last->number);
@@ -181,25 +192,25 @@ int cv_journal_copy_aside(struct cv_journal *journal, const struct cv_segment *s
 
 /* ---- mending -------------------------------------------------------------------------------------------------------- */
 
-/* All octets of a file, mapped: 1; 0 when it is empty; cv_file_unmap is the caller's. */
-static int map_all(int fd, struct cv_str *octets_r, struct cv_err *err)
+/* All octets of a file: 1; 0 when it is empty; free_octets is the caller's. */
+static int load_all(int fd, struct cv_str *octets_r, struct cv_err *err)
 {
 	struct stat st;
-	void *map = NULL;
+	char *octets = NULL;
 	int ret = cv_file_fstat(fd, &st, err);
 
 	*octets_r = (struct cv_str){ 0 };
 	if (ret > 0 && st.st_size == 0)
 		ret = 0;
 	if (ret > 0)
-		ret = cv_file_map(fd, 0, (size_t)st.st_size, false, &map, err);
+		ret = cv_file_load(fd, 0, (size_t)st.st_size, &octets, err);
 	if (ret > 0)
-		*octets_r = cv_str_mem(map, (size_t)st.st_size);
+		*octets_r = cv_str_mem(octets, (size_t)st.st_size);
 	return ret;
 }
 
 /* The same by its name; 0 also when there is no such file. */
-static int map_file(int dir, const char *name, struct cv_str *octets_r, struct cv_err *err)
+static int load_file(int dir, const char *name, struct cv_str *octets_r, struct cv_err *err)
 {
 	struct cv_err open_err = { 0 };
 	int fd, ret;
@@ -211,9 +222,21 @@ static int map_file(int dir, const char *name, struct cv_str *octets_r, struct c
 		*err = open_err;
 		return -1;
 	}
-	ret = map_all(fd, octets_r, err);
+	ret = load_all(fd, octets_r, err);
 	cv_file_close(&fd);
 	return ret;
+}
+
+/* The same; 0 also when it can't be read: there is the other one. */
+static int load_if_readable(int dir, const char *name, struct cv_str *octets_r, struct cv_err *err)
+{
+	struct cv_err load_err = { 0 };
+	int ret = load_file(dir, name, octets_r, &load_err);
+
+	if (ret >= 0 || cv_journal_may_be_in_copy(&load_err))
+		return CV_MAX(ret, 0);
+	*err = load_err;
+	return -1;
 }
 
 /* A file that is open and lost its name has all that was written to it: what has the name now, if anything, is another one. */
@@ -225,10 +248,9 @@ static bool lost_its_name(int fd)
 	return fd >= 0 && cv_file_fstat(fd, &st, &ignored) > 0 && st.st_nlink == 0;
 }
 
-static void unmap(struct cv_str octets)
+static void free_octets(struct cv_str octets)
 {
-	if (octets.ptr != NULL)
-		cv_file_unmap((void *)(uintptr_t)octets.ptr, octets.len);
+	cv_free((void *)(uintptr_t)octets.ptr);
 }
 
 struct merge {
@@ -238,20 +260,20 @@ struct merge {
 	uint64_t at;   /* up to here it is known what the segment has */
 	uint64_t bad;  /* where it did not check first */
 	size_t taken;  /* records */
-	bool unnamed;  /* own is of the file that is open and has no name any more */
+	bool unnamed;  /* own is of the file that is open and has no name any more, or is refused by it */
 };
 
 /* What the segment's own file has, and its copy's; of the one that is written to, that of open files rather than of others that took their names. */
-static int map_both(struct cv_journal *journal, struct merge *m, const char *name, const char *copy, struct cv_err *err)
+static int load_both(struct cv_journal *journal, struct merge *m, const char *name, const char *copy, struct cv_err *err)
 {
 	bool last = journal->fd >= 0 && m->segment == cv_journal_last(journal);
 	bool open_copy = last && journal->copy_number == m->segment->number && lost_its_name(journal->copy_fd);
-	int ret = open_copy ? map_all(journal->copy_fd, &m->copy, err) : map_file(journal->dir, copy, &m->copy, err);
+	int ret = open_copy ? load_all(journal->copy_fd, &m->copy, err) : load_if_readable(journal->dir, copy, &m->copy, err);
 
-	m->unnamed = last && lost_its_name(journal->fd);
+	m->unnamed = last && (lost_its_name(journal->fd) || m->segment->refused);
 	if (ret < 0 || (ret == 0 && !m->unnamed))
 		return ret;
-	return (m->unnamed ? map_all(journal->fd, &m->own, err) : map_file(journal->dir, name, &m->own, err)) < 0 ? -1 : 1;
+	return (m->unnamed ? load_all(journal->fd, &m->own, err) : load_if_readable(journal->dir, name, &m->own, err)) < 0 ? -1 : 1;
 }
 
 /* Head and the first octets that are known. */
@@ -306,11 +328,23 @@ static void merge_records(struct merge *m)
 		cv_buf_append(&m->out, cv_str_sub(m->own, m->at, SIZE_MAX));
 }
 
+/* A second name for it, as long as it has the first; of a file that is not ours that may be refused: then the first goes, and a crash finds the copy. */
+static int keep_old(int dir, const char *name, const char *aside, struct cv_err *err)
+{
+	struct cv_err link_err = { 0 };
+
+	if (cv_file_link(dir, name, dir, aside, &link_err) > 0 || link_err.code == CV_ERR_NOTFOUND)
+		return 1;
+	if (link_err.code == CV_ERR_PERM)
+		return cv_file_rename(dir, name, dir, aside, false, err);
+	*err = link_err;
+	return -1;
+}
+
 /* The new octets take the segment's name; what had it keeps another one. */
 static int replace(struct cv_journal *journal, struct cv_segment *segment, struct cv_str octets, struct cv_err *err)
 {
 	char name[CV_JOURNAL_NAME_MAX], temp[CV_JOURNAL_NAME_MAX + 8], aside[CV_FILE_ASIDE_MAX];
-	struct cv_err link_err = { 0 };
 	struct stat st = { 0 };
 	int fd, ret;
 
@@ -324,10 +358,8 @@ static int replace(struct cv_journal *journal, struct cv_segment *segment, struc
 		ret = cv_file_sync(fd, true, err);
 	if (ret > 0)
 		ret = cv_file_fstat(fd, &st, err);
-	if (ret > 0 && cv_file_link(journal->dir, name, journal->dir, aside, &link_err) < 0 && link_err.code != CV_ERR_NOTFOUND) {
-		*err = link_err;
-		ret = -1;
-	}
+	if (ret > 0)
+		ret = keep_old(journal->dir, name, aside, err);
 	if (ret > 0)
 		ret = cv_file_rename(journal->dir, temp, journal->dir, name, true, err);
 	if (ret > 0)
@@ -342,31 +374,43 @@ static int replace(struct cv_journal *journal, struct cv_segment *segment, struc
 		return cv_err_context(err, "%s", temp);
 	segment->mtime = (int64_t)st.st_mtime;
 	segment->len = octets.len;
-	segment->damaged = false;
+	segment->damaged = segment->refused = false;
 	return 1;
+}
+
+static void tell_mended(const struct cv_journal *journal, const struct merge *m, const char *name, bool refused)
+{
+	const char *what = refused ? "may not be opened, or can't be read" : m->own.ptr == NULL ? "was missing" : "was damaged";
+
+	if (m->taken > 0)
+		cv_warn(journal->log_ctx, "%s %s: %zu pieces that it lacks from octet %llu on came from its copy; nothing is lost", name, what, m->taken,
+			(unsigned long long)m->bad);
+	else
+		cv_warn(journal->log_ctx, "%s %s: it is as it was; nothing is lost", name, refused ? what : "was removed or replaced while it was open");
 }
 
 int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint64_t from, struct cv_err *err)
 {
 	struct merge m = { .segment = segment };
+	bool refused = segment->refused;
 	char name[CV_JOURNAL_NAME_MAX], copy[CV_JOURNAL_NAME_MAX];
 	int ret;
 
 	cv_journal_copy_name(segment->number, copy);
 	/* All that checks is there; behind it the file may have zeros. */
-	if (from > 0 && from <= segment->len && !segment->damaged && !is_long_enough(journal, copy, from + 1))
+	if (from > 0 && from <= segment->len && !segment->damaged && !segment->refused && !is_long_enough(journal, copy, from + 1))
 		return 0;
 	cv_journal_name(segment->number, name);
 	cv_journal_forget_reads(journal);
 	if (journal->fd >= 0 && segment == cv_journal_last(journal) && cv_journal_ahead_cut(journal, err) < 0)
 		return -1;
-	ret = map_both(journal, &m, name, copy, err);
+	ret = load_both(journal, &m, name, copy, err);
 	cv_buf_init(&m.out, m.own.len + m.copy.len);
 	if (ret > 0)
 		ret = merge_head(&m, from, err);
 	if (ret > 0) {
 		merge_records(&m);
-		ret = m.taken == 0 && !m.unnamed ? 0 : 1;
+		ret = m.taken == 0 && !m.unnamed && !segment->refused ? 0 : 1;
 	}
 	/* The one that is written to keeps its length: all of it, and nothing behind it. */
 	if (ret > 0 && journal->fd >= 0 && segment == cv_journal_last(journal)) {
@@ -377,14 +421,11 @@ int cv_journal_mend(struct cv_journal *journal, struct cv_segment *segment, uint
 		ret = cv_err_set(err, CV_ERR_LIMIT, "no memory for %zu octets", m.own.len);
 	if (ret > 0)
 		ret = replace(journal, segment, cv_buf_str(&m.out), err);
-	if (ret > 0 && m.taken == 0)
-		cv_warn(journal->log_ctx, "%s was removed or replaced while it was open: it is as it was; nothing is lost", name);
-	else if (ret > 0)
-		cv_warn(journal->log_ctx, "%s %s: %zu pieces that it lacks from octet %llu on came from its copy; nothing is lost", name,
-			m.own.ptr == NULL ? "was missing" : "was damaged", m.taken, (unsigned long long)m.bad);
+	if (ret > 0)
+		tell_mended(journal, &m, name, refused);
 	cv_buf_deinit(&m.out);
-	unmap(m.own);
-	unmap(m.copy);
+	free_octets(m.own);
+	free_octets(m.copy);
 	return ret < 0 ? cv_err_context(err, "mending %s", name) : ret;
 }
 
@@ -408,15 +449,15 @@ int cv_journal_check_copy(struct cv_journal *journal, uint32_t number, struct cv
 		return 1;
 	cv_journal_copy_name(number, copy);
 	cv_journal_name(number, name);
-	ret = map_file(journal->dir, copy, &other, err);
+	ret = load_if_readable(journal->dir, copy, &other, err);
 	if (ret >= 0 && other.len < segment->len)
 		ret = cv_err_set(err, CV_ERR_CORRUPT, "it has %zu octets of %llu", other.len, (unsigned long long)segment->len);
-	else if (ret > 0 && map_file(journal->dir, name, &own, err) > 0) {
+	else if (ret > 0 && load_file(journal->dir, name, &own, err) > 0) {
 		if (own.len >= segment->len && memcmp(own.ptr, other.ptr, segment->len) != 0)
 			ret = cv_err_set(err, CV_ERR_CORRUPT, "it is not what the segment is");
-		unmap(own);
+		free_octets(own);
 	}
-	unmap(other);
+	free_octets(other);
 	return ret;
 }
 

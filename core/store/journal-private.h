@@ -34,8 +34,10 @@ bool cv_octets_are_zero(struct cv_str s);
 
 /* The number in a name, of which 16 hexadecimal digits must be all that is left. */
 bool cv_journal_parse_number(const char *digits, uint32_t *number_r);
-/* The octets of the file from its begin on, as far as the segment is long, which is not 0: unmapped by the caller. */
-CV_MUST_CHECK int cv_segment_map(const struct cv_journal *journal, const struct cv_segment *segment, void **map_r, struct cv_err *err);
+/* The octets of the file from its begin on, as far as the segment is long, which is not 0; those before offset from need not be right. cv_free is the caller's. */
+CV_MUST_CHECK int cv_segment_load(const struct cv_journal *journal, const struct cv_segment *segment, uint64_t from, char **octets_r, struct cv_err *err);
+/* Is it such that the segment's copy may have what could not be read: damaged, missing, without rights, or the device fails there? */
+bool cv_journal_may_be_in_copy(const struct cv_err *err);
 /* What memory has of the octets of a segment from offset on, over what the file says: after a failed sync the system may have dropped them. */
 void cv_journal_overlay(const struct cv_journal *journal, uint32_t number, uint64_t offset, char *octets, size_t len);
 /* Nothing that was read counts any more: segments were cut, dropped, set aside or mended. */

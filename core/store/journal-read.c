@@ -25,7 +25,12 @@ void cv_journal_overlay(const struct cv_journal *journal, uint32_t number, uint6
 		memcpy(octets + (first - offset), journal->tail.data + (first - journal->tail_at), (size_t)(end - first));
 }
 
-int cv_segment_map(const struct cv_journal *journal, const struct cv_segment *segment, void **map_r, struct cv_err *err)
+bool cv_journal_may_be_in_copy(const struct cv_err *err)
+{
+	return err->code == CV_ERR_CORRUPT || err->code == CV_ERR_NOTFOUND || err->code == CV_ERR_PERM || err->code == CV_ERR_TEMP;
+}
+
+int cv_segment_load(const struct cv_journal *journal, const struct cv_segment *segment, uint64_t from, char **octets_r, struct cv_err *err)
 {
 	char name[CV_JOURNAL_NAME_MAX];
 	int fd, ret;
@@ -33,7 +38,7 @@ int cv_segment_map(const struct cv_journal *journal, const struct cv_segment *se
 	cv_journal_name(segment->number, name);
 	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
 		return -1;
-	ret = cv_file_map(fd, 0, segment->len, false, map_r, err);
+	ret = cv_file_load(fd, from, segment->len, octets_r, err);
 	cv_file_close(&fd);
 	return ret;
 }
@@ -114,7 +119,7 @@ int cv_journal_read(struct cv_journal *journal, struct cv_journal_pos pos, struc
 	if (read_record(journal, pos, buf, head_r, entries_r, &read_err) > 0)
 		return 1;
 	segment = cv_journal_segment(journal, pos.segment);
-	if (segment != NULL && segment->copied && (read_err.code == CV_ERR_CORRUPT || read_err.code == CV_ERR_NOTFOUND)) {
+	if (segment != NULL && segment->copied && cv_journal_may_be_in_copy(&read_err)) {
 		if (cv_journal_mend(journal, segment, 0, &mend_err) > 0)
 			return read_record(journal, pos, buf, head_r, entries_r, err);
 		/* The copy may have it: it is not lost because there is no room for the new file. */
@@ -229,8 +234,13 @@ int cv_journal_check(struct cv_journal *journal, uint32_t number, uint64_t *offs
 	if (segment == NULL)
 		return 1;
 	cv_journal_name(number, name);
-	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
-		return err->code == CV_ERR_NOTFOUND ? cv_err_set(err, CV_ERR_CORRUPT, "it is missing") : -1;
+	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0) {
+		if (err->code == CV_ERR_NOTFOUND)
+			return cv_err_set(err, CV_ERR_CORRUPT, "it is missing");
+		if (cv_journal_may_be_in_copy(err))
+			err->code = CV_ERR_CORRUPT;
+		return -1;
+	}
 	ret = check_file(journal, segment, fd, err);
 	if (ret > 0 && *offset == 0) {
 		ret = check_segment_head(fd, segment, err);
@@ -245,5 +255,7 @@ int cv_journal_check(struct cv_journal *journal, uint32_t number, uint64_t *offs
 		*offset += len;
 	}
 	cv_file_close(&fd);
+	if (ret < 0 && cv_journal_may_be_in_copy(err))
+		err->code = CV_ERR_CORRUPT;
 	return ret;
 }

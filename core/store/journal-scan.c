@@ -132,7 +132,9 @@ static int scan_octets(struct scan *scan, struct cv_segment *segment, bool last,
 static int scan_file(struct scan *scan, struct cv_segment *segment, bool last, struct cv_err *err)
 {
 	uint64_t len = segment->len;
-	void *map = NULL;
+	uint64_t from = scan->start.segment == segment->number ? scan->start.offset : 0;
+	struct cv_err load_err = { 0 };
+	char *octets = NULL;
 	int ret;
 
 	if (len <= CV_SEGMENT_HEAD) {
@@ -143,19 +145,15 @@ static int scan_file(struct scan *scan, struct cv_segment *segment, bool last, s
 		}
 		return last && may_be_mended(scan, segment, CV_SEGMENT_HEAD) ? 0 : 1;
 	}
-	if (cv_segment_map(scan->journal, segment, &map, err) < 0)
+	if (cv_segment_load(scan->journal, segment, from, &octets, &load_err) < 0) {
+		if (cv_journal_may_be_in_copy(&load_err) && may_be_mended(scan, segment, from))
+			return 0;
+		*err = load_err;
 		return -1;
-	if (scan->journal->tail.len > 0) {
-		char *copy = cv_malloc(len);
-
-		memcpy(copy, map, len);
-		cv_journal_overlay(scan->journal, segment->number, 0, copy, len);
-		ret = scan_octets(scan, segment, last, cv_str_mem(copy, len), err);
-		cv_free(copy);
-	} else {
-		ret = scan_octets(scan, segment, last, cv_str_mem(map, len), err);
 	}
-	cv_file_unmap(map, len);
+	cv_journal_overlay(scan->journal, segment->number, 0, octets, len);
+	ret = scan_octets(scan, segment, last, cv_str_mem(octets, len), err);
+	cv_free(octets);
 	if (ret > 0 && segment->len < len && scan->repair && !segment->damaged)
 		ret = cv_segment_cut(scan->journal, segment, err);
 	return ret;

@@ -15,14 +15,14 @@ static int was_never_synced(struct cv_journal *journal, const struct cv_segment 
 {
 	struct cv_record_head head;
 	struct cv_str octets;
-	void *map;
+	char *map;
 	int ret;
 
 	if (segment->len < CV_SEGMENT_HEAD)
 		return 1;
 	if (segment->len > NEVER_SYNCED_MAX)
 		return 0;
-	if (cv_segment_map(journal, segment, &map, err) < 0)
+	if (cv_segment_load(journal, segment, 0, &map, err) < 0)
 		return -1;
 	octets = cv_str_mem(map, segment->len);
 	ret = cv_octets_are_zero(cv_str_sub(octets, 0, CV_SEGMENT_HEAD));
@@ -30,7 +30,7 @@ static int was_never_synced(struct cv_journal *journal, const struct cv_segment 
 		ret = 2;
 	for (uint64_t at = cv_record_find(octets, CV_SEGMENT_HEAD, &head); ret > 0 && at < octets.len; at = cv_record_find(octets, at + 8, &head))
 		ret = head.synced == 0 ? ret : 0;
-	cv_file_unmap(map, segment->len);
+	cv_free(map);
 	return ret;
 }
 
@@ -50,18 +50,18 @@ static int reaches(struct cv_journal *journal, const struct cv_segment *segment,
 {
 	struct cv_record_head head;
 	struct cv_str octets;
-	void *map;
+	char *map;
 	int ret;
 
 	if (segment->len <= CV_SEGMENT_HEAD)
 		return segment->before_seq >= seq;
-	if (cv_segment_map(journal, segment, &map, err) < 0)
+	if (cv_segment_load(journal, segment, 0, &map, err) < 0)
 		return -1;
 	octets = cv_str_mem(map, segment->len);
 	ret = segment->before_seq >= seq;
 	for (uint64_t at = cv_record_find(octets, CV_SEGMENT_HEAD, &head); ret == 0 && at < octets.len; at = cv_record_find(octets, at + 8, &head))
 		ret = head.seq >= seq;
-	cv_file_unmap(map, segment->len);
+	cv_free(map);
 	return ret;
 }
 

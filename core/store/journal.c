@@ -88,29 +88,54 @@ bool cv_journal_has_segment(const struct cv_journal *journal, uint32_t number)
 struct listing {
 	struct cv_journal *journal;
 	CV_VEC(uint32_t) copies;
+	struct cv_err refused; /* why a segment could not be read: an error as long as its copy does not have it */
 };
 
-static int note_segment(struct cv_journal *journal, const char *name, uint32_t number, struct cv_err *err)
+/* The head of a segment that may be written to, too. 1; 0: there is nothing to be had from it, but the copy may have it; -1. */
+static int read_head(struct cv_journal *journal, const char *name, char head[CV_SEGMENT_HEAD], size_t *len_r, struct stat *st_r, bool *refused_r, struct cv_err *err)
 {
+	struct cv_err read_err = { 0 };
+	int fd, ret;
+
+	*len_r = 0;
+	*st_r = (struct stat){ 0 };
+	ret = cv_file_open(journal->dir, name, O_RDWR, 0, &fd, &read_err);
+	*refused_r = ret < 0;
+	if (ret < 0 && read_err.code == CV_ERR_PERM)
+		ret = cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, &read_err);
+	if (ret > 0)
+		ret = cv_file_fstat(fd, st_r, &read_err);
+	if (ret > 0)
+		ret = cv_file_pread(fd, head, CV_SEGMENT_HEAD, 0, len_r, &read_err);
+	cv_file_close(&fd);
+	if (ret > 0)
+		return 1;
+	*refused_r = true;
+	*err = read_err;
+	return read_err.code == CV_ERR_PERM || read_err.code == CV_ERR_TEMP ? 0 : -1;
+}
+
+static int note_segment(struct listing *listing, const char *name, uint32_t number, struct cv_err *err)
+{
+	struct cv_journal *journal = listing->journal;
 	struct cv_segment *segment;
 	char head[CV_SEGMENT_HEAD];
 	struct stat st;
+	bool refused;
 	size_t len;
-	int fd, ok;
+	int ok = read_head(journal, name, head, &len, &st, &refused, err);
 
-	if (cv_file_open(journal->dir, name, O_RDONLY, 0, &fd, err) < 0)
+	if (ok < 0)
 		return -1;
-	if (cv_file_fstat(fd, &st, err) < 0 || cv_file_pread(fd, head, sizeof(head), 0, &len, err) < 0) {
-		cv_file_close(&fd);
-		return -1;
-	}
-	cv_file_close(&fd);
+	if (ok == 0)
+		listing->refused = *err;
 	segment = cv_vec_push(&journal->segments);
 	segment->number = number;
 	if (number >= journal->next_number)
 		journal->next_number = number + 1;
 	segment->len = (uint64_t)st.st_size;
 	segment->mtime = (int64_t)st.st_mtime;
+	segment->refused = refused;
 	ok = cv_segment_parse_head(cv_str_mem(head, len), segment, err);
 	if (ok < 0)
 		return -1;
@@ -141,7 +166,7 @@ static int list_one(void *ctx, const char *name, unsigned char type, struct cv_e
 	if (ret <= 0)
 		return ret < 0 ? -1 : 1;
 	if (!copy)
-		return note_segment(listing->journal, name, number, err);
+		return note_segment(listing, name, number, err);
 	*cv_vec_push(&listing->copies) = number;
 	return 1;
 }
@@ -168,7 +193,7 @@ static int take_copy(struct cv_journal *journal, uint32_t number, struct cv_err 
 
 	if (segment != NULL) {
 		segment->copied = true;
-		return segment->damaged ? cv_journal_mend(journal, segment, 0, err) : 0;
+		return segment->damaged || segment->refused ? cv_journal_mend(journal, segment, 0, err) : 0;
 	}
 	missing.copied = true;
 	ret = cv_journal_mend(journal, &missing, 0, err);
@@ -191,6 +216,12 @@ int cv_journal_list(struct cv_journal *journal, struct cv_err *err)
 	sort_segments(journal);
 	if (ret < 0)
 		return -1;
+	for (size_t i = 0; i < journal->segments.count; i++) {
+		if (journal->segments.data[i].refused && journal->segments.data[i].damaged) {
+			*err = listing.refused;
+			return -1;
+		}
+	}
 	for (size_t i = 0; i < journal->segments.count; i++)
 		journal->lost_seq = CV_MAX(journal->lost_seq, journal->segments.data[i].damaged ? 0 : journal->segments.data[i].lost_seq);
 	return 1;

@@ -34,6 +34,7 @@ struct cv_segment {
 	bool damaged;        /* head or records do not check: set aside at the next chance */
 	bool scanned;
 	bool copied;         /* it has a copy, or may have one */
+	bool refused;        /* its file may not be read, or not be written: it is made anew from the copy */
 	uint64_t durable;    /* octets that were on disk when some record of it was written, as far as was read */
 };
 

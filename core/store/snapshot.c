@@ -647,6 +647,8 @@ static int open_file(int dir, const char *name, struct cv_snapshot *snapshot, st
 	if (cv_file_open(dir, name, O_RDONLY, 0, &snapshot->fd, &open_err) < 0) {
 		if (open_err.code == CV_ERR_NOTFOUND)
 			return 0;
+		if (open_err.code == CV_ERR_PERM) /* others have what it says */
+			open_err.code = CV_ERR_CORRUPT;
 		if (err != NULL)
 			*err = open_err;
 		return -1;

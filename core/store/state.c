@@ -441,7 +441,7 @@ int cv_state_parse(struct cv_user *user, struct cv_str octets, struct cv_state_i
 }
 
 /* The file in memory: 1, 0 there is none, -1. */
-static int map_file(struct cv_user *user, const char *name, void **map_r, size_t *len_r, struct cv_err *err)
+static int load_file(struct cv_user *user, const char *name, char **octets_r, size_t *len_r, struct cv_err *err)
 {
 	struct cv_err open_err = { 0 };
 	struct stat st;
@@ -451,13 +451,15 @@ static int map_file(struct cv_user *user, const char *name, void **map_r, size_t
 		if (open_err.code == CV_ERR_NOTFOUND)
 			return 0;
 		*err = open_err;
+		if (open_err.code == CV_ERR_PERM) /* others have what it says */
+			err->code = CV_ERR_CORRUPT;
 		return -1;
 	}
 	ret = cv_file_fstat(fd, &st, err);
 	if (ret > 0 && (!S_ISREG(st.st_mode) || st.st_size < STATE_HEAD || (uint64_t)st.st_size > STATE_MAX + STATE_HEAD))
 		ret = cv_err_set(err, CV_ERR_CORRUPT, "its length makes no sense");
 	if (ret > 0)
-		ret = cv_file_map(fd, 0, (size_t)st.st_size, false, map_r, err);
+		ret = cv_file_load(fd, 0, (size_t)st.st_size, octets_r, err);
 	cv_file_close(&fd);
 	*len_r = ret > 0 ? (size_t)st.st_size : 0;
 	return ret;
@@ -466,14 +468,14 @@ static int map_file(struct cv_user *user, const char *name, void **map_r, size_t
 /* 1, 0 there is none, -1; CORRUPT when it does not check. */
 static int read_file(struct cv_user *user, const char *name, struct cv_state_info *info_r, struct cv_err *err)
 {
+	char *octets;
 	size_t len;
-	void *map;
-	int ret = map_file(user, name, &map, &len, err);
+	int ret = load_file(user, name, &octets, &len, err);
 
 	if (ret <= 0)
 		return ret;
-	ret = cv_state_parse(user, cv_str_mem(map, len), info_r, err);
-	cv_file_unmap(map, len);
+	ret = cv_state_parse(user, cv_str_mem(octets, len), info_r, err);
+	cv_free(octets);
 	return ret;
 }
 
@@ -481,16 +483,16 @@ int cv_state_check(struct cv_user *user, const char *name, uint64_t *seq_r, stru
 {
 	struct cv_reader r;
 	uint32_t version;
+	char *octets;
 	size_t len;
-	void *map;
-	int ret = map_file(user, name, &map, &len, err);
+	int ret = load_file(user, name, &octets, &len, err);
 
 	if (ret <= 0)
 		return ret;
-	ret = check_octets(cv_str_mem(map, len), &r, &version, err);
+	ret = check_octets(cv_str_mem(octets, len), &r, &version, err);
 	if (ret > 0 && !cv_take_u64(&r, seq_r))
 		ret = cv_err_set(err, CV_ERR_CORRUPT, "it makes no sense");
-	cv_file_unmap(map, len);
+	cv_free(octets);
 	return ret;
 }
 

@@ -154,6 +154,34 @@ static int note_place(int dir, struct cv_place *place_r, struct cv_err *err)
 	return 1;
 }
 
+static int take_lock(struct cv_user *user, struct cv_err *err)
+{
+	if (cv_file_open(user->index_dir, "lock", O_RDWR | O_CREAT, FILE_MODE, &user->lock_fd, err) < 0)
+		return -1;
+	return cv_lease_take(&user->lease, user->index_dir, user->lock_fd, FILE_MODE, (user->set->mail_lease_time + 999) / 1000,
+		user->set->mail_lock_method == 1, err);
+}
+
+/* The mail is ours. What has the lock's name and is no plain file (a link, a pipe, a directory), or has no rights, is no lock of anybody's: it gets another name. */
+static int take_mail(struct cv_user *user, struct cv_err *err)
+{
+	struct cv_err why = { 0 };
+	struct stat st;
+
+	if (take_lock(user, &why) > 0)
+		return 1;
+	*err = why;
+	if (why.code == CV_ERR_INUSE || cv_file_stat(user->index_dir, "lock", &st, err) <= 0 ||
+		(S_ISREG(st.st_mode) && (why.code != CV_ERR_PERM || user->lock_fd >= 0)))
+		return -1;
+	cv_file_close(&user->lock_fd);
+	if (cv_file_aside(user->index_dir, "lock", err) < 0)
+		return -1;
+	cv_warn(&user->log_ctx, "the file lock of the index can't be used; it is kept under another name: %s", why.text);
+	*err = (struct cv_err){ 0 };
+	return take_lock(user, err);
+}
+
 static int open_index(struct cv_user *user, const struct cv_location *location, struct cv_err *err)
 {
 	int root, ret;
@@ -172,10 +200,7 @@ static int open_index(struct cv_user *user, const struct cv_location *location, 
 		return -1;
 	if (check_owner(user->index_dir, CV_INDEX_DIR, err) < 0)
 		return -1;
-	if (cv_file_open(user->index_dir, "lock", O_RDWR | O_CREAT, FILE_MODE, &user->lock_fd, err) < 0)
-		return -1;
-	if (cv_lease_take(&user->lease, user->index_dir, user->lock_fd, FILE_MODE, (user->set->mail_lease_time + 999) / 1000,
-		    user->set->mail_lock_method == 1, err) < 0)
+	if (take_mail(user, err) < 0)
 		return -1;
 	return cv_selftest_run(&(struct cv_selftest){ .index_dir = user->index_dir, .path = location->index_root, .root = location->root,
 		.file_mode = FILE_MODE, .sync = user->storage_args.fsync != CV_FSYNC_NEVER,

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Message files that are missing, cut, replaced by garbage or unreadable: each is an error of that message alone, told to the client at each attempt and to the
-administrator once; sessions, searches and the other messages go on."""
+administrator once; sessions, searches and the other messages go on. Those whose octets the journal has are read from there, and their files made anew. And odd files in
+place of the server's own: links, pipes, directories and files without rights, which are set aside."""
 import glob
 import imaplib
 import os
@@ -36,7 +37,8 @@ def login(s, user):
 def files(s, user, storage):
     root = os.path.join(s.mail, user)
     if storage == "sdbox":
-        return sorted(glob.glob(os.path.join(root, "mailboxes", "INBOX", "dbox-Mails", "u.*")), key=lambda f: int(f.rsplit(".", 1)[1]))
+        found = glob.glob(os.path.join(root, "mailboxes", "INBOX", "dbox-Mails", "u.*"))
+        return sorted((f for f in found if ".damaged-" not in f), key=lambda f: int(f.rsplit(".", 1)[1]))
     found = glob.glob(os.path.join(root, "cur", "*")) + glob.glob(os.path.join(root, "new", "*"))
     by_name = {re.search(rb"\r?\nSubject: (\S+)", open(f, "rb").read()).group(1).decode(): f for f in found}
     return [by_name[name] for name in NAMES]
@@ -195,12 +197,101 @@ def files_left(s, user, name):
     fail(f"no file of {name}")
 
 
+def comes_back(s, user):
+    """Of sdbox, as long as the journal has the octets."""
+    mails = [octets if "large" not in name else message(name) for name, octets in zip(NAMES, MAILS)]
+    m = login(s, user)
+    for octets in mails:
+        same(m.append("INBOX", None, None, octets)[0], "OK")
+    m.select("INBOX")
+    same(whole(m, "1:*")[2] == dict(enumerate(mails, 1)), True)
+    for round_ in range(2):
+        paths = files(s, user, "sdbox")
+        at = os.path.getsize(s.log)
+        for path, name in zip(paths, NAMES):
+            if name in KINDS:
+                spoil(path, name)
+        same(whole(m, "1:*")[2] == dict(enumerate(mails, 1)), True, "all are read as they were")
+        with open(s.log, errors="replace") as f:
+            f.seek(at)
+            same(sum("made anew from the journal" in line for line in f), len(KINDS), "a line for each")
+        same(len(glob.glob(os.path.join(os.path.dirname(paths[0]), "u.*.damaged-*"))), (round_ + 1) * (len(KINDS) - 1), "what was there is kept")
+        for path in glob.glob(os.path.join(os.path.dirname(paths[0]), "u.*.damaged-*")):
+            same(os.path.basename(path).split(".")[1].isdigit(), True)
+    m.logout()
+
+
+ODD = ["link", "dangling", "loop", "pipe", "directory", "no-rights"]
+
+
+def put_odd(path, kind, outside):
+    """What was there goes, but for its rights."""
+    if kind == "no-rights":
+        os.chown(path, 0, 0)
+        os.chmod(path, 0)
+        return
+    os.unlink(path)
+    if kind == "pipe":
+        os.mkfifo(path, 0o600)
+        os.chmod(path, 0o666)
+    elif kind == "directory":
+        os.mkdir(path)
+    else:
+        os.symlink({"link": outside, "dangling": "nowhere", "loop": os.path.basename(path)}[kind], path)
+
+
+def odd_files(s, storage, user):
+    """The server's own files, each kind of oddity in the place of all of them at once: nobody waits, nothing is lost, nothing outside is touched."""
+    outside = os.path.join(s.mail, "outside")
+    m = login(s, user)
+    m.append("INBOX", "($Odd)", None, MAILS[0])
+    m.create("Box")
+    m.append("Box", "($Odd)", None, MAILS[-1])
+    m.logout()
+    folders = [os.path.join(s.mail, user, "mailboxes", box, "dbox-Mails", "culver-mailbox") for box in ("INBOX", "Box")] if storage == "sdbox" else \
+        [os.path.join(s.mail, user, box, "dovecot-keywords") for box in ("", ".Box")]
+    index = os.path.join(s.mail, user, "culver-index")
+    for kind in ODD:
+        s.stop()
+        for path in [os.path.join(index, "lock"), sorted(glob.glob(os.path.join(index, "journal.*[0-9a-f]")))[-1]] + folders:
+            if os.path.lexists(path):
+                with open(outside, "w") as f:
+                    f.write("outside\n")
+                os.chmod(outside, 0o666)
+                put_odd(path, kind, outside)
+        s.start()
+        m = login(s, user)
+        for box, octets in (("INBOX", MAILS[0]), ("Box", MAILS[-1])):
+            same(m.select(box)[0], "OK", (kind, box))
+            sent = whole(m, "1:*")[2]
+            same(sent.get(1) == octets, True, (kind, box))
+            same(m.append(box, "($New)", None, octets)[0], "OK", (kind, box))
+            same(m.uid("STORE", "1", "+FLAGS", "($Kept)")[0], "OK", (kind, box))
+            same(len(m.search(None, "KEYWORD", "$Kept")[1][0].split()), 1, (kind, box))
+        same(m.create(f"made-{kind}")[0], "OK", kind)
+        same(m.delete(f"made-{kind}")[0], "OK", kind)
+        m.logout()
+        same(open(outside).read(), "outside\n", kind)
+    s.stop()
+    s.start()
+    healthy(s)
+
+
 for storage in culver.storages() or fail("no storage module is installed"):
-    s = culver.Server(storage=storage, settings="default_idle_kill = 600s\n")
+    s = culver.Server(storage=storage, settings="default_idle_kill = 600s\nmail_journal_message_size = 0\n")
     try:
         s.start()
         run(s, storage, "anna")
         healthy(s)
+        s.stop()
+    finally:
+        s.close()
+    s = culver.Server(storage=storage, settings="default_idle_kill = 600s\n")
+    try:
+        s.start()
+        if storage == "sdbox":
+            comes_back(s, "anna")
+        odd_files(s, storage, "bob")
         s.stop()
         print(storage, "ok", flush=True)
     finally:

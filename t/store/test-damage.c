@@ -662,9 +662,81 @@ static void a_copy_of_the_index_is_known_for_one(void **state)
 	store_deinit(&s);
 }
 
+/* A file that may not be opened, until it has another name. */
+struct refusal {
+	const char *name;
+	bool over;
+};
+
+static int refuse_by_name(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	struct refusal *refusal = ctx;
+
+	(void)len;
+	if (name == NULL || strcmp(name, refusal->name) != 0)
+		return 0;
+	refusal->over = refusal->over || op == CV_FILE_LINK || op == CV_FILE_RENAME;
+	return op == CV_FILE_OPEN && !refusal->over ? EACCES : 0;
+}
+
+static void take_rights(struct store *s, const char *name)
+{
+	struct refusal refusal = { name, false };
+
+	cv_file_set_fault(refuse_by_name, &refusal);
+	store_open(s);
+	cv_file_set_fault(NULL, NULL);
+	assert_true(refusal.over);
+	assert_true(disk_count(s, ".damaged-") > 0);
+}
+
+/* Whichever file of the index may not be opened any more, another one has what it says; the lock says nothing. */
+static void a_file_without_rights_closes_no_user(void **state)
+{
+	static const char *const names[] = { "journal.0000000000000001", "state", "lock" };
+
+	for (size_t i = 0; i < CV_COUNT_OF(names); i++) {
+		const char *before;
+		struct store s;
+
+		store_init(&s, state);
+		store_open(&s);
+		for (unsigned n = 0; n < 5; n++)
+			store_save(&s, "INBOX", "Subject: x\r\n\r\nx\r\n", n % 2 == 0 ? CV_FLAG_SEEN : 0);
+		before = store_dump_all(&s, DUMP_NUMBERS | DUMP_OCTETS);
+		store_close(&s);
+		take_rights(&s, names[i]);
+		assert_same_dump(store_dump_all(&s, DUMP_NUMBERS | DUMP_OCTETS), before);
+		store_save(&s, "INBOX", "Subject: y\r\n\r\ny\r\n", 0);
+		store_close(&s);
+		store_open(&s);
+		store_expect(&s, "INBOX", "1 S|2 -|3 S|4 -|5 S|6 -");
+		store_deinit(&s);
+	}
+}
+
+/* What is no file is no lock of anybody's. */
+static void the_lock_may_be_something_else(void **state)
+{
+	for (const char *what = "lpd"; *what != '\0'; what++) {
+		struct store s;
+
+		store_init(&s, state);
+		store_open(&s);
+		store_save(&s, "INBOX", "Subject: x\r\n\r\nx\r\n", CV_FLAG_SEEN);
+		store_close(&s);
+		disk_put_other(&s, "lock", *what);
+		store_open(&s);
+		store_expect(&s, "INBOX", "1 S");
+		store_deinit(&s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cv_test(a_file_without_rights_closes_no_user),
+		cv_test(the_lock_may_be_something_else),
 		cv_test(any_derived_file_may_be_lost),
 		cv_test(any_derived_file_may_be_lost_after_a_crash),
 		cv_test(a_lost_journal_loses_nothing_that_was_folded),

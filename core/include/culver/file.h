@@ -56,6 +56,9 @@ CV_EXPORT CV_MUST_CHECK int cv_file_fstat(int fd, struct stat *st_r, struct cv_e
    reach the file. */
 CV_EXPORT CV_MUST_CHECK int cv_file_map(int fd, uint64_t offset, size_t len, bool writable, void **map_r, struct cv_err *err);
 CV_EXPORT void cv_file_unmap(void *map, size_t len);
+/* So many octets of the file, as if it had been mapped from its begin on, in memory that cv_free gives back: those before offset from are zeros, and so are those that
+   the file does not have. What is cut meanwhile, or can't be read, is no end of the process. len is not 0. */
+CV_EXPORT CV_MUST_CHECK int cv_file_load(int fd, uint64_t from, size_t len, char **octets_r, struct cv_err *err);
 /* Append len octets of from, from offset on, to the position of to, sharing or copying in the kernel where it can. */
 CV_EXPORT CV_MUST_CHECK int cv_file_copy(int from, uint64_t offset, uint64_t len, int to, struct cv_err *err);
 /* fn for each name in the directory but "." and ".."; type is a DT_ value of dirent.h. fn's -1 ends it. */

@@ -74,6 +74,21 @@ static void set_file(struct maildir_keywords *keywords, const struct stat *st)
 	keywords->mtime_ns = maildir_stamp_of(st).mtime_ns;
 }
 
+/* What has the name and can't be read (a link, a pipe, a directory, a file without rights) gets another one: it is as if it had been removed. why becomes why not. */
+static int keep_odd(struct maildir_box *box, int dir, struct cv_err *why)
+{
+	struct cv_err err = { 0 };
+
+	if (cv_file_aside(dir, MAILDIR_KEYWORDS, &err) < 0) {
+		*why = err;
+		return -1;
+	}
+	cv_warn(NULL, MAILDIR_KEYWORDS " can't be used; it is kept under another name: %s", why->text);
+	maildir_keywords_free(&box->keywords);
+	*why = (struct cv_err){ 0 };
+	return 1;
+}
+
 static int read_file(struct maildir_box *box, int dir, struct cv_err *err)
 {
 	struct cv_buf text;
@@ -84,7 +99,7 @@ static int read_file(struct maildir_box *box, int dir, struct cv_err *err)
 
 	ret = cv_file_open(dir, MAILDIR_KEYWORDS, O_RDONLY, 0, &fd, err);
 	if (ret < 0)
-		return err->code == CV_ERR_NOTFOUND ? 1 : -1;
+		return err->code == CV_ERR_NOTFOUND ? 1 : err->code == CV_ERR_PERM ? keep_odd(box, dir, err) : -1;
 	cv_buf_init(&text, FILE_MAX);
 	p = cv_buf_reserve(&text, FILE_MAX);
 	cv_assert(p != NULL);
@@ -109,6 +124,15 @@ int maildir_keywords_load(struct maildir_box *box, struct cv_err *err)
 
 	if (ret > 0)
 		ret = cv_file_stat(dir, MAILDIR_KEYWORDS, &st, err);
+	if (ret > 0 && !S_ISREG(st.st_mode)) {
+		struct cv_err why = { 0 };
+
+		(void)cv_err_set(&why, CV_ERR_CORRUPT, "it is no plain file");
+		ret = keep_odd(box, dir, &why);
+		if (ret < 0)
+			*err = why;
+		return ret;
+	}
 	if (ret > 0)
 		return same_file(&box->keywords, &st) ? 1 : read_file(box, dir, err);
 	if (ret == 0 && box->keywords.known)
