@@ -162,53 +162,114 @@ static inline void observe(struct cv_mime_parser *p, enum cv_mime_place place, c
 
 /* ---- counting ---- */
 
-/* Count line ends in len octets at o, and move now behind them. The inner loop has a constant length, so that compilers make
-   vector code of it: this runs over every octet of every message. */
-static void count(struct cv_mime_parser *p, const uint8_t *o, size_t len, unsigned nul_flag, unsigned high_flag)
+/* In one register where the machine has such: counting runs over every octet of every message. */
+typedef uint8_t octets16 __attribute__((vector_size(16)));
+typedef uint64_t words2 __attribute__((vector_size(16)));
+
+/* What was found in octets that went by 16 at once. */
+struct counted {
+	uint64_t lf, crlf;
+	bool nul, high;
+};
+
+/* The sum of sixteen counts. */
+static uint64_t sum16(octets16 counts)
 {
-	uint64_t lf = 0, crlf = 0;
-	uint8_t any = 0, nul = 0;
-	size_t i;
+	const words2 low = { 0x00ff00ff00ff00ffu, 0x00ff00ff00ff00ffu };
+	words2 pairs = ((words2)counts & low) + ((words2)counts >> 8 & low);
 
-	if (len == 0)
-		return;
-	lf = o[0] == '\n';
-	crlf = o[0] == '\n' && p->started && p->last == '\r';
-	any = o[0];
-	nul = o[0] == 0;
-	for (i = 1; len - i >= 64; i += 64) {
-		uint8_t block_lf = 0, block_crlf = 0;
+	return ((pairs[0] + pairs[1]) * 0x0001000100010001u) >> 48;
+}
 
-		for (size_t k = 0; k < 64; k++) {
-			uint8_t is_lf = o[i + k] == '\n';
+static bool any_high_bit(octets16 octets)
+{
+	words2 words = (words2)octets;
 
-			block_lf = (uint8_t)(block_lf + is_lf);
-			block_crlf = (uint8_t)(block_crlf + (is_lf & (o[i + k - 1] == '\r')));
-			any |= o[i + k];
-			nul |= o[i + k] == 0;
+	return ((words[0] | words[1]) & 0x8080808080808080u) != 0;
+}
+
+/* Of o, which has an octet before it: as many as there are sixteens. How many these are. */
+static size_t count16(struct counted *counted, const uint8_t *o, size_t len)
+{
+	octets16 all = { 0 }, nuls = { 0 };
+	size_t i = 0;
+
+	while (len - i >= 16) {
+		size_t end = i + CV_MIN((len - i) / 16, (size_t)UINT8_MAX) * 16; /* what an octet can count */
+		octets16 lf = { 0 }, crlf = { 0 };
+
+		for (; i < end; i += 16) {
+			octets16 here, before, is_lf;
+
+			memcpy(&here, o + i, sizeof(here));
+			memcpy(&before, o + i - 1, sizeof(before));
+			is_lf = (octets16)(here == '\n');
+			lf -= is_lf;
+			crlf -= is_lf & (octets16)(before == '\r');
+			all |= here;
+			nuls |= (octets16)(here == 0);
 		}
-		lf += block_lf;
-		crlf += block_crlf;
+		counted->lf += sum16(lf);
+		counted->crlf += sum16(crlf);
 	}
-	for (; i < len; i++) {
-		lf += o[i] == '\n';
-		crlf += o[i] == '\n' && o[i - 1] == '\r';
-		any |= o[i];
-		nul |= o[i] == 0;
-	}
+	counted->high = counted->high || any_high_bit(all);
+	counted->nul = counted->nul || any_high_bit(nuls);
+	return i;
+}
+
+/* Move now behind len octets at o (not 0), in which that was found. */
+static void pass(struct cv_mime_parser *p, const char *o, size_t len, const struct counted *counted, unsigned nul_flag, unsigned high_flag)
+{
 	p->now.pos += len;
-	p->now.lf += lf;
-	p->now.bare_lf += lf - crlf;
-	if (len > 1)
-		p->before_last = o[len - 2];
-	else
-		p->before_last = p->last;
-	p->last = o[len - 1];
+	p->now.lf += counted->lf;
+	p->now.bare_lf += counted->lf - counted->crlf;
+	p->before_last = len > 1 ? (uint8_t)o[len - 2] : p->last;
+	p->last = (uint8_t)o[len - 1];
 	p->started = true;
-	if (nul != 0)
+	if (counted->nul)
 		p->current->part.flags |= nul_flag;
-	if (any & 0x80)
+	if (counted->high)
 		p->current->part.flags |= high_flag;
+}
+
+static uint8_t octet_before(const struct cv_mime_parser *p)
+{
+	return p->started ? p->last : 0;
+}
+
+/* Octets of a body, of any number of lines. */
+static void pass_body(struct cv_mime_parser *p, const char *octets, size_t len)
+{
+	const uint8_t *o = (const uint8_t *)octets;
+	uint8_t before = octet_before(p);
+	struct counted counted = { 0 };
+	size_t i = 0;
+
+	while (i < len) {
+		if (i > 0 && len - i >= 16) {
+			i += count16(&counted, o + i, len - i);
+			before = o[i - 1];
+			continue;
+		}
+		counted.lf += o[i] == '\n';
+		counted.crlf += o[i] == '\n' && before == '\r';
+		counted.high = counted.high || o[i] >= 0x80;
+		counted.nul = counted.nul || o[i] == 0;
+		before = o[i++];
+	}
+	if (len > 0)
+		pass(p, octets, len, &counted, CV_MIME_BODY_NUL, CV_MIME_BODY_8BIT);
+}
+
+/* Octets of one line of a header, perhaps with its end. */
+static void pass_line(struct cv_mime_parser *p, const char *o, size_t len)
+{
+	bool ends = o[len - 1] == '\n';
+	uint8_t before = len > 1 ? (uint8_t)o[len - 2] : octet_before(p);
+	const struct counted counted = { .lf = ends, .crlf = ends && before == '\r', .nul = memchr(o, '\0', len) != NULL,
+		.high = !cv_str_is_ascii(cv_str_mem(o, len)) };
+
+	pass(p, o, len, &counted, CV_MIME_HEADER_NUL, CV_MIME_HEADER_8BIT);
 }
 
 static bool at_line_start(const struct cv_mime_parser *p)
@@ -420,7 +481,7 @@ static void end_parts(struct cv_mime_parser *p, struct node *stop, struct mark e
 
 static void body_octets(struct cv_mime_parser *p, const char *o, size_t len)
 {
-	count(p, (const uint8_t *)o, len, CV_MIME_BODY_NUL, CV_MIME_BODY_8BIT);
+	pass_body(p, o, len);
 	observe(p, CV_MIME_IN_BODY, o, len);
 	if (p->preview_node == p->current)
 		cv_preview_feed(&p->preview, cv_str_mem(o, len));
@@ -433,7 +494,7 @@ static void header_octets(struct cv_mime_parser *p, const char *o, size_t len)
 	bool ends = o[len - 1] == '\n', empty;
 	size_t text = ends ? len - 1 : len;
 
-	count(p, (const uint8_t *)o, len, CV_MIME_HEADER_NUL, CV_MIME_HEADER_8BIT);
+	pass_line(p, o, len);
 	observe(p, CV_MIME_IN_HEADER, o, len);
 	cv_buf_append_mem(&p->header, o, keep);
 	p->header_left -= keep;
@@ -494,7 +555,7 @@ static void delimiter(struct cv_mime_parser *p, const char *o, size_t len, size_
 	if (node->part.child_count == 0 && end.pos > node->body.pos)
 		node->part.preamble_size = end.pos - node->body.pos;
 	p->state = PARSER_BODY;
-	count(p, (const uint8_t *)o, len, CV_MIME_BODY_NUL, CV_MIME_BODY_8BIT);
+	pass_body(p, o, len);
 	observe(p, CV_MIME_DELIMITER, o, len);
 	if (closing) {
 		node->closed = true;

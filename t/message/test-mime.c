@@ -125,6 +125,48 @@ static void bare_line_ends_give_the_same_wire_sizes(void **state)
 		" 1 leaf text/x h=51+22/24/2 b=73+6/7/1\n");
 }
 
+/* Bodies of all lengths around those that are counted at once, with each octet that is told of at each place. */
+static void octets_of_bodies_are_counted(void **state)
+{
+	static const char some[] = { '\r', '\n', 'x', '\n', 'y', '\r', '\n' };
+	struct cv_arena *arena = *state;
+	char octets[9000] = "A: b\n\n";
+	const size_t head = 6;
+	unsigned random = 1;
+
+	for (size_t i = head; i < sizeof(octets); i++) {
+		random = random * 1103515245u + 12345u;
+		octets[i] = some[(random >> 16) % sizeof(some)];
+	}
+	for (size_t len = 0; len < sizeof(octets) - head; len += len < 100 ? 1 : 97) {
+		struct cv_message_reader *reader = cv_message_reader_new_mem(cv_str_mem(octets, head + len));
+		uint64_t lf = 0, bare = 0;
+		struct cv_message *message;
+
+		for (size_t i = head; i < head + len; i++) {
+			lf += octets[i] == '\n';
+			bare += octets[i] == '\n' && octets[i - 1] != '\r';
+		}
+		assert_true(cv_message_parse(arena, NULL, reader, &message, NULL) >= 0);
+		assert_int_equal(message->root->body_size, len);
+		assert_int_equal(message->root->body_lines, lf);
+		assert_int_equal(message->root->body_wire_size, len + bare);
+		assert_int_equal(message->root->flags & (CV_MIME_BODY_NUL | CV_MIME_BODY_8BIT), 0);
+		cv_message_reader_free(&reader);
+	}
+	for (size_t at = head; at < head + 70; at++) {
+		const char kept = octets[at];
+		struct cv_message_reader *reader = cv_message_reader_new_mem(cv_str_mem(octets, head + 70));
+		struct cv_message *message;
+
+		octets[at] = at % 2 == 0 ? '\0' : (char)0x80;
+		assert_true(cv_message_parse(arena, NULL, reader, &message, NULL) >= 0);
+		assert_int_equal(message->root->flags & (CV_MIME_BODY_NUL | CV_MIME_BODY_8BIT), at % 2 == 0 ? CV_MIME_BODY_NUL : CV_MIME_BODY_8BIT);
+		cv_message_reader_free(&reader);
+		octets[at] = kept;
+	}
+}
+
 static void nested_messages_have_envelopes(void **state)
 {
 	struct cv_message *m = check(*state,
@@ -518,6 +560,7 @@ int main(void)
 		cv_test(odd_messages_are_one_part_too),
 		cv_test(a_multipart_has_its_parts_and_what_is_around_them),
 		cv_test(bare_line_ends_give_the_same_wire_sizes),
+		cv_test(octets_of_bodies_are_counted),
 		cv_test(nested_messages_have_envelopes),
 		cv_test(parts_of_a_digest_are_messages),
 		cv_test(content_fields_are_kept),
