@@ -13,6 +13,8 @@
 #define SEEN_BATCH_OCTETS ((uint64_t)1024 * 1024)
 /* Messages that are begun to be read while the one at hand is sent, when the disk has to be waited for. */
 #define AHEAD_MAX 8u
+/* Of messages whose texts are at hand, which take a microsecond, so many are told between two looks at the clock. */
+#define AT_HAND_BATCH 16u
 
 static bool parse_changed_since(struct fetch *fetch, const struct cv_imap_arg **arg)
 {
@@ -383,9 +385,16 @@ static enum cv_imap_result seen_is_set(struct fetch *fetch)
 	return CV_IMAP_STEP;
 }
 
+/* Time for a look at the clock. */
+static bool may_be_late(const struct fetch *fetch)
+{
+	return !fetch->at_hand || fetch->done % AT_HAND_BATCH == 0;
+}
+
 static enum cv_imap_result begin_next(struct fetch *fetch)
 {
-	imap_progress(fetch->cmd, fetch->done, fetch->goal);
+	if (may_be_late(fetch))
+		imap_progress(fetch->cmd, fetch->done, fetch->goal);
 	switch (next_message(fetch)) {
 	case NEXT_END:
 		return done(fetch);
@@ -427,7 +436,7 @@ static enum cv_imap_result step(struct cv_imap_cmd *cmd)
 
 		if (result != CV_IMAP_STEP || imap_cmd_session(cmd)->state == IMAP_STATE_LOGOUT)
 			return result;
-		if (cv_time_mono_us() - start > IMAP_SLICE_US)
+		if (may_be_late(fetch) && cv_time_mono_us() - start > IMAP_SLICE_US)
 			break;
 	}
 	return CV_IMAP_STEP;

@@ -346,7 +346,8 @@ int fetch_message_open(struct fetch *fetch, bool there, struct cv_err *err)
 	fetch->has_thread = false;
 	if (fetch->what.note_count > 0 && !there)
 		return cv_err_set_public(err, CV_ERR_EXPUNGED, "Message was expunged");
-	if (!find_texts(fetch) && fetch_message_get(fetch, err) < 0 && !(there && only_thread_unknown(fetch, err))) {
+	fetch->at_hand = find_texts(fetch);
+	if (!fetch->at_hand && fetch_message_get(fetch, err) < 0 && !(there && only_thread_unknown(fetch, err))) {
 		if (!there)
 			err->code = CV_ERR_EXPUNGED;
 		return -1;
@@ -495,7 +496,7 @@ static int write_literal(struct fetch *fetch, struct cv_err *err)
 
 int fetch_message_write(struct fetch *fetch)
 {
-	uint64_t start = cv_time_mono_us();
+	uint64_t start = 0; /* 0: nothing took time yet */
 	struct cv_err err = { 0 };
 
 	while (cv_stream_room(fetch->s->stream) > 0) {
@@ -505,6 +506,7 @@ int fetch_message_write(struct fetch *fetch)
 			if (write_literal(fetch, &err) < 0)
 				goto broken;
 		} else if (fetch->binary.active) {
+			start = start != 0 ? start : cv_time_mono_us();
 			if (fetch_binary_go_on(fetch, &err) < 0)
 				goto broken;
 			if (cv_time_mono_us() - start > IMAP_SLICE_US)

@@ -70,6 +70,7 @@ struct fetch {
 
 	/* The message at hand. */
 	bool open;
+	bool at_hand;                /* nothing of it had to be read or made */
 	uint32_t seq;
 	struct cv_row row;
 	struct cv_arena *arena;
