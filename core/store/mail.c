@@ -586,7 +586,7 @@ static int reader_to_parse(struct cv_mail *mail, struct cv_message_reader **read
 	return 1;
 }
 
-/* Where there is no room for it, a while goes by before that is tried, and told, again: each message that is read would do so. */
+/* Where it can't be kept (no room, no rights), a while goes by before that is tried, and told, again: each message that is read would do so. */
 static void keep_record(struct cv_mail *mail, uint32_t row)
 {
 	struct cv_mailbox *mailbox = mail->mailbox;
@@ -603,8 +603,7 @@ static void keep_record(struct cv_mail *mail, uint32_t row)
 		return;
 	}
 	cv_warn(&mailbox->log_ctx, "cache can't be written: %s", err.text);
-	if (err.code == CV_ERR_NOQUOTA)
-		user->cache_retry_ms = cv_time_mono_ms() + CACHE_RETRY_MS;
+	user->cache_retry_ms = cv_time_mono_ms() + CACHE_RETRY_MS;
 }
 
 /* The cache has nothing: look at the octets, and remember what was seen. */

@@ -628,7 +628,8 @@ def named(s):
         status, rows, text = fsck(s, "--report", user)
         if status not in (0, 2):
             fail(f"{user}: fsck --report ends with {status}\n{text}")
-        if bad := [row for row in rows if not is_harmed(user, row)]:
+        # On a full disk parse records are given up; who is killed before the snapshot says so leaves that to be found.
+        if bad := [row for row in rows if not is_harmed(user, row) and not (row["file"] == "cache" and "disk" in TROUBLE)]:
             fail(f"{user}: fsck finds {bad}")
         named_uids = {str(row.get("uid", row["file"])) for row in rows}
         m = imaplib.IMAP4("127.0.0.1", s.ports["imap"], timeout=60)

@@ -242,7 +242,7 @@ static int refuse_new(void *ctx, enum cv_file_op op, const char *name, size_t *l
 		return 0;
 	*len = 0;
 	(*refused)++;
-	return ENOSPC;
+	return EDQUOT; /* of a user, as ENOSPC is of all */
 }
 
 /* Where the file can't be made, the message is read from the journal, and not every reader tries again. */
