@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -550,7 +551,9 @@ int cv_file_load(int fd, uint64_t from, size_t len, char **octets_r, struct cv_e
 	*octets_r = NULL;
 	if (e != 0)
 		return cv_err_sys(err, e, "%zu octets of a file can't be had in memory", len);
-	*octets_r = cv_calloc(len, 1);
+	*octets_r = calloc(len, 1); /* there may be no memory for so much: that is the caller's to tell, and no end of the process */
+	if (*octets_r == NULL)
+		return cv_err_sys(err, ENOMEM, "%zu octets of a file can't be had in memory", len);
 	if (from >= len || cv_file_pread(fd, *octets_r + from, len - (size_t)from, from, &got, err) > 0)
 		return 1;
 	cv_free(*octets_r);
