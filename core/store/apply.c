@@ -121,17 +121,17 @@ static void count_notes(struct cv_mailbox *mailbox, enum cv_entry_kind kind, boo
 /* A message that was taken for gone is there again. */
 static void revive(struct cv_columns *columns, uint32_t row, const struct cv_new_row *new)
 {
-	*cv_col_flags(columns, row) = new->flags;
-	*cv_col_zone(columns, row) = new->zone;
-	*cv_col_keyword_set(columns, row) = new->keyword_set;
+	cv_set_flags(columns, row, new->flags);
+	cv_set_zone(columns, row, new->zone);
+	cv_set_keyword_set(columns, row, new->keyword_set);
 	cv_columns_set_modseq(columns, row, new->modseq);
-	*cv_col_date(columns, row) = new->date;
-	*cv_col_saved(columns, row) = new->saved;
-	*cv_col_virtual_size(columns, row) = new->virtual_size;
-	*cv_col_physical_size(columns, row) = new->physical_size;
-	*cv_col_guid(columns, row) = new->guid;
-	*cv_col_cache(columns, row) = new->cache;
-	*cv_col_sum(columns, row) = new->sum;
+	cv_set_date(columns, row, new->date);
+	cv_set_saved(columns, row, new->saved);
+	cv_set_virtual_size(columns, row, new->virtual_size);
+	cv_set_physical_size(columns, row, new->physical_size);
+	cv_set_guid(columns, row, new->guid);
+	cv_set_cache(columns, row, new->cache);
+	cv_set_sum(columns, row, new->sum);
 	cv_columns_set_names(columns, row, new->ref, new->uidl);
 	cv_memos_free(&columns->memos); /* whatever it was before */
 	columns->dead--;
@@ -195,19 +195,19 @@ static int row_group(struct cv_mailbox *mailbox, const struct cv_record_head *he
 		uint32_t row = cv_columns_from(columns, range.first);
 
 		for (; row < columns->count && *cv_col_uid(columns, row) <= range.last; row++) {
-			uint16_t *flags = cv_col_flags(columns, row);
+			uint16_t flags = *cv_col_flags(columns, row);
 
-			if ((*flags & CV_ROW_EXPUNGED) != 0)
+			if ((flags & CV_ROW_EXPUNGED) != 0)
 				continue;
 			if (kind == CV_ENTRY_EXPUNGE) {
 				cv_columns_kill(columns, row);
 				cv_notes_put(columns, *cv_col_uid(columns, row), (struct cv_str){ 0 });
 				continue;
 			}
-			*flags = (uint16_t)((*flags & CV_ROW_VERIFIED) | (group.flags_after & CV_FLAG_ALL));
+			cv_set_flags(columns, row, (uint16_t)((flags & CV_ROW_VERIFIED) | (group.flags_after & CV_FLAG_ALL)));
 			if ((group.flags_after & CV_FLAG_DELETED) != 0)
 				cv_columns_note_deleted(columns, row);
-			*cv_col_keyword_set(columns, row) = set;
+			cv_set_keyword_set(columns, row, set);
 			cv_columns_set_modseq(columns, row, head->seq);
 		}
 		if (kind == CV_ENTRY_EXPUNGE)

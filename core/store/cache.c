@@ -287,10 +287,8 @@ static void forget_places(struct cv_mailbox *mailbox)
 	struct cv_columns *columns = mailbox->columns;
 
 	for (uint32_t row = 0; columns != NULL && row < columns->count; row++) {
-		uint64_t *where = cv_col_cache(columns, row);
-
-		if (!cv_cache_is_in_journal(*where))
-			*where = 0;
+		if (*cv_col_cache(columns, row) != 0 && !cv_cache_is_in_journal(*cv_col_cache(columns, row)))
+			cv_set_cache(columns, row, 0);
 	}
 	mailbox->rewrite = true;
 }

@@ -163,7 +163,7 @@ void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row)
 
 void cv_columns_kill(struct cv_columns *columns, uint32_t row)
 {
-	*cv_col_flags(columns, row) |= CV_ROW_EXPUNGED;
+	cv_set_flags(columns, row, (uint16_t)(*cv_col_flags(columns, row) | CV_ROW_EXPUNGED));
 	columns->dead++;
 	if (columns->dead_unknown)
 		return;
@@ -313,7 +313,7 @@ void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str 
 
 	if (uidl.len > 0) /* the pool may move while it grows */
 		memcpy(uidl_copy, uidl.ptr, uidl.len);
-	*cv_col_ref(columns, row) = add_to_pool(columns, ref, cv_str_mem(uidl_copy, uidl.len));
+	cv_set_ref(columns, row, add_to_pool(columns, ref, cv_str_mem(uidl_copy, uidl.len)));
 }
 
 void cv_columns_set_uidl(struct cv_columns *columns, uint32_t row, struct cv_str uidl)
@@ -323,10 +323,10 @@ void cv_columns_set_uidl(struct cv_columns *columns, uint32_t row, struct cv_str
 
 	if (ref.len > 0) /* as above */
 		memcpy(copy, ref.ptr, ref.len);
-	*cv_col_ref(columns, row) = add_to_pool(columns, cv_str_mem(copy, ref.len), uidl);
+	cv_set_ref(columns, row, add_to_pool(columns, cv_str_mem(copy, ref.len), uidl));
 }
 
 void cv_columns_set_names(struct cv_columns *columns, uint32_t row, struct cv_str ref, struct cv_str uidl)
 {
-	*cv_col_ref(columns, row) = add_to_pool(columns, ref, uidl);
+	cv_set_ref(columns, row, add_to_pool(columns, ref, uidl));
 }

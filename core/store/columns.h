@@ -53,9 +53,12 @@ struct cv_notes;
 struct cv_memos;
 struct cv_uid_base;
 
-/* Rows of a snapshot are checked when they are first touched, a column's chunk of 1 << CV_CHUNK_SHIFT rows at a time. */
+/* Rows of a snapshot are read and checked when they are first touched, a column's chunk of 1 << CV_CHUNK_SHIFT rows at a time. */
 #define CV_CHUNK_SHIFT 12
 #define CV_CHUNK_ROWS (1u << CV_CHUNK_SHIFT)
+
+/* What is known of a chunk of a column; 0: it was not read yet, or its memory was given back. */
+enum cv_chunk_state { CV_CHUNK_CHECKED = 1, CV_CHUNK_WRITTEN = 2 };
 
 /* Rows 0 .. base_count - 1 are in the snapshot's octets (changes stay in memory), the others in the tail.
    Rows are never removed, only marked. Offsets in the pool below base_pool_len are in the snapshot. */
@@ -65,7 +68,7 @@ struct cv_columns {
 	uint32_t count;
 	uint32_t dead;            /* rows marked CV_ROW_EXPUNGED */
 	struct cv_column_arrays base_rows, tail;
-	uint8_t *checked[CV_COLUMNS]; /* owned by base: one for each chunk, not 0 when it was checked */
+	uint8_t *checked[CV_COLUMNS]; /* owned by base: one for each chunk, enum cv_chunk_state */
 	size_t tail_cap;
 	const char *base_pool;
 	uint64_t base_pool_len;
@@ -89,13 +92,24 @@ struct cv_chunk {
 void cv_columns_check(const struct cv_columns *columns, enum cv_column column, uint32_t chunk);
 
 #define X(name, type)                                                                                         \
-	static inline type *cv_col_##name(const struct cv_columns *c, uint32_t row)                           \
+	static inline const type *cv_col_##name(const struct cv_columns *c, uint32_t row)                     \
 	{                                                                                                     \
 		if (row >= c->base_count)                                                                     \
 			return &c->tail.name[row - c->base_count];                                            \
 		if (c->checked[CV_COLUMN_##name][row >> CV_CHUNK_SHIFT] == 0)                                 \
 			cv_columns_check(c, CV_COLUMN_##name, row >> CV_CHUNK_SHIFT);                         \
 		return &c->base_rows.name[row];                                                               \
+	}                                                                                                     \
+	static inline void cv_set_##name(struct cv_columns *c, uint32_t row, type value)                      \
+	{                                                                                                     \
+		if (row >= c->base_count) {                                                                   \
+			c->tail.name[row - c->base_count] = value;                                            \
+			return;                                                                               \
+		}                                                                                             \
+		if (c->checked[CV_COLUMN_##name][row >> CV_CHUNK_SHIFT] == 0)                                 \
+			cv_columns_check(c, CV_COLUMN_##name, row >> CV_CHUNK_SHIFT);                         \
+		c->checked[CV_COLUMN_##name][row >> CV_CHUNK_SHIFT] = CV_CHUNK_WRITTEN;                       \
+		c->base_rows.name[row] = value;                                                               \
 	}
 CV_COLUMN_LIST(X)
 #undef X
@@ -117,6 +131,9 @@ struct cv_new_row {
 
 struct cv_columns *cv_columns_new(void);
 void cv_columns_free(struct cv_columns **columns);
+/* A command is done with them: where it read much of a large snapshot, or much was read since, memory that holds what the file has too is given back; it is read once more
+   where it is needed. Nothing that the accessors gave may be kept over this. */
+void cv_columns_rest(struct cv_columns *columns);
 /* Add a row; its place follows from its UID, which must not be there yet. O(1) for the highest UID so far, O(n) else. */
 void cv_columns_add(struct cv_columns *columns, const struct cv_new_row *row);
 /* First row with a UID >= uid; count when there is none. */
@@ -158,7 +175,7 @@ static inline void cv_columns_note_modseq(struct cv_columns *columns, uint32_t r
 }
 static inline void cv_columns_set_modseq(struct cv_columns *columns, uint32_t row, uint64_t modseq)
 {
-	*cv_col_modseq(columns, row) = modseq;
+	cv_set_modseq(columns, row, modseq);
 	cv_columns_note_modseq(columns, row, modseq);
 }
 /* First row from row on, and before end, that lives and has CV_FLAG_DELETED; end when there is none. Chunks of which is known that there is none are passed over. */

@@ -17,11 +17,11 @@ static void accept(struct cv_fsck *f, uint32_t row, uint64_t size, uint64_t virt
 {
 	struct cv_columns *columns = f->mailbox->columns;
 
-	*cv_col_sum(columns, row) = sum;
-	*cv_col_physical_size(columns, row) = size;
-	*cv_col_virtual_size(columns, row) = virtual_size;
+	cv_set_sum(columns, row, sum);
+	cv_set_physical_size(columns, row, size);
+	cv_set_virtual_size(columns, row, virtual_size);
 	cv_memos_free(&columns->memos); /* orders by size */
-	*cv_col_cache(columns, row) = 0;
+	cv_set_cache(columns, row, 0);
 	cv_mailbox_recount(f->mailbox);
 	f->mailbox->rewrite = f->fold = true;
 }
@@ -87,7 +87,7 @@ static void check_parse_record(struct cv_fsck *f, uint32_t row)
 		return;
 	f->bad_records++;
 	if (f->config.repair) {
-		*cv_col_cache(columns, row) = 0;
+		cv_set_cache(columns, row, 0);
 		f->mailbox->rewrite = f->fold = true;
 	}
 }
@@ -151,10 +151,10 @@ static void check_octets(struct cv_fsck *f, uint32_t row, const struct measure *
 		return;
 	}
 	if (*cv_col_sum(columns, row) == 0 && m->sum != 0) {
-		*cv_col_sum(columns, row) = m->sum;
+		cv_set_sum(columns, row, m->sum);
 		f->mailbox->dirty++;
 	}
-	*cv_col_flags(columns, row) |= CV_ROW_VERIFIED;
+	cv_set_flags(columns, row, (uint16_t)(*cv_col_flags(columns, row) | CV_ROW_VERIFIED));
 }
 
 /* All octets of the message, from its file or from the journal: 1 with *m_r. */

@@ -56,7 +56,7 @@ static void keep_record(struct cv_landing *landing, struct cv_mailbox *mailbox, 
 		!cv_cache_is_in_journal(*cv_col_cache(mailbox->columns, row)))
 		return;
 	if (cv_cache_append(mailbox, append->message.uid, append->message.parse, &where, &err) > 0) {
-		*cv_col_cache(mailbox->columns, row) = where;
+		cv_set_cache(mailbox->columns, row, where);
 		return;
 	}
 	landing->keeps_records = false;

@@ -336,7 +336,7 @@ static int verify(struct cv_mail *mail, struct cv_err *err)
 	if (cv_octets_sum(&mail->octets, &sum, err) < 0)
 		return -1;
 	if (*cv_col_sum(columns, row) == 0) {
-		*cv_col_sum(columns, row) = sum;
+		cv_set_sum(columns, row, sum);
 		mailbox->dirty++;
 	} else if (*cv_col_sum(columns, row) != sum) {
 		(void)cv_err_set(err, CV_ERR_CORRUPT, "its file (%s) is damaged: the octets do not have the checksum that they had when it was saved",
@@ -345,7 +345,7 @@ static int verify(struct cv_mail *mail, struct cv_err *err)
 			return -1;
 		cv_error(&mailbox->log_ctx, "message %u: %s", mail->uid, err->text);
 	}
-	*cv_col_flags(columns, row) |= CV_ROW_VERIFIED;
+	cv_set_flags(columns, row, (uint16_t)(*cv_col_flags(columns, row) | CV_ROW_VERIFIED));
 	return 1;
 }
 
@@ -575,7 +575,7 @@ static int reader_to_parse(struct cv_mail *mail, struct cv_message_reader **read
 	uint32_t row;
 
 	if (columns != NULL && cv_columns_find(columns, mail->uid, mail->row, &row))
-		*cv_col_flags(columns, row) &= (uint16_t)~CV_ROW_VERIFIED;
+		cv_set_flags(columns, row, (uint16_t)(*cv_col_flags(columns, row) & ~CV_ROW_VERIFIED));
 	if (cv_mail_reader(mail, reader_r, err) < 0)
 		return -1;
 	if ((mail->octets.transformed && !mail->octets.loaded) || verify(mail, err) > 0)
@@ -598,7 +598,7 @@ static void keep_record(struct cv_mail *mail, uint32_t row)
 		return;
 	user->cache_retry_ms = 0;
 	if (cv_cache_append(mailbox, mail->uid, cv_buf_str(&mail->record), &where, &err) > 0) {
-		*cv_col_cache(mailbox->columns, row) = where;
+		cv_set_cache(mailbox->columns, row, where);
 		mailbox->dirty++;
 		return;
 	}

@@ -89,7 +89,7 @@ static bool number_sets(struct cv_mailbox *mailbox, struct cv_snapshot *snapshot
 			cv_free(map);
 			return false;
 		}
-		snapshot->checked[CV_COLUMN_keyword_set][chunk] = 1;
+		snapshot->checked[CV_COLUMN_keyword_set][chunk] = CV_CHUNK_WRITTEN; /* sets have other numbers in the file */
 	}
 	for (uint32_t row = 0; row < snapshot->head.rows; row++)
 		sets[row] = sets[row] <= snapshot->head.set_count ? map[sets[row]] : 0;
@@ -360,11 +360,9 @@ static struct cv_columns *second_columns(struct cv_mailbox *mailbox)
 
 static void lose_row(struct cv_mailbox *mailbox, uint32_t row)
 {
-	uint16_t *flags = cv_col_flags(mailbox->columns, row);
-
-	if ((*flags & CV_ROW_EXPUNGED) == 0)
+	if (cv_row_live(mailbox->columns, row))
 		mailbox->columns->dead++;
-	*flags = CV_ROW_EXPUNGED;
+	cv_set_flags(mailbox->columns, row, CV_ROW_EXPUNGED);
 }
 
 static void mend_value(struct cv_columns *first, uint32_t row, const struct cv_columns *second, uint32_t from, enum cv_column column)
@@ -374,11 +372,11 @@ static void mend_value(struct cv_columns *first, uint32_t row, const struct cv_c
 		cv_columns_set_names(first, row, cv_columns_ref(second, from), cv_columns_uidl(second, from));
 		return;
 	case CV_COLUMN_cache:
-		*cv_col_cache(first, row) = 0; /* parsed again when it is asked for */
+		cv_set_cache(first, row, 0); /* parsed again when it is asked for */
 		return;
 #define COPY(name)                                                                                            \
 	case CV_COLUMN_##name:                                                                                \
-		*cv_col_##name(first, row) = *cv_col_##name(second, from);                                    \
+		cv_set_##name(first, row, *cv_col_##name(second, from));                                      \
 		return;
 		COPY(uid)
 		COPY(flags)
@@ -424,7 +422,7 @@ static bool mend_row(struct cv_mailbox *mailbox, uint32_t row, const struct cv_c
 	if (!any)
 		return true;
 	if (bad->chunks[CV_COLUMN_flags][row >> CV_CHUNK_SHIFT] != 0)
-		*cv_col_flags(first, row) = 0;
+		cv_set_flags(first, row, 0);
 	found = cv_columns_find(second, *cv_col_uid(first, row), row, &from);
 	if (!found || !cv_row_live(second, from)) { /* one that is there has been expunged, perhaps by a record that is applied to the first only now */
 		lose_row(mailbox, row);

@@ -65,7 +65,7 @@ static void copy_parse_record(struct cv_user *user, struct cv_mailbox *to, const
 		return;
 	cv_buf_init(&parse, CV_PARSE_RECORD_MAX);
 	if (cv_cache_copy(from, *cv_col_cache(from->columns, from_row), entry->uid, to, entry->message.uid, &parse, &where, &err) > 0) {
-		*cv_col_cache(to->columns, to_row) = where;
+		cv_set_cache(to->columns, to_row, where);
 		to->dirty++;
 	}
 	cv_buf_deinit(&parse); /* whatever failed: it is parsed again when asked for */

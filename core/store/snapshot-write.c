@@ -129,22 +129,22 @@ static int settle(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_
 	uint32_t row = cv_columns_from(columns, w->settle_uid);
 
 	for (uint32_t n = 0; row < columns->count; row++, n++) {
-		uint64_t *cache = cv_col_cache(columns, row), where;
+		uint64_t cache = *cv_col_cache(columns, row), where;
 		uint32_t uid = *cv_col_uid(columns, row);
 
 		if (n >= SETTLE_AT_ONCE && cv_time_mono_ms() >= deadline_ms)
 			return 0;
 		w->settle_uid = uid + 1;
-		if (!cv_cache_is_in_journal(*cache) || !cv_row_live(columns, row))
+		if (!cv_cache_is_in_journal(cache) || !cv_row_live(columns, row))
 			continue;
-		switch (cv_cache_read(mailbox, *cache, uid, &w->record, err)) {
+		switch (cv_cache_read(mailbox, cache, uid, &w->record, err)) {
 		case 1:
 			if (cv_cache_append(mailbox, uid, cv_buf_str(&w->record), &where, err) < 0)
 				return -1;
-			*cache = where;
+			cv_set_cache(columns, row, where);
 			break;
 		case 0: /* parsed again when it is asked for */
-			*cache = 0;
+			cv_set_cache(columns, row, 0);
 			break;
 		default:
 			return -1;
@@ -162,14 +162,14 @@ static int take_new_cache(struct cv_snapshot_writer *w, struct cv_err *err)
 	if (cv_cache_rewrite_end(w->mailbox, &w->new_cache, err) < 0)
 		return -1;
 	for (uint32_t row = 0; row < columns->count; row++) {
-		uint64_t *cache = cv_col_cache(columns, row);
+		uint64_t cache = *cv_col_cache(columns, row);
 		uint32_t uid = *cv_col_uid(columns, row);
 
 		while (i < w->moved.count && w->moved.data[i].uid < uid)
 			i++;
-		if (*cache == 0 || cv_cache_is_in_journal(*cache))
+		if (cache == 0 || cv_cache_is_in_journal(cache))
 			continue;
-		*cache = i < w->moved.count && w->moved.data[i].uid == uid && w->moved.data[i].from == *cache ? w->moved.data[i].to : 0;
+		cv_set_cache(columns, row, i < w->moved.count && w->moved.data[i].uid == uid && w->moved.data[i].from == cache ? w->moved.data[i].to : 0);
 	}
 	return 1;
 }

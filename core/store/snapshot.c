@@ -10,10 +10,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define CHECKED 1
+#define CHECKED CV_CHUNK_CHECKED
 #define HUGE_PAGE ((uintptr_t)2 << 20)
 #define CHUNKS_AT_ONCE 16u /* of UIDs, 256 KiB */
 #define READ_WHOLE_MAX ((off_t)256 << 10) /* of longer ones only what is touched is read */
+/* Memory of columns is given back when one command has read so much, as those do that go over a large mailbox, or when so much came together: commands that look at a few
+   messages find again what those before have read. */
+#define REST_COMMAND_MAX ((uint64_t)1 << 20)
+#define REST_MAX ((uint64_t)32 << 20)
 
 static const uint8_t widths[CV_COLUMNS] = {
 #define X(name, type) [CV_COLUMN_##name] = sizeof(type),
@@ -380,10 +384,62 @@ void cv_columns_check(const struct cv_columns *columns, enum cv_column column, u
 {
 	struct cv_snapshot *snapshot = columns->base;
 
-	if (cv_snapshot_chunk_ok(snapshot, column, chunk))
-		snapshot->checked[column][chunk] = CHECKED;
-	else
+	if (!cv_snapshot_chunk_ok(snapshot, column, chunk)) {
 		cv_mailbox_mend(snapshot->owner);
+		return;
+	}
+	snapshot->checked[column][chunk] = CHECKED;
+	cv_snapshot_note_read(snapshot, column);
+}
+
+void cv_snapshot_note_read(struct cv_snapshot *snapshot, enum cv_column column)
+{
+	snapshot->read_octets += (uint64_t)CV_CHUNK_ROWS * widths[column];
+}
+
+/* The pages that lie wholly in chunks of a column from first to before end, which are the file's, give up their memory. */
+static void give_back(struct cv_snapshot *snapshot, enum cv_column column, uint32_t first, uint32_t end)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), base = (uintptr_t)snapshot->octets;
+	uint64_t offset = snapshot->head.column_offset[column], rows = CV_MIN((uint64_t)end * CV_CHUNK_ROWS, (uint64_t)snapshot->head.rows);
+	uintptr_t from = (base + offset + (uint64_t)first * CV_CHUNK_ROWS * widths[column] + page - 1) / page * page;
+	uintptr_t to = (base + offset + rows * widths[column]) / page * page;
+
+	memset(snapshot->checked[column] + first, 0, end - first);
+	if (from < to)
+		(void)madvise(snapshot->octets + (from - base), to - from, MADV_DONTNEED); /* what remains is right as well */
+}
+
+static void give_back_column(struct cv_snapshot *snapshot, enum cv_column column)
+{
+	const uint8_t *checked = snapshot->checked[column];
+	uint32_t chunks = cv_snapshot_chunks(snapshot), first = 0, end;
+
+	/* UIDs without runs are all there always */
+	if ((uint32_t)column >= snapshot->head.columns || (column == CV_COLUMN_uid && snapshot->runs == NULL))
+		return;
+	for (; first < chunks; first = end + 1) {
+		for (end = first; end < chunks && checked[end] == CV_CHUNK_CHECKED; end++) {
+		}
+		if (end > first)
+			give_back(snapshot, column, first, end);
+	}
+}
+
+void cv_columns_rest(struct cv_columns *columns)
+{
+	struct cv_snapshot *snapshot = columns->base;
+	uint64_t before;
+
+	if (snapshot == NULL || snapshot->fd < 0 || snapshot->trusted)
+		return;
+	before = snapshot->read_before;
+	snapshot->read_before = snapshot->read_octets;
+	if (snapshot->read_octets - before < REST_COMMAND_MAX && snapshot->read_octets < REST_MAX)
+		return;
+	for (unsigned i = 0; i < CV_COLUMNS; i++)
+		give_back_column(snapshot, (enum cv_column)i);
+	snapshot->read_octets = snapshot->read_before = 0;
 }
 
 void cv_snapshot_check_pool(const struct cv_columns *columns, uint64_t offset, size_t len)

@@ -79,10 +79,11 @@ struct cv_snapshot {
 	char *octets;             /* owned; of the length of the file, zeros where nothing was read yet */
 	int fd;                   /* -1: all was read */
 	struct cv_mailbox *owner; /* whose columns lie on it; NULL while it is read by itself */
-	uint8_t *checked[CV_COLUMNS], *pool_checked; /* owned, one for each chunk or block */
+	uint8_t *checked[CV_COLUMNS], *pool_checked; /* owned, one for each chunk (enum cv_chunk_state) or block */
 	uint8_t *notes_read;      /* owned, one for each CV_POOL_BLOCK octets of the annotations; NULL: there are none */
 	const struct cv_uid_run *runs; /* in the octets, checked: UIDs are made of them, chunk by chunk (checked); NULL: all UIDs were read */
 	bool trusted;             /* all counts as checked: what does not check is not mended */
+	uint64_t read_octets, read_before; /* of columns, since memory was given back; at the last cv_columns_rest */
 	void *absent[CV_COLUMNS]; /* owned; values of columns that the file does not have: zeros */
 };
 
@@ -97,6 +98,8 @@ uint32_t cv_snapshot_chunks(const struct cv_snapshot *snapshot);
 bool cv_snapshot_chunk_ok(const struct cv_snapshot *snapshot, enum cv_column column, uint32_t chunk);
 /* UIDs of a chunk are about to be looked at: make them of the runs, when there are runs. */
 void cv_snapshot_make_uids(const struct cv_snapshot *snapshot, uint32_t chunk);
+/* A chunk of a column came into memory. */
+void cv_snapshot_note_read(struct cv_snapshot *snapshot, enum cv_column column);
 /* First row with a UID >= uid, found in the runs, which must be there; the number of rows when there is none. */
 uint32_t cv_snapshot_row_from(const struct cv_snapshot *snapshot, uint32_t uid);
 /* Does the column of UIDs check in the file, also where nothing reads it because there are runs? */

@@ -110,6 +110,7 @@ void cv_uids_free(struct cv_view_uids *uids)
 void cv_uids_make(const struct cv_view_uids *uids, uint32_t at)
 {
 	cv_snapshot_make_uids(uids->base->snapshot, at >> CV_CHUNK_SHIFT);
+	cv_snapshot_note_read(uids->base->snapshot, CV_COLUMN_uid);
 }
 
 void cv_uids_push(struct cv_view_uids *uids, uint32_t uid)

@@ -398,6 +398,12 @@ bool cv_view_row(const struct cv_view *view, uint32_t seq, struct cv_row *row_r)
 	return live > 0;
 }
 
+void cv_view_rest(struct cv_view *view)
+{
+	if (view->mailbox->columns != NULL)
+		cv_columns_rest(view->mailbox->columns);
+}
+
 void cv_view_deleted(const struct cv_view *view, const struct cv_ranges *seqs, struct cv_ranges *uids_r)
 {
 	struct cv_mailbox *mailbox = view->mailbox;

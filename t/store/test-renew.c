@@ -409,7 +409,7 @@ static void fsck_says_what_was_not_repaired(void **state)
 	mailbox = store_get(&s, "INBOX");
 	assert_ok(cv_mailbox_load(mailbox, &err));
 	assert_true(cv_columns_find(mailbox->columns, 2, UINT32_MAX, &row));
-	*cv_col_cache(mailbox->columns, row) = 77; /* no parse record is there */
+	cv_set_cache(mailbox->columns, row, 77); /* no parse record is there */
 	cv_mailbox_unref(&mailbox);
 	cv_file_set_fault(refuse_new, &refused);
 	assert_int_equal(run_fsck(&s, true, false, &ends), -1);

@@ -356,6 +356,63 @@ static void uids_of_a_long_snapshot_are_made_of_its_runs(void **state)
 	store_deinit(&s);
 }
 
+static unsigned chunks_in_state(const struct cv_snapshot *snapshot, enum cv_column column, uint8_t chunk_state)
+{
+	unsigned count = 0;
+
+	for (uint32_t chunk = 0; chunk < chunks_of(snapshot); chunk++)
+		count += snapshot->checked[column][chunk] == chunk_state;
+	return count;
+}
+
+/* All that a command over the whole mailbox could read. */
+static void touch_all(const struct cv_columns *columns)
+{
+	for (uint32_t row = 0; row < columns->count; row += CV_CHUNK_ROWS) {
+#define X(name, type) (void)cv_col_##name(columns, row);
+		CV_COLUMN_LIST(X)
+#undef X
+	}
+}
+
+static void memory_of_a_long_snapshot_is_given_back(void **state)
+{
+	struct cv_err err = { 0 };
+	struct cv_mailbox *mailbox;
+	const struct cv_snapshot *snapshot;
+	struct cv_view *view;
+	const char *before;
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	(void)make_long(&s);
+	store_close(&s);
+	store_open(&s);
+	mailbox = store_get(&s, "lists/a");
+	assert_ok(cv_view_open(mailbox, CV_VIEW_READONLY, &view, &err));
+	store_flags(&s, "lists/a", 6000, 6001, CV_FLAGS_ADD, CV_FLAG_FLAGGED, NULL);
+	snapshot = mailbox->columns->base;
+	touch_all(mailbox->columns);
+	cv_view_rest(view);
+	for (unsigned i = 0; i < CV_COLUMNS; i++)
+		assert_int_equal(chunks_in_state(snapshot, (enum cv_column)i, CV_CHUNK_CHECKED), 0);
+	/* What was written since is in no file yet. */
+	assert_int_equal(chunks_in_state(snapshot, CV_COLUMN_flags, CV_CHUNK_WRITTEN), 1);
+	assert_int_equal(chunks_in_state(snapshot, CV_COLUMN_modseq, CV_CHUNK_WRITTEN), 1);
+	/* What a command that looks at a few messages has read stays. */
+	(void)cv_col_date(mailbox->columns, 0);
+	cv_view_rest(view);
+	assert_int_equal(snapshot->checked[CV_COLUMN_date][0], CV_CHUNK_CHECKED);
+	before = store_dump_all(&s, DUMP_NUMBERS | DUMP_MODSEQS);
+	cv_view_close(&view);
+	cv_mailbox_unref(&mailbox);
+	store_close(&s);
+	store_open(&s);
+	assert_same_dump(store_dump_all(&s, DUMP_NUMBERS | DUMP_MODSEQS), before);
+	store_deinit(&s);
+}
+
 /* Where the head says where the runs are: behind the places of all else. */
 #define AT_RUNS (24 + 16 + 8 + 4 * 2 + 4 * 9 + 8 * 3 + 1 + 4 + 12 * CV_COLUMNS + 16 + 20 + 20 + 24)
 
@@ -542,6 +599,7 @@ int main(void)
 		cv_test(a_deleted_mailbox_leaves_no_files),
 		cv_test(expunged_uids_are_told_after_reopen),
 		cv_test(uids_of_a_long_snapshot_are_made_of_its_runs),
+		cv_test(memory_of_a_long_snapshot_is_given_back),
 		cv_test(a_snapshot_from_before_runs_is_read),
 		cv_test(harmed_runs_are_found_and_mended),
 		cv_test(few_changes_stay_in_the_journal_at_close),

@@ -312,7 +312,7 @@ static void rewrite(struct store *s)
 	assert_ok(cv_cache_rewrite_begin(inbox, &cache, &err));
 	assert_int_equal(cv_cache_rewrite_one(inbox, cache, *cv_col_cache(inbox->columns, 0), 1, &record, &where, &err), 1);
 	assert_ok(cv_cache_rewrite_end(inbox, &cache, &err));
-	*cv_col_cache(inbox->columns, 0) = where;
+	cv_set_cache(inbox->columns, 0, where);
 	inbox->dirty++;
 	cv_buf_deinit(&record);
 	cv_mailbox_unref(&inbox);
@@ -402,6 +402,7 @@ static void fsck_finds_and_mends_them(void **state)
 		assert_int_equal(check(&s, false), 0);
 		octets = read_cache(&s, &name);
 		from = texts_at(octets);
+		cv_assert(octets.ptr != NULL);
 		bad = cv_arena_alloc(*state, octets.len);
 		memcpy(bad, octets.ptr, octets.len);
 		bad[octets.len - 1] = 'X';

@@ -172,7 +172,7 @@ static void nothing_is_remembered_of_octets_that_do_not_check(void **state)
 		assert_true(read_it(&s, "INBOX", 1, &err) > 0);
 		assert_true(cv_view_open(mailbox, CV_VIEW_READONLY, &view, &err) >= 0);
 		assert_true(cv_columns_find(mailbox->columns, 1, UINT32_MAX, &row));
-		*cv_col_cache(mailbox->columns, row) = 0;
+		cv_set_cache(mailbox->columns, row, 0);
 		flip(&s, "INBOX/dbox-Mails/u.1", 'H', 'J');
 		assert_true(cv_mail_open(view, 1, &mail, &err) >= 0);
 		if (opened > 0)
@@ -225,7 +225,7 @@ static void a_full_disk_is_not_tried_for_each_message(void **state)
 	cv_file_set_fault(refuse_writes, &refused);
 	for (uint32_t uid = 1; uid <= 3; uid++) {
 		assert_true(cv_columns_find(mailbox->columns, uid, UINT32_MAX, &row));
-		*cv_col_cache(mailbox->columns, row) = 0;
+		cv_set_cache(mailbox->columns, row, 0);
 		assert_true(cv_mail_open(view, uid, &mail, &err) >= 0);
 		assert_true(cv_mail_record(mail, &record, &err) > 0);
 		cv_mail_close(&mail);

@@ -135,7 +135,7 @@ static void flag(struct run *run)
 {
 	uint32_t row = below(run, run->columns->count);
 
-	*cv_col_flags(run->columns, row) ^= CV_FLAG_DELETED;
+	cv_set_flags(run->columns, row, *cv_col_flags(run->columns, row) ^ CV_FLAG_DELETED);
 	if ((*cv_col_flags(run->columns, row) & CV_FLAG_DELETED) != 0)
 		cv_columns_note_deleted(run->columns, row);
 }

@@ -337,6 +337,9 @@ CV_EXPORT void cv_view_deleted(const struct cv_view *view, const struct cv_range
 /* Add the sequence numbers of those of the messages whose modseq is above since (RFC 7162 section 3.1.4), among them such as were expunged and of which it is still known.
    What it costs depends on how many these are, and hardly on seqs. */
 CV_EXPORT void cv_view_changed(const struct cv_view *view, const struct cv_ranges *seqs, uint64_t since, struct cv_ranges *seqs_r);
+/* A command on the view is done: memory that holds nothing but what a file has may be given back, where the command went over much of a large mailbox. Rows are copies
+   and stay right; nothing else that this interface gave may be used after it. */
+CV_EXPORT void cv_view_rest(struct cv_view *view);
 /* What was made of a message and is wanted again and again: by what it is sorted, threaded and searched, and texts of replies about it. Octets of any kind, kept in this
    process only, within bounds, and forgotten when the user is quiet. */
 enum cv_memo {

@@ -414,6 +414,8 @@ static bool advance(struct imap_session *s)
 	if (!finish(s))
 		return false;
 	free_command(s);
+	if (s->view != NULL)
+		cv_view_rest(s->view);
 	/* A refused APPEND may have octets on the way that are still to be skipped. */
 	if (cv_imap_parser_complete(s->parser))
 		cv_imap_parser_next(s->parser);
