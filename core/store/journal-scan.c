@@ -146,7 +146,7 @@ static int scan_file(struct scan *scan, struct cv_segment *segment, bool last, s
 		return last && may_be_mended(scan, segment, CV_SEGMENT_HEAD) ? 0 : 1;
 	}
 	if (cv_segment_load(scan->journal, segment, from, &octets, &load_err) < 0) {
-		if (cv_journal_may_be_in_copy(&load_err) && may_be_mended(scan, segment, from))
+		if (cv_journal_may_be_in_copy(&load_err) && may_be_mended(scan, segment, CV_MAX(from, (uint64_t)CV_SEGMENT_HEAD)))
 			return 0;
 		*err = load_err;
 		return -1;
