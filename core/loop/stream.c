@@ -13,6 +13,7 @@
 
 #define CHUNK 98304       /* octets of output that are written before the round ends */
 #define THROUGH_MIN 16384 /* octets of one piece that are worth a write of two parts instead of a copy */
+#define KEPT_MAX 1024     /* octets of memory for output that stay when the round ends */
 #define LINGER_MS 2000
 
 static void on_io(void *ctx, unsigned events);
@@ -273,12 +274,13 @@ static bool finish_closing(struct cv_stream *s)
 	return true;
 }
 
-/* Nothing is on its way: one that waits for its client has no memory for output. */
+/* Nothing is on its way: one that waits for its client has little memory for output, as much as most replies need. */
 static void drop_memory(struct cv_stream *s)
 {
 	if (cv_stream_unwritten(s) > 0 || s->out.failed)
 		return;
-	cv_buf_deinit(&s->out);
+	if (s->out.cap > KEPT_MAX)
+		cv_buf_deinit(&s->out);
 	cv_buf_deinit(&s->sending);
 	s->sent = 0;
 }
