@@ -813,7 +813,7 @@ static void searches(void **state)
 	fake_worker_free(&w);
 }
 
-/* The file and what was parsed of it are lost, the journal still knows the message. */
+/* The file and what was parsed of it are lost; the journal still knows the message, but not its octets. */
 static void lose_message(void **state, struct fake_worker *w)
 {
 	const char *lost[] = { "culver-index/cache.*", "mailboxes/INBOX/dbox-Mails/u.1" };
@@ -835,7 +835,8 @@ static void a_thread_that_cannot_be_told_is_nil(void **state)
 	struct fake_worker *w = worker(state);
 	struct cv_session *a = log_in(w);
 
-	/* So much that it goes to a snapshot, and what was parsed to its cache. */
+	/* Of one that is too long for the journal; and so much that it goes to a snapshot, and what was parsed to its cache. */
+	append(a, "INBOX", "", cv_arena_printf(*state, "Subject: long\r\n\r\n%0300000d\r\n", 1));
 	for (int i = 0; i < 300; i++)
 		append(a, "INBOX", "", MESSAGE("1"));
 	fake_session_end(&a);
