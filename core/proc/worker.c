@@ -185,7 +185,7 @@ static int check_mounts(struct worker_process *wp, struct cv_err *err)
 	const struct cv_worker_args *args = wp->args;
 	struct cv_user_config config = { .name = args->user, .home = wp->home, .mail_location = args->mail, .sysuid = args->sysuid,
 		.sysgid = args->sysgid, .conf = args->conf, .registry = args->registry, .fields = args->fields };
-	const char *files[3] = { NULL }, *const *paths;
+	const char *files[3] = { NULL };
 	size_t count = 0;
 
 	if (run_dir.len > suffix.len && cv_str_eq(cv_str_sub(run_dir, run_dir.len - suffix.len, SIZE_MAX), suffix)) {
@@ -195,7 +195,7 @@ static int check_mounts(struct worker_process *wp, struct cv_err *err)
 			files[count++] = cv_arena_printf(wp->arena, "%s/mounts", dir);
 	}
 	files[count] = cv_arena_printf(wp->arena, "%s/mounts", args->core->base_dir);
-	return cv_user_paths(&config, wp->arena, &paths, err) < 0 ? -1 : cv_mounts_check(files, paths, err);
+	return cv_mounts_check_user(&config, files, err);
 }
 
 static int become_user(struct worker_process *wp, struct cv_err *err)

@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "core/store/location.h"
+#include "core/store/mounts.h"
 #include "core/store/selftest.h"
 #include "core/store/store-private.h"
 
@@ -63,16 +64,16 @@ static int find_location(const struct cv_user_config *config, const struct cv_st
 	return cv_location_parse(text, **home_r != '\0' ? *home_r : NULL, arena, location_r, err);
 }
 
-int cv_user_paths(const struct cv_user_config *config, struct cv_arena *arena, const char *const **paths_r, struct cv_err *err)
+static int find_paths(const struct cv_user_config *config, struct cv_arena *arena, const char *const **paths_r, const struct cv_store_settings **set_r,
+	struct cv_err *err)
 {
 	const struct cv_mailbox_settings *const *mailbox_sets;
-	const struct cv_store_settings *set;
 	struct cv_location location;
 	const char *home, **paths;
 	size_t n = 0;
 
-	if (cv_store_settings_get(config->conf, config->protocol, arena, &set, &mailbox_sets, err) < 0 ||
-		find_location(config, set, arena, &home, &location, err) < 0)
+	if (cv_store_settings_get(config->conf, config->protocol, arena, set_r, &mailbox_sets, err) < 0 ||
+		find_location(config, *set_r, arena, &home, &location, err) < 0)
 		return -1;
 	paths = cv_new(arena, const char *, 6);
 	paths[n++] = location.root;
@@ -85,6 +86,28 @@ int cv_user_paths(const struct cv_user_config *config, struct cv_arena *arena, c
 	paths[n] = NULL;
 	*paths_r = paths;
 	return 1;
+}
+
+int cv_user_paths(const struct cv_user_config *config, struct cv_arena *arena, const char *const **paths_r, struct cv_err *err)
+{
+	const struct cv_store_settings *set;
+
+	return find_paths(config, arena, paths_r, &set, err);
+}
+
+int cv_mounts_check_user(const struct cv_user_config *config, const char *const *files, struct cv_err *err)
+{
+	struct cv_arena *arena = cv_arena_new("mount points", NULL, 0);
+	const struct cv_store_settings *set;
+	const char *const *paths;
+	int ret = find_paths(config, arena, &paths, &set, err);
+
+	for (size_t i = 0; ret > 0 && paths[i] != NULL; i++)
+		ret = cv_location_check_mounts(paths[i], set->mail_mount_points, err);
+	if (ret > 0)
+		ret = cv_mounts_check(files, paths, err);
+	cv_arena_free(&arena);
+	return ret;
 }
 
 /* The directory must be ours: mail in someone else's directory is not the user's, and what we write there could be changed under us. */

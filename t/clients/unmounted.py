@@ -36,8 +36,38 @@ def need_mount():
         subprocess.run(["umount", below], check=True)
 
 
+def with_own_fstab():
+    """This program once more, with a file of ours in place of /etc/fstab and mounts that nobody else sees. The file."""
+    fstab = os.environ.get("CULVER_TEST_FSTAB")
+    if fstab:
+        return fstab
+    with tempfile.NamedTemporaryFile(prefix="culver-fstab.") as f:
+        os.chmod(f.name, 0o644)
+        command = 'touch /etc/fstab && mount --bind "$1" /etc/fstab && shift && exec "$@"'
+        r = subprocess.run(["unshare", "-m", "sh", "-c", command, "sh", f.name, sys.executable] + sys.argv, env=dict(os.environ, CULVER_TEST_FSTAB=f.name))
+        sys.exit(r.returncode)
+
+
+def refused_by_fstab(s, fstab, image, below):
+    """Mail was never seen on it: only the table of file systems says that there is one."""
+    with open(fstab, "w") as f:
+        f.write(f"# what is mounted at the start\n{image} {below} ext4 loop 0 0\n")
+    s.start()
+    code, text = s.deliver("anna", mail("one"))
+    if not 400 <= code < 500:
+        fail(f"a delivery below a mount point that /etc/fstab names and that is not mounted is answered by {code} {text}")
+    if select(s, "anna")[0] == "OK":
+        fail("anna has an empty mailbox below a mount point of /etc/fstab")
+    same(os.listdir(below), [], "below the mount point")
+    if "is not mounted (/etc/fstab names it)" not in s.output():
+        fail("the log does not say that it is not mounted:\n" + s.output())
+    s.stop()
+    os.truncate(fstab, 0)
+
+
 need_root()
 need_mount()
+fstab = with_own_fstab()
 for storage in culver.storages():
     s = culver.Server(storage=storage)
     disk = tempfile.mkdtemp(prefix="culver-disk.")
@@ -57,6 +87,7 @@ for storage in culver.storages():
         os.chown(below, s.run_as.pw_uid, s.run_as.pw_gid)
 
     try:
+        refused_by_fstab(s, fstab, image, below)
         mount()
         s.start()
         same(s.deliver("anna", mail("one"))[0], 250)
