@@ -681,11 +681,11 @@ static void fail_pending(struct front *front, bool of_auth, const struct direct 
 			break;
 		case PENDING_SESSION:
 			(void)cv_err_set(&err, CV_ERR_UNAVAILABLE, "the spawner ended");
-			/* A worker may have the socket already and write to it as well: nothing can be said then. */
+			/* A worker may have the socket already and write to it as well: nothing can be said then, nor the connection be shut down. */
 			if (over_tls)
 				cv_login_on_handover_failed(login, &err);
 			else
-				cv_login_close(login, "the spawner ended");
+				cv_login_on_handover_unknown(login, "the spawner ended");
 			break;
 		}
 	}

@@ -118,6 +118,8 @@ CV_EXPORT void cv_login_on_job(struct cv_login *login, const struct cv_login_job
 /* A worker has it. Gives the stream back: it is the host's now, for a relay or to be closed. login ends. */
 CV_EXPORT struct cv_stream *cv_login_on_handed_over(struct cv_login *login);
 CV_EXPORT void cv_login_on_handover_failed(struct cv_login *login, const struct cv_err *err);
+/* In plain text, and whether a worker has it will not be known any more: nothing is said, and the connection goes on where a worker has it. login ends. */
+CV_EXPORT void cv_login_on_handover_unknown(struct cv_login *login, const char *reason);
 /* Say goodbye (the protocol does) and close. reason: "timeout", "shutdown", "overloaded". */
 CV_EXPORT void cv_login_goodbye(struct cv_login *login, const char *reason);
 CV_EXPORT bool cv_login_is_secured(const struct cv_login *login);

@@ -683,6 +683,14 @@ void cv_login_on_handover_failed(struct cv_login *login, const struct cv_err *er
 	close_if_left(login);
 }
 
+void cv_login_on_handover_unknown(struct cv_login *login, const char *reason)
+{
+	cv_stream_free(&login->stream);
+	login->state = CV_LOGIN_CLOSED;
+	login->reason = reason;
+	finish_close(login);
+}
+
 void cv_login_set_client_id(struct cv_login *login, struct cv_str key, struct cv_str value)
 {
 	struct cv_login_pair *pair;
