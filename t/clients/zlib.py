@@ -119,10 +119,12 @@ def theirs(s, storage, dovecot, mails):
     m.logout()
 
 
-def damaged(s, storage):
+def damaged(s, storage, come_back=False):
+    """Whatever of a file is damaged is found, and come_back says whether the journal has the octets, of which the files are made anew then."""
     m = login(s, "broken")
-    for size in SIZES[:-1]:
-        same(m.append("INBOX", None, None, message(f"broken{size}", size))[0], "OK")
+    sent = [message(f"broken{size}", size) for size in SIZES[:-1]]
+    for octets in sent:
+        same(m.append("INBOX", None, None, octets)[0], "OK")
     m.logout()
     comes(lambda: len(paths(s, storage, "broken")), len(SIZES) - 1, "files")
     for n, path in enumerate(paths(s, storage, "broken")):
@@ -138,10 +140,15 @@ def damaged(s, storage):
                 f.seek(start + len(stored) - 4)
                 f.write(bytes([stored[-4] ^ 1]))
     m = login(s, "broken")
+    there = [seq for seq, size in enumerate(SIZES[:-1], 1) if come_back and size <= 256 << 10]
     for seq in range(1, len(SIZES)):
+        if seq in there:
+            same(body(m, seq) == sent[seq - 1], True, f"message {seq} from the journal")
+            continue
         kind, data = m.fetch(str(seq), "(BODY.PEEK[])")
         same((kind, data[0][:12]), ("NO", b"[CORRUPTION]"), (seq, data if kind == "NO" else len(data[0][1])))
     m.logout()
+    same(s.output().count("it is made anew from the journal"), len(there), "messages of the log")
 
 
 def members(s, storage):
@@ -162,7 +169,7 @@ for storage in culver.storages() or fail("no storage module is installed"):
     try:
         s.start()
         mails = ours(s, storage)
-        damaged(s, storage)
+        damaged(s, storage, come_back=storage == "sdbox")
         if storage == "maildir":
             members(s, storage)
         if have_dovecot:
@@ -172,5 +179,12 @@ for storage in culver.storages() or fail("no storage module is installed"):
         print(storage, "ok", flush=True)
     finally:
         s.close()
+s = culver.Server(storage=culver.storages()[0], settings="mail_plugins = zlib\nzlib_save = gz\nmail_journal_message_size = 0\n")
+try:
+    s.start()
+    damaged(s, culver.storages()[0])
+    s.stop()
+finally:
+    s.close()
 if not have_dovecot:
     skip("Dovecot's zlib plugin is not installed: only what is written here was read")
