@@ -2,8 +2,6 @@
 """Other servers than this system's own Dovecot, each out of a tree of its own (debootstrap, see doc/performance.md): Dovecot 2.4 and Cyrus."""
 
 import os
-import shutil
-import signal
 import subprocess
 import tempfile
 
@@ -20,7 +18,7 @@ def identity(tree, user):
     raise SystemExit(f"{tree} has no user {user}")
 
 
-class Peer:
+class Peer(servers.Private):
     """A server that runs in a chroot of its tree, with its own directory of this system's bound at the same path within."""
 
     def __init__(self, tree, program):
@@ -46,21 +44,8 @@ class Peer:
         self.proc = subprocess.Popen(self.command([self.program] + self.arguments()), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                      stderr=open(f"{self.dir}/stderr", "ab"))
 
-    def start(self):
-        self.launch()
-        servers.wait_port(self.ports["imap"], self)
-        return self
-
-    def output(self):
-        return "".join(open(f"{self.dir}/{n}", errors="replace").read()[-4000:] for n in ("stderr", "log") if os.path.exists(f"{self.dir}/{n}"))
-
-    def stop(self):
-        self.proc.send_signal(signal.SIGTERM)
-        self.proc.wait(60)
-
     def close(self):
-        self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
+        super().close()
         os.rmdir(self.tree + self.dir)
 
 

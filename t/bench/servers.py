@@ -13,7 +13,28 @@ import time
 import culver
 
 
-class Dovecot:
+class Private:
+    """A server in a directory of its own, dir, that goes with it. launch() sets proc."""
+
+    def start(self):
+        self.launch()
+        wait_port(self.ports["imap"], self)
+        return self
+
+    def output(self):
+        return "".join(open(f"{self.dir}/{n}", errors="replace").read()[-4000:] for n in ("stderr", "log")
+                       if os.path.exists(f"{self.dir}/{n}"))
+
+    def stop(self):
+        self.proc.send_signal(signal.SIGTERM)
+        self.proc.wait(60)
+
+    def close(self):
+        self.stop()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Dovecot(Private):
     """A private Dovecot 2.3 in a directory."""
 
     def __init__(self, fast):
@@ -104,23 +125,6 @@ service stats {{
     def launch(self):
         self.proc = subprocess.Popen(["/usr/sbin/dovecot", "-F", "-c", f"{self.dir}/dovecot.conf"],
                                      stdin=subprocess.DEVNULL, stderr=open(f"{self.dir}/stderr", "ab"))
-
-    def start(self):
-        self.launch()
-        wait_port(self.ports["imap"], self)
-        return self
-
-    def output(self):
-        return "".join(open(f"{self.dir}/{n}", errors="replace").read()[-4000:] for n in ("stderr", "log")
-                       if os.path.exists(f"{self.dir}/{n}"))
-
-    def stop(self):
-        self.proc.send_signal(signal.SIGTERM)
-        self.proc.wait(60)
-
-    def close(self):
-        self.stop()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 class Culver:
