@@ -213,7 +213,7 @@ void cv_answer_from_memos(const struct cv_mailsearch *search)
 			answer_from_memo(search, i, kept);
 }
 
-/* The same from its record, for later searches to have. */
+/* The same from its record, for later searches to have: the sent date, and a field. */
 static void make_sent(struct cv_mailsearch *search, size_t i, const struct cv_parse_record *record)
 {
 	cv_buf_clear(&search->mapped);

@@ -93,26 +93,33 @@ static int make_file(struct sdbox *st, int dir, uint32_t uid, const struct cv_st
 	return 1;
 }
 
+int sdbox_begin_file(struct sdbox *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str octets, int *dir_r,
+	struct cv_err *err)
+{
+	char *path;
+	int ret;
+
+	if (sdbox_path(st, mailbox->name, &path, err) < 0)
+		return -1;
+	ret = sdbox_dir_now(st, path, dir_r, err);
+	cv_free(path);
+	cv_buf_clear(&st->image);
+	return ret > 0 ? sdbox_put_image(&st->image, meta, octets, err) : ret;
+}
+
 int sdbox_land(void *st_p, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets, bool again,
 	struct cv_err *err)
 {
 	struct sdbox *st = st_p;
 	uint32_t uid;
-	char *path;
 	int dir, ret;
 
 	if (!sdbox_ref_uid(ref, &uid))
 		return cv_err_set(err, CV_ERR_INVALID, "reference is no UID");
-	if ((st->landed.count >= SDBOX_LANDED_MAX && sdbox_settle_early(st, err) < 0) || sdbox_path(st, mailbox->name, &path, err) < 0)
+	if (st->landed.count >= SDBOX_LANDED_MAX && sdbox_settle_early(st, err) < 0)
 		return -1;
-	ret = sdbox_dir_now(st, path, &dir, err);
-	cv_buf_clear(&st->image);
-	if (ret > 0)
-		ret = sdbox_put_image(&st->image, meta, octets, err);
-	if (ret > 0)
-		ret = make_file(st, dir, uid, meta, again, err);
-	cv_free(path);
-	return ret;
+	ret = sdbox_begin_file(st, mailbox, meta, octets, &dir, err);
+	return ret > 0 ? make_file(st, dir, uid, meta, again, err) : ret;
 }
 
 int sdbox_landed_sync(struct sdbox *st, struct cv_err *err)

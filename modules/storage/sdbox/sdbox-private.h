@@ -121,6 +121,10 @@ int sdbox_land(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_s
 /* Sync and close those that landed; when it fails, all will land again. */
 CV_MUST_CHECK int sdbox_landed_sync(struct sdbox *st, struct cv_err *err);
 
+/* What comes before the file of a message that the journal has: its directory, and the whole file in st->image. */
+CV_MUST_CHECK int sdbox_begin_file(struct sdbox *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str octets, int *dir_r,
+	struct cv_err *err);
+
 /* ---- messages whose files were lost (sdbox-renew.c) */
 int sdbox_renew(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets,
 	struct cv_err *err);

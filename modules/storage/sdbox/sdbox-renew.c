@@ -8,7 +8,6 @@
 
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
 
 static int write_new(struct sdbox *st, int dir, const char *temp, struct cv_err *err)
 {
@@ -40,7 +39,7 @@ static int replace(struct sdbox *st, int dir, uint32_t uid, struct cv_err *err)
 	char name[SDBOX_NAME_MAX], temp[SDBOX_NAME_MAX];
 	int ret;
 
-	(void)snprintf(name, sizeof(name), "u.%u", uid);
+	sdbox_uid_name(name, "u.", uid);
 	(void)snprintf(temp, sizeof(temp), ".temp.renew.%u", uid);
 	ret = write_new(st, dir, temp, err);
 	if (ret > 0)
@@ -60,19 +59,10 @@ int sdbox_renew(void *st_p, const struct cv_mailbox_ref *mailbox, const struct c
 {
 	struct sdbox *st = st_p;
 	uint32_t uid;
-	char *path;
 	int dir, ret;
 
 	if (!sdbox_ref_uid(ref, &uid))
 		return cv_err_set(err, CV_ERR_INVALID, "reference is no UID");
-	if (sdbox_path(st, mailbox->name, &path, err) < 0)
-		return -1;
-	ret = sdbox_dir_now(st, path, &dir, err);
-	cv_buf_clear(&st->image);
-	if (ret > 0)
-		ret = sdbox_put_image(&st->image, meta, octets, err);
-	if (ret > 0)
-		ret = replace(st, dir, uid, err);
-	cv_free(path);
-	return ret;
+	ret = sdbox_begin_file(st, mailbox, meta, octets, &dir, err);
+	return ret > 0 ? replace(st, dir, uid, err) : ret;
 }
