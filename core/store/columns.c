@@ -107,17 +107,31 @@ static void move_to_tail(struct cv_columns *columns, uint32_t row)
 	columns->base_count = row;
 }
 
+/* Octets of a pool that moved while it grew: where they are now; others as they are. */
+static struct cv_str follow(struct cv_str s, uintptr_t was, const struct cv_buf *pool)
+{
+	uintptr_t at = (uintptr_t)s.ptr;
+
+	return s.len > 0 && at >= was && at - was < pool->len ? cv_str_mem(pool->data + (at - was), s.len) : s;
+}
+
+/* ref and uidl may be views of the pool itself: a copy within a mailbox has its source's UIDL. */
 static uint64_t add_to_pool(struct cv_columns *columns, struct cv_str ref, struct cv_str uidl)
 {
-	uint64_t offset = columns->base_pool_len + columns->pool.len;
+	struct cv_buf *pool = &columns->pool;
+	uint64_t offset = columns->base_pool_len + pool->len;
+	uintptr_t was = (uintptr_t)pool->data;
 
 	cv_assert(ref.len <= CV_STORAGE_REF_MAX);
-	cv_put_u8(&columns->pool, (uint8_t)ref.len);
-	cv_buf_append(&columns->pool, ref);
-	cv_put_u16(&columns->pool, (uint16_t)CV_MIN(uidl.len, (size_t)UINT16_MAX));
-	cv_buf_append(&columns->pool, cv_str_sub(uidl, 0, UINT16_MAX));
-	if (!cv_buf_ok(&columns->pool))
+	uidl = cv_str_sub(uidl, 0, UINT16_MAX);
+	if (cv_buf_reserve(pool, 1 + ref.len + 2 + uidl.len) == NULL)
 		cv_fatal("mailbox has too many message references for this process");
+	ref = follow(ref, was, pool);
+	uidl = follow(uidl, was, pool);
+	cv_put_u8(pool, (uint8_t)ref.len);
+	cv_buf_append(pool, ref);
+	cv_put_u16(pool, (uint16_t)uidl.len);
+	cv_buf_append(pool, uidl);
 	return offset;
 }
 
@@ -308,22 +322,12 @@ struct cv_str cv_columns_uidl(const struct cv_columns *columns, uint32_t row)
 
 void cv_columns_set_ref(struct cv_columns *columns, uint32_t row, struct cv_str ref)
 {
-	char uidl_copy[UINT16_MAX];
-	struct cv_str uidl = cv_columns_uidl(columns, row);
-
-	if (uidl.len > 0) /* the pool may move while it grows */
-		memcpy(uidl_copy, uidl.ptr, uidl.len);
-	cv_set_ref(columns, row, add_to_pool(columns, ref, cv_str_mem(uidl_copy, uidl.len)));
+	cv_columns_set_names(columns, row, ref, cv_columns_uidl(columns, row));
 }
 
 void cv_columns_set_uidl(struct cv_columns *columns, uint32_t row, struct cv_str uidl)
 {
-	char copy[UINT8_MAX];
-	struct cv_str ref = cv_columns_ref(columns, row);
-
-	if (ref.len > 0) /* as above */
-		memcpy(copy, ref.ptr, ref.len);
-	cv_set_ref(columns, row, add_to_pool(columns, cv_str_mem(copy, ref.len), uidl));
+	cv_columns_set_names(columns, row, cv_columns_ref(columns, row), uidl);
 }
 
 void cv_columns_set_names(struct cv_columns *columns, uint32_t row, struct cv_str ref, struct cv_str uidl)

@@ -114,7 +114,7 @@ void cv_columns_check(const struct cv_columns *columns, enum cv_column column, u
 CV_COLUMN_LIST(X)
 #undef X
 
-/* What a new row holds. ref and uidl are copied. */
+/* What a new row holds. ref and uidl are copied, and may be views of these columns. */
 struct cv_new_row {
 	uint32_t uid;
 	uint16_t flags;
