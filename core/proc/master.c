@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
-   The master: opens listeners, starts the other processes, watches over them, reloads and stops in order. */
+   The master: opens listeners, starts the other processes, watches over them and stops in order. */
 #include "core/proc/master.h"
 
 #include "core/proc/messages.h"
-#include <culver/time.h>
 
 #include <config.h>
 
@@ -13,15 +12,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* After SIGTERM: how long children may take to say goodbye, and then to end. */
 #define STOP_GRACE_MS 10000
 #define STOP_KILL_MS 5000
-/* For all to be ready at the start, and for all to answer a reload. */
-#define START_LIMIT_MS 60000
 
 /* ---- Directories and the pid file ---------------------------------------------------------------------------------- */
 
@@ -147,40 +143,7 @@ static void tell_starter(struct master *m, char octet, const char *text)
 	m->opts.ready_fd = -1;
 }
 
-static bool reload_answered(const struct master *m)
-{
-	struct cv_node *node, *next;
-
-	cv_list_foreach(&m->children, node, next) {
-		if (cv_container(node, struct child, node)->reload_due > 0)
-			return false;
-	}
-	return true;
-}
-
 static void stop_auth(struct master *m);
-
-/* All have answered, or never will. */
-static void reload_ends(struct master *m)
-{
-	bool good = m->reload_problem[0] == '\0', settings = m->reloading, certificates = m->renewing;
-
-	m->reloading = m->renewing = false;
-	cv_timer_stop(m->stop_timer);
-	if (certificates && good)
-		cv_info(NULL, "certificates are renewed");
-	else if (certificates && !settings)
-		cv_error(NULL, "the new certificates are not in use everywhere: %s", m->reload_problem);
-	if (settings) {
-		if (good)
-			cv_info(NULL, "settings are reloaded");
-		else
-			cv_error(NULL, "not all parts took the new settings: %s", m->reload_problem);
-		master_admin_reloaded(m, good ? NULL : m->reload_problem);
-		master_notify(good ? "READY=1\nSTATUS=Serving" : "READY=1\nSTATUS=Serving, some processes with old settings: see the log");
-	}
-	m->reload_problem[0] = '\0';
-}
 
 void master_progress(struct master *m)
 {
@@ -199,15 +162,8 @@ void master_progress(struct master *m)
 		master_notify("READY=1\nSTATUS=Serving");
 		tell_starter(m, 'R', "");
 	}
-	if (m->ready && (m->reloading || m->renewing) && all_ready(m) && reload_answered(m))
-		reload_ends(m);
-}
-
-void master_reload_problem(struct master *m, const char *part, const char *text)
-{
-	cv_error(NULL, "%s keeps what it had: %s", part, text);
-	if (m->reload_problem[0] == '\0')
-		(void)snprintf(m->reload_problem, sizeof(m->reload_problem), "%s: %s", part, text);
+	if (m->ready && all_ready(m))
+		master_reload_progress(m);
 }
 
 /* ---- Stop ---------------------------------------------------------------------------------------------------------------- */
@@ -252,14 +208,10 @@ static void stop_late(void *ctx)
 	struct cv_node *node, *next;
 
 	if (!m->stopping) {
-		if (!m->ready) {
+		if (!m->ready)
 			master_fail(m, "some process did not become ready in time");
-		} else if (m->reloading || m->renewing) {
-			cv_list_foreach(&m->children, node, next)
-				cv_container(node, struct child, node)->reload_due = 0;
-			master_reload_problem(m, "a process", "it did not answer in time");
-			reload_ends(m);
-		}
+		else
+			master_reload_late(m);
 		return;
 	}
 	if (m->stop_step < 2) {
@@ -307,342 +259,6 @@ void master_fail(struct master *m, const char *text)
 	master_stop(m, false);
 }
 
-/* ---- TLS ------------------------------------------------------------------------------------------------------------------- */
-
-/* What fronts may get from now on. */
-struct new_tls {
-	struct cv_buf data;
-	int memfd; /* -1: the same as before */
-};
-
-static int make_tls(const struct master *m, const struct master_conf *mc, bool fresh, struct new_tls *tls, struct cv_err *err)
-{
-	tls->memfd = -1;
-	cv_buf_init_wipe(&tls->data, 64 * 1024 * 1024);
-	if (tls_conf_build(mc, fresh, &tls->data, err) < 0) {
-		cv_buf_deinit(&tls->data);
-		return -1;
-	}
-	if (m->tls_memfd >= 0 && cv_str_eq(cv_buf_str(&tls->data), cv_buf_str(&m->tls_data)))
-		return 0;
-	tls->memfd = cv_memfd_from("culver-tls", cv_buf_str(&tls->data), err);
-	if (tls->memfd < 0) {
-		cv_buf_deinit(&tls->data);
-		return -1;
-	}
-	return 0;
-}
-
-/* True: it differs from before. */
-static bool use_tls(struct master *m, struct new_tls *tls)
-{
-	if (tls->memfd < 0) {
-		cv_buf_deinit(&tls->data);
-		return false;
-	}
-	if (m->tls_memfd >= 0)
-		(void)close(m->tls_memfd);
-	m->tls_memfd = tls->memfd;
-	cv_buf_deinit(&m->tls_data);
-	m->tls_data = tls->data;
-	return true;
-}
-
-static void drop_tls(struct new_tls *tls)
-{
-	if (tls->memfd >= 0)
-		(void)close(tls->memfd);
-	cv_buf_deinit(&tls->data);
-}
-
-/* 1: it differs from before, 0: it is the same. */
-static int take_tls(struct master *m, const struct master_conf *mc, bool fresh, struct cv_err *err)
-{
-	struct new_tls tls;
-
-	if (make_tls(m, mc, fresh, &tls, err) < 0)
-		return -1;
-	return use_tls(m, &tls) ? 1 : 0;
-}
-
-static void send_tls(struct master *m)
-{
-	struct cv_node *node, *next;
-
-	cv_list_foreach(&m->children, node, next) {
-		struct child *child = cv_container(node, struct child, node);
-		if (child->ops->role != CV_ROLE_FRONT || child->state == CHILD_DRAINING || child->state == CHILD_STOPPING)
-			continue;
-		master_send(child, CV_MSG_TLS, 0, CV_STR(""), m->tls_memfd);
-		/* One that is not ready yet takes it as a part of its start. */
-		child->reload_due += child->state == CHILD_READY;
-	}
-}
-
-static void on_files_changed(void *ctx)
-{
-	struct master *m = ctx;
-	struct cv_err err = { 0 };
-	int result = take_tls(m, m->mc, true, &err);
-
-	if (result < 0) {
-		cv_error(NULL, "a certificate file changed and cannot be used, the old certificate stays in use: %s", err.text);
-	} else if (result > 0) {
-		m->renewing = true;
-		cv_timer_set(m->stop_timer, START_LIMIT_MS);
-		send_tls(m);
-		master_progress(m);
-	}
-}
-
-static void watch_files(struct master *m)
-{
-	struct cv_arena *arena = cv_arena_new("watch", NULL, 0);
-
-	master_watch_free(&m->watch);
-	m->watch = master_watch_new(m->loop, tls_conf_files(m->mc, arena), on_files_changed, m);
-	cv_arena_free(&arena);
-}
-
-/* ---- Reload ------------------------------------------------------------------------------------------------------------------ */
-
-/* Problems go to the log, and to who asked for the reload. */
-struct problems {
-	master_problem_fn *fn;
-	void *ctx;
-};
-
-static void log_problem(void *ctx, const struct cv_conf_problem *problem)
-{
-	struct problems *p = ctx;
-	char text[MASTER_PROBLEM_MAX];
-
-	cv_error(NULL, "settings: %s", master_problem_text(problem, text, sizeof(text)));
-	if (p->fn != NULL)
-		p->fn(p->ctx, problem);
-}
-
-/* The log is opened anew here; its descriptor goes to all, since most cannot open files any more. */
-static void reopen_log(struct master *m)
-{
-	struct cv_node *node, *next;
-	struct cv_err err = { 0 };
-
-	if (cv_role_log_open(m->mc->core, "master", &err) < 0) {
-		cv_error(NULL, "%s", err.text);
-		return;
-	}
-	cv_list_foreach(&m->children, node, next) {
-		struct child *child = cv_container(node, struct child, node);
-		int fds[CV_LOG_OUTPUTS];
-		unsigned count = cv_log_fds(fds);
-		if (count > 0 && !child->gone && cv_ipc_send(child->control, CV_MSG_REOPEN_LOG, 0, CV_STR(""), fds, count) < 0)
-			cv_warn(NULL, "%s (pid %ld): the log could not be handed over", child->ops->name, (long)child->pid);
-	}
-}
-
-static void give_tokens(struct master *m)
-{
-	struct cv_node *node, *next;
-
-	cv_list_foreach(&m->listeners, node, next) {
-		struct listener *l = cv_container(node, struct listener, node);
-		if (l->token == 0)
-			l->token = ++m->next_token;
-	}
-}
-
-/* Tell a child which listeners are new, changed or gone. */
-static void send_listener_changes(struct master *m, struct child *child, uint64_t known)
-{
-	struct cv_node *node, *next;
-
-	if (!master_child_listens(child))
-		return;
-	cv_list_foreach(&m->listeners, node, next) {
-		const struct listener *l = cv_container(node, struct listener, node);
-		if (l->old_token != 0)
-			master_send(child, CV_MSG_LISTENER_GONE, l->old_token, CV_STR(""), -1);
-		if (!l->wanted)
-			master_send(child, CV_MSG_LISTENER_GONE, l->token, CV_STR(""), -1);
-		else if (l->token > known && master_listener_for(child, l))
-			master_send_listener(child, l);
-	}
-}
-
-static bool same_names(const char *const *a, const char *const *b)
-{
-	size_t i = 0;
-
-	while (a[i] != NULL && b[i] != NULL && strcmp(a[i], b[i]) == 0)
-		i++;
-	return a[i] == NULL && b[i] == NULL;
-}
-
-static bool same_text(const char *a, const char *b)
-{
-	return a == b || (a != NULL && b != NULL && strcmp(a, b) == 0);
-}
-
-/* Settings that a process takes once, before it gives its rights up. */
-static bool needs_another(const struct slot *slot, const struct master_conf *before, const struct master_conf *now)
-{
-	const struct cv_core_settings *a = before->core, *b = now->core;
-	char kinds_a[4], kinds_b[4];
-
-	cv_role_log_kinds(a, kinds_a);
-	cv_role_log_kinds(b, kinds_b);
-	return strcmp(kinds_a, kinds_b) != 0 || !same_text(a->syslog_facility, b->syslog_facility) ||
-		!same_text(a->default_login_user, b->default_login_user) || !same_text(a->default_internal_user, b->default_internal_user) ||
-		!same_text(a->default_internal_group, b->default_internal_group) || !same_text(a->instance_name, b->instance_name) ||
-		!same_text(a->mail_plugin_dir, b->mail_plugin_dir) || a->seccomp != b->seccomp || a->landlock != b->landlock ||
-		cv_service_vsz_limit(before->conf, slot->ops->name, before->arena) != cv_service_vsz_limit(now->conf, slot->ops->name, now->arena);
-}
-
-/* A confined process cannot open modules that it was not started with: another takes its place and the old one serves its connections to their end. */
-static void replace(struct slot *slot)
-{
-	struct child *old = slot->child;
-	struct cv_err err = { 0 };
-
-	if (old != NULL) {
-		old->state = CHILD_DRAINING;
-		slot->child = NULL;
-	}
-	if (master_child_start(slot, &err) < 0) {
-		master_reload_problem(slot->m, slot->ops->name, err.text);
-		if (old != NULL) {
-			old->state = CHILD_READY;
-			slot->child = old;
-		}
-		return;
-	}
-	if (old != NULL)
-		master_send_stop(old, true);
-}
-
-static void reload_slot(struct slot *slot, const struct master_conf *before, const char *const *modules_before, const char *const *modules_now,
-	uint64_t known)
-{
-	struct child *child = slot->child;
-	struct master *m = slot->m;
-	struct cv_err err = { 0 };
-
-	if (child == NULL)
-		return;
-	/* One that still starts was given the old settings. */
-	if (child->state != CHILD_READY ||
-		(slot->ops->role != CV_ROLE_SPAWNER && (!same_names(modules_before, modules_now) || needs_another(slot, before, m->mc)))) {
-		replace(slot);
-		return;
-	}
-	if (!same_names(modules_before, modules_now) || !same_text(before->core->mail_plugin_dir, m->mc->core->mail_plugin_dir))
-		master_send_modules(child, m->mc);
-	if (master_send_conf(child, m->mc, &err) < 0) {
-		master_reload_problem(m, slot->ops->name, err.text);
-		return;
-	}
-	child->reload_due++;
-	send_listener_changes(m, child, known);
-}
-
-static struct slot *new_slot(struct master *m, const struct cv_role_ops *ops, uint32_t index)
-{
-	struct slot *slot = cv_new0(struct slot);
-
-	slot->m = m;
-	slot->ops = ops;
-	slot->index = index;
-	return slot;
-}
-
-static void set_front_count(struct master *m, size_t count)
-{
-	struct cv_err err = { 0 };
-
-	while (m->fronts.count > count) {
-		struct slot *slot = m->fronts.data[--m->fronts.count];
-		if (slot->child != NULL) {
-			slot->child->state = CHILD_DRAINING;
-			master_send_stop(slot->child, true);
-		}
-		cv_timer_remove(&slot->restart);
-		cv_free(slot);
-	}
-	while (m->fronts.count < count) {
-		struct slot *slot = new_slot(m, &cv_front_role, (uint32_t)m->fronts.count);
-		*cv_vec_push(&m->fronts) = slot;
-		if (master_child_start(slot, &err) < 0)
-			cv_error(NULL, "%s", err.text);
-	}
-}
-
-static void forget_listeners(struct master *m)
-{
-	struct cv_node *node, *next;
-
-	for (node = m->listeners.next; node != &m->listeners; node = next) {
-		struct listener *l = cv_container(node, struct listener, node);
-		next = node->next;
-		l->old_token = 0;
-		if (!l->wanted)
-			master_listener_free(m, l);
-	}
-}
-
-int master_reload(struct master *m, master_problem_fn *fn, void *ctx)
-{
-	struct cv_err err = { 0 };
-	struct problems problems = { .fn = fn, .ctx = ctx };
-
-	if (m->stopping || !m->ready)
-		return 0;
-	char notify[64];
-	(void)snprintf(notify, sizeof(notify), "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)cv_time_mono_us());
-	master_notify(notify);
-	struct master_conf *now = master_conf_load(&m->opts, log_problem, &problems), *before = m->mc;
-	if (now != NULL && strcmp(now->core->base_dir, before->core->base_dir) != 0) {
-		log_problem(&problems, &(const struct cv_conf_problem){ .text = "base_dir can be changed by a restart only" });
-		master_conf_free(&now);
-	}
-	struct new_tls tls = { .memfd = -1 };
-	if (now != NULL && make_tls(m, now, false, &tls, &err) < 0) {
-		log_problem(&problems, &(const struct cv_conf_problem){ .text = err.text });
-		master_conf_free(&now);
-	} else if (now != NULL && master_listen(m, now, &err) < 0) {
-		/* Last, since nobody may find a listener open that is not served. */
-		log_problem(&problems, &(const struct cv_conf_problem){ .text = err.text });
-		drop_tls(&tls);
-		master_conf_free(&now);
-	}
-	if (now == NULL) {
-		cv_error(NULL, "the new settings are not taken, the old ones stay in force");
-		master_notify("READY=1\nSTATUS=Serving with old settings: the new ones have errors");
-		return -1;
-	}
-	m->mc = now;
-	bool tls_differs = use_tls(m, &tls);
-	uint64_t known = m->next_token;
-	give_tokens(m);
-	m->reloading = true;
-	m->reload_problem[0] = '\0';
-	cv_timer_set(m->stop_timer, START_LIMIT_MS);
-	reload_slot(&m->auth, before, before->auth_modules, now->auth_modules, known);
-	reload_slot(&m->spawner, before, before->worker_modules, now->worker_modules, known);
-	for (size_t i = 0; i < CV_MIN(m->fronts.count, (size_t)now->front_count); i++)
-		reload_slot(m->fronts.data[i], before, before->front_modules, now->front_modules, known);
-	set_front_count(m, now->front_count);
-	if (tls_differs)
-		send_tls(m);
-	forget_listeners(m);
-	master_conf_free(&before);
-	watch_files(m);
-	master_admin_settings(m);
-	reopen_log(m);
-	master_progress(m);
-	return 0;
-}
-
 /* ---- Signals ------------------------------------------------------------------------------------------------------------------- */
 
 static void on_child(void *ctx, int signo, int pid, int uid)
@@ -675,7 +291,7 @@ static void on_usr1(void *ctx, int signo, int pid, int uid)
 	(void)signo;
 	(void)pid;
 	(void)uid;
-	reopen_log(ctx);
+	master_reopen_log(ctx);
 	cv_info(NULL, "the log is reopened");
 }
 
@@ -694,7 +310,7 @@ static int start_all(struct master *m, struct cv_err *err)
 	if (master_child_start(&m->auth, err) < 0 || master_child_start(&m->spawner, err) < 0)
 		return -1;
 	for (uint32_t i = 0; i < m->mc->front_count; i++) {
-		struct slot *slot = new_slot(m, &cv_front_role, i);
+		struct slot *slot = master_new_slot(m, &cv_front_role, i);
 		*cv_vec_push(&m->fronts) = slot;
 		if (master_child_start(slot, err) < 0)
 			return -1;
@@ -709,9 +325,9 @@ static int set_up(struct master *m, struct cv_err *err)
 	master_inherit(m);
 	if (master_admin_start(m, err) < 0)
 		return -1;
-	if (master_listen(m, m->mc, err) < 0 || take_tls(m, m->mc, false, err) < 0)
+	if (master_listen(m, m->mc, err) < 0 || master_tls_take(m, m->mc, false, err) < 0)
 		return -1;
-	give_tokens(m);
+	master_give_tokens(m);
 	return start_all(m, err);
 }
 
@@ -781,7 +397,7 @@ int master_run(const struct master_opts *opts, struct master_conf *mc)
 	cv_signal_add(m->loop, SIGINT, on_term, m);
 	cv_signal_add(m->loop, SIGHUP, on_hup, m);
 	cv_signal_add(m->loop, SIGUSR1, on_usr1, m);
-	m->stop_timer = cv_timer_add(m->loop, START_LIMIT_MS, stop_late, m);
+	m->stop_timer = cv_timer_add(m->loop, MASTER_START_LIMIT_MS, stop_late, m);
 	m->watchdog_ms = master_notify_watchdog_ms();
 	if (m->watchdog_ms > 0)
 		m->watchdog = cv_timer_add(m->loop, 0, on_watchdog, m);
@@ -789,7 +405,7 @@ int master_run(const struct master_opts *opts, struct master_conf *mc)
 	if (set_up(m, &err) < 0) {
 		master_fail(m, err.text);
 	} else {
-		watch_files(m);
+		master_tls_watch(m);
 	}
 	if (!m->stopping || !cv_list_empty(&m->children))
 		cv_loop_run(m->loop);

@@ -68,6 +68,22 @@ CV_MUST_CHECK int tls_conf_build(const struct master_conf *mc, bool fresh, struc
 /* Paths behind them, for the watch: NULL-terminated, in arena. */
 const char *const *tls_conf_files(const struct master_conf *mc, struct cv_arena *arena);
 
+/* What fronts may get from now on (master-tls.c). */
+struct master_tls {
+	struct cv_buf data;
+	int memfd; /* -1: the same as before */
+};
+CV_MUST_CHECK int master_tls_make(const struct master *m, const struct master_conf *mc, bool fresh, struct master_tls *tls, struct cv_err *err);
+/* Takes it over. True: it differs from before. */
+bool master_tls_use(struct master *m, struct master_tls *tls);
+void master_tls_drop(struct master_tls *tls);
+/* Both. 1: it differs from before, 0: it is the same. */
+CV_MUST_CHECK int master_tls_take(struct master *m, const struct master_conf *mc, bool fresh, struct cv_err *err);
+/* What is in use, to all fronts. */
+void master_tls_send(struct master *m);
+/* Look out for changes of the files that settings name now. */
+void master_tls_watch(struct master *m);
+
 /* ---- Listeners (master-listen.c) ------------------------------------------------------------------------- */
 
 struct listener {
@@ -169,16 +185,31 @@ struct master {
 	char reload_problem[CV_ERR_TEXT_MAX]; /* the first part that did not take them; empty: none */
 };
 
+/* For all to be ready at the start, and for all to answer a reload. */
+#define MASTER_START_LIMIT_MS 60000
+
 int master_run(const struct master_opts *opts, struct master_conf *mc);
 /* A child became ready or ended for good: look whether all is done. */
 void master_progress(struct master *m);
 /* A part could not be started at first: everything ends with status 1. */
 void master_fail(struct master *m, const char *text);
-/* A part did not take new settings or certificates: logged, and told when the reload ends. */
-void master_reload_problem(struct master *m, const char *part, const char *text);
+void master_stop(struct master *m, bool now);
+
+/* ---- Reload (master-reload.c) ------------------------------------------------------------------------------------------ */
+
 /* Settings anew: 0 taken (master_admin_reloaded tells when all processes have answered), -1 refused, with each problem given to fn. */
 int master_reload(struct master *m, master_problem_fn *fn, void *ctx);
-void master_stop(struct master *m, bool now);
+/* A part did not take new settings or certificates: logged, and told when the reload ends. */
+void master_reload_problem(struct master *m, const char *part, const char *text);
+/* All processes are ready: the end of a reload when all have answered. */
+void master_reload_progress(struct master *m);
+/* Who has not answered now will not. */
+void master_reload_late(struct master *m);
+/* The log is opened anew here; its descriptor goes to all, since most cannot open files any more. */
+void master_reopen_log(struct master *m);
+/* Listeners that have no token yet get one. */
+void master_give_tokens(struct master *m);
+struct slot *master_new_slot(struct master *m, const struct cv_role_ops *ops, uint32_t index);
 
 /* ---- The admin socket (master-admin.c) ---------------------------------------------------------------------------- */
 
