@@ -19,12 +19,6 @@
 #define REST_COMMAND_MAX ((uint64_t)1 << 20)
 #define REST_MAX ((uint64_t)32 << 20)
 
-static const uint8_t widths[CV_COLUMNS] = {
-#define X(name, type) [CV_COLUMN_##name] = sizeof(type),
-	CV_COLUMN_LIST(X)
-#undef X
-};
-
 void cv_snapshot_ref(struct cv_snapshot *snapshot)
 {
 	snapshot->refs++;
@@ -86,7 +80,7 @@ static bool fetch_chunks(const struct cv_snapshot *snapshot, enum cv_column colu
 {
 	uint32_t first = chunk * CV_CHUNK_ROWS, rows = CV_MIN(count * CV_CHUNK_ROWS, snapshot->head.rows - first);
 
-	return fetch(snapshot, snapshot->head.column_offset[column] + (uint64_t)first * widths[column], (uint64_t)rows * widths[column]);
+	return fetch(snapshot, snapshot->head.column_offset[column] + (uint64_t)first * cv_column_width[column], (uint64_t)rows * cv_column_width[column]);
 }
 
 /* Of a chunk that was fetched. */
@@ -96,7 +90,7 @@ static bool chunk_checks(const struct cv_snapshot *snapshot, enum cv_column colu
 	uint64_t number = (uint64_t)column * cv_snapshot_chunks(snapshot) + chunk;
 
 	return checksum_is(snapshot, number,
-		octets_at(snapshot, snapshot->head.column_offset[column] + (uint64_t)first * widths[column], (uint64_t)rows * widths[column]));
+		octets_at(snapshot, snapshot->head.column_offset[column] + (uint64_t)first * cv_column_width[column], (uint64_t)rows * cv_column_width[column]));
 }
 
 bool cv_snapshot_chunk_ok(const struct cv_snapshot *snapshot, enum cv_column column, uint32_t chunk)
@@ -246,7 +240,7 @@ static bool read_runs(struct cv_snapshot *snapshot, uint32_t crc)
 
 bool cv_snapshot_uids_ok(const struct cv_snapshot *snapshot)
 {
-	uint64_t len = (uint64_t)CV_CHUNK_ROWS * widths[CV_COLUMN_uid], left = (uint64_t)snapshot->head.rows * widths[CV_COLUMN_uid], offset = 0;
+	uint64_t len = (uint64_t)CV_CHUNK_ROWS * cv_column_width[CV_COLUMN_uid], left = (uint64_t)snapshot->head.rows * cv_column_width[CV_COLUMN_uid], offset = 0;
 	char *octets;
 	bool ok = true;
 
@@ -273,16 +267,11 @@ struct note_row {
 	uint64_t offset;
 };
 
-static uint64_t notes_table(const struct cv_snapshot_head *head)
-{
-	return (head->notes_offset + head->notes_len + 7) / 8 * 8;
-}
-
 /* Rows were checked when the snapshot was opened. */
 static struct note_row note_row(const struct cv_snapshot *snapshot, uint32_t at)
 {
 	struct cv_reader reader =
-		cv_reader_init(octets_at(snapshot, notes_table(&snapshot->head) + (uint64_t)at * CV_SNAPSHOT_NOTE, CV_SNAPSHOT_NOTE));
+		cv_reader_init(octets_at(snapshot, cv_snapshot_notes_table(&snapshot->head) + (uint64_t)at * CV_SNAPSHOT_NOTE, CV_SNAPSHOT_NOTE));
 	struct note_row row = { 0 };
 
 	if (!cv_take_u32(&reader, &row.uid) || !cv_take_u32(&reader, &row.len) || !cv_take_u64(&reader, &row.offset) || !cv_take_u32(&reader, &row.crc))
@@ -371,9 +360,9 @@ static bool read_notes(struct cv_snapshot *snapshot, uint32_t crc)
 
 	if (head->notes_count == 0)
 		return true;
-	if (!fetch(snapshot, notes_table(head), len))
+	if (!fetch(snapshot, cv_snapshot_notes_table(head), len))
 		return false;
-	table = octets_at(snapshot, notes_table(head), len);
+	table = octets_at(snapshot, cv_snapshot_notes_table(head), len);
 	if (cv_crc32c(0, table.ptr, table.len) != crc || !notes_make_sense(snapshot))
 		return false;
 	snapshot->notes_read = cv_calloc((size_t)(head->notes_len / CV_POOL_BLOCK) + 1, 1);
@@ -394,7 +383,7 @@ void cv_columns_check(const struct cv_columns *columns, enum cv_column column, u
 
 void cv_snapshot_note_read(struct cv_snapshot *snapshot, enum cv_column column)
 {
-	snapshot->read_octets += (uint64_t)CV_CHUNK_ROWS * widths[column];
+	snapshot->read_octets += (uint64_t)CV_CHUNK_ROWS * cv_column_width[column];
 }
 
 /* The pages that lie wholly in chunks of a column from first to before end, which are the file's, give up their memory. */
@@ -402,8 +391,8 @@ static void give_back(struct cv_snapshot *snapshot, enum cv_column column, uint3
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), base = (uintptr_t)snapshot->octets;
 	uint64_t offset = snapshot->head.column_offset[column], rows = CV_MIN((uint64_t)end * CV_CHUNK_ROWS, (uint64_t)snapshot->head.rows);
-	uintptr_t from = (base + offset + (uint64_t)first * CV_CHUNK_ROWS * widths[column] + page - 1) / page * page;
-	uintptr_t to = (base + offset + rows * widths[column]) / page * page;
+	uintptr_t from = (base + offset + (uint64_t)first * CV_CHUNK_ROWS * cv_column_width[column] + page - 1) / page * page;
+	uintptr_t to = (base + offset + rows * cv_column_width[column]) / page * page;
 
 	memset(snapshot->checked[column] + first, 0, end - first);
 	if (from < to)
@@ -460,159 +449,25 @@ void cv_snapshot_check_pool(const struct cv_columns *columns, uint64_t offset, s
 
 /* ---- opening ------------------------------------------------------------------------------------------------ */
 
-static int does_not_check(struct cv_err *err, const char *name, const char *what)
-{
-	return cv_err_set(err, CV_ERR_CORRUPT, "%s: its %s", name, what);
-}
-
-/* A piece of the file behind the head. */
-static bool inside(const struct cv_snapshot_head *head, uint64_t offset, uint64_t len)
-{
-	return offset >= CV_SNAPSHOT_HEAD && offset <= head->file_len && len <= head->file_len - offset;
-}
-
-static bool take_numbers(struct cv_reader *reader, struct cv_snapshot_head *head)
-{
-	struct cv_str guid;
-	uint32_t chunk_rows;
-	uint8_t subscribed;
-
-	if (!cv_take_len(reader, sizeof(head->guid.b), &guid) || !cv_take_u64(reader, &head->seq) || !cv_take_u32(reader, &head->rows) ||
-		!cv_take_u32(reader, &chunk_rows) || chunk_rows != CV_CHUNK_ROWS || !cv_take_u32(reader, &head->uidvalidity) ||
-		!cv_take_u32(reader, &head->special_use) || !cv_take_u32(reader, &head->uidnext) ||
-		!cv_take_u32(reader, &head->first_recent) || !cv_take_u32(reader, &head->messages) ||
-		!cv_take_u32(reader, &head->unseen) || !cv_take_u32(reader, &head->deleted) || !cv_take_u32(reader, &head->recent) ||
-		!cv_take_u32(reader, &head->first_unseen) || !cv_take_u64(reader, &head->size) ||
-		!cv_take_u64(reader, &head->highest_modseq) || !cv_take_u64(reader, &head->vanished_from) ||
-		!cv_take_u8(reader, &subscribed))
-		return false;
-	memcpy(head->guid.b, guid.ptr, sizeof(head->guid.b));
-	head->subscribed = subscribed != 0;
-	return head->seq <= INT64_MAX && head->highest_modseq <= INT64_MAX && head->uidnext > 0;
-}
-
-static bool take_notes_place(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *crc)
-{
-	struct cv_str none;
-
-	if (head->version < 4)
-		return cv_take_len(reader, 8 + 8 + 4 + 4, &none);
-	return cv_take_u64(reader, &head->notes_offset) && cv_take_u64(reader, &head->notes_len) && cv_take_u32(reader, &head->notes_count) &&
-		cv_take_u32(reader, crc) && inside(head, head->notes_offset, head->notes_len) &&
-		inside(head, notes_table(head), (uint64_t)head->notes_count * CV_SNAPSHOT_NOTE);
-}
-
-static bool take_runs_place(struct cv_reader *reader, struct cv_snapshot_head *head, uint32_t *crc)
-{
-	return cv_take_u64(reader, &head->runs_offset) && cv_take_u32(reader, &head->runs_count) && cv_take_u32(reader, crc) &&
-		(head->runs_count == 0 || (head->runs_count <= head->rows && head->runs_offset % 8 == 0 &&
-			inside(head, head->runs_offset, (uint64_t)head->runs_count * sizeof(struct cv_uid_run))));
-}
-
-struct crcs {
-	uint32_t words, checks, notes, runs;
-};
-
-/* Where everything is; the CRC says that it is what was written, this says that it can be used. */
-static bool take_places(struct cv_reader *reader, struct cv_snapshot_head *head, struct crcs *crcs)
-{
-	uint64_t chunks = (uint64_t)head->rows / CV_CHUNK_ROWS + (head->rows % CV_CHUNK_ROWS != 0), blocks;
-	uint32_t width;
-
-	if (!cv_take_u32(reader, &head->columns) || head->columns != (head->version < 3 ? CV_SNAPSHOT_COLUMNS_OLD : CV_COLUMNS))
-		return false;
-	for (unsigned i = 0; i < head->columns; i++) {
-		if (!cv_take_u32(reader, &width) || width != widths[i] || !cv_take_u64(reader, &head->column_offset[i]) ||
-			head->column_offset[i] % 64 != 0 || !inside(head, head->column_offset[i], (uint64_t)head->rows * width))
-			return false;
-	}
-	if (!cv_take_u64(reader, &head->pool_offset) || !cv_take_u64(reader, &head->pool_len) ||
-		!inside(head, head->pool_offset, head->pool_len) || !cv_take_u64(reader, &head->words_offset) ||
-		!cv_take_u64(reader, &head->words_len) || !cv_take_u32(reader, &crcs->words) ||
-		!inside(head, head->words_offset, head->words_len) || !cv_take_u64(reader, &head->checks_offset) ||
-		!cv_take_u64(reader, &head->checks_len) || !cv_take_u32(reader, &crcs->checks) ||
-		!inside(head, head->checks_offset, head->checks_len))
-		return false;
-	if (!take_notes_place(reader, head, &crcs->notes) || !take_runs_place(reader, head, &crcs->runs))
-		return false;
-	blocks = head->pool_len / CV_POOL_BLOCK + (head->pool_len % CV_POOL_BLOCK != 0);
-	return head->checks_len == 4 * (head->columns * chunks + blocks);
-}
-
-static bool take_names(struct cv_reader *reader, uint32_t count, struct cv_str *octets_r)
-{
-	size_t start = reader->pos;
-	struct cv_str name;
-
-	for (uint32_t i = 0; i < count; i++) {
-		if (!cv_take_str(reader, 255, &name) || name.len == 0)
-			return false;
-	}
-	*octets_r = cv_str_sub(reader->s, start, reader->pos - start);
-	return true;
-}
-
-static bool take_sets(struct cv_reader *reader, uint32_t count, uint32_t keywords, struct cv_str *octets_r)
-{
-	size_t start = reader->pos;
-	uint32_t n, id;
-
-	for (uint32_t i = 0; i < count; i++) {
-		if (!cv_take_u32(reader, &n) || n > keywords)
-			return false;
-		for (; n > 0; n--) {
-			if (!cv_take_u32(reader, &id) || id >= keywords)
-				return false;
-		}
-	}
-	*octets_r = cv_str_sub(reader->s, start, reader->pos - start);
-	return true;
-}
-
-static bool take_words(struct cv_str words, uint32_t version, struct cv_snapshot_head *head)
-{
-	struct cv_reader reader = cv_reader_init(words);
-
-	return cv_take_str(&reader, 4096, &head->name) && cv_take_u32(&reader, &head->keyword_count) &&
-		take_names(&reader, head->keyword_count, &head->keywords) && cv_take_u32(&reader, &head->set_count) &&
-		take_sets(&reader, head->set_count, head->keyword_count, &head->sets) && cv_take_u32(&reader, &head->vanished_count) &&
-		cv_take_len(&reader, (size_t)head->vanished_count * 16, &head->vanished) &&
-		(version < 2 || cv_annotations_skip(&reader, &head->annotations)) && cv_reader_end(&reader);
-}
-
 static int read_head(struct cv_snapshot *snapshot, const char *name, struct cv_err *err)
 {
 	struct cv_snapshot_head *head = &snapshot->head;
-	struct cv_str octets = octets_at(snapshot, 0, CV_SNAPSHOT_HEAD), words, checks;
-	struct cv_reader reader = cv_reader_init(octets), last = cv_reader_init(cv_str_sub(octets, CV_SNAPSHOT_HEAD - 4, 4));
-	struct crcs crcs = { 0 };
-	uint32_t order, crc;
-	uint64_t magic, len;
+	struct cv_snapshot_crcs crcs = { 0 };
+	struct cv_str words, checks;
 
-	if (!cv_take_u64(&reader, &magic) || magic != CV_SNAPSHOT_MAGIC || !cv_take_u32(&last, &crc) ||
-		crc != cv_crc32c(0, octets.ptr, CV_SNAPSHOT_HEAD - 4) || !cv_take_u32(&reader, &head->version) || head->version == 0)
-		return does_not_check(err, name, "head does not check");
-	if (head->version > CV_SNAPSHOT_VERSION)
-		return cv_err_set(err, CV_ERR_UNSUPPORTED, "%s has format %u, this server knows up to %u: use the newer server again", name,
-			head->version, CV_SNAPSHOT_VERSION);
-	memcpy(&order, octets.ptr + reader.pos, sizeof(order));
-	if (order != CV_SNAPSHOT_ORDER)
-		return cv_err_set(err, CV_ERR_UNSUPPORTED, "%s was written by a machine of another byte order", name);
-	reader.pos += sizeof(order);
-	if (!cv_take_u64(&reader, &len) || len != head->file_len || !take_numbers(&reader, head) ||
-		!take_places(&reader, head, &crcs))
-		return does_not_check(err, name, "head makes no sense");
+	if (cv_snapshot_head_take(octets_at(snapshot, 0, CV_SNAPSHOT_HEAD), name, head, &crcs, err) < 0)
+		return -1;
 	if (!fetch(snapshot, head->words_offset, head->words_len) || !fetch(snapshot, head->checks_offset, head->checks_len))
-		return does_not_check(err, name, "words or checksums can't be read");
+		return cv_snapshot_bad(err, name, "words or checksums can't be read");
 	words = octets_at(snapshot, head->words_offset, head->words_len);
 	checks = octets_at(snapshot, head->checks_offset, head->checks_len);
 	if (cv_crc32c(0, words.ptr, words.len) != crcs.words || cv_crc32c(0, checks.ptr, checks.len) != crcs.checks)
-		return does_not_check(err, name, "words or checksums do not check");
+		return cv_snapshot_bad(err, name, "words or checksums do not check");
 	if (!read_notes(snapshot, crcs.notes))
-		return does_not_check(err, name, "table of annotations does not check");
+		return cv_snapshot_bad(err, name, "table of annotations does not check");
 	if (!read_runs(snapshot, crcs.runs))
-		return does_not_check(err, name, "runs of UIDs do not check");
-	return take_words(words, head->version, head) ? 1 : does_not_check(err, name, "words make no sense");
+		return cv_snapshot_bad(err, name, "runs of UIDs do not check");
+	return cv_snapshot_words_take(words, head) ? 1 : cv_snapshot_bad(err, name, "words make no sense");
 }
 
 /* All of a large piece is about to be filled: in pages of this size that is a few faults instead of thousands. Without them it is as right. */
@@ -659,15 +514,15 @@ static int check_uids(struct cv_snapshot *snapshot, const char *name, struct cv_
 	fill_soon(snapshot, head->column_offset[CV_COLUMN_uid], (uint64_t)head->rows * sizeof(*uids));
 	for (uint32_t chunk = 0; chunk < chunks; chunk++) {
 		if (chunk % CHUNKS_AT_ONCE == 0 && !fetch_chunks(snapshot, CV_COLUMN_uid, chunk, CHUNKS_AT_ONCE))
-			return does_not_check(err, name, "UIDs can't be read");
+			return cv_snapshot_bad(err, name, "UIDs can't be read");
 		if (!chunk_checks(snapshot, CV_COLUMN_uid, chunk))
-			return does_not_check(err, name, "UIDs do not check");
+			return cv_snapshot_bad(err, name, "UIDs do not check");
 		if (!ascend(uids, chunk * CV_CHUNK_ROWS, chunk * CV_CHUNK_ROWS + CV_MIN(CV_CHUNK_ROWS, head->rows - chunk * CV_CHUNK_ROWS)))
-			return does_not_check(err, name, "UIDs make no sense");
+			return cv_snapshot_bad(err, name, "UIDs make no sense");
 		snapshot->checked[CV_COLUMN_uid][chunk] = CHECKED;
 	}
 	if (head->rows > 0 && (uids[0] == 0 || uids[head->rows - 1] == UINT32_MAX))
-		return does_not_check(err, name, "UIDs make no sense");
+		return cv_snapshot_bad(err, name, "UIDs make no sense");
 	return 1;
 }
 
@@ -686,9 +541,9 @@ static int check_first(int fd, const char *name, uint64_t file_len, struct cv_er
 	last = cv_reader_init(cv_str_sub(cv_str_mem(octets, got), CV_SNAPSHOT_HEAD - 4, 4));
 	if (!cv_take_u64(&reader, &magic) || magic != CV_SNAPSHOT_MAGIC || !cv_take_u32(&last, &crc) ||
 		crc != cv_crc32c(0, octets, CV_SNAPSHOT_HEAD - 4))
-		return does_not_check(err, name, "head does not check");
+		return cv_snapshot_bad(err, name, "head does not check");
 	if (!cv_take_u64(&reader, &order) || !cv_take_u64(&reader, &len) || len != file_len)
-		return does_not_check(err, name, "length is not what its head says");
+		return cv_snapshot_bad(err, name, "length is not what its head says");
 	return 1;
 }
 
@@ -711,7 +566,7 @@ static int open_file(int dir, const char *name, struct cv_snapshot *snapshot, st
 	}
 	ret = cv_file_fstat(snapshot->fd, &st, err);
 	if (ret > 0 && (!S_ISREG(st.st_mode) || st.st_size < CV_SNAPSHOT_HEAD))
-		ret = does_not_check(err, name, "length is too short");
+		ret = cv_snapshot_bad(err, name, "length is too short");
 	if (ret > 0)
 		ret = check_first(snapshot->fd, name, (uint64_t)st.st_size, err);
 	if (ret < 0)
@@ -721,7 +576,7 @@ static int open_file(int dir, const char *name, struct cv_snapshot *snapshot, st
 	want = st.st_size <= READ_WHOLE_MAX ? (size_t)st.st_size : CV_SNAPSHOT_HEAD;
 	ret = cv_file_pread(snapshot->fd, snapshot->octets, want, 0, &got, err);
 	if (ret > 0 && got < want)
-		ret = does_not_check(err, name, "length is shorter than it was");
+		ret = cv_snapshot_bad(err, name, "length is shorter than it was");
 	if (want == (size_t)st.st_size)
 		cv_file_close(&snapshot->fd);
 	return ret;
@@ -757,7 +612,7 @@ static void *column_values(struct cv_snapshot *snapshot, enum cv_column column)
 	if ((uint32_t)column < snapshot->head.columns)
 		return snapshot->octets + snapshot->head.column_offset[column];
 	if (snapshot->absent[column] == NULL)
-		snapshot->absent[column] = cv_calloc((size_t)snapshot->head.rows + 1, widths[column]);
+		snapshot->absent[column] = cv_calloc((size_t)snapshot->head.rows + 1, cv_column_width[column]);
 	return snapshot->absent[column];
 }
 

@@ -68,6 +68,22 @@ struct cv_snapshot_head {
 	struct cv_str keywords, sets, vanished, annotations; /* as they are in the words, checked; annotations absent: it has none */
 };
 
+/* Checksums that the head has of other parts. */
+struct cv_snapshot_crcs {
+	uint32_t words, checks, notes, runs;
+};
+
+/* The head and the words (snapshot-head.c). */
+extern const uint8_t cv_column_width[CV_COLUMNS]; /* octets of a value */
+/* CORRUPT, "NAME: its WHAT"; -1. */
+int cv_snapshot_bad(struct cv_err *err, const char *name, const char *what);
+/* Where the table of annotations is. */
+uint64_t cv_snapshot_notes_table(const struct cv_snapshot_head *head);
+/* octets: CV_SNAPSHOT_HEAD of them, of a file of head->file_len. The CRC says that they are what was written; every place lies within the file. 1, -1. */
+CV_MUST_CHECK int cv_snapshot_head_take(struct cv_str octets, const char *name, struct cv_snapshot_head *head, struct cv_snapshot_crcs *crcs_r, struct cv_err *err);
+/* The part of the head that the words are. */
+CV_MUST_CHECK bool cv_snapshot_words_take(struct cv_str words, struct cv_snapshot_head *head);
+
 /* UIDs without a gap, from this row on up to the row of the next run. */
 struct cv_uid_run {
 	uint32_t uid, row;
