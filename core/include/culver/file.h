@@ -4,6 +4,7 @@
 #ifndef CV_FILE_H
 #define CV_FILE_H
 
+#include <culver/buf.h>
 #include <culver/err.h>
 
 #include <sys/stat.h>
@@ -66,6 +67,24 @@ CV_EXPORT CV_MUST_CHECK int cv_file_list(int dir, const char *path,
 	int (*fn)(void *ctx, const char *name, unsigned char type, struct cv_err *err), void *ctx, struct cv_err *err);
 /* Exclusive lock until the descriptor is closed: CV_ERR_INUSE when another process has it. */
 CV_EXPORT CV_MUST_CHECK int cv_file_lock(int fd, struct cv_err *err);
+
+/* ---- New files in large pieces (file-writer.c) ------------------------------------------------------------ */
+
+/* What waits in buf is less than a piece, 64 KiB; the caller may append up to another one to it, or change it where nothing was written yet. */
+struct cv_file_writer {
+	int fd;
+	struct cv_buf buf;
+	uint64_t written; /* octets of the file */
+};
+/* fd: an empty file, open for reading and writing; the writer's now. */
+CV_EXPORT void cv_file_writer_init(struct cv_file_writer *writer, int fd);
+/* Closes the file, if fd is not -1: what was not flushed is not written. */
+CV_EXPORT void cv_file_writer_deinit(struct cv_file_writer *writer);
+CV_EXPORT CV_MUST_CHECK int cv_file_writer_put(struct cv_file_writer *writer, struct cv_str data, struct cv_err *err);
+/* LIMIT: more than a piece was appended to buf. */
+CV_EXPORT CV_MUST_CHECK int cv_file_writer_flush(struct cv_file_writer *writer, struct cv_err *err);
+/* All that was put can be read by *fd_r, which is the caller's. */
+CV_EXPORT CV_MUST_CHECK int cv_file_writer_read(struct cv_file_writer *writer, int *fd_r, struct cv_err *err);
 
 /* ---- Files in the way (aside.c) ---------------------------------------------------------------------- */
 

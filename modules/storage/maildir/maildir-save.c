@@ -9,16 +9,13 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define CHUNK ((size_t)64 << 10)
 #define PENDING_FILES_MAX 200 /* descriptors that are kept until sync; beyond them each file is synced at once */
 
 struct maildir_save {
 	struct maildir *st;
 	char *path;          /* of the mailbox, owned */
 	char *tmp;           /* name in tmp/, owned */
-	int fd;
-	struct cv_buf buf;   /* what is not written yet */
-	uint64_t written;
+	struct cv_file_writer out;
 };
 
 int maildir_save_begin(void *st_p, const struct cv_mailbox_ref *mailbox, uint64_t size_hint, void **save_r, struct cv_err *err)
@@ -41,55 +38,34 @@ int maildir_save_begin(void *st_p, const struct cv_mailbox_ref *mailbox, uint64_
 		save->st = st;
 		save->path = cv_strdup(box->path);
 		save->tmp = cv_strdup(name.data);
-		save->fd = fd;
-		cv_buf_init(&save->buf, CHUNK * 2);
+		cv_file_writer_init(&save->out, fd);
 		*save_r = save;
 	}
 	cv_buf_deinit(&name);
 	return ret;
 }
 
-static int flush(struct maildir_save *save, struct cv_err *err)
-{
-	if (save->buf.len == 0)
-		return 1;
-	if (cv_file_pwrite(save->fd, cv_buf_str(&save->buf), save->written, err) < 0)
-		return -1;
-	save->written += save->buf.len;
-	cv_buf_clear(&save->buf);
-	return 1;
-}
-
 int maildir_save_write(void *save_p, struct cv_str data, struct cv_err *err)
 {
 	struct maildir_save *save = save_p;
 
-	if (data.len >= CHUNK) {
-		if (flush(save, err) < 0 || cv_file_pwrite(save->fd, data, save->written, err) < 0)
-			return -1;
-		save->written += data.len;
-		return 1;
-	}
-	cv_buf_append(&save->buf, data);
-	return save->buf.len >= CHUNK ? flush(save, err) : 1;
+	return cv_file_writer_put(&save->out, data, err);
 }
 
 int maildir_save_read(void *save_p, struct cv_storage_blob *blob_r, struct cv_err *err)
 {
 	struct maildir_save *save = save_p;
+	int ret;
 
-	*blob_r = (struct cv_storage_blob){ .fd = -1 };
-	if (flush(save, err) < 0)
-		return -1;
-	blob_r->len = save->written;
-	blob_r->fd = fcntl(save->fd, F_DUPFD_CLOEXEC, 0);
-	return blob_r->fd >= 0 ? 1 : cv_err_sys(err, errno, "message can't be read");
+	*blob_r = (struct cv_storage_blob){ 0 };
+	ret = cv_file_writer_read(&save->out, &blob_r->fd, err);
+	blob_r->len = save->out.written;
+	return ret;
 }
 
 static void free_save(struct maildir_save *save)
 {
-	cv_file_close(&save->fd);
-	cv_buf_deinit(&save->buf);
+	cv_file_writer_deinit(&save->out);
 	cv_free(save->path);
 	cv_free(save->tmp);
 	cv_free(save);
@@ -229,19 +205,19 @@ int maildir_save_finish(void *save_p, const struct cv_storage_meta *meta, char *
 		return -1;
 	cv_buf_init(&name, MAILDIR_NAME_MAX * 2);
 	if (ret > 0)
-		ret = flush(save, err);
+		ret = cv_file_writer_flush(&save->out, err);
 	if (ret > 0)
 		ret = maildir_message_name(box, meta, &name, err);
 	if (ret > 0)
-		ret = set_date(save->fd, meta->internal_date, err);
+		ret = set_date(save->out.fd, meta->internal_date, err);
 	if (ret > 0 && st->unsynced_count >= PENDING_FILES_MAX && st->args->fsync != CV_FSYNC_NEVER)
-		ret = cv_file_sync(save->fd, false, err);
+		ret = cv_file_sync(save->out.fd, false, err);
 	if (ret > 0) {
 		if (st->args->fsync == CV_FSYNC_NEVER || st->unsynced_count >= PENDING_FILES_MAX)
-			cv_file_close(&save->fd);
-		add_pending(st, box, cv_buf_str(&name), save->tmp, save->fd, meta);
+			cv_file_close(&save->out.fd);
+		add_pending(st, box, cv_buf_str(&name), save->tmp, save->out.fd, meta);
 		save->tmp = NULL; /* pending's now, as is the descriptor */
-		save->fd = -1;
+		save->out.fd = -1;
 		set_ref(&name, ref_r, ref_len_r);
 		free_save(save);
 	} else {

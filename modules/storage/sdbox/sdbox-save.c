@@ -5,13 +5,11 @@
 #include "modules/storage/sdbox/sdbox-private.h"
 #include <culver/time.h>
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define CHUNK ((size_t)64 << 10)
 #define PENDING_FILES_MAX 200 /* descriptors that are kept until sync; beyond them each file is synced at once */
 #define TEMP_NAME_MAX 160
 
@@ -19,9 +17,8 @@ struct sdbox_save {
 	struct sdbox *st;
 	char *mailbox;           /* directory, owned */
 	char temp[TEMP_NAME_MAX];
-	int fd;
-	struct cv_buf buf;       /* what is not written yet */
-	uint64_t written, size;  /* octets of the file; of the message */
+	struct cv_file_writer out;
+	uint64_t size;           /* octets of the message */
 	size_t head_len;
 };
 
@@ -30,7 +27,7 @@ int sdbox_save_begin(void *st_p, const struct cv_mailbox_ref *mailbox, uint64_t 
 	struct sdbox *st = st_p;
 	struct sdbox_save *save;
 	char *path;
-	int dir;
+	int dir, fd;
 
 	(void)size_hint;
 	if (sdbox_path(st, mailbox->name, &path, err) < 0)
@@ -44,26 +41,15 @@ int sdbox_save_begin(void *st_p, const struct cv_mailbox_ref *mailbox, uint64_t 
 	save->mailbox = path;
 	(void)snprintf(save->temp, sizeof(save->temp), ".temp.%lld.P%ldQ%u.%s", (long long)cv_time_now_us(), (long)getpid(),
 		++st->temp_count, st->hostname);
-	if (cv_file_open(dir, save->temp, O_RDWR | O_CREAT | O_EXCL, st->args->file_mode, &save->fd, err) < 0) {
+	if (cv_file_open(dir, save->temp, O_RDWR | O_CREAT | O_EXCL, st->args->file_mode, &fd, err) < 0) {
 		cv_free(save->mailbox);
 		cv_free(save);
 		return -1;
 	}
-	cv_buf_init(&save->buf, CHUNK * 2);
-	sdbox_put_head(&save->buf, cv_time_now_sec(), 0);
-	save->head_len = save->buf.len;
+	cv_file_writer_init(&save->out, fd);
+	sdbox_put_head(&save->out.buf, cv_time_now_sec(), 0);
+	save->head_len = save->out.buf.len;
 	*save_r = save;
-	return 1;
-}
-
-static int flush(struct sdbox_save *save, struct cv_err *err)
-{
-	if (save->buf.len == 0)
-		return 1;
-	if (cv_file_pwrite(save->fd, cv_buf_str(&save->buf), save->written, err) < 0)
-		return -1;
-	save->written += save->buf.len;
-	cv_buf_clear(&save->buf);
 	return 1;
 }
 
@@ -72,31 +58,20 @@ int sdbox_save_write(void *save_p, struct cv_str data, struct cv_err *err)
 	struct sdbox_save *save = save_p;
 
 	save->size += data.len;
-	if (data.len >= CHUNK) {
-		if (flush(save, err) < 0 || cv_file_pwrite(save->fd, data, save->written, err) < 0)
-			return -1;
-		save->written += data.len;
-		return 1;
-	}
-	cv_buf_append(&save->buf, data);
-	return save->buf.len >= CHUNK ? flush(save, err) : 1;
+	return cv_file_writer_put(&save->out, data, err);
 }
 
 int sdbox_save_read(void *save_p, struct cv_storage_blob *blob_r, struct cv_err *err)
 {
 	struct sdbox_save *save = save_p;
 
-	*blob_r = (struct cv_storage_blob){ .fd = -1, .offset = save->head_len, .len = save->size };
-	if (flush(save, err) < 0)
-		return -1;
-	blob_r->fd = fcntl(save->fd, F_DUPFD_CLOEXEC, 0);
-	return blob_r->fd >= 0 ? 1 : cv_err_sys(err, errno, "message can't be read");
+	*blob_r = (struct cv_storage_blob){ .offset = save->head_len, .len = save->size };
+	return cv_file_writer_read(&save->out, &blob_r->fd, err);
 }
 
 static void free_save(struct sdbox_save *save)
 {
-	cv_file_close(&save->fd);
-	cv_buf_deinit(&save->buf);
+	cv_file_writer_deinit(&save->out);
 	cv_free(save->mailbox);
 	cv_free(save);
 }
@@ -120,11 +95,11 @@ static int put_size(struct sdbox_save *save, struct cv_err *err)
 	char digits[16];
 
 	sdbox_put_size(digits, save->size);
-	if (save->written == 0) {
-		memcpy(save->buf.data + at, digits, sizeof(digits));
+	if (save->out.written == 0) {
+		memcpy(save->out.buf.data + at, digits, sizeof(digits));
 		return 1;
 	}
-	return cv_file_pwrite(save->fd, cv_str_mem(digits, sizeof(digits)), at, err);
+	return cv_file_pwrite(save->out.fd, cv_str_mem(digits, sizeof(digits)), at, err);
 }
 
 static void add_pending(struct sdbox *st, int fd, const char *mailbox)
@@ -172,10 +147,10 @@ int sdbox_save_finish(void *save_p, const struct cv_storage_meta *meta, char *re
 	if (ret > 0)
 		ret = put_size(save, err);
 	if (ret > 0) {
-		sdbox_put_trailer(&save->buf, meta, save->size);
-		ret = cv_buf_ok(&save->buf) ? flush(save, err) : cv_err_set(err, CV_ERR_LIMIT, "metadata of the message is too long");
+		sdbox_put_trailer(&save->out.buf, meta, save->size);
+		ret = cv_file_writer_flush(&save->out, err);
 		if (ret > 0 && st->args->fsync != CV_FSYNC_NEVER && st->pending.count >= PENDING_FILES_MAX)
-			ret = cv_file_sync(save->fd, false, err);
+			ret = cv_file_sync(save->out.fd, false, err);
 	}
 	sdbox_uid_name(name, ".culver.", meta->uid);
 	/* One that is there already was never confirmed. */
@@ -187,9 +162,9 @@ int sdbox_save_finish(void *save_p, const struct cv_storage_meta *meta, char *re
 	}
 	sdbox_set_ref(meta->uid, ref_r, ref_len_r);
 	if (st->args->fsync == CV_FSYNC_NEVER || st->pending.count >= PENDING_FILES_MAX)
-		cv_file_close(&save->fd);
-	add_pending(st, save->fd, save->mailbox);
-	save->fd = -1; /* it is pending's now */
+		cv_file_close(&save->out.fd);
+	add_pending(st, save->out.fd, save->mailbox);
+	save->out.fd = -1; /* it is pending's now */
 	free_save(save);
 	return 1;
 }
