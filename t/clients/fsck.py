@@ -16,18 +16,12 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import client  # noqa: E402
 import culver  # noqa: E402
 
 USER = "alice"
 LONG = {27, 29}  # numbers of messages whose octets no journal has
-failures = 0
-
-
-def check(ok, what):
-    global failures
-    if not ok:
-        failures += 1
-        print("FAIL: " + what)
+check = client.Checks()
 
 
 def message(n):
@@ -289,8 +283,7 @@ def main():
                 check(11 not in mail.read("INBOX"), "maildir: what another program removed is still there")
         finally:
             mail.close()
-    print("fsck: %s" % ("FAILED" if failures else "ok"))
-    return 1 if failures else 0
+    return check.status("fsck")
 
 
 if __name__ == "__main__":

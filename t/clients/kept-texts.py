@@ -13,17 +13,11 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "lib"))
+import client  # noqa: E402
 import culver  # noqa: E402
 
 ITEMS = (b"ENVELOPE BODYSTRUCTURE", b"BODYSTRUCTURE", b"ENVELOPE")
-failures = 0
-
-
-def check(ok, what):
-    global failures
-    if not ok:
-        failures += 1
-        print("FAIL: " + what)
+check = client.Checks()
 
 
 def messages():
@@ -112,8 +106,7 @@ def main():
     prefix = sys.argv[1] if len(sys.argv) > 1 else None
     for storage in ("sdbox", "maildir"):
         run(storage, prefix)
-    print("kept-texts.py: " + ("ok" if failures == 0 else f"{failures} failures"))
-    return 1 if failures else 0
+    return check.status("kept-texts.py")
 
 
 if __name__ == "__main__":

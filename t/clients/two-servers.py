@@ -14,17 +14,11 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import client  # noqa: E402
 import culver  # noqa: E402
 
 LEASE = 3
-failures = 0
-
-
-def check(ok, what):
-    global failures
-    if not ok:
-        failures += 1
-        print("FAIL: " + what)
+check = client.Checks()
 
 
 def message(n):
@@ -177,8 +171,7 @@ def main():
     for storage in culver.storages(prefix):
         for method in ("flock", "lease"):
             run(storage, prefix, method)
-    print("two servers: %s" % ("FAILED" if failures else "ok"))
-    return 1 if failures else 0
+    return check.status("two servers")
 
 
 if __name__ == "__main__":

@@ -60,6 +60,22 @@ def same(got, wanted, what=""):
         fail(f"{what}: got {got!r}, wanted {wanted!r}")
 
 
+class Checks:
+    """check(ok, what): what does not hold is told at once and counted; the test goes on, and ends with status()."""
+
+    def __init__(self):
+        self.failed = 0
+
+    def __call__(self, ok, what):
+        if not ok:
+            self.failed += 1
+            print("FAIL: " + what)
+
+    def status(self, name):
+        print(f"{name}: " + (f"{self.failed} FAILED" if self.failed else "ok"))
+        return 1 if self.failed else 0
+
+
 def comes(fn, wanted, what="", seconds=20):
     """Waits until fn() is what is wanted: what is done after the reply."""
     end = time.monotonic() + seconds
