@@ -151,6 +151,48 @@ static void refuse(struct verdict *v, const char *fmt, ...)
 	cv_buf_append_char(&v->text, '\n');
 }
 
+/* Is the line a message that another program removed before the state, and whose file is back? It had a name in new before the server gave it one in cur, the disk had the
+   first one still, and the other program synced the directory of the newer one only. It comes as any file that is new in the Maildir, with a UID of its own. */
+static bool has_returned(const struct program *p, size_t at, size_t state, uint32_t uidvalidity, const char *line, bool *taken)
+{
+	unsigned uid, crc;
+	int len = 0;
+
+	if (sscanf(line, "  %u flags 0 keywords 0 octets %x notes 0 0 0%n", &uid, &crc, &len) != 2 || line[len] != '\n')
+		return false;
+	for (size_t i = 0; i < p->removals.count; i++) {
+		const struct removal *r = &p->removals.data[i];
+
+		if (!taken[i] && r->state <= state && r->uidvalidity == uidvalidity && r->crc == crc && r->uid < uid &&
+			disk_may_return(p->disk, at, r->call, "new")) {
+			taken[i] = true;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* The text is that of the state, but for messages that have returned. */
+static bool is_state(const struct program *p, size_t at, size_t state, const char *text)
+{
+	const char *want = p->states.data[state].text;
+	bool *taken = cv_calloc(p->removals.count + 1, sizeof(*taken)), same = true;
+	unsigned uidvalidity = 0;
+
+	while (same && *text != '\0') {
+		size_t len = strcspn(text, "\n") + 1;
+
+		(void)sscanf(text, "mailbox %*s uidvalidity %u", &uidvalidity);
+		if (strncmp(text, want, len) == 0)
+			want += len;
+		else
+			same = has_returned(p, at, state, uidvalidity, text, taken);
+		text += len;
+	}
+	cv_free(taken);
+	return same && *want == '\0';
+}
+
 /* One of the states that the cut may have left; SIZE_MAX and a verdict when it is none. */
 static size_t match(const struct program *p, size_t at, const char *text, struct verdict *v)
 {
@@ -168,7 +210,7 @@ static size_t match(const struct program *p, size_t at, const char *text, struct
 	}
 	highest = CV_MAX(lowest, highest); /* steps that did nothing have the same number of calls */
 	for (size_t i = lowest; i <= highest; i++) {
-		if (p->states.data[i].any || strcmp(text, p->states.data[i].text) == 0)
+		if (p->states.data[i].any || is_state(p, at, i, text))
 			return i;
 	}
 	/* Before the first state was acknowledged, any part of what is made at first may be there. */

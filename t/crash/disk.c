@@ -393,6 +393,46 @@ const char *disk_luck_name(enum disk_luck luck)
 	return luck < DISK_LUCKS ? names[luck] : "?";
 }
 
+/* The directory was synced after call n and before call at. */
+static bool synced_since(const struct disk *disk, uint32_t dir, size_t n, size_t at)
+{
+	while (++n < at) {
+		if (disk->calls.data[n].kind == CALL_SYNC && disk->calls.data[n].object == dir)
+			return true;
+	}
+	return false;
+}
+
+static bool is_called(const struct disk *disk, uint32_t dir, const char *name)
+{
+	for (size_t n = 0; n < disk->calls.count; n++) {
+		const struct call *call = &disk->calls.data[n];
+
+		if (call->kind == CALL_BIND && call->object == dir)
+			return strcmp(call->name, name) == 0;
+	}
+	return false;
+}
+
+bool disk_may_return(const struct disk *disk, size_t at, size_t unlink, const char *dir_name)
+{
+	const struct call *call = &disk->calls.data[unlink];
+	uint32_t dir = call->dir;
+	const char *name = call->name;
+
+	cv_assert(call->kind == CALL_UNBIND);
+	for (size_t n = unlink; n-- > 0;) {
+		call = &disk->calls.data[n];
+		if (call->kind != CALL_RENAME || call->to_dir != dir || strcmp(call->to_name, name) != 0)
+			continue;
+		if (is_called(disk, call->dir, dir_name) && !synced_since(disk, call->dir, n, at))
+			return true;
+		dir = call->dir;
+		name = call->name;
+	}
+	return false;
+}
+
 /* ---- cutting ------------------------------------------------------------------------------------------------ */
 
 struct image {

@@ -32,6 +32,9 @@ enum disk_luck {
 	DISK_LUCKS
 };
 const char *disk_luck_name(enum disk_luck luck);
+/* May the file whose name call `unlink` took away be found under an earlier name, in a directory called dir_name, when the power fails before call at? So it is when it was
+   renamed before that call, and the directory that it was renamed from was not synced since. */
+bool disk_may_return(const struct disk *disk, size_t at, size_t unlink, const char *dir_name);
 
 /* Make the tree that the power's failing before call `at` leaves, in the empty directory to. The same seed gives the same tree. */
 void disk_cut(const struct disk *disk, size_t at, enum disk_luck luck, uint64_t seed, const char *to);

@@ -202,6 +202,7 @@ static void change_one(struct program *p, const struct place *place, struct box 
 	if (what > 0 && !settled)
 		return;
 	if (what == 0) {
+		*(struct removal *)cv_vec_push(&p->removals) = (struct removal){ box->uidvalidity, m->uid, m->crc, p->states.count, disk_calls(p->disk) };
 		must(p, cv_file_unlink(is_new ? place->new : place->cur, name, &err), &err);
 		must(p, cv_file_sync(is_new ? place->new : place->cur, true, &err), &err);
 		memmove(m, m + 1, (box->messages.count - i - 1) * sizeof(*m));

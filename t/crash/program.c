@@ -1004,6 +1004,7 @@ void program_end(struct program *p)
 		cv_loop_free(&p->loop);
 	model_free(&p->model);
 	cv_vec_free(&p->states);
+	cv_vec_free(&p->removals);
 	cv_map_free(&p->given);
 	disk_free(&p->disk);
 	remove_tree(p->dir);

@@ -56,6 +56,13 @@ struct state {
 	bool any;         /* a mailbox that was refused may be there, and nobody knows its UIDVALIDITY: any text may be found */
 };
 
+/* A message that another program removed. */
+struct removal {
+	uint32_t uidvalidity, uid, crc;
+	size_t state; /* the first one without it */
+	size_t call;  /* that took its name away */
+};
+
 struct program {
 	const char *driver;
 	bool always;          /* mail_fsync = always */
@@ -68,6 +75,7 @@ struct program {
 	struct disk *disk;
 	struct model model;
 	CV_VEC(struct state) states;
+	CV_VEC(struct removal) removals;
 	struct cv_map *given; /* "uidvalidity uid": UIDs of all states */
 	uint32_t bodies;
 	const char *what;     /* the step, for reports */
