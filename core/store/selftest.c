@@ -146,8 +146,8 @@ static int try_and_clean(int dir, const char *path, const struct cv_selftest *te
 {
 	int ret;
 
-	/* Those of a crash. */
-	if (cv_file_unlink(dir, ONE, err) < 0 || cv_file_unlink(dir, TWO, err) < 0)
+	/* Those of a crash, or what else has their names. */
+	if (cv_file_make_way(dir, ONE, err) < 0 || cv_file_make_way(dir, TWO, err) < 0 || cv_file_unlink(dir, ONE, err) < 0 || cv_file_unlink(dir, TWO, err) < 0)
 		return -1;
 	ret = try_all(dir, path, test, err);
 	if (cv_file_unlink(dir, ONE, NULL) < 0 || cv_file_unlink(dir, TWO, NULL) < 0)
@@ -201,13 +201,27 @@ static void note_tried(uint64_t number)
 		atomic_store(&shared->tried[atomic_fetch_add(&shared->next, 1) % SHARED_MAX], number);
 }
 
+/* One without rights is kept under another name. */
+static int open_done(const struct cv_selftest *test, int *fd_r, struct cv_err *err)
+{
+	struct cv_err why = { 0 };
+
+	if (cv_file_open(test->index_dir, DONE, O_RDWR | O_CREAT | O_TRUNC, test->file_mode, fd_r, &why) > 0)
+		return 1;
+	*err = why;
+	if (why.code != CV_ERR_PERM || cv_file_aside(test->index_dir, DONE, err) < 0)
+		return -1;
+	cv_warn(NULL, DONE " of %s can't be used; it is kept under another name: %s", test->path, why.text);
+	*err = (struct cv_err){ 0 };
+	return cv_file_open(test->index_dir, DONE, O_RDWR | O_CREAT | O_TRUNC, test->file_mode, fd_r, err);
+}
+
 /* For the next opening. */
 static int write_line(const struct cv_selftest *test, const char *line, struct cv_err *err)
 {
 	int fd, ret;
 
-	if (cv_file_make_way(test->index_dir, DONE, err) < 0 ||
-		cv_file_open(test->index_dir, DONE, O_RDWR | O_CREAT | O_TRUNC, test->file_mode, &fd, err) < 0)
+	if (cv_file_make_way(test->index_dir, DONE, err) < 0 || open_done(test, &fd, err) < 0)
 		return -1;
 	ret = cv_file_pwrite(fd, cv_str_c(line), 0, err);
 	cv_file_close(&fd);

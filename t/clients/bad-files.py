@@ -253,7 +253,7 @@ def odd_files(s, storage, user):
     index = os.path.join(s.mail, user, "culver-index")
     for kind in ODD:
         s.stop()
-        for path in [os.path.join(index, "lock"), sorted(glob.glob(os.path.join(index, "journal.*[0-9a-f]")))[-1]] + folders:
+        for path in [os.path.join(index, "lock"), os.path.join(index, "fs-test"), sorted(glob.glob(os.path.join(index, "journal.*[0-9a-f]")))[-1]] + folders:
             if os.path.lexists(path):
                 with open(outside, "w") as f:
                     f.write("outside\n")
