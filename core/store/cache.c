@@ -82,37 +82,73 @@ static bool take_head(struct cv_str octets, struct cv_cache *cache)
 	return true;
 }
 
-/* The file, made anew (make) when it is missing or not ours. 0: none. */
-static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
+/* Nothing in it can be used. It is kept under another name; a new one can have all of it made again. */
+static int make_anew(struct cv_mailbox *mailbox, const char *name, const char *why, int *fd_r, struct stat *st_r, struct cv_err *err)
+{
+	struct cv_user *user = mailbox->user;
+
+	cv_file_close(fd_r);
+	if (cv_file_aside(user->index_dir, name, err) < 0)
+		return -1;
+	cv_warn(&mailbox->log_ctx, "%s can't be used, it is kept under another name and made anew: %s", name, why);
+	if (cv_file_open(user->index_dir, name, O_RDWR | O_CREAT | O_EXCL, user->storage_args.file_mode, fd_r, err) < 0)
+		return -1;
+	return cv_file_fstat(*fd_r, st_r, err);
+}
+
+/* A file that can be read and written: 1, 0 there is none. What has its name and is no plain file, or has no rights, is none either; who makes one keeps that under another name. */
+static int open_plain(struct cv_mailbox *mailbox, const char *name, bool make, int *fd_r, struct stat *st_r, struct cv_err *err)
 {
 	struct cv_user *user = mailbox->user;
 	struct cv_err open_err = { 0 };
+	struct stat st = { 0 };
+
+	if (cv_file_open(user->index_dir, name, O_RDWR | (make ? O_CREAT : 0), user->storage_args.file_mode, fd_r, &open_err) > 0) {
+		if (cv_file_fstat(*fd_r, st_r, err) < 0) {
+			cv_file_close(fd_r);
+			return -1;
+		}
+		if (S_ISREG(st_r->st_mode))
+			return 1;
+		(void)cv_err_set(&open_err, CV_ERR_CORRUPT, "it is no plain file");
+	} else if (open_err.code == CV_ERR_NOTFOUND) {
+		return 0;
+	} else if (open_err.code != CV_ERR_PERM && (cv_file_stat(user->index_dir, name, &st, err) <= 0 || S_ISREG(st.st_mode))) {
+		*err = open_err;
+		return -1;
+	}
+	return make ? make_anew(mailbox, name, open_err.text, fd_r, st_r, err) : 0;
+}
+
+/* The file, made anew (make) when it is missing or not ours. 0: none. */
+static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
+{
 	struct cv_buf head;
 	struct cv_cache cache = { .fd = -1 };
 	struct stat st;
 	char name[CV_BOX_NAME_MAX], old[FILE_HEAD];
 	size_t got = 0;
-	int ret = 1;
+	int ret;
 
 	if (mailbox->cache != NULL)
 		return 1;
 	cv_box_name(mailbox, "cache", "", name);
-	if (cv_file_open(user->index_dir, name, O_RDWR | (make ? O_CREAT : 0), user->storage_args.file_mode, &cache.fd, &open_err) < 0) {
-		if (open_err.code == CV_ERR_NOTFOUND)
-			return 0;
-		*err = open_err;
-		return -1;
+	ret = open_plain(mailbox, name, make, &cache.fd, &st, err);
+	if (ret <= 0) {
+		cv_file_close(&cache.fd);
+		return ret;
 	}
 	cv_buf_init(&head, FILE_HEAD);
 	put_head(&head, 0);
-	if (cv_file_fstat(cache.fd, &st, err) < 0 || cv_file_pread(cache.fd, old, sizeof(old), 0, &got, err) < 0)
+	if (cv_file_pread(cache.fd, old, sizeof(old), 0, &got, err) < 0)
 		ret = -1;
 	else if (take_head(cv_str_mem(old, got), &cache))
 		cache.len = (uint64_t)st.st_size;
 	else if (!make)
 		ret = 0;
-	else if (cv_file_truncate(cache.fd, 0, err) < 0 || cv_file_pwrite(cache.fd, cv_buf_str(&head), 0, err) < 0)
-		ret = -1; /* nothing in it can be used: it is begun anew, since everything in it can be made again */
+	else if ((st.st_size > 0 && make_anew(mailbox, name, "its head does not check", &cache.fd, &st, err) < 0) ||
+		cv_file_pwrite(cache.fd, cv_buf_str(&head), 0, err) < 0)
+		ret = -1;
 	else
 		cache.len = FILE_HEAD;
 	cv_buf_deinit(&head);

@@ -8,6 +8,7 @@
 #include <culver/loop.h>
 #include <culver/texts.h>
 
+#include <stdio.h>
 #include <string.h>
 
 #define MAIL "Subject: one\r\n\r\nx\r\n"
@@ -265,6 +266,39 @@ static void expect_record(struct store *s)
 	cv_view_close(&view);
 }
 
+/* What has the name of the cache file and can't be one is in nobody's way, and it is kept. */
+static void what_is_no_cache_file_is_kept(void **state)
+{
+	static const char kinds[] = "lpdg";
+	char name[64];
+	const char *found;
+	struct disk disk = { 0 };
+	struct store s;
+
+	begin(&s, state);
+	store_save(&s, "INBOX", MAIL, 0);
+	reopen(&s);
+	(void)read_cache(&s, &found);
+	(void)snprintf(name, sizeof(name), "%s", found);
+	for (size_t i = 0; kinds[i] != '\0'; i++) {
+		store_close(&s);
+		if (kinds[i] == 'g')
+			disk_put_file(&s, name, CV_STR("nothing of ours is in this"));
+		else
+			disk_put_other(&s, name, kinds[i]);
+		store_open(&s);
+		expect_record(&s);
+		store_save(&s, "INBOX", MAIL, 0);
+		reopen(&s);
+		expect_record(&s);
+		disk_read(&s, &disk);
+		assert_non_null(disk_find(&disk, name));
+		disk_free(&disk);
+	}
+	assert_int_equal(disk_count(&s, ".damaged-"), 1); /* the plain one of them */
+	store_deinit(&s);
+}
+
 /* Of a server that does not make them, of one that makes others, and of one that is newer. */
 static void others_files_are_read(void **state)
 {
@@ -467,6 +501,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(they_are_made_when_a_record_goes_to_the_cache_file),
+		cv_test(what_is_no_cache_file_is_kept),
 		cv_test(one_of_them_can_be_asked_for),
 		cv_test(long_ones_and_none_are_not_kept),
 		cv_test(damage_is_no_text),
