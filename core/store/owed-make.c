@@ -171,8 +171,12 @@ static int make_otherwise(struct cv_user *user, struct cv_mailbox *from, struct 
 {
 	if (why->code == CV_ERR_EXISTS)
 		return with_other_ref(user, from, to, copy, err);
-	if (why->code == CV_ERR_UNSUPPORTED)
-		return copy_octets(user, from, to, copy, err);
+	if (why->code == CV_ERR_UNSUPPORTED) {
+		int ret = copy_octets(user, from, to, copy, err);
+
+		/* A directory in its place, or what is no message: trying again would keep all that is owed behind it waiting for good. */
+		return ret < 0 && err->code == CV_ERR_CORRUPT ? 0 : ret;
+	}
 	if (why->code == CV_ERR_EXPUNGED || why->code == CV_ERR_NOTFOUND || why->code == CV_ERR_INVALID)
 		return 0;
 	*err = *why;
@@ -235,7 +239,7 @@ static int make_failed(struct cv_user *user, struct batch *b, size_t i, const st
 	if (ret == 0)
 		ret = from_earlier(user, b, i, err);
 	if (ret == 0)
-		cv_error(&b->to->log_ctx, "message %u has no octets: what it was copied from, %s, is gone", b->copies[i].meta.uid,
+		cv_error(&b->to->log_ctx, "message %u has no octets: what it was copied from, %s, is gone or can't be read", b->copies[i].meta.uid,
 			cv_log_clean(b->copies[i].source));
 	return ret < 0 ? -1 : 1;
 }

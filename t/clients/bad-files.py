@@ -11,7 +11,7 @@ import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from client import culver, fail, healthy, same  # noqa: E402
+from client import comes, culver, fail, healthy, same  # noqa: E402
 
 # In the order of UIDs from 2; 1 and the last one stay as they are.
 KINDS = ["missing", "cut", "cut-large", "empty", "garbage", "garbage-longer", "no-rights", "directory"]
@@ -171,12 +171,17 @@ def run(s, storage, user):
     same(counts, {n: 1 for n in bad}, "the log tells once of each")
     same(other, [], "and nothing else of them")
     keep.logout()
-    # They go as any other: expunged, their names are free.
+    # They go as any other: copied, expunged, their names are free. Nothing that is to be done afterwards waits for them.
     m = login(s, user)
     m.select("INBOX")
+    if storage == "sdbox":
+        same(m.copy(",".join(map(str, sorted(bad))), "Sent")[0], "OK")
     same(m.store(",".join(map(str, sorted(bad))), "+FLAGS", "(\\Deleted)")[0], "OK")
     same(m.expunge()[0], "OK")
     same(sorted(whole(m, "1:*")[2].values()) == sorted(o for i, o in enumerate(MAILS, 1) if i not in bad), True)
+    if storage == "sdbox":
+        comes(lambda: sorted(os.path.basename(f) for f in files(s, user, storage)), sorted(f"u.{i}" for i in range(1, len(MAILS) + 1) if i not in bad), "files that are left")
+        same("trying again later" in open(s.log, errors="replace").read(), False, "nothing is tried again and again")
     if storage == "maildir":
         path = files_left(s, user, "missing")
         os.unlink(path)

@@ -138,6 +138,15 @@ void sdbox_ahead(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str r
 	(void)cv_file_ahead(dir, name, max, &ignored);
 }
 
+/* 1, 0 there is none. A directory that has the name is no file of ours: it gets another one, so that nothing waits for its removal. */
+static int remove_file(int dir, const char *name, struct cv_err *err)
+{
+	struct cv_err ignored = { 0 };
+	int ret = cv_file_unlink(dir, name, err);
+
+	return ret >= 0 || cv_file_make_way(dir, name, &ignored) != 0 ? ret : 1;
+}
+
 int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err)
 {
 	char name[SDBOX_NAME_MAX];
@@ -152,10 +161,10 @@ int sdbox_remove(void *st, const struct cv_mailbox_ref *mailbox, const struct cv
 		if (!sdbox_ref_uid(refs[i], &uid))
 			continue;
 		sdbox_uid_name(name, "u.", uid);
-		ret = cv_file_unlink(dir, name, err);
+		ret = remove_file(dir, name, err);
 		if (ret == 0) {
 			sdbox_uid_name(name, ".culver.", uid);
-			ret = cv_file_unlink(dir, name, err);
+			ret = remove_file(dir, name, err);
 		}
 		if (ret < 0)
 			return -1;
