@@ -10,6 +10,9 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 
+/* What glibc's malloc takes first from the blocks of that size that were freed last. Its calloc never looks there, so that those would fill up and others be searched. */
+#define AT_HAND_MAX 1032
+
 CV_NORETURN static void out_of_memory(size_t count, size_t size)
 {
 	struct rlimit limit;
@@ -22,9 +25,20 @@ CV_NORETURN static void out_of_memory(size_t count, size_t size)
 
 void *cv_calloc(size_t count, size_t size)
 {
-	/* calloc checks the product; at least one octet so that NULL can only mean that there is no memory. */
-	void *p = count == 0 || size == 0 ? calloc(1, 1) : calloc(count, size);
+	size_t total;
+	void *p;
 
+	if (__builtin_mul_overflow(count, size, &total))
+		out_of_memory(count, size);
+	/* At least one octet, so that NULL can only mean that there is no memory. */
+	total = CV_MAX(total, (size_t)1);
+	if (total > AT_HAND_MAX) {
+		p = calloc(1, total);
+	} else {
+		p = malloc(total);
+		if (p != NULL)
+			memset(p, 0, total);
+	}
 	if (p == NULL)
 		out_of_memory(count, size);
 	return p;
