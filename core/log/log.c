@@ -14,6 +14,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#define ROLE_MAX 64 /* octets of a role that a line has */
+
 /* Where lines of a level go. */
 struct output {
 	enum cv_log_target target;
@@ -284,17 +286,32 @@ static void gather(const struct cv_log_ctx *ctx, struct cv_log_entry *entry)
 	}
 }
 
-/* RFC 3339, UTC, milliseconds. */
+/* So many digits of n, with zeros before it. */
+static void add_digits(struct cv_log_text *t, unsigned long long n, int digits)
+{
+	char text[20];
+
+	for (int i = digits; i > 0; n /= 10)
+		text[--i] = (char)('0' + n % 10);
+	cv_log_add(t, text, (size_t)digits);
+}
+
+/* RFC 3339, UTC, milliseconds. What there is of it for one second is made once. */
 static void add_timestamp(struct cv_log_text *t)
 {
+	static int64_t second = INT64_MIN;
+	static char until[64];
 	int64_t us = cv_time_now_us();
-	struct cv_civil c = cv_time_to_civil(us / 1000000);
-	char text[64];
-	int len = snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ ", c.year, c.month, c.day, c.hour,
-		c.minute, c.second, (int)(us / 1000 % 1000));
 
-	if (len > 0)
-		cv_log_add(t, text, CV_MIN((size_t)len, sizeof(text) - 1));
+	if (us / 1000000 != second) {
+		struct cv_civil c = cv_time_to_civil(us / 1000000);
+
+		second = us / 1000000;
+		(void)snprintf(until, sizeof(until), "%04d-%02d-%02dT%02d:%02d:%02d.", c.year, c.month, c.day, c.hour, c.minute, c.second);
+	}
+	add_c(t, until);
+	add_digits(t, (unsigned long long)(us / 1000 % 1000), 3);
+	add_c(t, "Z ");
 }
 
 static void forget_pid(void)
@@ -319,11 +336,17 @@ static long own_pid(void)
 /* "<level> <role>[pid] ": what syslog and the journal keep in fields of their own. */
 static void add_origin(struct cv_log_text *t, const struct cv_log_entry *entry)
 {
-	char text[128];
-	int len = snprintf(text, sizeof(text), "%s %.64s[%ld] ", level_names[entry->level], entry->role, own_pid());
+	long pid = own_pid();
+	int digits = 1;
 
-	if (len > 0)
-		cv_log_add(t, text, CV_MIN((size_t)len, sizeof(text) - 1));
+	for (long n = pid; n >= 10; n /= 10)
+		digits++;
+	add_c(t, level_names[entry->level]);
+	add_c(t, " ");
+	cv_log_add(t, entry->role, strnlen(entry->role, ROLE_MAX));
+	add_c(t, "[");
+	add_digits(t, (unsigned long long)pid, digits);
+	add_c(t, "] ");
 }
 
 static void add_text(struct cv_log_text *t, const struct cv_log_entry *entry)
