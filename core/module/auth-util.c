@@ -196,11 +196,12 @@ static void push_fields(var_vec *vars, const struct cv_auth_request *request, co
 		push(vars, 0, cv_arena_printf(request->arena, "%s:%.*s", prefix, CV_STR_ARG(key)), cv_str_c(value));
 }
 
-/* Nothing in text but %u, %n, %d and %%: what most settings have. */
+/* Nothing in text but %u, %n, %d and %%, in lower or upper case perhaps: what most settings have. */
 static bool has_user_only(const char *text)
 {
-	for (const char *p = strchr(text, '%'); p != NULL; p = strchr(p + 2, '%')) {
-		if (p[1] == '\0' || strchr("und%", p[1]) == NULL)
+	for (const char *p = strchr(text, '%'); p != NULL; p = strchr(p + 1, '%')) {
+		p += 1 + strspn(p + 1, "LU");
+		if (*p == '\0' || strchr("und%", *p) == NULL)
 			return false;
 	}
 	return true;
