@@ -84,8 +84,7 @@ struct cv_login {
 	bool ticket_set;
 	char *user;                   /* in arena */
 	struct cv_str resume;         /* in arena */
-	struct cv_err failure;        /* of a handover, told from the next round */
-	bool failure_set;
+	const struct cv_err *failure; /* of a handover, told from the next round; in arena, or NULL */
 	const char *reason;           /* of the close */
 	bool quiet;                   /* no log line at the end: handed over */
 	CV_VEC(struct cv_login_pair) client_id;

@@ -146,9 +146,9 @@ static void on_later(void *ctx)
 		login->auth_unsent = false;
 		cv_login_on_auth_fail(login, CV_ERR_UNAVAILABLE, (struct cv_str){ 0 });
 	}
-	if (login->failure_set) {
-		login->failure_set = false;
-		struct cv_err err = login->failure;
+	if (login->failure != NULL) {
+		struct cv_err err = *login->failure;
+		login->failure = NULL;
 		cv_login_on_handover_failed(login, &err);
 	}
 }
@@ -223,8 +223,9 @@ static void try_handover(struct cv_login *login)
 		return;
 	login->state = CV_LOGIN_HANDOVER;
 	if (login->host->handover(login, login->resume, &err) < 0) {
-		login->failure = err;
-		login->failure_set = true;
+		struct cv_err *failure = cv_new(login->arena, struct cv_err, 1);
+		*failure = err;
+		login->failure = failure;
 		cv_timer_set(login->later, 0);
 	}
 }

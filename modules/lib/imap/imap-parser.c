@@ -53,7 +53,7 @@ struct cv_imap_parser {
 	uint64_t skipped;
 	struct tail tail;
 	struct cv_str tag, verb;
-	struct level *levels; /* limits.depth + 1 */
+	CV_VEC(struct level) levels; /* room for what was needed until now; count is not used */
 	unsigned depth;
 	bool glued;           /* the argument that begins follows a list without a space */
 	bool behind_list;     /* BEHIND_ARG: of a list */
@@ -73,7 +73,7 @@ static void clear(struct cv_imap_parser *parser)
 	parser->tail = (struct tail){ 0 };
 	parser->tag = parser->verb = (struct cv_str){ NULL, 0 };
 	parser->depth = 0;
-	parser->levels[0] = (struct level){ 0 };
+	parser->levels.data[0] = (struct level){ 0 };
 	parser->glued = parser->behind_list = false;
 	parser->literal = (struct cv_imap_literal){ 0 };
 	parser->literal_left = 0;
@@ -99,7 +99,7 @@ struct cv_imap_parser *cv_imap_parser_new(const struct cv_imap_limits *limits)
 		cv_buf_init_wipe(&parser->token, token_max);
 	else
 		cv_buf_init(&parser->token, token_max);
-	parser->levels = cv_calloc((size_t)parser->limits.depth + 1, sizeof(*parser->levels));
+	cv_vec_reserve(&parser->levels, 1);
 	clear(parser);
 	return parser;
 }
@@ -115,7 +115,7 @@ void cv_imap_parser_free(struct cv_imap_parser **parser)
 		return;
 	cv_arena_free(&(*parser)->arena);
 	cv_buf_deinit(&(*parser)->token);
-	cv_free((*parser)->levels);
+	cv_vec_free(&(*parser)->levels);
 	cv_free(*parser);
 	*parser = NULL;
 }
@@ -159,7 +159,7 @@ struct cv_str cv_imap_parser_verb(const struct cv_imap_parser *parser)
 
 const struct cv_imap_arg *cv_imap_parser_args(const struct cv_imap_parser *parser)
 {
-	return parser->levels[0].first;
+	return parser->levels.data[0].first;
 }
 
 struct cv_imap_literal cv_imap_parser_literal(const struct cv_imap_parser *parser)
@@ -174,7 +174,7 @@ uint64_t cv_imap_parser_skipped(const struct cv_imap_parser *parser)
 
 static struct cv_imap_arg *add_arg(struct cv_imap_parser *parser, enum cv_imap_arg_type type)
 {
-	struct level *level = &parser->levels[parser->depth];
+	struct level *level = &parser->levels.data[parser->depth];
 	struct cv_imap_arg *arg = cv_new(parser->arena, struct cv_imap_arg, 1);
 
 	arg->type = type;
@@ -408,7 +408,8 @@ static const char *open_list(struct cv_imap_parser *parser)
 		return "Too many nested parentheses";
 	list = add_arg(parser, CV_IMAP_ARG_LIST);
 	parser->depth++;
-	parser->levels[parser->depth] = (struct level){ .list = list };
+	cv_vec_reserve(&parser->levels, (size_t)parser->depth + 1);
+	parser->levels.data[parser->depth] = (struct level){ .list = list };
 	parser->at = AT_ARG;
 	return NULL;
 }
@@ -453,7 +454,7 @@ static const char *behind_octet(struct cv_imap_parser *parser, char c)
 
 static bool list_is_empty(const struct cv_imap_parser *parser)
 {
-	return parser->depth > 0 && parser->levels[parser->depth].first == NULL;
+	return parser->depth > 0 && parser->levels.data[parser->depth].first == NULL;
 }
 
 static void open_literal(struct cv_imap_parser *parser, bool binary)
