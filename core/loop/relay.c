@@ -93,26 +93,33 @@ static void move_giving(struct cv_relay *relay)
 		end_giving(relay, cv_stream_input(relay->b).len == 0);
 }
 
+/* As much as there is room for. */
+static size_t move_octets(struct way *way)
+{
+	struct cv_str in = cv_stream_input(*way->from);
+	size_t len = CV_MIN(in.len, cv_stream_room(*way->to));
+
+	if (len > 0) {
+		cv_stream_write(*way->to, cv_str_sub(in, 0, len));
+		cv_stream_consume(*way->from, len);
+		way->moved += len;
+	}
+	return len;
+}
+
 /* False when the relay is finished, and gone. */
 static bool move(struct way *way)
 {
 	struct cv_relay *relay = way->relay;
 	struct cv_stream *from = *way->from, *to = *way->to;
-	struct cv_str in = cv_stream_input(from);
-	size_t len = CV_MIN(in.len, cv_stream_room(to));
 
 	if (relay->giving) {
 		move_giving(relay);
 		return false;
 	}
-	if (len > 0) {
-		cv_stream_write(to, cv_str_sub(in, 0, len));
-		cv_stream_consume(from, len);
-		way->moved += len;
-		if (relay->idle != NULL)
-			cv_timer_set(relay->idle, HALF_IDLE_MS);
-	}
-	if (cv_stream_error(to) != NULL || (cv_stream_error(from) != NULL && in.len == len)) {
+	if (move_octets(way) > 0 && relay->idle != NULL)
+		cv_timer_set(relay->idle, HALF_IDLE_MS);
+	if (cv_stream_error(to) != NULL || (cv_stream_error(from) != NULL && cv_stream_input(from).len == 0)) {
 		finish(relay);
 		return false;
 	}
@@ -156,6 +163,8 @@ struct cv_relay *cv_relay_new(struct cv_stream *a, struct cv_stream *b, void (*d
 	relay->done = done;
 	relay->ctx = ctx;
 	cv_stream_set_ops(a, &ops, &relay->ways[0]);
+	/* What b has brought already need not wait for the next round. */
+	(void)move_octets(&relay->ways[1]);
 	cv_stream_set_ops(b, &ops, &relay->ways[1]);
 	cv_stream_resume(a);
 	cv_stream_resume(b);

@@ -19,7 +19,7 @@ struct pending {
 	enum pending_kind { PENDING_AUTH = 1, PENDING_LOOKUP, PENDING_JOB, PENDING_SESSION } kind;
 	uint64_t id;
 	uint64_t login_id;   /* the protocol's own number */
-	int pair_fd;         /* SESSION over TLS: our end; -1 */
+	struct cv_stream *pair; /* SESSION over TLS: our end, or NULL */
 	struct cv_timer *limit; /* JOB: no longer than that, or NULL */
 	const struct direct *direct; /* JOB: the worker that has it; NULL: the spawner was asked */
 	char *user;          /* JOB: owned; whose worker a channel may come to, or NULL */
@@ -45,7 +45,6 @@ static struct pending *ask(struct cv_login *login, enum pending_kind kind)
 	p->login = login;
 	p->kind = kind;
 	p->id = ++front->next_id;
-	p->pair_fd = -1;
 	cv_list_append(&of(login)->pending, &p->node);
 	(void)cv_map_set(front->pending, id_key(&p->id), p);
 	return p;
@@ -57,10 +56,9 @@ static void forget(struct front *front, struct pending *p)
 	(void)cv_map_remove(front->pending, id_key(&p->id));
 	cv_timer_remove(&p->limit);
 	cv_free(p->user);
-	if (p->pair_fd >= 0) {
-		(void)close(p->pair_fd);
+	if (p->pair != NULL)
 		front->pair_count--;
-	}
+	cv_stream_free(&p->pair);
 	cv_free(p);
 }
 
@@ -286,6 +284,37 @@ static int front_job(struct cv_login *login, uint64_t id, struct cv_str kept, st
 	return result;
 }
 
+/* A worker has its session. */
+static void handed_over(struct front *front, struct pending *p)
+{
+	struct cv_login *login = p->login;
+	struct cv_stream *pair = p->pair;
+	if (pair != NULL) {
+		p->pair = NULL;
+		front->pair_count--;
+	}
+	forget(front, p);
+	front->logged_in++;
+	/* What the login knows of it has to be asked before it ends. */
+	struct relay *relay = pair != NULL ? front_relay_new(front, login->protocol, login->session, &login->peer) : NULL;
+	struct cv_stream *stream = cv_login_on_handed_over(login);
+	if (pair == NULL) {
+		/* The worker has the socket itself; what was read ahead went along. */
+		cv_stream_free(&stream);
+		return;
+	}
+	front_relay_begin(relay, stream, pair);
+}
+
+/* The worker's first words: that it has the session need not be heard from the spawner. Why it ends without any is the spawner's to say. */
+static void on_pair_input(void *ctx)
+{
+	struct pending *p = ctx;
+
+	if (cv_stream_input(p->pair).len > 0)
+		handed_over(of(p->login)->front, p);
+}
+
 static int front_handover(struct cv_login *login, struct cv_str resume, struct cv_err *err)
 {
 	struct front *front = of(login)->front;
@@ -302,14 +331,16 @@ static int front_handover(struct cv_login *login, struct cv_str resume, struct c
 		return cv_err_sys(err, errno, "socket pair");
 	struct pending *p = ask(login, PENDING_SESSION);
 	if (tls != NULL) {
-		p->pair_fd = pair[0];
+		p->pair = front_pair_stream(front, pair[0]);
+		cv_stream_set_ops(p->pair, &(const struct cv_stream_ops){ .input = on_pair_input }, p);
 		front->pair_count++;
 		(void)snprintf(description, sizeof(description), "%s %s (%d bits)", tls->protocol, tls->cipher, tls->bits);
 	}
 	cv_buf_init(&out, CV_IPC_MAX_PAYLOAD);
 	cv_put_str(&out, login->ticket);
-	/* A worker that has the socket needs front no more; but for the last words of a local one, which end with the last descriptor. */
-	cv_put_u8(&out, tls != NULL || login->peer.is_unix || front_is_crowded(front, login));
+	/* A worker that has the socket needs front no more, and one that has an end of a pair speaks; but for the last words of a local one, which end with the last
+	   descriptor. */
+	cv_put_u8(&out, login->peer.is_unix || front_is_crowded(front, login));
 	cv_put_str(&out, cv_str_c(login->protocol->name));
 	put_connection(&out, login);
 	cv_put_str(&out, cv_str_c(description));
@@ -502,27 +533,6 @@ static const struct cv_ipc_type auth_table[] = {
 
 /* ---- Answers of the spawner ---------------------------------------------------------------------------------------------------- */
 
-static void handed_over(struct front *front, struct pending *p)
-{
-	struct cv_login *login = p->login;
-	int pair_fd = p->pair_fd;
-	if (pair_fd >= 0) {
-		p->pair_fd = -1;
-		front->pair_count--;
-	}
-	forget(front, p);
-	front->logged_in++;
-	/* What the login knows of it has to be asked before it ends. */
-	struct relay *relay = pair_fd >= 0 ? front_relay_new(front, login->protocol, login->session, &login->peer) : NULL;
-	struct cv_stream *stream = cv_login_on_handed_over(login);
-	if (pair_fd < 0) {
-		/* The worker has the socket itself; what was read ahead went along. */
-		cv_stream_free(&stream);
-		return;
-	}
-	front_relay_begin(relay, stream, pair_fd);
-}
-
 static int on_session_ok(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 {
 	bool whole = true;
@@ -660,7 +670,7 @@ static void fail_pending(struct front *front, bool of_auth, const struct direct 
 			continue;
 		struct cv_login *login = p->login;
 		enum pending_kind kind = p->kind;
-		bool over_tls = p->pair_fd >= 0;
+		bool over_tls = p->pair != NULL;
 		struct cv_login_user_reply user = { .id = p->login_id, .result = CV_AUTH_TEMP };
 		struct cv_login_job_reply job = { .id = p->login_id };
 		struct cv_err err = { 0 };

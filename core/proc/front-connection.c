@@ -270,14 +270,19 @@ struct relay *front_relay_new(struct front *front, const struct cv_login_protoco
 	return relay;
 }
 
-void front_relay_begin(struct relay *relay, struct cv_stream *client, int pair_fd)
+struct cv_stream *front_pair_stream(struct front *front, int fd)
 {
-	struct cv_stream *worker = cv_stream_new_socket(relay->front->loop, pair_fd, false, RELAY_BUFFER, RELAY_BUFFER);
+	struct cv_stream *worker = cv_stream_new_socket(front->loop, fd, false, RELAY_BUFFER, RELAY_BUFFER);
 
+	cv_stream_set_sole(worker);
+	return worker;
+}
+
+void front_relay_begin(struct relay *relay, struct cv_stream *client, struct cv_stream *worker)
+{
 	cv_stream_resume(client);
 	/* What is relayed over TLS is never handed on. */
 	cv_stream_set_sole(client);
-	cv_stream_set_sole(worker);
 	relay->relay = cv_relay_new(client, worker, front_relay_done, relay);
 }
 

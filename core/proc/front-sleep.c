@@ -377,7 +377,7 @@ int front_on_woken(void *ctx, struct cv_ipc *ipc, struct cv_ipc_msg *msg)
 		s->stream = NULL;
 		s->pair_fd = -1;
 		front->pair_count--;
-		front_relay_begin(front_relay_new(front, s->protocol, s->session, s->peer), stream, fd);
+		front_relay_begin(front_relay_new(front, s->protocol, s->session, s->peer), stream, front_pair_stream(front, fd));
 	}
 	/* Else the worker has the socket itself; what was read ahead went along. */
 	sleeper_free(s);

@@ -125,8 +125,10 @@ void front_say_full(struct front *front, const char *what);
 bool front_is_crowded(const struct front *front, const struct cv_login *login);
 /* A relay without its streams: session and peer; it is counted and can be given back from now on. */
 struct relay *front_relay_new(struct front *front, const struct cv_login_protocol *protocol, const char *session, const struct cv_login_peer *peer);
+/* Our end of the pair between which and the client octets are moved; fd becomes the stream's. */
+struct cv_stream *front_pair_stream(struct front *front, int fd);
 /* Begin to move octets. */
-void front_relay_begin(struct relay *relay, struct cv_stream *client, int pair_fd);
+void front_relay_begin(struct relay *relay, struct cv_stream *client, struct cv_stream *worker);
 void front_relay_done(void *ctx);
 /* Where fd's connection comes from; false: it is not from remote, or no socket. */
 CV_MUST_CHECK bool front_check_peer(int fd, struct cv_str remote, struct cv_login_peer *peer_r);

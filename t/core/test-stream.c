@@ -879,6 +879,33 @@ on_both(relay_takes_over_octets_that_wait)
 	cv_buf_deinit(&got);
 }
 
+on_both(relay_moves_what_its_second_stream_brought_before)
+{
+	struct cv_stream *a, *b;
+	struct cv_relay *relay;
+	int fa[2], fb[2];
+	struct cv_buf got;
+
+	cv_buf_init(&got, 1000);
+	assert_int_equal(pair(fa), 0);
+	assert_int_equal(pair(fb), 0);
+	a = cv_stream_new(loop, fa[0], 100, 4);
+	b = cv_stream_new(loop, fb[0], 100, 100);
+	assert_int_equal(write(fb[1], "welcome", 7), 7);
+	rounds(loop, 2);
+	relay = cv_relay_new(a, b, NULL, NULL);
+	rounds(loop, 1);
+	(void)slurp(fa[1], &got);
+	assert_true(got.len >= 4); /* as much as there was room for */
+	rounds(loop, 3);
+	(void)slurp(fa[1], &got);
+	assert_str(cv_buf_str(&got), "welcome");
+	cv_relay_free(&relay);
+	(void)close(fa[1]);
+	(void)close(fb[1]);
+	cv_buf_deinit(&got);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -909,6 +936,7 @@ int main(void)
 		cv_test(relay_passes_half_closes_on),
 		cv_test(relay_ends_when_the_worker_is_gone),
 		cv_test(relay_takes_over_octets_that_wait),
+		cv_test(relay_moves_what_its_second_stream_brought_before),
 	};
 
 	return cv_test_run(tests);

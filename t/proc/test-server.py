@@ -323,6 +323,15 @@ class Sessions(unittest.TestCase):
                         self.assertIn("mail_max_userip_connections=2", d.login("alice"))
                     self.assertEqual(c.cmd("QUIT"), "OK bye")
 
+    def test_limit_over_tls_leaves_the_connection_as_it_was(self):
+        with Server("mail_max_userip_connections = 1", tls=True) as s, s.tls_client() as c:
+            self.assertEqual(c.login("alice"), "OK logged in resume")
+            for _ in range(20):
+                with s.tls_client() as d:
+                    self.assertIn("mail_max_userip_connections=1", d.login("alice"))
+                    self.assertEqual(d.login("bob"), "OK logged in resume")
+                    self.assertEqual(d.cmd("QUIT"), "OK bye")
+
     def test_sessions_of_a_user_are_bounded(self):
         with Server(sections="[service worker]\nclient_limit = 2\n") as s, s.session("alice"), s.session("alice"):
             with s.client() as c:
