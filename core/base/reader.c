@@ -106,11 +106,14 @@ bool cv_take_u16(struct cv_reader *r, uint16_t *n_r)
 
 bool cv_take_u32(struct cv_reader *r, uint32_t *n_r)
 {
-	uint64_t n;
+	const unsigned char *p;
+	struct cv_str s;
 
-	if (!take_le(r, 4, &n))
+	if (!cv_take_len(r, 4, &s))
 		return false;
-	*n_r = (uint32_t)n;
+	/* Written out, for compilers make one load of this: heads of all that is kept are read so. */
+	p = (const unsigned char *)s.ptr;
+	*n_r = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 	return true;
 }
 

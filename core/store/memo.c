@@ -85,16 +85,15 @@ struct cv_orders *cv_memos_orders(struct cv_mailbox *mailbox, bool make)
 	return &columns->memos->orders;
 }
 
-bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str *octets_r)
+bool cv_memo_of_row(const struct cv_mailbox *mailbox, uint32_t row, enum cv_memo memo, struct cv_str *octets_r)
 {
 	const struct kind *kind;
 	const uint32_t *page;
 	const uint8_t *head;
-	uint32_t row;
 
-	if (!cv_view_find_row(view, seq, &row) || view->mailbox->columns->memos == NULL)
+	if (mailbox->columns->memos == NULL)
 		return false;
-	kind = &view->mailbox->columns->memos->kinds[memo];
+	kind = &mailbox->columns->memos->kinds[memo];
 	page = row / PAGE_ROWS < kind->page_count ? kind->pages[row / PAGE_ROWS] : NULL;
 	if (page == NULL || page[row % PAGE_ROWS] < ENTRY_HEAD)
 		return false;
@@ -102,6 +101,13 @@ bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, s
 	head = (const uint8_t *)kind->pool.data + (page[row % PAGE_ROWS] - ENTRY_HEAD);
 	*octets_r = cv_str_mem(head + ENTRY_HEAD, (size_t)head[0] | (size_t)head[1] << 8);
 	return true;
+}
+
+bool cv_view_memo(const struct cv_view *view, uint32_t seq, enum cv_memo memo, struct cv_str *octets_r)
+{
+	uint32_t row;
+
+	return cv_view_find_row(view, seq, &row) && cv_memo_of_row(view->mailbox, row, memo, octets_r);
 }
 
 /* Take so many octets more, if that is within the bound. */

@@ -111,14 +111,13 @@ static bool from_file(struct cv_mailbox *mailbox, uint32_t row, struct cv_str te
 	return cv_cache_texts(mailbox, where, *cv_col_uid(mailbox->columns, row), &octets, &err) > 0 && cv_texts_take(mailbox->user, octets, texts_r);
 }
 
-static bool from_memory(const struct cv_view *view, uint32_t seq, const enum cv_memo *memos, unsigned count, struct cv_str *texts_r)
+/* Of the message in that row. True when memory has all of them. */
+static bool from_memory(const struct cv_mailbox *mailbox, uint32_t row, const enum cv_memo *memos, unsigned count, struct cv_str *texts_r)
 {
 	unsigned found = 0;
 
-	for (unsigned i = 0; i < count; i++) {
-		texts_r[i] = (struct cv_str){ 0 };
-		found += cv_view_memo(view, seq, memos[i], &texts_r[i]);
-	}
+	for (unsigned i = 0; i < count; i++)
+		found += cv_memo_of_row(mailbox, row, memos[i], &texts_r[i]);
 	return found == count;
 }
 
@@ -136,7 +135,9 @@ void cv_view_texts(struct cv_view *view, uint32_t seq, const enum cv_memo *memos
 	struct cv_str texts[CV_TEXTS_MAX] = { 0 };
 	uint32_t row;
 
-	if (from_memory(view, seq, memos, count, texts_r) || maker == NULL || !cv_view_find_row(view, seq, &row) || !from_file(view->mailbox, row, texts))
+	for (unsigned i = 0; i < count; i++)
+		texts_r[i] = (struct cv_str){ 0 };
+	if (!cv_view_find_row(view, seq, &row) || from_memory(view->mailbox, row, memos, count, texts_r) || maker == NULL || !from_file(view->mailbox, row, texts))
 		return;
 	/* Copies in memory cost more than reading once does, and are worth it where the client asks again. */
 	if (cv_memo_asked(view->mailbox, row, maker->memos[0]))

@@ -318,10 +318,12 @@ static void note_error(struct fetch *fetch, const struct cv_err *err)
 
 enum next { NEXT_END, NEXT_BEGUN, NEXT_SKIPPED, NEXT_SEEN_FIRST };
 
-/* What cv_view_flags tells is all that is asked for. */
+/* Of the row nothing is asked for but what cv_view_flags tells: the other columns need not be read from the snapshot. What was parsed of the message is not in
+   the row. */
 static bool flags_only(const struct fetch *fetch)
 {
-	const unsigned known = CV_IMAP_FETCH_UID | CV_IMAP_FETCH_FLAGS | CV_IMAP_FETCH_MODSEQ;
+	const unsigned known = CV_IMAP_FETCH_UID | CV_IMAP_FETCH_FLAGS | CV_IMAP_FETCH_MODSEQ | CV_IMAP_FETCH_ENVELOPE | CV_IMAP_FETCH_BODY |
+		CV_IMAP_FETCH_BODYSTRUCTURE | CV_IMAP_FETCH_PREVIEW;
 
 	return (fetch->what.items & ~known) == 0 && fetch->what.section_count == 0 && fetch->what.note_count == 0;
 }
