@@ -2,6 +2,7 @@
    Growing buffers with a maximum and sticky failure. */
 #include <config.h>
 
+#include "core/base/grow.h"
 #include <culver/buf.h>
 
 #include <stdio.h>
@@ -87,7 +88,7 @@ void *cv_buf_reserve(struct cv_buf *buf, size_t len)
 		/* The maximum and its NUL: need is within it, as was just checked. */
 		if (buf->max < SIZE_MAX)
 			cap = CV_MIN(cap, buf->max + 1);
-		set_cap(buf, cap);
+		set_cap(buf, cv_grow_cap(cap, need));
 	}
 	return buf->data + buf->len;
 }

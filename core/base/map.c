@@ -2,6 +2,7 @@
    Hash map from octet strings to pointers, in order of insertion; and the growing of arrays. */
 #include <config.h>
 
+#include "core/base/grow.h"
 #include <culver/map.h>
 
 #include <string.h>
@@ -181,6 +182,7 @@ void *cv_vec_grow(void *data, size_t *cap, size_t need, size_t size)
 		return data;
 	while (want < need)
 		want = want == 0 ? 8 : want > SIZE_MAX / 2 ? need : want * 2;
+	want = cv_grow_cap(want, need);
 	data = cv_reallocarray(data, want, size);
 	*cap = want;
 	return data;

@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "core/store/columns.h"
+#include "core/base/grow.h"
 #include "core/store/memo.h"
 #include "core/store/note.h"
 #include "core/store/snapshot.h"
@@ -79,8 +80,7 @@ static void reserve_tail(struct cv_columns *columns, size_t need)
 	if (need <= cap)
 		return;
 	cap = cap == 0 ? TAIL_MIN : cap + cap / 2;
-	if (cap < need)
-		cap = need;
+	cap = cv_grow_cap(CV_MAX(cap, need), need);
 #define X(name, type) columns->tail.name = cv_reallocarray(columns->tail.name, cap, sizeof(type));
 	CV_COLUMN_LIST(X)
 #undef X

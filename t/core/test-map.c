@@ -3,6 +3,7 @@
 #include <config.h>
 
 #include "t/lib/test.h"
+#include <culver/buf.h>
 #include <culver/map.h>
 
 static int values[5000];
@@ -149,6 +150,25 @@ static void vector_grows_with_zeroed_elements(void **state CV_UNUSED)
 	expect_assert_failure(cv_vec_grow(NULL, &cap, SIZE_MAX / 2, 16));
 }
 
+#ifdef CV_SANITIZE
+/* What keeps a pointer over a growth is found whatever the lengths. */
+static void small_things_have_no_room_to_spare(void **state CV_UNUSED)
+{
+	CV_VEC(uint64_t) vec = { 0 };
+	struct cv_buf buf;
+
+	cv_buf_init(&buf, SIZE_MAX);
+	for (size_t i = 1; i <= 100; i++) {
+		*cv_vec_push(&vec) = i;
+		assert_int_equal(vec.cap, i);
+		cv_buf_append(&buf, CV_STR("x"));
+		assert_int_equal(buf.cap, i + 1);
+	}
+	cv_vec_free(&vec);
+	cv_buf_deinit(&buf);
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -158,6 +178,9 @@ int main(void)
 		cv_test(entry_just_returned_may_be_removed),
 		cv_test(list_keeps_order_and_allows_removal),
 		cv_test(vector_grows_with_zeroed_elements),
+#ifdef CV_SANITIZE
+		cv_test(small_things_have_no_room_to_spare),
+#endif
 	};
 
 	return cv_test_run(tests);
