@@ -115,43 +115,111 @@ bool cv_work_has_folder(struct cv_user *user, struct cv_str name)
 	return cv_work_each(user, true, look_for_name, &at, &err) < 0 || at.found;
 }
 
+/* Mailboxes that have another name now, with the names that their folders had. */
+struct moved {
+	struct cv_arena *arena;
+	CV_VEC(struct cv_mailbox *) mailboxes;
+	CV_VEC(struct cv_mailbox_ref) old;
+};
+
+static void moved_add(struct moved *moved, const struct cv_name *name, struct cv_str from, struct cv_str to)
+{
+	struct cv_mailbox_ref *ref;
+	struct cv_str below;
+
+	if (name->mailbox == NULL)
+		return;
+	below = cv_str_sub(cv_name_str(name), to.len, SIZE_MAX);
+	*cv_vec_push(&moved->mailboxes) = name->mailbox;
+	ref = cv_vec_push(&moved->old);
+	*ref = cv_mailbox_storage_ref(name->mailbox);
+	ref->name = cv_str_c(cv_arena_printf(moved->arena, "%.*s%.*s", CV_STR_ARG(from), CV_STR_ARG(below)));
+}
+
+static void moved_find(struct cv_user *user, struct cv_str from, struct cv_str to, struct moved *moved)
+{
+	const struct cv_name *name = cv_tree_find(user, to);
+	size_t first, end;
+
+	*moved = (struct moved){ .arena = cv_arena_new("moved", NULL, 0) };
+	if (name != NULL)
+		moved_add(moved, name, from, to);
+	cv_tree_below(user, to, &first, &end);
+	for (; first < end; first++)
+		moved_add(moved, user->names.data[first], from, to);
+}
+
+static void moved_free(struct moved *moved)
+{
+	cv_vec_free(&moved->mailboxes);
+	cv_vec_free(&moved->old);
+	cv_arena_free(&moved->arena);
+}
+
+static int count_tree_work(void *ctx, const struct cv_record_head *head, struct cv_str entries)
+{
+	struct cv_reader reader = cv_reader_init(entries);
+	size_t *count = ctx;
+	struct cv_entry entry;
+
+	(void)head;
+	*count += entries.ptr == NULL;
+	while (cv_entry_next(&reader, &entry) > 0)
+		*count += is_tree_work(entry.kind);
+	return 1;
+}
+
+/* Nothing but this rename is to be done to folders at the old name: no mailbox is there again, and no other record waits, which may want to remove or move a part. */
+static bool is_alone(struct cv_user *user, struct cv_str from)
+{
+	struct cv_err err = { 0 };
+	size_t waiting = 0, first, end;
+
+	if (!folder_is_free(user, from))
+		return false;
+	cv_tree_below(user, from, &first, &end);
+	for (; first < end; first++) {
+		if (user->names.data[first]->mailbox != NULL)
+			return false;
+	}
+	return cv_work_each(user, true, count_tree_work, &waiting, &err) > 0 && waiting <= 1;
+}
+
+/* One after the other. */
+static int rename_each(struct cv_user *user, const struct moved *moved, struct cv_str from, struct cv_str to, struct cv_err *err)
+{
+	for (size_t i = 0; i < moved->old.count; i++) {
+		const struct cv_mailbox_ref *old = &moved->old.data[i];
+		const char *below = old->name.ptr + from.len;
+		struct cv_err rename_err = { 0 };
+
+		if (folder_is_free(user, old->name) &&
+			user->storage->mailbox_rename(user->st, old, cv_str_c(cv_arena_printf(moved->arena, "%.*s%s", CV_STR_ARG(to), below)), &rename_err) < 0 &&
+			rename_err.code != CV_ERR_NOTFOUND) { /* not there: it was moved before */
+			if (err != NULL)
+				*err = rename_err;
+			return -1;
+		}
+		cv_watch_moved(moved->mailboxes.data[i]);
+	}
+	return 1;
+}
+
 /* Move the folders of all mailboxes whose name is `to` or below it from where they were. */
 int cv_work_rename(struct cv_user *user, struct cv_str from, struct cv_str to, struct cv_err *err)
 {
-	size_t first, end;
-	struct cv_name *name = cv_tree_find(user, to);
-	CV_VEC(struct cv_name *) moved = { 0 };
-	int ret = 1;
+	struct moved moved;
+	int ret = 0;
 
-	if (name != NULL)
-		*cv_vec_push(&moved) = name;
-	cv_tree_below(user, to, &first, &end);
-	for (; first < end; first++)
-		*cv_vec_push(&moved) = user->names.data[first];
-	for (size_t i = 0; ret > 0 && i < moved.count; i++) {
-		struct cv_mailbox_ref ref;
-		struct cv_err rename_err = { 0 };
-		struct cv_buf old;
-
-		if (moved.data[i]->mailbox == NULL)
-			continue;
-		cv_buf_init(&old, from.len + moved.data[i]->len + 1);
-		cv_buf_append(&old, from);
-		cv_buf_append(&old, cv_str_sub(cv_name_str(moved.data[i]), to.len, SIZE_MAX));
-		ref = cv_mailbox_storage_ref(moved.data[i]->mailbox);
-		ref.name = cv_buf_str(&old);
-		if (folder_is_free(user, ref.name) &&
-			user->storage->mailbox_rename(user->st, &ref, cv_name_str(moved.data[i]), &rename_err) < 0 &&
-			rename_err.code != CV_ERR_NOTFOUND) { /* not there: it was moved before */
-			ret = -1;
-			if (err != NULL)
-				*err = rename_err;
-		} else {
-			cv_watch_moved(moved.data[i]->mailbox);
-		}
-		cv_buf_deinit(&old);
-	}
-	cv_vec_free(&moved);
+	moved_find(user, from, to, &moved);
+	if (user->storage->mailbox_rename_tree != NULL && is_alone(user, from))
+		ret = user->storage->mailbox_rename_tree(user->st, moved.old.data, moved.old.count, from, to, err);
+	if (ret == 0)
+		ret = rename_each(user, &moved, from, to, err);
+	else if (ret > 0)
+		for (size_t i = 0; i < moved.mailboxes.count; i++)
+			cv_watch_moved(moved.mailboxes.data[i]);
+	moved_free(&moved);
 	user->folders_behind = user->folders_behind || ret < 0;
 	return ret;
 }

@@ -24,7 +24,7 @@ CV_EXPORT extern const struct cv_module MODULE(CAMPAIGN_DRIVER);
 
 #define MESSAGES_MAX 8192
 
-const char *const program_names[NAMES] = { "INBOX", "Archive", "Work", "Work/2026", "Lists", "Lists/culver" };
+const char *const program_names[NAMES] = { "INBOX", "Archive", "Archive/2026", "Work", "Work/2026", "Lists", "Lists/2026" };
 static const char *const entries[ENTRIES] = { "/private/comment", "/shared/vendor/a/b", "module" };
 static const struct {
 	const char *entry;
@@ -696,31 +696,44 @@ static void step_delete(struct program *p)
 		fail(p, &err);
 }
 
+static bool is_below(const char *name, const char *parent)
+{
+	size_t len = strlen(parent);
+
+	return strncmp(name, parent, len) == 0 && name[len] == '/';
+}
+
 static bool has_below(struct model *model, const char *name)
 {
-	size_t len = strlen(name);
-
 	for (size_t n = 0; n < NAMES; n++) {
-		if (strncmp(program_names[n], name, len) == 0 && program_names[n][len] == '/' && find_box(model, program_names[n]) != NULL)
+		if (is_below(program_names[n], name) && find_box(model, program_names[n]) != NULL)
 			return true;
 	}
 	return false;
 }
 
-/* Only names without others below them, and not INBOX, which is a rename of another kind. */
+/* With what is below it. INBOX is a rename of another kind. */
 static void step_rename(struct program *p)
 {
-	struct box *box = program_any_box(p, false);
+	const struct box *box = program_any_box(p, false);
 	const char *to = program_names[program_below(NAMES)];
 	struct cv_err err = { 0 };
 	char from[sizeof(box->name)];
 
 	p->what = "rename";
-	if (strcmp(box->name, "INBOX") == 0 || find_box(&p->model, to) != NULL || has_below(&p->model, box->name) ||
-		(strncmp(to, box->name, strlen(box->name)) == 0 && to[strlen(box->name)] == '/') || has_below(&p->model, to))
+	if (strcmp(box->name, "INBOX") == 0 || strcmp(to, "INBOX") == 0 || find_box(&p->model, to) != NULL || has_below(&p->model, to) || is_below(to, box->name) ||
+		(has_below(&p->model, box->name) && strchr(to, '/') != NULL)) /* names of a third level are not looked at */
 		return;
 	memcpy(from, box->name, sizeof(from));
-	(void)snprintf(box->name, sizeof(box->name), "%s", to);
+	for (size_t n = 0; n < BOXES_MAX; n++) {
+		struct box *moved = &p->model.boxes[n];
+		char below[sizeof(moved->name)];
+
+		if (!moved->there || (strcmp(moved->name, from) != 0 && !is_below(moved->name, from)))
+			continue;
+		memcpy(below, moved->name + strlen(from), strlen(moved->name + strlen(from)) + 1);
+		(void)snprintf(moved->name, sizeof(moved->name), "%s%s", to, below);
+	}
 	if (cv_mailbox_rename(p->user, cv_str_c(from), cv_str_c(to), &err) < 0)
 		fail(p, &err);
 }

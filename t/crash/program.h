@@ -14,7 +14,7 @@
 #include <limits.h>
 
 #define BOXES_MAX 8
-#define NAMES 6
+#define NAMES 7
 #define ENTRIES 3
 #define NOTES 3
 #define KEYWORDS 3

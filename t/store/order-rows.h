@@ -47,8 +47,7 @@
 	"write uidlist, sync uidlist, rename uidlist, sync folder, sync root, write journal, sync journal, write copy, unlink mark",
 	NULL, NULL },
 { "RENAME", "sdbox", rename_it,
-	"write journal, sync journal, write copy, mkdir folder, sync folder, sync root, sync root, rename folder, sync folder, sync root, sync folder, "
-	"sync root, unlink folder",
+	"write journal, sync journal, write copy, sync root, rename folder, sync root",
 	NULL, NULL },
 { "RENAME", "maildir", rename_it,
 	"write journal, sync journal, write copy, rename folder, sync root",

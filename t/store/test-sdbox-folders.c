@@ -254,6 +254,81 @@ static void a_nameless_folder_is_not_what_was_renamed_before(void **state)
 	folders_close(&f);
 }
 
+static void a_name_moves_with_all_below_it_in_one_step(void **state)
+{
+	struct cv_mailbox_ref all[] = { mailbox("A", 1), mailbox("A/x", 2), mailbox("A/x/y", 3), mailbox("A/later", 4) };
+	struct cv_mailbox_ref moved[] = { mailbox("B/C", 1), mailbox("B/C/x", 2), mailbox("B/C/x/y", 3) };
+	struct cv_err err = { 0 };
+	struct folders f;
+	struct stat st;
+	int root;
+
+	folders_open(&f, state);
+	for (size_t i = 0; i < CV_COUNT_OF(moved); i++) { /* the last one has no folder yet */
+		assert_ok(f.storage->mailbox_create(f.st, &all[i], &err));
+		save(&f, &all[i], 1);
+	}
+	/* Once more when it was done before, as after a crash. */
+	for (unsigned times = 0; times < 2; times++) {
+		assert_int_equal(f.storage->mailbox_rename_tree(f.st, all, CV_COUNT_OF(all), CV_STR("A"), CV_STR("B/C"), &err), 1);
+		for (size_t i = 0; i < CV_COUNT_OF(moved); i++) {
+			expect_message(&f, &moved[i], "1", true);
+			expect_message(&f, &all[i], "1", false);
+		}
+	}
+	/* Nothing is left of a level that has no mailbox. */
+	assert_int_equal(f.storage->mailbox_rename_tree(f.st, moved, CV_COUNT_OF(moved), CV_STR("B/C"), CV_STR("D"), &err), 1);
+	assert_ok(cv_file_root(f.root, &root, &err));
+	assert_int_equal(cv_file_stat(root, "mailboxes/B", &st, &err), 0);
+	cv_file_close(&root);
+	folders_close(&f);
+}
+
+/* A message that was finished and is not synced yet goes along. */
+static void what_waits_for_its_sync_moves_with_the_tree(void **state)
+{
+	const struct cv_storage_meta meta = { .uid = 1 };
+	struct cv_mailbox_ref all[] = { mailbox("A", 1), mailbox("A/x", 2) }, moved = mailbox("B/x", 2);
+	char text[CV_STORAGE_REF_MAX];
+	struct cv_err err = { 0 };
+	struct cv_str reference;
+	struct folders f;
+	void *saving;
+	size_t len;
+
+	folders_open(&f, state);
+	for (size_t i = 0; i < CV_COUNT_OF(all); i++)
+		assert_ok(f.storage->mailbox_create(f.st, &all[i], &err));
+	assert_ok(f.storage->save_begin(f.st, &all[1], 0, &saving, &err));
+	assert_ok(f.storage->save_write(saving, CV_STR(MAIL), &err));
+	assert_ok(f.storage->save_finish(saving, &meta, text, &len, &err));
+	assert_int_equal(f.storage->mailbox_rename_tree(f.st, all, CV_COUNT_OF(all), CV_STR("A"), CV_STR("B"), &err), 1);
+	assert_ok(f.storage->sync(f.st, &err));
+	reference = cv_str_mem(text, len);
+	assert_ok(f.storage->recorded(f.st, &moved, &reference, 1, &err));
+	expect_message(&f, &moved, "1", true);
+	folders_close(&f);
+}
+
+static void a_tree_with_something_in_its_way_moves_one_by_one(void **state)
+{
+	struct cv_mailbox_ref all[] = { mailbox("A", 1), mailbox("A/x", 2) }, other = mailbox("A/x", 3), in_the_way = mailbox("B/z", 4);
+	struct cv_err err = { 0 };
+	struct folders f;
+
+	folders_open(&f, state);
+	assert_ok(f.storage->mailbox_create(f.st, &all[0], &err));
+	assert_ok(f.storage->mailbox_create(f.st, &other, &err));
+	assert_ok(f.storage->mailbox_create(f.st, &in_the_way, &err));
+	save(&f, &all[0], 1);
+	save(&f, &other, 1);
+	assert_int_equal(f.storage->mailbox_rename_tree(f.st, all, 1, CV_STR("A"), CV_STR("B"), &err), 0);
+	assert_int_equal(f.storage->mailbox_rename_tree(f.st, all, 2, CV_STR("A"), CV_STR("D"), &err), 0); /* A/x is another one's */
+	expect_message(&f, &all[0], "1", true);
+	expect_message(&f, &other, "1", true);
+	folders_close(&f);
+}
+
 static void messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken(void **state)
 {
 	struct cv_mailbox_ref old = mailbox("A", 1), new = mailbox("A", 2);
@@ -305,6 +380,9 @@ int main(void)
 		cv_test(another_mailboxs_folder_is_not_renamed),
 		cv_test(an_empty_folder_makes_room_for_a_rename_and_one_with_messages_does_not),
 		cv_test(a_nameless_folder_is_not_what_was_renamed_before),
+		cv_test(a_name_moves_with_all_below_it_in_one_step),
+		cv_test(what_waits_for_its_sync_moves_with_the_tree),
+		cv_test(a_tree_with_something_in_its_way_moves_one_by_one),
 		cv_test(messages_of_an_unknown_mailbox_are_put_aside_when_the_name_is_taken),
 		cv_test(a_folder_may_be_made_later_where_nothing_is_in_the_way),
 	};

@@ -214,6 +214,11 @@ struct cv_storage {
 	   beside it under another one, of which scan tells nothing. NOTFOUND when there is no folder. NULL: it can't be done. */
 	int (*renew)(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_storage_meta *meta, struct cv_str ref, struct cv_str octets,
 		struct cv_err *err);
+
+	/* The folders of from and of all below it get the names that they have below to, in one step and durably, with whatever else lies there. mailboxes: all that
+	   are known there, with their old names. 1: done, or nothing was there any more; 0: it can't be one step, since something is in the way, or a folder is
+	   another mailbox's: mailbox_rename is called for each. NULL: always so. */
+	int (*mailbox_rename_tree)(void *st, const struct cv_mailbox_ref *mailboxes, size_t count, struct cv_str from, struct cv_str to, struct cv_err *err);
 };
 
 /* Byte store for the journal of a driver that is not on a plain file system. */

@@ -101,8 +101,12 @@ static int sync_root(struct sdbox *st, struct cv_err *err)
 	return ret;
 }
 
-/* Sync each directory on the way to path, so that the path itself is durable; one that is not there has nothing to be synced, the one above it says so. */
-static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
+int sdbox_sync_root_once(struct sdbox *st, struct cv_err *err)
+{
+	return st->args->fsync == CV_FSYNC_NEVER || st->root_synced || st->args->root_synced ? 1 : sync_root(st, err);
+}
+
+int sdbox_sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 {
 	char *part = cv_strdup(path), *slash;
 	int ret = 1, fd;
@@ -122,8 +126,8 @@ static int sync_path(struct sdbox *st, const char *path, struct cv_err *err)
 		}
 		if (ret > 0)
 			ret = cv_file_sync(st->mailboxes, true, err);
-		if (ret > 0 && !st->root_synced && !st->args->root_synced)
-			ret = sync_root(st, err);
+		if (ret > 0)
+			ret = sdbox_sync_root_once(st, err);
 	}
 	cv_free(part);
 	return ret;
@@ -143,7 +147,7 @@ static int look_one(void *ctx, const char *name, unsigned char type, struct cv_e
 	return 1;
 }
 
-static int has_messages(struct sdbox *st, const char *path, bool *has_r, struct cv_err *err)
+int sdbox_has_messages(struct sdbox *st, const char *path, bool *has_r, struct cv_err *err)
 {
 	struct look look = { false };
 	int ret = cv_file_list(st->mailboxes, path, look_one, &look, err);
@@ -157,7 +161,7 @@ static int put_aside(struct sdbox *st, const char *path, const struct cv_mailbox
 {
 	struct cv_buf aside;
 	bool has;
-	int ret = has_messages(st, path, &has, err);
+	int ret = sdbox_has_messages(st, path, &has, err);
 
 	if (ret < 0 || !has)
 		return ret;
@@ -198,7 +202,7 @@ static int create(struct sdbox *st, const char *path, const struct cv_mailbox_re
 		ret = -1;
 	made = ret < 0 ? -1 : cv_file_mkdirs(st->mailboxes, path, st->args->dir_mode, err);
 	/* Also one that was there: who made it may have failed to sync it. */
-	if (made >= 0 && (own(st, path, mailbox, err) < 0 || sync_path(st, path, err) < 0))
+	if (made >= 0 && (own(st, path, mailbox, err) < 0 || sdbox_sync_path(st, path, err) < 0))
 		made = -1;
 	return made < 0 ? -1 : made > 0 ? CV_FOLDER_MADE : CV_FOLDER_WAS_THERE;
 }
@@ -222,8 +226,7 @@ int sdbox_mailbox_create(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 	return ret;
 }
 
-/* Empty directories from path upwards go; one that holds something ends it. */
-static int remove_empty(struct sdbox *st, char *path, struct cv_err *err)
+int sdbox_remove_empty(struct sdbox *st, char *path, struct cv_err *err)
 {
 	char *slash;
 	int ret;
@@ -272,101 +275,9 @@ int sdbox_mailbox_delete(void *st_p, const struct cv_mailbox_ref *mailbox, struc
 		ret = -1;
 	sdbox_dirs_close(st);
 	if (ret > 0)
-		ret = remove_empty(st, path, err);
+		ret = sdbox_remove_empty(st, path, err);
 	cv_free(path);
 	return ret;
-}
-
-/* path without its last component. */
-static void cut_last(char *path)
-{
-	char *slash = strrchr(path, '/');
-
-	cv_assert(slash != NULL);
-	*slash = '\0';
-}
-
-/* A folder in the way that has no messages makes room. */
-static int make_room(struct sdbox *st, const char *path, struct cv_err *err)
-{
-	struct cv_err look_err = { 0 };
-	bool has;
-	int dir, ret;
-
-	if (has_messages(st, path, &has, &look_err) < 0) {
-		if (look_err.code == CV_ERR_NOTFOUND)
-			return 1;
-		*err = look_err;
-		return -1;
-	}
-	if (has)
-		return cv_err_set(err, CV_ERR_EXISTS, "mailbox folder %s is there and has messages", path);
-	if (cv_file_open(st->mailboxes, path, O_RDONLY | O_DIRECTORY, 0, &dir, err) < 0)
-		return -1;
-	ret = cv_file_unlink(dir, SDBOX_OWNER, err) < 0 ? -1 : 1;
-	cv_file_close(&dir);
-	return ret;
-}
-
-/* The folder at the new place says that it is this mailbox's, and that at the old one nothing: it came there later, for a mailbox whose making a crash has cut
-   short. */
-static int was_moved(const struct sdbox *st, const char *from, const char *to, const struct cv_mailbox_ref *mailbox, struct cv_err *err)
-{
-	static const uint8_t none[sizeof(mailbox->guid)];
-	struct cv_mailbox_ref there;
-	int ret = memcmp(mailbox->guid, none, sizeof(none)) != 0 ? sdbox_owner_read(st, from, &there, err) : 1;
-
-	if (ret != 0)
-		return ret < 0 ? -1 : 0;
-	ret = sdbox_owner_read(st, to, &there, err);
-	return ret > 0 ? memcmp(there.guid, mailbox->guid, sizeof(none)) == 0 : ret;
-}
-
-int sdbox_mailbox_rename(void *st_p, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err)
-{
-	struct sdbox *st = st_p;
-	char *from = NULL, *to = NULL, *to_parent;
-	struct stat stat;
-	int ret = -1;
-
-	if (sdbox_path(st, mailbox->name, &from, err) > 0 && sdbox_path(st, new_name, &to, err) > 0) {
-		sdbox_dirs_close(st);
-		ret = cv_file_stat(st->mailboxes, from, &stat, err);
-		if (ret > 0 && (ret = was_moved(st, from, to, mailbox, err)) >= 0)
-			ret = !ret;
-		if (ret == 0) /* what has moved it before is not undone by a power cut */
-			ret = sync_path(st, to, err) < 0 || sync_path(st, from, err) < 0 ? -1 :
-				cv_err_set(err, CV_ERR_NOTFOUND, "mailbox folder %s is not there", from);
-	}
-	if (ret > 0)
-		ret = sdbox_owner_check(st, from, mailbox, err);
-	if (ret > 0)
-		ret = make_room(st, to, err);
-	if (ret > 0) {
-		to_parent = cv_strdup(to);
-		cut_last(to_parent);
-		ret = cv_file_mkdirs(st->mailboxes, to_parent, st->args->dir_mode, err);
-		/* Before the messages move there: their new name must not be durable in a directory that is not, though it was there: its sync may have failed before. */
-		if (ret >= 0 && sync_path(st, to, err) < 0)
-			ret = -1;
-		cv_free(to_parent);
-	}
-	/* An empty folder in the way is replaced; one with messages makes it fail. */
-	if (ret >= 0)
-		ret = cv_file_rename(st->mailboxes, from, st->mailboxes, to, true, err);
-	if (ret > 0)
-		sdbox_pending_moved(st, from, to);
-	if (ret > 0)
-		ret = sync_path(st, to, err);
-	if (ret > 0)
-		ret = sync_path(st, from, err);
-	if (ret > 0) {
-		cut_last(from);
-		ret = remove_empty(st, from, err);
-	}
-	cv_free(from);
-	cv_free(to);
-	return ret < 0 ? -1 : 0;
 }
 
 /* ---- what is there ------------------------------------------------------------------------------------------------ */

@@ -80,10 +80,22 @@ CV_MUST_CHECK int sdbox_dir_now(struct sdbox *st, const char *path, int *fd_r, s
 void sdbox_dirs_close(struct sdbox *st);
 int sdbox_mailbox_create(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
 int sdbox_mailbox_delete(void *st, const struct cv_mailbox_ref *mailbox, struct cv_err *err);
-int sdbox_mailbox_rename(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err);
 int sdbox_mailbox_dir(void *st, const struct cv_mailbox_ref *mailbox, int *dir_r, struct cv_err *err);
 int sdbox_mailbox_list(void *st, int (*fn)(void *ctx, const struct cv_mailbox_ref *mailbox), void *ctx, struct cv_err *err);
 int sdbox_sweep(void *st, struct cv_err *err);
+/* Sync each directory on the way to path, so that the path itself is durable; one that is not there has nothing to be synced, the one above it says so. */
+CV_MUST_CHECK int sdbox_sync_path(struct sdbox *st, const char *path, struct cv_err *err);
+/* The name "mailboxes" is durable, as it was once since the opening. */
+CV_MUST_CHECK int sdbox_sync_root_once(struct sdbox *st, struct cv_err *err);
+/* Does the directory of messages at path have any? */
+CV_MUST_CHECK int sdbox_has_messages(struct sdbox *st, const char *path, bool *has_r, struct cv_err *err);
+/* Empty directories from path upwards go; one that holds something ends it. path is cut. */
+CV_MUST_CHECK int sdbox_remove_empty(struct sdbox *st, char *path, struct cv_err *err);
+
+/* ---- other names (sdbox-rename.c) */
+int sdbox_mailbox_rename(void *st, const struct cv_mailbox_ref *mailbox, struct cv_str new_name, struct cv_err *err);
+int sdbox_mailbox_rename_tree(void *st, const struct cv_mailbox_ref *mailboxes, size_t count, struct cv_str from_name, struct cv_str to_name,
+	struct cv_err *err);
 
 /* ---- whose folder it is (sdbox-owner.c) */
 #define SDBOX_OWNER "culver-mailbox"

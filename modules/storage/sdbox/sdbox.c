@@ -79,6 +79,7 @@ static const struct cv_storage sdbox_storage = {
 	.mailbox_create = sdbox_mailbox_create,
 	.mailbox_delete = sdbox_mailbox_delete,
 	.mailbox_rename = sdbox_mailbox_rename,
+	.mailbox_rename_tree = sdbox_mailbox_rename_tree,
 	.mailbox_list = sdbox_mailbox_list,
 	.mailbox_name_check = sdbox_name_check,
 	.save_begin = sdbox_save_begin,
