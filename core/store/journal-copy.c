@@ -482,6 +482,8 @@ int cv_journal_renew_copy(struct cv_journal *journal, uint32_t number, struct cv
 		cv_file_close(&to);
 	}
 	cv_file_close(&from);
+	if (ret > 0 && cv_file_make_way(journal->dir, copy, err) < 0)
+		ret = -1;
 	if (ret > 0)
 		ret = cv_file_rename(journal->dir, temp, journal->dir, copy, true, err);
 	if (ret > 0 && journal->copy_number == number)

@@ -622,6 +622,11 @@ static void what_is_in_its_place_is_set_aside(void **state)
 	assert_ok(cv_file_stat(s.user->index_dir, COPY, &st, &err));
 	assert_true(S_ISREG(st.st_mode));
 	assert_int_equal(st.st_size, cv_journal_end_pos(&s.user->journal).offset);
+	/* So does fsck's repair. */
+	disk_remove_file(&s, COPY);
+	assert_int_equal(mkdirat(s.user->index_dir, COPY, 0700), 0);
+	assert_ok(cv_journal_renew_copy(&s.user->journal, cv_journal_end_pos(&s.user->journal).segment, &err));
+	assert_copied(&s);
 	store_deinit(&s);
 }
 
