@@ -14,7 +14,8 @@ struct cv_selftest {
 	bool sync;               /* mail_fsync is not never */
 	bool locks;              /* the file "lock" there is locked by this process, and the system's locks are relied upon */
 };
-/* 1; -1 (UNAVAILABLE) with one sentence that says what is missing and what to do. What can be lived with is a warning in the log. */
+/* 1; -1 (UNAVAILABLE) with one sentence that says what is missing and what to do. What can be lived with is a warning in the log, so also that there
+   is no room to try a file system that was fine before. */
 CV_MUST_CHECK int cv_selftest_run(const struct cv_selftest *test, struct cv_err *err);
 /* Before workers are forked: what one of them has found to be fine the others need not try. They could lie to each other, and gain nothing by that. Without memory
    for it, each tries for itself. */

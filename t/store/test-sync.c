@@ -1106,6 +1106,40 @@ static void a_directory_that_is_removed_is_told_once(void **state)
 	store_deinit(&s);
 }
 
+/* A full disk when the machine was started anew: mail can be read and removed, which makes room. A new user is refused. */
+static int refuse_room(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	(void)ctx;
+	(void)len;
+	return op == CV_FILE_OPEN && name != NULL && strncmp(name, "culver-fs-test", 14) == 0 ? ENOSPC : 0;
+}
+
+static void a_file_system_that_is_full_is_what_it_was(void **state)
+{
+	struct cv_err err = { 0 };
+	struct store s;
+
+	store_init(&s, state);
+	store_open(&s);
+	store_save(&s, "INBOX", MAIL, 0);
+	disk_put_file(&s, "fs-test", CV_STR("culver-fs 1 another-boot 1 1\n"));
+	store_close(&s);
+	cv_file_set_fault(refuse_room, NULL);
+	store_open(&s);
+	store_expect(&s, "INBOX", "1 -");
+	store_octets(&s, "INBOX", 1, MAIL);
+	store_close(&s);
+	cv_file_set_fault(NULL, NULL);
+	store_open(&s);
+	store_close(&s);
+	disk_remove_file(&s, "fs-test");
+	cv_file_set_fault(refuse_room, NULL);
+	assert_int_equal(store_try_open(&s, &err), -1);
+	assert_int_equal(err.code, CV_ERR_UNAVAILABLE);
+	cv_file_set_fault(NULL, NULL);
+	store_deinit(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1128,6 +1162,7 @@ int main(void)
 		cv_test(a_directory_that_is_removed_is_told_once),
 		cv_test(renaming_works_without_the_kernels_help),
 		cv_test(the_file_system_is_tried_once),
+		cv_test(a_file_system_that_is_full_is_what_it_was),
 		cv_test(the_clock_may_jump),
 	};
 
