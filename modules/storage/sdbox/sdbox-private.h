@@ -173,7 +173,7 @@ void sdbox_unsettled_free(struct sdbox *st);
 int sdbox_sync(void *st, struct cv_err *err);
 int sdbox_recorded(void *st, const struct cv_mailbox_ref *mailbox, const struct cv_str *refs, size_t count, struct cv_err *err);
 void sdbox_pending_free(struct sdbox *st);
-/* The mailbox of the directory `from` is at `to` now; NULL: it is gone, and what waited with it. */
+/* What waits for its sync in the directory `from`, or below it, is at `to` now; NULL: it is gone. */
 void sdbox_pending_moved(struct sdbox *st, const char *from, const char *to);
 
 /* ---- reading (sdbox-read.c) */

@@ -130,33 +130,6 @@ static int all_may_move(struct sdbox *st, const struct cv_mailbox_ref *mailboxes
 	return ret;
 }
 
-/* What is finished and waits for its sync is there now. */
-static int pending_follow(struct sdbox *st, const struct cv_mailbox_ref *mailboxes, size_t count, struct cv_str from, struct cv_str to, struct cv_err *err)
-{
-	struct cv_buf new_name;
-	int ret = 1;
-
-	if (st->pending.count == 0)
-		return 1;
-	cv_buf_init(&new_name, SIZE_MAX);
-	for (size_t i = 0; ret > 0 && i < count; i++) {
-		char *old_path = NULL, *new_path = NULL;
-
-		cv_buf_clear(&new_name);
-		cv_buf_append(&new_name, to);
-		cv_buf_append(&new_name, cv_str_sub(mailboxes[i].name, from.len, SIZE_MAX));
-		ret = sdbox_path(st, mailboxes[i].name, &old_path, err);
-		if (ret > 0)
-			ret = sdbox_path(st, cv_buf_str(&new_name), &new_path, err);
-		if (ret > 0)
-			sdbox_pending_moved(st, old_path, new_path);
-		cv_free(old_path);
-		cv_free(new_path);
-	}
-	cv_buf_deinit(&new_name);
-	return ret;
-}
-
 /* The directory that path is to be in is there, and its own name is durable before anything moves there. */
 static int make_parent(struct sdbox *st, const char *path, struct cv_err *err)
 {
@@ -189,7 +162,7 @@ static int sync_both(struct sdbox *st, const char *from, const char *to, struct 
 }
 
 /* 1, 0 something is in the way. */
-static int move_tree(struct sdbox *st, char *from, const char *to, struct cv_err *err)
+static int move_tree(struct sdbox *st, const char *from, const char *to, struct cv_err *err)
 {
 	struct cv_err rename_err = { 0 };
 
@@ -226,8 +199,10 @@ int sdbox_mailbox_rename_tree(void *st_p, const struct cv_mailbox_ref *mailboxes
 		ret = all_may_move(st, mailboxes, count, from_name, to_name, err);
 	if (ret > 0)
 		ret = move_tree(st, from, to, err);
-	if (ret > 0 && (pending_follow(st, mailboxes, count, from_name, to_name, err) < 0 || sync_both(st, from, to, err) < 0))
-		ret = -1;
+	if (ret > 0) {
+		sdbox_pending_moved(st, from, to);
+		ret = sync_both(st, from, to, err);
+	}
 	if (ret > 0 && strchr(from, '/') != NULL) {
 		cut_last(from);
 		ret = sdbox_remove_empty(st, from, err);

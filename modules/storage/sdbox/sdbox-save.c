@@ -288,16 +288,32 @@ void sdbox_pending_free(struct sdbox *st)
 	st->pending.count = 0;
 }
 
+/* The path with its first len octets replaced; own memory. */
+static char *moved_path(const char *path, size_t len, const char *to)
+{
+	struct cv_buf moved;
+	char *out;
+
+	cv_buf_init(&moved, SIZE_MAX);
+	cv_buf_append_c(&moved, to);
+	cv_buf_append_c(&moved, path + len);
+	out = cv_strdup(moved.data);
+	cv_buf_deinit(&moved);
+	return out;
+}
+
 void sdbox_pending_moved(struct sdbox *st, const char *from, const char *to)
 {
-	size_t kept = 0;
+	size_t kept = 0, len = strlen(from);
 
 	for (size_t i = 0; i < st->pending.count; i++) {
 		struct sdbox_pending pending = st->pending.data[i];
 
-		if (strcmp(pending.mailbox, from) == 0) {
-			cv_free(pending.mailbox);
-			pending.mailbox = to != NULL ? cv_strdup(to) : NULL;
+		if (strncmp(pending.mailbox, from, len) == 0 && (pending.mailbox[len] == '\0' || pending.mailbox[len] == '/')) {
+			char *old = pending.mailbox;
+
+			pending.mailbox = to != NULL ? moved_path(old, len, to) : NULL;
+			cv_free(old);
 		}
 		if (pending.mailbox != NULL)
 			st->pending.data[kept++] = pending;
