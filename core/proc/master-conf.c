@@ -342,13 +342,10 @@ static void check_storage(struct reading *r, const struct cv_registry *worker)
 
 static void check_tls(struct reading *r)
 {
-	struct cv_buf out;
 	struct cv_err err = { 0 };
 
-	cv_buf_init_wipe(&out, 64 * 1024 * 1024);
-	if (tls_conf_build(r->mc, false, &out, &err) < 0)
+	if (tls_conf_build(r->mc, false, &r->mc->tls, &err) < 0)
 		problem(r, "%s", err.text);
-	cv_buf_deinit(&out);
 }
 
 /* Whose sockets are another user's runs as that user, though root looks at its settings. */
@@ -466,6 +463,7 @@ struct master_conf *master_conf_load(const struct master_opts *opts, master_prob
 	struct cv_err err = { 0 };
 
 	mc->arena = cv_arena_new("settings", NULL, CV_ARENA_WIPE);
+	cv_buf_init_wipe(&mc->tls, TLS_CONF_MAX);
 	const char *dir = open_modules(&r);
 	const struct cv_settings_table *const *tables = cv_server_tables(mc->registry, mc->arena, &table_count);
 	if (cv_conf_load(opts->conf_path, opts->overrides, tables, table_count, mc->arena, &mc->conf, &problems, &problem_count) < 0) {
@@ -500,6 +498,7 @@ void master_conf_free(struct master_conf **mc_p)
 	*mc_p = NULL;
 	if (mc == NULL)
 		return;
+	cv_buf_deinit(&mc->tls);
 	cv_vec_free(&mc->listeners);
 	cv_registry_free(&mc->registry);
 	cv_arena_free(&mc->arena);

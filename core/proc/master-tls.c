@@ -9,8 +9,10 @@
 int master_tls_make(const struct master *m, const struct master_conf *mc, bool fresh, struct master_tls *tls, struct cv_err *err)
 {
 	tls->memfd = -1;
-	cv_buf_init_wipe(&tls->data, 64 * 1024 * 1024);
-	if (tls_conf_build(mc, fresh, &tls->data, err) < 0) {
+	cv_buf_init_wipe(&tls->data, TLS_CONF_MAX);
+	if (!fresh) {
+		cv_buf_append(&tls->data, cv_buf_str(&mc->tls));
+	} else if (tls_conf_build(mc, fresh, &tls->data, err) < 0) {
 		cv_buf_deinit(&tls->data);
 		return -1;
 	}

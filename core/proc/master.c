@@ -373,7 +373,7 @@ int master_run(const struct master_opts *opts, struct master_conf *mc)
 	m->mc = mc;
 	m->privileged = geteuid() == 0;
 	m->pid_fd = m->tls_memfd = -1;
-	cv_buf_init_wipe(&m->tls_data, 64 * 1024 * 1024);
+	cv_buf_init_wipe(&m->tls_data, TLS_CONF_MAX);
 	cv_list_init(&m->listeners);
 	cv_list_init(&m->children);
 	m->auth = (struct slot){ .m = m, .ops = &cv_auth_role };

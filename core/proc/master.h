@@ -44,6 +44,7 @@ struct master_conf {
 	const char *const *front_modules, *const *auth_modules, *const *worker_modules;
 	CV_VEC(struct listener_want) listeners;
 	unsigned front_count;
+	struct cv_buf tls; /* wiping: what tls_conf_build made of the files as they were read with the settings */
 };
 
 /* file is NULL when the problem is of no one place. */
@@ -64,6 +65,7 @@ int master_conf_memfd(const struct master_conf *mc, enum cv_role role, struct cv
 
 /* The certificates and parameters that settings name, as front gets them. fresh: read the files anew instead of taking what was read with the
    settings. Everything is checked with the TLS library. Empty when no listener needs TLS. */
+#define TLS_CONF_MAX ((size_t)64 << 20)
 CV_MUST_CHECK int tls_conf_build(const struct master_conf *mc, bool fresh, struct cv_buf *out, struct cv_err *err);
 /* Paths behind them, for the watch: NULL-terminated, in arena. */
 const char *const *tls_conf_files(const struct master_conf *mc, struct cv_arena *arena);
@@ -73,6 +75,7 @@ struct master_tls {
 	struct cv_buf data;
 	int memfd; /* -1: the same as before */
 };
+/* fresh: of the files as they are now; else as they were read with mc. */
 CV_MUST_CHECK int master_tls_make(const struct master *m, const struct master_conf *mc, bool fresh, struct master_tls *tls, struct cv_err *err);
 /* Takes it over. True: it differs from before. */
 bool master_tls_use(struct master *m, struct master_tls *tls);

@@ -25,6 +25,7 @@
 struct build {
 	const struct master_conf *mc;
 	struct cv_arena *arena; /* wiping */
+	CV_VEC(struct cv_str) tried; /* what put_context wrote of contexts that the TLS library took */
 	bool fresh;
 	struct cv_err *err;
 };
@@ -244,10 +245,9 @@ static void put_c(struct cv_buf *out, const char *s)
 	cv_put_str(out, cv_str_c(s));
 }
 
-static void put_profile(struct cv_buf *out, const struct tls_profile *p)
+/* All but whose it is. */
+static void put_context(struct cv_buf *out, const struct tls_profile *p)
 {
-	cv_put_str(out, p->protocol);
-	cv_put_str(out, p->local);
 	cv_put_u32(out, (uint32_t)p->pairs.count);
 	for (size_t i = 0; i < p->pairs.count; i++) {
 		const struct cv_tls_pair *pair = &p->pairs.data[i];
@@ -271,20 +271,46 @@ static void put_profile(struct cv_buf *out, const struct tls_profile *p)
 	put_c(out, p->cert_username_field);
 }
 
-/* One profile: made, tried with the TLS library, written. 1: written. */
+/* See that the TLS library takes it: context is what put_context wrote of it. Protocols mostly have the same, which takes a millisecond to make. */
+static int try_profile(struct build *b, const struct tls_profile *profile, struct cv_str context)
+{
+	struct cv_tls_ctx *ctx = NULL;
+
+	for (size_t i = 0; i < b->tried.count; i++) {
+		if (cv_str_eq(b->tried.data[i], context))
+			return 0;
+	}
+	if (tls_profile_ctx(profile, NULL, &ctx, b->err) < 0)
+		return -1;
+	cv_tls_ctx_unref(&ctx);
+	*cv_vec_push(&b->tried) = cv_arena_str(b->arena, context);
+	return 0;
+}
+
+static int too_large(struct build *b, size_t max)
+{
+	return cv_err_set(b->err, CV_ERR_LIMIT, "the certificates are larger than %zu octets together", max);
+}
+
+/* One profile: made, tried, written. 1: written. */
 static int add_profile(struct build *b, const char *protocol, const char *local, const char *addr, struct cv_buf *out)
 {
 	struct tls_profile profile = { 0 };
-	struct cv_tls_ctx *ctx = NULL;
+	struct cv_buf context;
 	int result = make_profile(b, protocol, local, addr, &profile);
 
+	cv_buf_init_wipe(&context, out->max);
 	if (result == 1) {
-		if (tls_profile_ctx(&profile, NULL, &ctx, b->err) < 0)
+		put_context(&context, &profile);
+		if (!cv_buf_ok(&context))
+			result = too_large(b, out->max);
+		else if (try_profile(b, &profile, cv_buf_str(&context)) < 0)
 			result = local != NULL ? cv_err_context(b->err, "[local %s]", local) : -1;
-		else
-			put_profile(out, &profile);
-		cv_tls_ctx_unref(&ctx);
+		cv_put_str(out, profile.protocol);
+		cv_put_str(out, profile.local);
+		cv_buf_append(out, cv_buf_str(&context));
 	}
+	cv_buf_deinit(&context);
 	cv_vec_free(&profile.pairs);
 	return result;
 }
@@ -342,8 +368,9 @@ int tls_conf_build(const struct master_conf *mc, bool fresh, struct cv_buf *out,
 	cv_put_u32(out, count);
 	cv_buf_append(out, cv_buf_str(&body));
 	if (result == 0 && (!cv_buf_ok(&body) || !cv_buf_ok(out)))
-		result = cv_err_set(err, CV_ERR_LIMIT, "the certificates are larger than %zu octets together", out->max);
+		result = too_large(&b, out->max);
 	cv_buf_deinit(&body);
+	cv_vec_free(&b.tried);
 	cv_arena_free(&b.arena);
 	return result;
 }
