@@ -10,7 +10,7 @@ enum cv_charset_kind {
 	CV_CHARSET_UTF8,
 	CV_CHARSET_WINDOWS_1252,
 	CV_CHARSET_UTF7,
-	CV_CHARSET_TABLE, /* never resolved: ICONV becomes it when the charset is opened */
+	CV_CHARSET_TABLE, /* never resolved: ICONV becomes it when the charset is opened and has a table */
 	CV_CHARSET_ICONV
 };
 
@@ -20,6 +20,13 @@ struct cv_charset_name {
 	char iconv_name[24]; /* ICONV: what iconv_open takes */
 	uint8_t unit;       /* octets to skip at an invalid sequence */
 };
+
+struct cv_charset_table {
+	const char *iconv_name;
+	uint16_t high[128]; /* characters of the octets from 0x80 on; U+FFFD: none */
+};
+extern const struct cv_charset_table cv_charset_tables[];
+extern const size_t cv_charset_table_count;
 
 /* Never fails: what it does not know is GUESS, not known. Only names from its own tables ever reach iconv. */
 void cv_charset_resolve(struct cv_str name, struct cv_charset_name *name_r);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
    Streaming conversion to UTF-8: UTF-8 itself, UTF-7, windows-1252 and guessing by our own code, charsets of single octets
-   by tables that are made of what iconv says, all else by iconv. */
+   by tables (charset-tables.c), all else by iconv. */
 #include <config.h>
 
 #include <culver/charset.h>
@@ -11,9 +11,6 @@
 #include <errno.h>
 #include <iconv.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define PENDING_MAX 16
 #define CACHE_SLOTS 64
@@ -75,71 +72,12 @@ void cv_charset_cache_clear(void)
 	}
 }
 
-/* ---- Charsets in which each octet is a character ---- */
-
-/* Not those whose letters join with what follows, as glibc reads CP1255, CP1258, TCVN. */
-static const char *const single_octet[] = { "ISO-8859-2", "ISO-8859-3", "ISO-8859-4", "ISO-8859-5", "ISO-8859-6", "ISO-8859-7", "ISO-8859-8",
-	"ISO-8859-10", "ISO-8859-13", "ISO-8859-14", "ISO-8859-15", "ISO-8859-16", "CP874", "CP1250", "CP1251", "CP1253", "CP1254",
-	"CP1256", "CP1257", "KOI8-R", "KOI8-U", "CP437", "CP850", "CP866", "MACINTOSH" };
-
-/* Of each of these, made when it is first asked for; 1 KiB and a shared object that need not be loaded. Workers inherit what the spawner made. */
-static struct {
-	bool made, usable;
-	uint16_t high[128]; /* U+FFFD: no character */
-} tables[CV_COUNT_OF(single_octet)];
-
-/* The one character that octet is: 0xFFFD for none, 0 when it is none that fits here. */
-static uint16_t ask_iconv(iconv_t cd, uint8_t octet)
-{
-	char in = (char)octet, utf8[8], *from = &in, *to = utf8;
-	size_t left = 1, room = sizeof(utf8);
-	size_t result = iconv(cd, &from, &left, &to, &room);
-	const uint8_t *u = (const uint8_t *)utf8;
-
-	if (result == (size_t)-1)
-		return errno == EILSEQ ? 0xFFFD : 0;
-	switch (sizeof(utf8) - room) {
-	case 1:
-		return u[0];
-	case 2:
-		return (uint16_t)((u[0] & 0x1F) << 6 | (u[1] & 0x3F));
-	case 3:
-		return (uint16_t)((u[0] & 0x0F) << 12 | (u[1] & 0x3F) << 6 | (u[2] & 0x3F));
-	default:
-		return 0;
-	}
-}
-
-static bool make_table(const char *iconv_name, uint16_t high[128])
-{
-	iconv_t cd = iconv_open("UTF-8", iconv_name);
-	bool usable = cd != (iconv_t)-1;
-
-	if (!usable)
-		return false;
-	for (unsigned octet = 1; octet < 256 && usable; octet++) {
-		uint16_t c = ask_iconv(cd, (uint8_t)octet);
-		if (octet < 0x80)
-			usable = c == octet;
-		else
-			usable = c >= 0x80;
-		if (octet >= 0x80)
-			high[octet - 0x80] = c;
-	}
-	(void)iconv_close(cd);
-	return usable;
-}
-
 /* NULL: iconv has to convert it. */
 static const uint16_t *table_of(const char *iconv_name)
 {
-	for (size_t i = 0; i < CV_COUNT_OF(single_octet); i++) {
-		if (strcmp(single_octet[i], iconv_name) != 0)
-			continue;
-		if (!tables[i].made)
-			tables[i].usable = make_table(iconv_name, tables[i].high);
-		tables[i].made = true;
-		return tables[i].usable ? tables[i].high : NULL;
+	for (size_t i = 0; i < cv_charset_table_count; i++) {
+		if (strcmp(cv_charset_tables[i].iconv_name, iconv_name) == 0)
+			return cv_charset_tables[i].high;
 	}
 	return NULL;
 }
@@ -178,35 +116,6 @@ bool cv_charset_known(struct cv_str name)
 
 	cv_charset_close(&charset);
 	return known;
-}
-
-static void make_tables(void)
-{
-	for (size_t i = 0; i < CV_COUNT_OF(single_octet); i++)
-		(void)table_of(single_octet[i]);
-}
-
-/* glibc keeps the last modules it loaded, which every process forked from this one would have too: another one loads them. */
-void cv_charset_preload(void)
-{
-	void *map = mmap(NULL, sizeof(tables), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	pid_t pid = map != MAP_FAILED ? fork() : -1, ended;
-	int status = -1;
-
-	if (pid == 0) {
-		make_tables();
-		memcpy(map, tables, sizeof(tables));
-		_exit(0);
-	}
-	do
-		ended = pid > 0 ? waitpid(pid, &status, 0) : -1;
-	while (ended < 0 && pid > 0 && errno == EINTR);
-	if (ended > 0 && status == 0)
-		memcpy(tables, map, sizeof(tables));
-	else
-		make_tables();
-	if (map != MAP_FAILED)
-		(void)munmap(map, sizeof(tables));
 }
 
 static void append_replacement(struct cv_buf *out)

@@ -10,7 +10,6 @@
 #include "core/store/mounts.h"
 #include "core/store/selftest.h"
 #include <culver/admin.h>
-#include <culver/charset.h>
 #include <culver/file.h>
 #include <culver/hooks.h>
 #include <culver/time.h>
@@ -905,7 +904,6 @@ static void no_signal(void *ctx, int signo, int pid, int uid)
 
 static void prewarm(void)
 {
-	cv_charset_preload();
 	cv_selftest_share();
 	cv_lease_look_around();
 }

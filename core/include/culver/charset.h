@@ -28,9 +28,6 @@ CV_EXPORT void cv_charset_to_utf8(struct cv_str name, struct cv_str in, struct c
 CV_EXPORT CV_MUST_CHECK bool cv_charset_from_utf8(struct cv_str name, struct cv_str utf8, struct cv_buf *out);
 /* Append UTF-8 in normalisation form C (Unicode Standard Annex 15). False when it is no UTF-8: out is as it was. */
 CV_EXPORT CV_MUST_CHECK bool cv_utf8_nfc(struct cv_buf *out, struct cv_str utf8);
-/* Make the tables of all charsets of single octets, in a process of its own, which ends: once before a process forks workers, so that none of them loads
-   iconv's modules for these (a shared object each, which makes every fork dearer). Those of other charsets glibc reads from /usr/lib/.../gconv at their first use. */
-CV_EXPORT void cv_charset_preload(void);
 /* Close all cached descriptors (for leak checks). */
 CV_EXPORT void cv_charset_cache_clear(void);
 
