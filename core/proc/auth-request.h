@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
-   One authentication or look-up on its way: mechanism, password databases, user databases, hooks, answer. Private to auth-request.c, auth-passdb.c and
-   auth-userdb.c. */
+   One authentication or look-up on its way: mechanism, password databases, user databases, hooks, answer. Private to auth-request.c, auth-result.c,
+   auth-passdb.c and auth-userdb.c. */
 #ifndef CV_PROC_AUTH_REQUEST_H
 #define CV_PROC_AUTH_REQUEST_H
 
@@ -97,6 +97,17 @@ void auth_reason(struct auth_request *request, const char *fmt, ...) CV_PRINTF(2
 bool auth_is_verbose(const struct auth_request *request, unsigned of_database);
 /* Map for fields that ends with the request's arena; copy of another one. */
 struct cv_map *auth_fields_copy(struct auth_request *request, const struct cv_map *fields);
+/* Call fn in that state, once, after so many milliseconds; another wait replaces it. */
+void auth_wait_ms(struct auth_request *request, enum auth_state state, uint64_t ms, cv_timer_fn *fn);
+/* The mechanism's next step. The request may be gone after it. */
+void auth_step(struct auth_request *request, struct cv_str response);
+/* The credentials are right: on to the user databases, or the end. */
+void auth_proven(struct auth_request *request);
+/* The request ends with this answer, now or after a delay. text: for the client; absent: what the code says. */
+void auth_fail(struct auth_request *request, enum cv_err_code code, struct cv_str text);
+/* The same for an error whose text is for the log, but where it is public. */
+void auth_fail_err(struct auth_request *request, enum cv_err_code code, const struct cv_err *err);
+void auth_request_free(struct auth_request *request);
 /* Begin asking; ends in auth_passdbs_done. */
 void auth_passdbs_begin(struct auth_request *request, enum auth_passdb_mode mode);
 void auth_passdbs_done(struct auth_request *request, enum cv_auth_result result, const struct cv_err *err);

@@ -6,21 +6,16 @@
 #include "core/proc/session-private.h"
 #include "core/proc/worker-ended.h"
 #include "core/proc/worker-front.h"
+#include "core/proc/worker-user.h"
 #include "core/store/lease.h"
-#include "core/store/mounts.h"
 #include "core/store/selftest.h"
 #include <culver/admin.h>
-#include <culver/file.h>
 #include <culver/hooks.h>
 #include <culver/time.h>
 
-#include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <malloc.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,7 +24,6 @@
 #define INUSE_TRIES 100
 #define BUSY_MS 1000
 #define LAST_WORDS_MS 200
-#define GROUPS_MAX 256
 #define KEPT_MEMORY (1 << 20)
 #define TOP_PAD (128 << 10)
 #define QUIET_MS 1000
@@ -40,7 +34,6 @@ struct worker_process {
 	struct cv_ipc *spawner;
 	struct cv_session_host host;
 	struct cv_arena *arena;
-	const char *home;          /* may be NULL */
 	unsigned admins;           /* administrators' commands that run */
 	uint32_t received;         /* messages from spawner */
 	struct worker_fronts fronts;
@@ -55,229 +48,7 @@ struct worker_process {
 static void stop(struct worker_process *wp, const char *reason);
 static void tell(struct worker_process *wp, uint16_t type, uint64_t id, const struct cv_buf *out);
 
-/* ---- Becoming the user -------------------------------------------------------------------------------------------------- */
-
-/* Open the next part of a path below dir, or make it. made_r: it was made. As root nothing is followed or made where somebody else could put something else
-   meanwhile: then 0, and the user's own rights must do it. 1 done, -1. */
-static int step_down(int *dir, const char *name, bool as_root, mode_t mode, bool *made_r, struct cv_err *err)
-{
-	struct stat st, parent;
-
-	*made_r = false;
-	if (fstatat(*dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		if (errno != ENOENT)
-			return cv_err_sys(err, errno, "%s", name);
-		if (fstat(*dir, &parent) < 0)
-			return cv_err_sys(err, errno, "above %s", name);
-		if (as_root && (parent.st_uid != 0 || (parent.st_mode & 022) != 0))
-			return 0;
-		if (mkdirat(*dir, name, mode) < 0 && errno != EEXIST)
-			return cv_err_sys(err, errno, "making %s", name);
-		/* Mail in it is confirmed soon; its own name must not go in a power cut then. */
-		if (cv_file_sync_names(*dir, err) < 0)
-			return -1;
-		*made_r = true;
-	} else if (as_root && S_ISLNK(st.st_mode) && st.st_uid != 0) {
-		return 0;
-	}
-	int next = openat(*dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC | (*made_r ? O_NOFOLLOW : 0));
-	if (next < 0)
-		return cv_err_sys(err, errno, "%s", name);
-	(void)close(*dir);
-	*dir = next;
-	return 1;
-}
-
-/* Make home, mode 0700, the user's; directories above it that are missing become root's, mode 0755, or the user's where root has no say. */
-static int create_home(const char *home, const struct cv_worker_args *args, bool as_root, struct cv_err *err)
-{
-	struct cv_buf part;
-	int dir = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC), result = 1;
-	struct cv_str rest = cv_str_c(home);
-	bool made = false;
-	/* The master's umask is for its own files: those above a home must be open for their users to pass. */
-	mode_t before = umask(022);
-
-	cv_buf_init(&part, 4096);
-	while (dir >= 0 && rest.len > 0 && result == 1) {
-		struct cv_str name;
-		(void)cv_str_split(rest, '/', &name, &rest);
-		if (name.len == 0)
-			continue;
-		cv_buf_clear(&part);
-		cv_buf_append(&part, name);
-		result = step_down(&dir, part.data, as_root, rest.len == 0 || !as_root ? 0700 : 0755, &made, err);
-	}
-	(void)umask(before);
-	if (dir < 0)
-		result = cv_err_sys(err, errno, "/");
-	else if (result == 1 && made && as_root && fchownat(dir, "", args->sysuid, args->sysgid, AT_EMPTY_PATH) < 0)
-		result = cv_err_sys(err, errno, "its owner");
-	if (result < 0)
-		(void)cv_err_context(err, "home directory %s", home);
-	if (dir >= 0)
-		(void)close(dir);
-	cv_buf_deinit(&part);
-	if (result == 1 && made)
-		cv_info(NULL, "user=%s home %s made", cv_log_clean(cv_str_c(args->user)), home);
-	return result < 0 ? -1 : 0;
-}
-
-static bool home_missing(const struct worker_process *wp)
-{
-	struct stat st;
-
-	/* What else may be wrong with it is the mail library's to report. */
-	return wp->home != NULL && wp->args->core->mail_create_home && stat(wp->home, &st) < 0 && errno == ENOENT;
-}
-
-static int check_home(struct worker_process *wp, struct cv_err *err)
-{
-	const char *home = wp->args->home;
-
-	if (home == NULL || home[0] == '\0')
-		return 0;
-	if (home[0] != '/')
-		return cv_err_set(err, CV_ERR_INVALID, "home \"%s\" is no absolute path", home);
-	/* Dovecot's chroot mark in the middle of the path. */
-	if (strstr(home, "/./") != NULL)
-		return cv_err_set(err, CV_ERR_UNSUPPORTED, "home \"%s\" asks for a chroot (/./), which workers do not have: they are confined by Landlock",
-			home);
-	wp->home = home;
-	return 0;
-}
-
-static const char *field(const struct cv_worker_args *args, const char *key)
-{
-	size_t len = strlen(key);
-
-	for (size_t i = 0; args->fields != NULL && args->fields[i] != NULL; i++) {
-		if (strncmp(args->fields[i], key, len) == 0 && args->fields[i][len] == '=')
-			return args->fields[i] + len + 1;
-	}
-	return NULL;
-}
-
-/* The user's own groups, where the user database says that this is a system user, and mail_access_groups. */
-static size_t find_groups(const struct cv_worker_args *args, uint32_t groups[GROUPS_MAX])
-{
-	const char *system_user = field(args, "system_groups_user");
-	size_t count = 0;
-
-	if (args->privileged && system_user != NULL) {
-		gid_t list[GROUPS_MAX];
-		int n = GROUPS_MAX;
-		if (getgrouplist(system_user, args->sysgid, list, &n) < 0)
-			cv_warn(NULL, "user %s has more groups than %d", cv_log_clean(cv_str_c(args->user)), GROUPS_MAX);
-		for (int i = 0; i < n && i < GROUPS_MAX; i++)
-			groups[count++] = list[i];
-	}
-	for (size_t i = 0; i < args->group_count && count < GROUPS_MAX; i++)
-		groups[count++] = args->groups[i];
-	return count;
-}
-
-/* Where mount points are remembered: over restarts of the machine, or where that directory is not ours, as long as base_dir is kept. */
-static int check_mounts(struct worker_process *wp, struct cv_err *err)
-{
-	const struct cv_str run_dir = CV_STR(CV_RUN_DIR), suffix = CV_STR("/run/culver");
-	const struct cv_worker_args *args = wp->args;
-	struct cv_user_config config = { .name = args->user, .home = wp->home, .mail_location = args->mail, .sysuid = args->sysuid,
-		.sysgid = args->sysgid, .conf = args->conf, .registry = args->registry, .fields = args->fields };
-	const char *files[3] = { NULL };
-	size_t count = 0;
-
-	if (run_dir.len > suffix.len && cv_str_eq(cv_str_sub(run_dir, run_dir.len - suffix.len, SIZE_MAX), suffix)) {
-		const char *dir = cv_arena_printf(wp->arena, "%.*s/lib/culver", CV_STR_ARG(cv_str_sub(run_dir, 0, run_dir.len - suffix.len)));
-
-		if (access(dir, W_OK) == 0 || mkdir(dir, 0755) == 0)
-			files[count++] = cv_arena_printf(wp->arena, "%s/mounts", dir);
-	}
-	files[count] = cv_arena_printf(wp->arena, "%s/mounts", args->core->base_dir);
-	return cv_mounts_check_user(&config, files, err);
-}
-
-static int become_user(struct worker_process *wp, struct cv_err *err)
-{
-	const struct cv_worker_args *args = wp->args;
-	uint32_t groups[GROUPS_MAX];
-	struct cv_restrict to = { .sysuid = args->sysuid, .sysgid = args->sysgid, .groups = groups };
-
-	if (check_home(wp, err) < 0 || check_mounts(wp, err) < 0 || (args->privileged && home_missing(wp) && create_home(wp->home, args, true, err) < 0))
-		return -1;
-	to.group_count = find_groups(args, groups);
-	(void)umask(077);
-	if (cv_restrict(&to, err) < 0 || (home_missing(wp) && create_home(wp->home, args, false, err) < 0))
-		return -1;
-	cv_limit_vsz(args->vsz_limit);
-	if (setenv("HOME", wp->home != NULL ? wp->home : "/", 1) < 0 || setenv("USER", args->user, 1) < 0)
-		return cv_err_sys(err, errno, "environment");
-	if (wp->home == NULL || chdir(wp->home) < 0)
-		(void)!chdir("/");
-	return 0;
-}
-
-/* ---- Confinement ------------------------------------------------------------------------------------------------------------ */
-
-/* What programs and libraries read everywhere. */
-static const char *const readable[] = {
-	"/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/localtime", "/etc/nsswitch.conf", "/etc/hosts",
-	"/etc/resolv.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services", "/etc/passwd", "/etc/group", "/etc/ssl", "/etc/pki",
-	"/etc/crypto-policies", "/etc/mime.types", "/etc/machine-id", "/proc/sys/kernel/random/boot_id", "/dev/urandom", "/dev/random", "/dev/zero",
-#ifdef CV_SANITIZE
-	"/proc",
-#endif
-};
-
-/* path, or the nearest directory above it that exists, when it is yet to be made. */
-static const char *existing(struct cv_arena *arena, const char *path, bool *exact)
-{
-	char *text = cv_arena_strdup(arena, path);
-	struct stat st;
-
-	while (lstat(text, &st) < 0 && errno == ENOENT) {
-		char *slash = strrchr(text, '/');
-		*exact = false;
-		if (slash == NULL || slash == text)
-			return path;
-		*slash = '\0';
-	}
-	return text;
-}
-
-/* 1 confined, 0 the kernel cannot, -1. *exact_r: every path was there, so that nothing wider had to be allowed. */
-static int confine(struct worker_process *wp, const struct cv_user_config *config, bool *exact_r, struct cv_err *err)
-{
-	const char *const *paths;
-	CV_VEC(struct cv_sandbox_path) list = { 0 };
-
-	*exact_r = true;
-	if (cv_user_paths(config, wp->arena, &paths, err) < 0)
-		return -1;
-	for (size_t i = 0; paths[i] != NULL; i++)
-		*cv_vec_push(&list) = (struct cv_sandbox_path){ .path = existing(wp->arena, paths[i], exact_r), .write = true };
-	for (size_t i = 0; i < CV_COUNT_OF(readable); i++)
-		*cv_vec_push(&list) = (struct cv_sandbox_path){ .path = readable[i] };
-	*cv_vec_push(&list) = (struct cv_sandbox_path){ .path = wp->args->core->mail_plugin_dir };
-	*cv_vec_push(&list) = (struct cv_sandbox_path){ .path = "/dev/null", .write = true };
-	int result = cv_sandbox_landlock(list.data, list.count, err);
-	cv_vec_free(&list);
-	return result;
-}
-
-/* In the spawner: the filter that workers have from it, and the paths that are the same for all. */
-static int prepare(const struct cv_core_settings *core, bool anew, struct cv_err *err)
-{
-	const char *paths[CV_COUNT_OF(readable) + 1];
-
-	memcpy(paths, readable, sizeof(readable));
-	paths[CV_COUNT_OF(readable)] = core->mail_plugin_dir;
-	if (core->landlock)
-		cv_sandbox_hold(paths, CV_COUNT_OF(paths), anew);
-	else
-		cv_sandbox_let_go();
-	return cv_sandbox_prepare((enum cv_seccomp_mode)core->seccomp, err);
-}
+/* ---- Opening the mail --------------------------------------------------------------------------------------------------------- */
 
 /* Another server has the mail, or it was moved: sessions end, and the next worker begins with what is there. */
 static void on_lost(void *ctx, const struct cv_err *err)
@@ -295,12 +66,14 @@ static void on_lost(void *ctx, const struct cv_err *err)
 static int open_user(struct worker_process *wp, struct cv_err *err)
 {
 	const struct cv_worker_args *args = wp->args;
-	struct cv_user_config config = { .name = args->user, .home = wp->home, .mail_location = args->mail, .sysuid = args->sysuid,
-		.sysgid = args->sysgid, .conf = args->conf, .registry = args->registry, .loop = wp->loop, .fields = args->fields, .lost = on_lost, .lost_ctx = wp };
+	struct cv_user_config config = worker_user_config(args);
 	bool exact = true;
 	int result;
 
-	if (args->core->landlock && confine(wp, &config, &exact, err) < 0)
+	config.loop = wp->loop;
+	config.lost = on_lost;
+	config.lost_ctx = wp;
+	if (args->core->landlock && worker_confine(args, wp->arena, &config, &exact, err) < 0)
 		return -1;
 	if (cv_sandbox_seccomp(CV_SANDBOX_WORKER, (enum cv_seccomp_mode)args->core->seccomp, err) < 0)
 		return -1;
@@ -315,7 +88,7 @@ static int open_user(struct worker_process *wp, struct cv_err *err)
 	if (result < 0)
 		return -1;
 	/* Now that all directories are there, nothing above them is needed any more. */
-	if (!exact && confine(wp, &config, &exact, err) < 0)
+	if (!exact && worker_confine(args, wp->arena, &config, &exact, err) < 0)
 		return -1;
 	cv_sandbox_let_go();
 	return 0;
@@ -910,7 +683,7 @@ static void prewarm(void)
 
 static int begin(struct worker_process *wp, struct cv_err *err)
 {
-	return become_user(wp, err) < 0 || open_user(wp, err) < 0 ? -1 : 0;
+	return worker_become_user(wp->args, wp->arena, err) < 0 || open_user(wp, err) < 0 ? -1 : 0;
 }
 
 static int run(const struct cv_worker_args *args)
@@ -964,4 +737,4 @@ static int run(const struct cv_worker_args *args)
 	return status;
 }
 
-const struct cv_worker_entry cv_worker_entry = { .version = CV_WORKER_ENTRY_VERSION, .prewarm = prewarm, .prepare = prepare, .run = run };
+const struct cv_worker_entry cv_worker_entry = { .version = CV_WORKER_ENTRY_VERSION, .prewarm = prewarm, .prepare = worker_confine_prepare, .run = run };

@@ -84,7 +84,7 @@ def imap():
     # All sentences of what speaks IMAP and what it is told by; elsewhere those of public errors.
     speaks = files("modules/protocol/imap*/*.[ch]")
     whole = speaks + files("modules/lib/imap/*.[ch]", "modules/lib/saslprep/*.c", "modules/storage/sdbox/*.c", "modules/storage/maildir/*.c",
-                           "core/base/err.c", "core/proc/auth-request.c", "modules/auth/pam/pam.c")
+                           "core/base/err.c", "core/proc/auth-request.c", "core/proc/auth-result.c", "modules/auth/pam/pam.c")
     whole += [path for path in files("core/store/*.c") if os.path.basename(path) not in ("fsck.c", "fsck-message.c", "snapshot.c", "snapshot-head.c", "store-tables.c")]
     public = files("core/message/search.c", "core/proc/front-ask.c", "core/proc/login.c", "core/proc/spawner.c", "core/proc/spawner-limits.c", "core/proc/spawner-request.c",
                    "core/proc/spawner-worker.c", "plugins/acl/acl-list.c", "plugins/acl/acl-service.c", "plugins/quota/own.c",
