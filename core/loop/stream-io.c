@@ -362,6 +362,14 @@ int cv_stream_send(struct cv_stream *s)
 	return cv_stream_unsent(s) == 0 ? 1 : 0;
 }
 
+/* What the client says first is there already: it mostly is where front is woken for nothing less. Who was told something in plain text has not seen it yet. */
+static bool has_spoken(const struct cv_stream *s)
+{
+	char c;
+
+	return s->bytes_out == 0 && recv(s->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) == 1;
+}
+
 bool cv_stream_handshake(struct cv_stream *s)
 {
 	struct cv_err err = { 0 };
@@ -373,7 +381,8 @@ bool cv_stream_handshake(struct cv_stream *s)
 	if (s->state != CV_STREAM_TLS_HANDSHAKE) {
 		s->state = CV_STREAM_TLS_HANDSHAKE;
 		s->read_wait = CV_IO_READ;
-		return false;
+		if (!has_spoken(s))
+			return false;
 	}
 	if (s->tls == NULL)
 		s->tls = cv_tls_conn_new(s->tls_ctx, s->fd);

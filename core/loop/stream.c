@@ -337,7 +337,7 @@ static void on_round_end(void *ctx)
 	struct cv_stream *s = ctx;
 
 	/* Of a socket of this machine whose reader may sleep: the end is there when it wakes up for the last octets, and it can do with both at once. */
-	if (s->closing && !s->is_tcp && !s->blocked)
+	if (s->closing && !s->is_tcp && !s->blocked && cv_stream_unsent(s) > 0)
 		cv_io_remove(&s->io);
 	if (!s->blocked)
 		(void)cv_stream_send(s);

@@ -1015,6 +1015,28 @@ static void ticket_and_first_words_are_one_write_and_last_words_and_farewell(voi
 	cv_tls_ctx_unref(&ctx);
 }
 
+static void a_client_that_has_spoken_is_not_waited_for(void **state CV_UNUSED)
+{
+	struct cv_tls_ctx *ctx = plain_ctx(&ec);
+	struct connection con;
+	int fds[2];
+
+	assert_int_equal(pair(fds), 0);
+	con.loop = cv_loop_new(CV_LOOP_EPOLL);
+	server_open(&con.srv, con.loop, fds[0], 8192, 8192);
+	client_open(&con.c, fds[1], NULL);
+	(void)client_step(&con.c);
+	assert_true(client_step(&con.c));
+	cv_stream_start_tls(con.srv.s, ctx);
+	(void)cv_loop_once(con.loop, 0);
+	/* Our part of the handshake left in the round that began with TLS. */
+	assert_true(recv(fds[1], &(char){ 0 }, 1, MSG_PEEK | MSG_DONTWAIT) == 1);
+	run(con.loop, &con.c);
+	assert_int_equal(con.srv.secured, 1);
+	disconnect(&con);
+	cv_tls_ctx_unref(&ctx);
+}
+
 static void closed_while_the_handshake_hangs(void **state CV_UNUSED)
 {
 	struct cv_loop *loop = cv_loop_new(CV_LOOP_FAKE);
@@ -1083,6 +1105,7 @@ int main(void)
 		cv_test_fds_only(user_name_with_a_nul_is_none),
 		cv_test_fds_only(sessions_resume_by_ticket_unless_turned_off),
 		cv_test_fds_only(ticket_and_first_words_are_one_write_and_last_words_and_farewell),
+		cv_test_fds_only(a_client_that_has_spoken_is_not_waited_for),
 		cv_test_fds_only(closed_while_the_handshake_hangs),
 	};
 

@@ -739,6 +739,30 @@ class Reload(unittest.TestCase):
                 Client(s.tls_port)
             self.assertEqual(s.pids("spawner"), spawner)
 
+    @unittest.skipUnless(hasattr(socket, "TCP_DEFER_ACCEPT"), "no TCP_DEFER_ACCEPT")
+    def test_front_is_woken_for_the_first_words_of_tls_only(self):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            port, fd = listener.getsockname()[1], fcntl.fcntl(listener.fileno(), fcntl.F_DUPFD, 50)
+            tls, plain = f"[listener echos]\nport = {port}\nssl = yes\n", f"[listener echo]\nport = {port}\n"
+            s = Server(tls=True, listeners=False, sections=tls, env={"LISTEN_FDS": "1"}, listen_fd=fd)
+            try:
+                s.start()
+                self.assertGreater(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT), 0)
+                with Client(port, tls=s.tls_context()) as c:
+                    self.assertEqual(c.login("alice"), "OK logged in resume")
+                s.write(sections=plain)
+                s.reload()
+                self.assertEqual(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT), 0)
+                with Client(port) as c:
+                    self.assertEqual(c.login("alice"), "OK logged in resume")
+                s.write(sections=tls)
+                s.reload()
+                self.assertGreater(listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT), 0)
+            finally:
+                s.close()
+
     def test_what_only_one_part_reads_is_refused_for_all(self):
         with Server() as s:
             s.write("login_greeting = Changed.\nauth_mechanisms = plain no-such")
