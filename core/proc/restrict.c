@@ -236,6 +236,7 @@ extern char **environ; /* NOLINT(readability-redundant-declaration): POSIX leave
 static struct {
 	char *start;
 	size_t size;
+	char **environment, *words; /* ours; the C library puts others in their place, and frees none of them */
 } title;
 
 void cv_title_init(int argc, char **argv)
@@ -246,16 +247,19 @@ void cv_title_init(int argc, char **argv)
 	char *end = argv[0];
 	for (int i = 0; i < argc && argv[i] == end; i++)
 		end += strlen(argv[i]) + 1;
-	size_t count = 0;
-	while (environ != NULL && environ[count] != NULL)
-		count++;
-	char **copy = cv_calloc(count + 1, sizeof(*copy));
+	size_t count = 0, size = 1;
+	for (; environ != NULL && environ[count] != NULL; count++)
+		size += strlen(environ[count]) + 1;
+	char **copy = cv_calloc(count + 1, sizeof(*copy)), *word = cv_malloc(size);
+	title.words = word;
 	for (size_t i = 0; i < count; i++) {
+		size_t len = strlen(environ[i]) + 1;
 		if (environ[i] == end)
-			end += strlen(environ[i]) + 1;
-		copy[i] = cv_strdup(environ[i]);
+			end += len;
+		copy[i] = memcpy(word, environ[i], len);
+		word += len;
 	}
-	environ = copy;
+	environ = title.environment = copy;
 	title.start = argv[0];
 	title.size = (size_t)(end - argv[0]);
 }

@@ -13,8 +13,9 @@ import tempfile
 import time
 
 PASSWORD = "pass"
-# Lines that a healthy server never writes.
-BAD_LOG = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|\bfatal\b|assertion|panic|killed by signal|core dumped", re.I)
+# What sanitizers report, and lines that a healthy server never writes.
+SANITIZER_REPORT = re.compile(r"(Address|Leak|Thread|Memory|UndefinedBehavior)Sanitizer|runtime error:")
+BAD_LOG = re.compile(SANITIZER_REPORT.pattern + r"|\bfatal\b|assertion|panic|killed by signal|core dumped", re.I)
 
 
 # Below those that the system gives to clients, and elsewhere for each process: what is free now is still free when a server listens on it.
@@ -170,18 +171,21 @@ class Server:
                 time.sleep(0.02)
         return self
 
-    def output(self):
-        text = ""
+    def lines(self):
+        """All that the server's processes wrote, one by one."""
         for path in (os.path.join(self.dir, "stderr"), self.log):
             try:
-                text += open(path, errors="replace").read()
+                with open(path, errors="replace") as f:
+                    yield from (line.rstrip("\n") for line in f)
             except OSError:
                 pass
-        return text[-20000:]
 
-    def complaints(self):
+    def output(self):
+        return "\n".join(self.lines())[-20000:]
+
+    def complaints(self, what=BAD_LOG):
         """Log lines that a healthy server never writes."""
-        return [line for line in self.output().splitlines() if BAD_LOG.search(line)]
+        return [line for line in self.lines() if what.search(line)]
 
     def reload(self):
         self.proc.send_signal(signal.SIGHUP)
@@ -198,8 +202,11 @@ class Server:
         return self.proc.returncode if self.proc else None
 
     def close(self):
+        """What a sanitizer found may be told only when a process ends, after the last look at the log."""
         try:
             self.stop()
+            if self.complaints(SANITIZER_REPORT):
+                raise RuntimeError("a sanitizer reports:\n" + open(os.path.join(self.dir, "stderr"), errors="replace").read()[-20000:])
         finally:
             if not self.keep:
                 shutil.rmtree(self.dir, ignore_errors=True)
