@@ -73,18 +73,33 @@ static long open_below(int dir, const char *path, int flags, unsigned mode)
 	return syscall(SYS_openat2, dir, path, &how, sizeof(how));
 }
 
-/* O_NONBLOCK: what has a file's name may be a pipe, which would be waited for until somebody opens its other end. (O_PATH opens nothing.) A plain name needs no
-   more than O_NOFOLLOW, which the kernel looks at faster: messages are opened by the thousand. */
-static int open_beneath(int dir, const char *path, int flags, unsigned mode)
+/* A plain name needs no more than O_NOFOLLOW, which the kernel looks at faster: messages are opened by the thousand. */
+static int open_once(int dir, const char *path, int flags, unsigned mode)
 {
 	bool plain = is_plain_name(path);
 	long fd;
 
-	flags |= O_CLOEXEC | O_NOFOLLOW | ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK);
 	do
 		fd = plain ? openat(dir, path, flags, mode) : open_below(dir, path, flags, mode);
 	while (fd < 0 && (errno == EINTR || (!plain && errno == EAGAIN)));
 	return (int)fd;
+}
+
+/* O_NONBLOCK: what has a file's name may be a pipe, which would be waited for until somebody opens its other end. (O_PATH opens nothing.) */
+static int open_beneath(int dir, const char *path, int flags, unsigned mode)
+{
+	int fd;
+
+	if ((flags & O_PATH) != 0)
+		return open_once(dir, path, flags | O_CLOEXEC | O_NOFOLLOW, mode);
+	flags |= O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+	/* The first read of a file that is new would write its inode, with the time of access. Only a file's owner may do without. */
+	if ((flags & O_ACCMODE) == O_RDONLY && (flags & O_CREAT) == 0) {
+		fd = open_once(dir, path, flags | O_NOATIME, mode);
+		if (fd >= 0 || errno != EPERM)
+			return fd;
+	}
+	return open_once(dir, path, flags, mode);
 }
 
 int cv_file_root(const char *path, int *fd_r, struct cv_err *err)

@@ -18,8 +18,8 @@
 CV_EXPORT CV_MUST_CHECK int cv_file_root(const char *path, int *fd_r, struct cv_err *err);
 /* Makes it and its missing parents, durably. */
 CV_EXPORT CV_MUST_CHECK int cv_file_make_root(const char *path, unsigned mode, struct cv_err *err);
-/* flags as open(2); O_CLOEXEC, O_NOFOLLOW and O_NONBLOCK are added. CORRUPT: a link, a directory or the like has the name of a file. That it is a plain file
-   is the caller's to ask (S_ISREG). */
+/* flags as open(2); O_CLOEXEC, O_NOFOLLOW and O_NONBLOCK are added, and O_NOATIME for reading where the file's owner reads. CORRUPT: a link, a directory or the
+   like has the name of a file. That it is a plain file is the caller's to ask (S_ISREG). */
 CV_EXPORT CV_MUST_CHECK int cv_file_open(int dir, const char *path, int flags, unsigned mode, int *fd_r, struct cv_err *err);
 /* Closes and sets to -1; -1 is fine. */
 CV_EXPORT void cv_file_close(int *fd);
