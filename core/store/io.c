@@ -94,7 +94,7 @@ static int open_beneath(int dir, const char *path, int flags, unsigned mode)
 		return open_once(dir, path, flags | O_CLOEXEC | O_NOFOLLOW, mode);
 	flags |= O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
 	/* The first read of a file that is new would write its inode, with the time of access. Only a file's owner may do without. */
-	if ((flags & O_ACCMODE) == O_RDONLY && (flags & O_CREAT) == 0) {
+	if ((flags & O_ACCMODE) != O_WRONLY) {
 		fd = open_once(dir, path, flags | O_NOATIME, mode);
 		if (fd >= 0 || errno != EPERM)
 			return fd;
