@@ -108,6 +108,7 @@ static void cmd_quit(struct cv_pop3_session *client, CV_UNUSED struct cv_str arg
 {
 	struct cv_err err = { 0 };
 
+	cv_pop3_ahead_drop(client);
 	cv_pop3_set_state(client, CV_POP3_UPDATE);
 	cv_stream_set_bidden(cv_session_stream(client->session));
 	client->updated = true;

@@ -205,6 +205,12 @@ struct cv_pop3_session {
 	uint32_t until;              /* UIDL: last one */
 	uint32_t number;             /* RETR, TOP */
 	struct cv_mail *mail;
+	struct {
+		uint32_t next;       /* to be read in the next round; 0: none */
+		struct cv_mail *mail; /* open and read; NULL: none is */
+		uint32_t number;     /* of mail */
+		bool ascii;
+	} ahead;                     /* what RETR will ask for, if it goes on as before */
 	struct cv_pop3_wire wire;
 	struct cv_pop3_surrogate surrogate; /* of mail, when it needs one */
 	uint64_t progress;           /* octets sent when the timeout was last looked at */
@@ -228,9 +234,11 @@ void cv_pop3_command(struct cv_pop3_session *client);
 /* Commands in files of their own. */
 void cv_pop3_cmd_list(struct cv_pop3_session *client, struct cv_str args);
 void cv_pop3_cmd_uidl(struct cv_pop3_session *client, struct cv_str args);
+/* Read the message that ahead.next says, so that RETR has it at hand; forget what was read. */
+void cv_pop3_read_ahead(struct cv_pop3_session *client);
+void cv_pop3_ahead_drop(struct cv_pop3_session *client);
 void cv_pop3_cmd_retr(struct cv_pop3_session *client, struct cv_str args);
 void cv_pop3_cmd_top(struct cv_pop3_session *client, struct cv_str args);
-void cv_pop3_cmd_quit(struct cv_pop3_session *client, struct cv_str args);
 void cv_pop3_cmd_lang(struct cv_pop3_session *client, struct cv_str args);
 /* pop3_login_delay (delay.c): 0 the user may log in now, and that is noted; else the seconds to wait. */
 CV_MUST_CHECK uint32_t cv_pop3_login_delay(struct cv_pop3_session *client);

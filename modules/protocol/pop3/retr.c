@@ -8,6 +8,8 @@
 
 /* Octets that are worth being looked for as one piece, which the stream need not copy. */
 #define RUN_MIN ((size_t)16 * 1024)
+/* Longer messages are not read ahead: to send one takes longer than to read it. */
+#define AHEAD_MAX ((uint64_t)64 * 1024)
 
 /* A slice of the message, as long as there is room. 1 when it was the last one, 0, -1. */
 static int write_slice(struct cv_pop3_session *client, size_t room, uint64_t *sum, struct cv_err *err)
@@ -31,6 +33,69 @@ static int write_slice(struct cv_pop3_session *client, size_t room, uint64_t *su
 		cv_buf_append_c(out, ".\r\n");
 	*sum += out->len - before;
 	return ret;
+}
+
+/* A message that is at hand in one piece and all ASCII has no header to be replaced: its parse record need not be read for that. */
+static bool is_ascii(struct cv_message_reader *reader)
+{
+	struct cv_err ignored = { 0 };
+	struct cv_str octets;
+
+	return cv_message_reader_get(reader, 0, SIZE_MAX, &octets, &ignored) > 0 && octets.len == reader->size && cv_str_is_ascii(octets);
+}
+
+void cv_pop3_ahead_drop(struct cv_pop3_session *client)
+{
+	client->ahead.next = 0;
+	cv_mail_close(&client->ahead.mail);
+}
+
+/* Clients take one message after another: the next is read while the client still has this one, when it has not asked for anything yet. */
+static void want_ahead(struct cv_pop3_session *client)
+{
+	const struct cv_pop3_maildrop *drop = &client->drop;
+	struct cv_row row;
+
+	if (client->number >= drop->msgs.count || (drop->msgs.data[client->number].marks & CV_POP3_MARK_DELETED) != 0 ||
+		cv_stream_input(client->stream).len > 0)
+		return;
+	cv_pop3_maildrop_row(client, client->number + 1, &row);
+	if (row.physical_size > AHEAD_MAX)
+		return;
+	client->ahead.next = client->number + 1;
+	cv_session_want_step(client->session);
+}
+
+/* What is wrong with it RETR will find and say. */
+void cv_pop3_read_ahead(struct cv_pop3_session *client)
+{
+	uint32_t number = client->ahead.next;
+	struct cv_message_reader *reader;
+	struct cv_err ignored = { 0 };
+
+	cv_pop3_ahead_drop(client);
+	if (cv_mail_open(client->drop.view, client->drop.msgs.data[number - 1].seq, &client->ahead.mail, &ignored) < 0)
+		return;
+	if (cv_mail_reader(client->ahead.mail, &reader, &ignored) < 0) {
+		cv_pop3_ahead_drop(client);
+		return;
+	}
+	client->ahead.number = number;
+	client->ahead.ascii = is_ascii(reader);
+}
+
+/* Was it read ahead? Then it is open, and *ascii_r says whether it is all ASCII. What was read for nothing goes. */
+static bool take_ahead(struct cv_pop3_session *client, uint32_t number, bool *ascii_r)
+{
+	bool there = client->ahead.mail != NULL && client->ahead.number == number;
+
+	if (there) {
+		client->mail = client->ahead.mail;
+		*ascii_r = client->ahead.ascii;
+		client->ahead.mail = NULL;
+	}
+	cv_pop3_ahead_drop(client);
+	return there;
 }
 
 static bool more_message(struct cv_pop3_session *client)
@@ -61,16 +126,8 @@ static bool more_message(struct cv_pop3_session *client)
 		client->lowest_retrieved = client->number;
 	if (client->drop.last < client->number)
 		client->drop.last = client->number;
+	want_ahead(client);
 	return true;
-}
-
-/* A message that is at hand in one piece and all ASCII has no header to be replaced: its parse record need not be read for that. */
-static bool is_ascii(struct cv_message_reader *reader)
-{
-	struct cv_err ignored = { 0 };
-	struct cv_str octets;
-
-	return cv_message_reader_get(reader, 0, SIZE_MAX, &octets, &ignored) > 0 && octets.len == reader->size && cv_str_is_ascii(octets);
 }
 
 /* False: the error was replied. */
@@ -78,9 +135,10 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 {
 	struct cv_message_reader *reader;
 	struct cv_err err = { 0 };
+	bool ascii = false, ahead = take_ahead(client, number, &ascii);
 	int ret;
 
-	if (cv_mail_open(client->drop.view, client->drop.msgs.data[number - 1].seq, &client->mail, &err) < 0 ||
+	if ((!ahead && cv_mail_open(client->drop.view, client->drop.msgs.data[number - 1].seq, &client->mail, &err) < 0) ||
 		cv_mail_reader(client->mail, &reader, &err) < 0) {
 		cv_mail_close(&client->mail);
 		if (err.code == CV_ERR_EXPUNGED) {
@@ -92,7 +150,7 @@ static bool open_message(struct cv_pop3_session *client, uint32_t number)
 		cv_pop3_reply(client, "-ERR %sMessage %u cannot be read now.", cv_pop3_response_code(err.code, false), number);
 		return false;
 	}
-	ret = client->resume.utf8 || is_ascii(reader) ? 0 : cv_pop3_surrogate_make(client->mail, &client->surrogate, &err);
+	ret = client->resume.utf8 || ascii || (!ahead && is_ascii(reader)) ? 0 : cv_pop3_surrogate_make(client->mail, &client->surrogate, &err);
 	if (ret >= 0 && cv_mail_reader(client->mail, &reader, &err) < 0) { /* another one when it was wanted whole */
 		cv_pop3_surrogate_free(&client->surrogate);
 		ret = -1;

@@ -216,6 +216,7 @@ static void end(void *state)
 
 	cv_pop3_surrogate_free(&client->surrogate);
 	cv_mail_close(&client->mail);
+	cv_pop3_ahead_drop(client);
 	cv_pop3_update_forget(client);
 	/* Without QUIT nothing is deleted (RFC 1939 section 6); that messages were read may be kept. */
 	if (client->drop.view != NULL && !client->updated && cv_pop3_update(client, false, NULL, &err) < 0)
@@ -351,6 +352,17 @@ static void run(void *state)
 		cv_pop3_close(client, "Disconnected: connection closed without QUIT");
 }
 
+/* A reply that was complete before this round is on its way: there is time for what may come next. */
+static void step(void *state)
+{
+	struct cv_pop3_session *client = state;
+	uint32_t next = client->ahead.next;
+
+	run(state);
+	if (next != 0 && next == client->ahead.next && client->state == CV_POP3_COMMAND)
+		cv_pop3_read_ahead(client);
+}
+
 static void timeout(void *state)
 {
 	struct cv_pop3_session *client = state;
@@ -393,7 +405,7 @@ static const struct cv_session_protocol protocol = {
 	.start = start,
 	.input = run,
 	.output = run,
-	.step = run,
+	.step = step,
 	.timeout = timeout,
 	.goodbye = goodbye,
 	.end = end,

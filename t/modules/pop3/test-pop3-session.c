@@ -6,6 +6,8 @@
 #include "t/lib/fake-session.h"
 #include "t/lib/test.h"
 
+#include <culver/file.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -266,6 +268,53 @@ static void sessions_keep_their_numbers(void **state)
 	EXPECT(b, "DELE 1\r\nDELE 2\r\nQUIT\r\n",
 		"+OK Marked to be deleted.\r\n+OK Marked to be deleted.\r\n+OK Logging out, messages deleted.\r\n");
 	assert_string_equal(contents(state, w), "3:S 4:");
+	fake_worker_free(&w);
+}
+
+static int count_opens(void *ctx, enum cv_file_op op, const char *name, size_t *len)
+{
+	unsigned *opens = ctx;
+
+	(void)len;
+	*opens += op == CV_FILE_OPEN && name != NULL && strcmp(name, "u.2") == 0;
+	return 0;
+}
+
+/* What RETR will ask for next is read while the client has nothing to say. */
+static void the_next_message_is_read_ahead(void **state)
+{
+	struct fake_worker *w = worker_with_three(state, &defaults);
+	struct cv_session *s = log_in(w);
+	unsigned opens = 0;
+
+	EXPECT(s, "TOP 1 0\r\n", "+OK Top of message follows.\r\nSubject: one\r\n\r\n.\r\n"); /* all files are made for it */
+	cv_file_set_fault(count_opens, &opens);
+	EXPECT(s, "RETR 1\r\nNOOP\r\n", "+OK 28 octets\r\nSubject: one\r\n\r\n..dot\r\nlast\r\n.\r\n+OK\r\n");
+	assert_int_equal(opens, 0); /* the client was ahead itself */
+	EXPECT(s, "RETR 1\r\n", "+OK 28 octets\r\nSubject: one\r\n\r\n..dot\r\nlast\r\n.\r\n");
+	assert_int_equal(opens, 1);
+	EXPECT(s, "NOOP\r\nRETR 2\r\n", "+OK\r\n+OK 21 octets\r\nSubject: two\r\n\r\ntwo\r\n.\r\n");
+	assert_int_equal(opens, 1);
+	cv_file_set_fault(NULL, NULL);
+	fake_worker_free(&w);
+}
+
+/* In any order, and with nothing behind it, or nothing that will be asked for. */
+static void what_was_read_ahead_may_not_be_asked_for(void **state)
+{
+	struct fake_worker *w = worker_with_three(state, &defaults);
+	struct cv_session *s = log_in(w);
+
+	for (unsigned i = 0; i < 2; i++) {
+		EXPECT(s, "RETR 1\r\n", "+OK 28 octets\r\nSubject: one\r\n\r\n..dot\r\nlast\r\n.\r\n");
+		EXPECT(s, "RETR 3\r\n", "+OK 32 octets\r\nSubject: three\r\n\r\nno end of line\r\n.\r\n");
+		EXPECT(s, "DELE 3\r\nRETR 2\r\n", "+OK Marked to be deleted.\r\n+OK 21 octets\r\nSubject: two\r\n\r\ntwo\r\n.\r\n");
+		EXPECT(s, "RSET\r\n", "+OK 3 messages (81 octets)\r\n");
+	}
+	EXPECT(s, "RETR 1\r\n", "+OK 28 octets\r\nSubject: one\r\n\r\n..dot\r\nlast\r\n.\r\n");
+	EXPECT(s, "DELE 2\r\nRETR 2\r\n", "+OK Marked to be deleted.\r\n-ERR Message 2 is deleted.\r\n");
+	EXPECT(s, "QUIT\r\n", "+OK Logging out, messages deleted.\r\n");
+	assert_string_equal(contents(state, w), "1:S 3:S");
 	fake_worker_free(&w);
 }
 
@@ -751,6 +800,8 @@ int main(void)
 		cv_test(a_dropped_connection_deletes_nothing),
 		cv_test(timeouts_and_goodbyes_delete_nothing),
 		cv_test(sessions_keep_their_numbers),
+		cv_test(the_next_message_is_read_ahead),
+		cv_test(what_was_read_ahead_may_not_be_asked_for),
 		cv_test(uidls_are_listed),
 		cv_test(old_uidls_are_kept),
 		cv_test(duplicate_uidls_are_renamed_when_asked),
