@@ -2,6 +2,7 @@
    Parse records: in the journal when they are new, in a file per mailbox later. All of it can be lost: then messages are parsed again. */
 #include <config.h>
 
+#include "core/store/cache.h"
 #include "core/store/store-private.h"
 
 #include <fcntl.h>
@@ -10,24 +11,9 @@
 #define IN_JOURNAL (1ULL << 63)
 #define OFFSET_BITS 40
 #define FILE_MAGIC 0x3148434143565643ULL /* "CVVCACH1" */
-#define FILE_HEAD 16
 #define FILE_VERSION 1
-#define ENTRY_MAGIC 0x65635643u /* "CVce" */
-#define ENTRY_HEAD 16
 
-#define TEXTS_MAGIC 0x74635643u /* "CVct" */
 #define REWRITE_MIN (1u << 20)
-
-_Static_assert(CV_TEXTS_OCTETS_MAX <= CV_WINDOW_AHEAD, "they are looked at in one piece");
-
-/* The cache file "cache.<guid>": u64 magic, u32 format version, u32 KiB that it had when it was last written anew; then entries: u32 magic, u32
-   length, u32 CRC-32C, u32 UID, octets. Entries of messages that are gone stay until it has twice the octets it had then. Behind a record's entry may stand another of
-   the same form with the texts that were made of it (texts.h): nothing points to it, so that servers that do not know of it pass over it. */
-struct cv_cache {
-	int fd;
-	uint64_t len, base;
-	struct cv_window window;
-};
 
 uint64_t cv_cache_in_journal(struct cv_journal_pos pos)
 {
@@ -120,13 +106,12 @@ static int open_plain(struct cv_mailbox *mailbox, const char *name, bool make, i
 	return make ? make_anew(mailbox, name, open_err.text, fd_r, st_r, err) : 0;
 }
 
-/* The file, made anew (make) when it is missing or not ours. 0: none. */
-static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
+int cv_cache_open(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 {
 	struct cv_buf head;
 	struct cv_cache cache = { .fd = -1 };
 	struct stat st;
-	char name[CV_BOX_NAME_MAX], old[FILE_HEAD];
+	char name[CV_BOX_NAME_MAX], old[CV_CACHE_FILE_HEAD];
 	size_t got = 0;
 	int ret;
 
@@ -138,7 +123,7 @@ static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 		cv_file_close(&cache.fd);
 		return ret;
 	}
-	cv_buf_init(&head, FILE_HEAD);
+	cv_buf_init(&head, CV_CACHE_FILE_HEAD);
 	put_head(&head, 0);
 	if (cv_file_pread(cache.fd, old, sizeof(old), 0, &got, err) < 0)
 		ret = -1;
@@ -150,7 +135,7 @@ static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 		cv_file_pwrite(cache.fd, cv_buf_str(&head), 0, err) < 0)
 		ret = -1;
 	else
-		cache.len = FILE_HEAD;
+		cache.len = CV_CACHE_FILE_HEAD;
 	cv_buf_deinit(&head);
 	if (ret <= 0) {
 		cv_file_close(&cache.fd);
@@ -161,20 +146,26 @@ static int open_file(struct cv_mailbox *mailbox, bool make, struct cv_err *err)
 	return 1;
 }
 
-/* Of an entry with something of that message in it. */
-static bool take_entry(struct cv_str head, uint32_t magic, uint32_t uid, size_t max, uint32_t *len_r, uint32_t *crc_r)
+bool cv_cache_take_head(struct cv_str head, uint32_t magic, size_t max, uint32_t *len_r, uint32_t *crc_r, uint32_t *uid_r)
 {
 	struct cv_reader reader = cv_reader_init(head);
-	uint32_t entry_magic, entry_uid;
+	uint32_t entry_magic;
 
 	return cv_take_u32(&reader, &entry_magic) && entry_magic == magic && cv_take_u32(&reader, len_r) && cv_take_u32(&reader, crc_r) &&
-		cv_take_u32(&reader, &entry_uid) && entry_uid == uid && *len_r > 0 && *len_r <= max;
+		cv_take_u32(&reader, uid_r) && *len_r > 0 && *len_r <= max;
+}
+
+bool cv_cache_take_entry(struct cv_str head, uint32_t magic, uint32_t uid, size_t max, uint32_t *len_r, uint32_t *crc_r)
+{
+	uint32_t entry_uid;
+
+	return cv_cache_take_head(head, magic, max, len_r, crc_r, &entry_uid) && entry_uid == uid;
 }
 
 int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_buf *buf, struct cv_err *err)
 {
 	struct cv_cache *cache;
-	char head[ENTRY_HEAD];
+	char head[CV_CACHE_ENTRY_HEAD];
 	uint32_t len, crc;
 	size_t got;
 	void *p;
@@ -185,18 +176,18 @@ int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, stru
 		return 0;
 	if ((where & IN_JOURNAL) != 0)
 		return read_journal(mailbox, where, buf, err);
-	ret = open_file(mailbox, false, err);
+	ret = cv_cache_open(mailbox, false, err);
 	if (ret <= 0)
 		return ret;
 	cache = mailbox->cache;
-	if (cv_window_read(&cache->window, cache->fd, where, head, sizeof(head), &got, err) < 0)
+	if (cv_window_read(&cache->records, cache->fd, where, head, sizeof(head), &got, err) < 0)
 		return -1;
-	if (!take_entry(cv_str_mem(head, got), ENTRY_MAGIC, uid, CV_PARSE_RECORD_MAX, &len, &crc))
+	if (!cv_cache_take_entry(cv_str_mem(head, got), CV_CACHE_RECORD, uid, CV_PARSE_RECORD_MAX, &len, &crc))
 		return 0;
 	p = cv_buf_reserve(buf, len);
 	if (p == NULL)
 		return 0;
-	if (cv_window_read(&cache->window, cache->fd, where + ENTRY_HEAD, p, len, &got, err) < 0)
+	if (cv_window_read(&cache->records, cache->fd, where + CV_CACHE_ENTRY_HEAD, p, len, &got, err) < 0)
 		return -1;
 	if (got < len || cv_crc32c(0, p, len) != crc)
 		return 0;
@@ -204,33 +195,7 @@ int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, stru
 	return 1;
 }
 
-int cv_cache_texts(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_str *octets_r, struct cv_err *err)
-{
-	struct cv_cache *cache;
-	uint32_t len, crc;
-	struct cv_str view;
-	int ret = open_file(mailbox, false, err);
-
-	if (ret <= 0)
-		return ret;
-	cache = mailbox->cache;
-	if (cv_window_view(&cache->window, cache->fd, where, ENTRY_HEAD, &view, err) < 0)
-		return -1;
-	if (!take_entry(view, ENTRY_MAGIC, uid, CV_PARSE_RECORD_MAX, &len, &crc))
-		return 0;
-	where += ENTRY_HEAD + len;
-	if (cv_window_view(&cache->window, cache->fd, where, ENTRY_HEAD, &view, err) < 0)
-		return -1;
-	if (!take_entry(view, TEXTS_MAGIC, uid, CV_TEXTS_OCTETS_MAX, &len, &crc))
-		return 0;
-	if (cv_window_view(&cache->window, cache->fd, where + ENTRY_HEAD, len, octets_r, err) < 0)
-		return -1;
-	if (octets_r->len != len || cv_crc32c(0, octets_r->ptr, len) != crc)
-		return cv_err_set(err, CV_ERR_CORRUPT, "texts of message %u are damaged", uid);
-	return 1;
-}
-
-static void put_entry(struct cv_buf *out, uint32_t magic, uint32_t uid, struct cv_str octets)
+void cv_cache_put_entry(struct cv_buf *out, uint32_t magic, uint32_t uid, struct cv_str octets)
 {
 	cv_put_u32(out, magic);
 	cv_put_u32(out, (uint32_t)octets.len);
@@ -239,16 +204,30 @@ static void put_entry(struct cv_buf *out, uint32_t magic, uint32_t uid, struct c
 	cv_buf_append(out, octets);
 }
 
-static int append(struct cv_cache *cache, uint32_t uid, struct cv_str record, struct cv_str texts, uint64_t *where_r, struct cv_err *err)
+/* What was read ahead may have octets of a write that failed. */
+static void drop_behind(struct cv_window *window, uint64_t offset)
+{
+	if (window->offset + window->len > offset)
+		cv_window_drop(window);
+}
+
+int cv_cache_write(struct cv_cache *cache, struct cv_str octets, uint64_t offset, struct cv_err *err)
+{
+	drop_behind(&cache->records, offset);
+	drop_behind(&cache->texts, offset);
+	return cv_file_pwrite(cache->fd, octets, offset, err);
+}
+
+int cv_cache_put(struct cv_cache *cache, uint32_t uid, struct cv_str record, struct cv_str texts, uint64_t *where_r, struct cv_err *err)
 {
 	struct cv_buf entry;
 	int ret;
 
-	cv_buf_init(&entry, record.len + texts.len + 2 * ENTRY_HEAD);
-	put_entry(&entry, ENTRY_MAGIC, uid, record);
+	cv_buf_init(&entry, record.len + texts.len + 2 * CV_CACHE_ENTRY_HEAD);
+	cv_cache_put_entry(&entry, CV_CACHE_RECORD, uid, record);
 	if (texts.len > 0)
-		put_entry(&entry, TEXTS_MAGIC, uid, texts);
-	ret = cv_file_pwrite(cache->fd, cv_buf_str(&entry), cache->len, err);
+		cv_cache_put_entry(&entry, CV_CACHE_TEXTS, uid, texts);
+	ret = cv_cache_write(cache, cv_buf_str(&entry), cache->len, err);
 	if (ret > 0) {
 		*where_r = cache->len;
 		cache->len += entry.len;
@@ -259,37 +238,38 @@ static int append(struct cv_cache *cache, uint32_t uid, struct cv_str record, st
 
 int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r, struct cv_err *err)
 {
-	int ret = open_file(mailbox, true, err);
+	int ret = cv_cache_open(mailbox, true, err);
 
-	return ret > 0 ? append(mailbox->cache, uid, record, cv_texts_make(mailbox->user, record), where_r, err) : ret;
+	return ret > 0 ? cv_cache_put(mailbox->cache, uid, record, cv_texts_make(mailbox->user, record), where_r, err) : ret;
 }
 
-/* What is to stand behind a record that was read from where: as it stands there, or made anew. */
-static struct cv_str texts_of(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_str record)
+struct cv_str cv_cache_texts_for(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_str record)
 {
 	struct cv_str octets, texts[CV_TEXTS_MAX];
 	struct cv_err ignored = { 0 };
 
-	if (!cv_cache_is_in_journal(where) && cv_cache_texts(mailbox, where, uid, &octets, &ignored) > 0 && cv_texts_take(mailbox->user, octets, texts))
+	if (!cv_cache_is_in_journal(where) && cv_cache_texts_of_record(mailbox, where, uid, &octets, &ignored) > 0 && cv_texts_take(mailbox->user, octets, texts))
 		return octets;
 	return cv_texts_make(mailbox->user, record);
-}
-
-/* To the end of a file that is open. */
-static int copy(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_cache *to, uint32_t to_uid, struct cv_buf *buf, uint64_t *where_r,
-	struct cv_err *err)
-{
-	int ret = cv_cache_read(mailbox, where, uid, buf, err);
-
-	return ret > 0 ? append(to, to_uid, cv_buf_str(buf), texts_of(mailbox, where, uid, cv_buf_str(buf)), where_r, err) : ret;
 }
 
 int cv_cache_copy(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_mailbox *to, uint32_t to_uid, struct cv_buf *buf, uint64_t *where_r,
 	struct cv_err *err)
 {
-	int ret = open_file(to, true, err);
+	int ret = cv_cache_open(to, true, err);
 
-	return ret > 0 ? copy(mailbox, where, uid, to->cache, to_uid, buf, where_r, err) : ret;
+	if (ret > 0)
+		ret = cv_cache_read(mailbox, where, uid, buf, err);
+	if (ret <= 0)
+		return ret;
+	return cv_cache_put(to->cache, to_uid, cv_buf_str(buf), cv_cache_texts_for(mailbox, where, uid, cv_buf_str(buf)), where_r, err);
+}
+
+void cv_cache_forget(struct cv_cache *cache)
+{
+	cv_window_deinit(&cache->records);
+	cv_window_deinit(&cache->texts);
+	cache->run_next = cache->run_end = 0;
 }
 
 static void free_cache(struct cv_cache **cache_p)
@@ -300,7 +280,7 @@ static void free_cache(struct cv_cache **cache_p)
 	if (cache == NULL)
 		return;
 	cv_file_close(&cache->fd);
-	cv_window_deinit(&cache->window);
+	cv_cache_forget(cache);
 	cv_free(cache);
 }
 
@@ -312,7 +292,7 @@ void cv_cache_close(struct cv_mailbox *mailbox)
 void cv_cache_quiet(struct cv_mailbox *mailbox)
 {
 	if (mailbox->cache != NULL)
-		cv_window_deinit(&mailbox->cache->window);
+		cv_cache_forget(mailbox->cache);
 }
 
 /* ---- making room ---------------------------------------------------------------------------------------------------- */
@@ -367,7 +347,7 @@ bool cv_cache_wants_rewrite(struct cv_mailbox *mailbox)
 {
 	struct cv_err err = { 0 };
 
-	if (open_file(mailbox, false, &err) <= 0) /* trouble is told by who reads it */
+	if (cv_cache_open(mailbox, false, &err) <= 0) /* trouble is told by who reads it */
 		return false;
 	return mailbox->cache->len >= REWRITE_MIN && mailbox->cache->len / 2 > mailbox->cache->base;
 }
@@ -383,21 +363,19 @@ int cv_cache_rewrite_begin(struct cv_mailbox *mailbox, struct cv_cache **new_r, 
 	cv_box_name(mailbox, "cache", ".new", name);
 	if (cv_file_open(user->index_dir, name, O_RDWR | O_CREAT | O_TRUNC, user->storage_args.file_mode, &fd, err) < 0)
 		return -1;
-	cv_buf_init(&head, FILE_HEAD);
+	cv_buf_init(&head, CV_CACHE_FILE_HEAD);
 	put_head(&head, 0);
 	ret = cv_file_pwrite(fd, cv_buf_str(&head), 0, err);
 	cv_buf_deinit(&head);
 	*new_r = cv_new0(struct cv_cache);
 	(*new_r)->fd = fd;
-	(*new_r)->len = FILE_HEAD;
+	(*new_r)->len = CV_CACHE_FILE_HEAD;
 	return ret;
 }
 
-int cv_cache_rewrite_one(struct cv_mailbox *mailbox, struct cv_cache *new, uint64_t where, uint32_t uid, struct cv_buf *buf, uint64_t *where_r,
-	struct cv_err *err)
+int cv_cache_rewrite_some(struct cv_cache *new, struct cv_cache_batch *batch, struct cv_err *err)
 {
-	*where_r = 0;
-	return copy(mailbox, where, uid, new, uid, buf, where_r, err);
+	return cv_cache_put_batch(new, batch, err);
 }
 
 int cv_cache_rewrite_end(struct cv_mailbox *mailbox, struct cv_cache **new, struct cv_err *err)
@@ -409,7 +387,7 @@ int cv_cache_rewrite_end(struct cv_mailbox *mailbox, struct cv_cache **new, stru
 	cv_box_name(mailbox, "cache", ".new", from);
 	cv_box_name(mailbox, "cache", "", to);
 	(*new)->base = (*new)->len;
-	cv_buf_init(&head, FILE_HEAD);
+	cv_buf_init(&head, CV_CACHE_FILE_HEAD);
 	put_head(&head, (*new)->base);
 	ret = cv_file_pwrite((*new)->fd, cv_buf_str(&head), 0, err);
 	cv_buf_deinit(&head);

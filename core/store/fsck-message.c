@@ -69,7 +69,7 @@ static bool texts_check(struct cv_fsck *f, uint64_t where, uint32_t uid)
 {
 	struct cv_str octets, texts[CV_TEXTS_MAX];
 	struct cv_err ignored = { 0 }; /* what can't be read does not check */
-	int ret = cv_cache_is_in_journal(where) ? 0 : cv_cache_texts(f->mailbox, where, uid, &octets, &ignored);
+	int ret = cv_cache_is_in_journal(where) ? 0 : cv_cache_texts_of_record(f->mailbox, where, uid, &octets, &ignored);
 
 	if (ret <= 0)
 		return ret == 0;

@@ -353,8 +353,8 @@ bool cv_file_disk_read(uint64_t *blocks)
 
 int cv_file_pread(int fd, void *data, size_t len, uint64_t offset, size_t *len_r, struct cv_err *err)
 {
-	int e = fault(CV_FILE_READ, NULL, NULL);
-	size_t done = 0;
+	size_t done = 0, asked = len;
+	int e = fault(CV_FILE_READ, NULL, &asked);
 
 	*len_r = 0;
 	if (e != 0)

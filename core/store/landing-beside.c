@@ -4,6 +4,7 @@
    meanwhile. */
 #include <config.h>
 
+#include "core/store/cache.h"
 #include "core/store/store-private.h"
 #include <culver/loop.h>
 
@@ -30,6 +31,8 @@ struct cv_landing {
 	uint64_t seq;                   /* of the last record */
 	size_t octets;
 	bool keeps_records;             /* to the cache files with parse records */
+	struct cv_cache_batch records;  /* those that are to go there, and of which mailbox */
+	struct cv_mailbox *records_of;
 };
 
 static void free_landing(struct cv_landing *landing)
@@ -39,28 +42,36 @@ static void free_landing(struct cv_landing *landing)
 
 	if (landing->batch != NULL)
 		(void)landing->storage->batch_end(&landing->batch, &begun, &ignored);
+	cv_cache_batch_deinit(&landing->records);
 	cv_vec_free(&landing->messages);
 	cv_vec_free(&landing->firsts);
 	cv_free(landing);
 }
 
 /* Rows know the new place; the snapshot that comes next tells it too. Without that the journal has it still, and nothing is lost. */
+static void write_records(struct cv_landing *landing)
+{
+	struct cv_mailbox *mailbox = landing->records_of;
+	struct cv_err err = { 0 };
+
+	landing->records_of = NULL;
+	if (mailbox == NULL || cv_cache_batch_write(&landing->records, mailbox, &err) > 0)
+		return;
+	landing->keeps_records = false;
+	cv_warn(&mailbox->log_ctx, "parse records stay in the journal: %s", err.text);
+}
+
 static void keep_record(struct cv_landing *landing, struct cv_mailbox *mailbox, const struct cv_entry *append)
 {
-	struct cv_user *user = mailbox->user;
-	struct cv_err err = { 0 };
-	uint64_t where;
 	uint32_t row;
 
 	if (append->message.parse.len == 0 || !cv_columns_find(mailbox->columns, append->message.uid, UINT32_MAX, &row) || !cv_row_live(mailbox->columns, row) ||
 		!cv_cache_is_in_journal(*cv_col_cache(mailbox->columns, row)))
 		return;
-	if (cv_cache_append(mailbox, append->message.uid, append->message.parse, &where, &err) > 0) {
-		cv_set_cache(mailbox->columns, row, where);
-		return;
-	}
-	landing->keeps_records = false;
-	cv_warn(&user->log_ctx, "parse records stay in the journal: %s", err.text);
+	if (landing->records_of != mailbox || cv_cache_batch_full(&landing->records))
+		write_records(landing);
+	landing->records_of = mailbox;
+	cv_cache_batch_add(&landing->records, mailbox->user, append->message.uid, append->message.parse);
 }
 
 static int add_message(struct cv_user *user, struct cv_landing *landing, const struct cv_entry *append, const struct cv_entry *entry, struct cv_err *err)
@@ -115,6 +126,7 @@ static int add_records(struct cv_user *user, struct cv_landing *landing)
 			break;
 		ret = add_record(user, landing, &user->owed.data[i], &buf, &err);
 	}
+	write_records(landing);
 	cv_buf_deinit(&buf);
 	if (ret < 0)
 		cv_debug(&user->log_ctx, "files of messages are not made beside the loop: %s", err.text);
@@ -145,6 +157,7 @@ bool cv_landing_begin(struct cv_user *user)
 		return false;
 	landing = cv_new0(struct cv_landing);
 	landing->storage = user->storage;
+	cv_cache_batch_init(&landing->records);
 	/* A cache file that is just written anew takes what was in the one before. */
 	landing->keeps_records = user->owed.count >= RECORDS_MIN && user->checkpoint == NULL;
 	if (add_records(user, landing) < 0 || landing->messages.count == 0) {

@@ -2,6 +2,7 @@
    Snapshots: writing them, a slice at a time. */
 #include <config.h>
 
+#include "core/store/cache.h"
 #include "core/store/snapshot.h"
 #include "core/store/store-private.h"
 
@@ -38,7 +39,8 @@ struct cv_snapshot_writer {
 	uint32_t settle_uid, next_uid;
 	bool settled, compact, gathered, done, finished;
 	struct cv_cache *new_cache;  /* NULL: it is not written anew */
-	CV_VEC(struct moved) moved;
+	struct cv_cache_batch batch; /* records that go to one cache file or the other */
+	CV_VEC(struct moved) moved;  /* the last ones are those in the batch: they have no place yet */
 	uint32_t compact_uid;
 	struct cv_column_arrays chunk;
 	CV_VEC(struct cv_uid_run) runs; /* of the UIDs that were written; more than are worth it: not all of them */
@@ -109,6 +111,7 @@ int cv_snapshot_begin(struct cv_mailbox *mailbox, struct cv_snapshot_writer **wr
 #undef X
 	cv_buf_init(&w->pool, WORDS_MAX);
 	cv_buf_init(&w->record, CV_PARSE_RECORD_MAX);
+	cv_cache_batch_init(&w->batch);
 	cv_box_name(mailbox, "box", "", w->name);
 	cv_box_name(mailbox, "box", ".new", w->temp);
 	if (cv_file_open(user->index_dir, w->temp, O_RDWR | O_CREAT | O_TRUNC, user->storage_args.file_mode, &w->fd, err) < 0) {
@@ -121,15 +124,14 @@ int cv_snapshot_begin(struct cv_mailbox *mailbox, struct cv_snapshot_writer **wr
 
 /* ---- parse records ------------------------------------------------------------------------------------------- */
 
-/* Those that lie in the journal go to the cache file, since the journal will be dropped. 1 done, 0 time is over. */
-static int settle(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_err *err)
+/* From the row on, those that lie in the journal are gathered and go to the cache file. 1 done, 0 time is over. */
+static int settle_from(struct cv_snapshot_writer *w, uint32_t row, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = w->mailbox;
 	struct cv_columns *columns = mailbox->columns;
-	uint32_t row = cv_columns_from(columns, w->settle_uid);
 
 	for (uint32_t n = 0; row < columns->count; row++, n++) {
-		uint64_t cache = *cv_col_cache(columns, row), where;
+		uint64_t cache = *cv_col_cache(columns, row);
 		uint32_t uid = *cv_col_uid(columns, row);
 
 		if (n >= SETTLE_AT_ONCE && cv_time_mono_ms() >= deadline_ms)
@@ -139,9 +141,7 @@ static int settle(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_
 			continue;
 		switch (cv_cache_read(mailbox, cache, uid, &w->record, err)) {
 		case 1:
-			if (cv_cache_append(mailbox, uid, cv_buf_str(&w->record), &where, err) < 0)
-				return -1;
-			cv_set_cache(columns, row, where);
+			cv_cache_batch_add(&w->batch, mailbox->user, uid, cv_buf_str(&w->record));
 			break;
 		case 0: /* parsed again when it is asked for */
 			cv_set_cache(columns, row, 0);
@@ -149,8 +149,20 @@ static int settle(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_
 		default:
 			return -1;
 		}
+		if (cv_cache_batch_full(&w->batch) && cv_cache_batch_write(&w->batch, mailbox, err) < 0)
+			return -1;
 	}
 	return 1;
+}
+
+/* Those that lie in the journal go to the cache file, since the journal will be dropped. 1 done, 0 time is over. */
+static int settle(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_err *err)
+{
+	int ret = settle_from(w, cv_columns_from(w->mailbox->columns, w->settle_uid), deadline_ms, err);
+
+	if (ret >= 0 && cv_cache_batch_write(&w->batch, w->mailbox, err) < 0)
+		return -1;
+	return ret;
 }
 
 /* Rows learn their places in the new file, which becomes the mailbox's. Those that were parsed again meanwhile are parsed once more. */
@@ -174,6 +186,19 @@ static int take_new_cache(struct cv_snapshot_writer *w, struct cv_err *err)
 	return 1;
 }
 
+/* What was gathered gets its places in the new file. */
+static int move_some(struct cv_snapshot_writer *w, struct cv_err *err)
+{
+	size_t count = w->batch.added.count;
+
+	if (cv_cache_rewrite_some(w->new_cache, &w->batch, err) < 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		w->moved.data[w->moved.count - count + i].to = w->batch.added.data[i].where;
+	cv_cache_batch_clear(&w->batch);
+	return 1;
+}
+
 static int compact_some(struct cv_snapshot_writer *w, uint64_t deadline_ms, struct cv_err *err)
 {
 	struct cv_mailbox *mailbox = w->mailbox;
@@ -181,19 +206,22 @@ static int compact_some(struct cv_snapshot_writer *w, uint64_t deadline_ms, stru
 	uint32_t row = cv_columns_from(columns, w->compact_uid);
 
 	for (uint32_t n = 0; row < columns->count; row++, n++) {
-		uint64_t from = *cv_col_cache(columns, row), to;
+		uint64_t from = *cv_col_cache(columns, row);
 		uint32_t uid = *cv_col_uid(columns, row);
+		int ret;
 
 		if (n >= SETTLE_AT_ONCE && cv_time_mono_ms() >= deadline_ms)
 			return 0;
 		w->compact_uid = uid + 1;
 		if (from == 0 || cv_cache_is_in_journal(from) || !cv_row_live(columns, row))
 			continue;
-		if (cv_cache_rewrite_one(mailbox, w->new_cache, from, uid, &w->record, &to, err) < 0)
+		ret = cv_cache_batch_copy(&w->batch, mailbox, from, uid, &w->record, err);
+		if (ret > 0)
+			*cv_vec_push(&w->moved) = (struct moved){ uid, from, 0 };
+		if (ret < 0 || (cv_cache_batch_full(&w->batch) && move_some(w, err) < 0))
 			return -1;
-		*cv_vec_push(&w->moved) = (struct moved){ uid, from, to };
 	}
-	return take_new_cache(w, err);
+	return move_some(w, err) < 0 ? -1 : take_new_cache(w, err);
 }
 
 /* The cache file without what is gone, when that is much. 1 done, 0 time is over. That it can't be written does not stop the snapshot. */
@@ -212,6 +240,7 @@ static int compact(struct cv_snapshot_writer *w, uint64_t deadline_ms)
 	if (ret < 0) {
 		cv_warn(&w->mailbox->log_ctx, "cache can't be written anew: %s", err.text);
 		cv_cache_rewrite_cancel(w->mailbox, &w->new_cache);
+		cv_cache_batch_clear(&w->batch);
 	}
 	return ret != 0;
 }
@@ -571,6 +600,7 @@ void cv_snapshot_end(struct cv_snapshot_writer **writer_p)
 		cv_warn(&w->mailbox->log_ctx, "%s could not be removed; it is written over by the next snapshot", w->temp);
 	cv_file_close(&w->fd);
 	cv_cache_rewrite_cancel(w->mailbox, &w->new_cache);
+	cv_cache_batch_deinit(&w->batch);
 	cv_vec_free(&w->moved);
 	cv_vec_free(&w->runs);
 #define X(name, type) cv_free(w->chunk.name);

@@ -721,7 +721,7 @@ struct cv_user_index {
 struct cv_user_index *cv_indexes(struct cv_user *user, size_t *count_r);
 void cv_indexes_close(struct cv_user *user);
 
-/* ---- Parse records (cache.c) -------------------------------------------------------------------------------- */
+/* ---- Parse records (cache.c, cache-texts.c; cache.h has more of them) ------------------------------------------ */
 
 /* Values of the cache column: 0 none, an offset in the mailbox's cache file, or a place in the journal. */
 uint64_t cv_cache_in_journal(struct cv_journal_pos pos);
@@ -732,8 +732,10 @@ CV_MUST_CHECK int cv_cache_read(struct cv_mailbox *mailbox, uint64_t where, uint
 CV_MUST_CHECK int cv_cache_append(struct cv_mailbox *mailbox, uint32_t uid, struct cv_str record, uint64_t *where_r,
 	struct cv_err *err);
 /* What cv_texts_make gave of the record at where in the cache file. 1; 0 when there is nothing; -1 on trouble reading, CORRUPT when it does not check. *octets_r is
-   valid until the next one is read. */
+   valid until the next one is read. Quick where messages are asked for in the order in which they came. */
 CV_MUST_CHECK int cv_cache_texts(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_str *octets_r, struct cv_err *err);
+/* The same, found by the record in any case. */
+CV_MUST_CHECK int cv_cache_texts_of_record(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_str *octets_r, struct cv_err *err);
 /* The record of message uid, and what was made of it, for message to_uid: 1, 0 when there is no record that checks, -1. buf is used meanwhile. */
 CV_MUST_CHECK int cv_cache_copy(struct cv_mailbox *mailbox, uint64_t where, uint32_t uid, struct cv_mailbox *to, uint32_t to_uid, struct cv_buf *buf,
 	uint64_t *where_r, struct cv_err *err);
@@ -742,9 +744,9 @@ void cv_cache_close(struct cv_mailbox *mailbox);
    places of all of them are other ones then. */
 bool cv_cache_wants_rewrite(struct cv_mailbox *mailbox);
 CV_MUST_CHECK int cv_cache_rewrite_begin(struct cv_mailbox *mailbox, struct cv_cache **new_r, struct cv_err *err);
-/* 1, 0 with *where_r 0 when there is no record that checks. */
-CV_MUST_CHECK int cv_cache_rewrite_one(struct cv_mailbox *mailbox, struct cv_cache *new, uint64_t where, uint32_t uid, struct cv_buf *buf,
-	uint64_t *where_r, struct cv_err *err);
+/* What was gathered goes to its end, and has its places in it. */
+struct cv_cache_batch;
+CV_MUST_CHECK int cv_cache_rewrite_some(struct cv_cache *new, struct cv_cache_batch *batch, struct cv_err *err);
 CV_MUST_CHECK int cv_cache_rewrite_end(struct cv_mailbox *mailbox, struct cv_cache **new, struct cv_err *err);
 /* Unless it has taken its place. */
 void cv_cache_rewrite_cancel(struct cv_mailbox *mailbox, struct cv_cache **new);

@@ -44,13 +44,13 @@ int cv_window_read(struct cv_window *window, int fd, uint64_t offset, void *p, s
 	return 1;
 }
 
-int cv_window_view(struct cv_window *window, int fd, uint64_t offset, size_t len, struct cv_str *view_r, struct cv_err *err)
+int cv_window_view(struct cv_window *window, int fd, uint64_t offset, size_t len, size_t ahead, struct cv_str *view_r, struct cv_err *err)
 {
-	bool ahead = is_ahead(window, offset);
+	size_t want = ahead > 0 && is_ahead(window, offset) ? ahead : CV_WINDOW_PIECE;
 
-	cv_assert(len <= CV_WINDOW_AHEAD);
+	cv_assert(len <= CV_WINDOW_AHEAD && ahead <= CV_WINDOW_AHEAD);
 	window->next = offset + len;
-	if (!is_inside(window, offset, len) && fill(window, fd, offset, ahead ? CV_WINDOW_AHEAD : CV_MAX(len, CV_WINDOW_PIECE), err) < 0)
+	if (!is_inside(window, offset, len) && fill(window, fd, offset, CV_MAX(len, want), err) < 0)
 		return -1;
 	/* UNSAFE: offset lies within the window, and no more is seen than it has behind it. */
 	*view_r = cv_str_mem(window->data + (offset - window->offset), CV_MIN(len, window->len - (size_t)(offset - window->offset)));

@@ -20,9 +20,9 @@ struct cv_window {
    *len_r is less than len only at the end of the file. */
 CV_MUST_CHECK int cv_window_read(struct cv_window *window, int fd, uint64_t offset, void *p, size_t len, size_t *len_r,
 	struct cv_err *err);
-/* The same without a copy: *view_r lies in the window, and is valid until something else is read. len is CV_WINDOW_AHEAD at most. A piece that is not one behind
-   the other brings CV_WINDOW_PIECE octets. */
-CV_MUST_CHECK int cv_window_view(struct cv_window *window, int fd, uint64_t offset, size_t len, struct cv_str *view_r, struct cv_err *err);
+/* The same without a copy: *view_r lies in the window, and is valid until something else is read. len is CV_WINDOW_AHEAD at most. A piece that is one behind the other
+   brings ahead octets (CV_WINDOW_AHEAD at most, 0: as the others), one that is not CV_WINDOW_PIECE. */
+CV_MUST_CHECK int cv_window_view(struct cv_window *window, int fd, uint64_t offset, size_t len, size_t ahead, struct cv_str *view_r, struct cv_err *err);
 /* Forget what was read. */
 void cv_window_drop(struct cv_window *window);
 void cv_window_deinit(struct cv_window *window);

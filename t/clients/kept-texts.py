@@ -72,7 +72,7 @@ def run(storage, prefix):
         check(composed.count(b"BODYSTRUCTURE") >= len(messages()), f"{storage}: FETCH tells of all messages")
         alone = {items: s.texts(items) for items in ITEMS[1:]}
         server.stop()
-        check(len(caches(server)) == 1 and b"CVct" in open(caches(server)[0], "rb").read(), f"{storage}: texts are in the cache file")
+        check(len(caches(server)) == 1 and b"CVcr" in open(caches(server)[0], "rb").read(), f"{storage}: texts are in the cache file")
         server.start()
         for items in ITEMS[1:]:
             check(Session(server).texts(items) == alone[items], f"{storage}: {items.decode()} alone")

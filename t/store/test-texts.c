@@ -2,6 +2,7 @@
    Texts that a module makes of parse records and the store keeps: when they are made, and that nothing is told that was not made. */
 #include <config.h>
 
+#include "core/store/cache.h"
 #include "t/store/store-disk.h"
 
 #include <culver/fsck.h>
@@ -337,16 +338,21 @@ static void rewrite(struct store *s)
 {
 	struct cv_mailbox *inbox = store_get(s, "INBOX");
 	struct cv_err err = { 0 };
+	struct cv_cache_batch batch;
 	struct cv_cache *cache;
 	struct cv_buf record;
-	uint64_t where;
 
 	assert_ok(cv_mailbox_load(inbox, &err));
 	cv_buf_init(&record, CV_PARSE_RECORD_MAX);
 	assert_ok(cv_cache_rewrite_begin(inbox, &cache, &err));
-	assert_int_equal(cv_cache_rewrite_one(inbox, cache, *cv_col_cache(inbox->columns, 0), 1, &record, &where, &err), 1);
+	cv_cache_batch_init(&batch);
+	for (uint32_t row = 0; row < inbox->columns->count; row++)
+		assert_int_equal(cv_cache_batch_copy(&batch, inbox, *cv_col_cache(inbox->columns, row), *cv_col_uid(inbox->columns, row), &record, &err), 1);
+	assert_ok(cv_cache_rewrite_some(cache, &batch, &err));
 	assert_ok(cv_cache_rewrite_end(inbox, &cache, &err));
-	cv_set_cache(inbox->columns, 0, where);
+	for (uint32_t row = 0; row < inbox->columns->count; row++)
+		cv_set_cache(inbox->columns, row, batch.added.data[row].where);
+	cv_cache_batch_deinit(&batch);
 	inbox->dirty++;
 	cv_buf_deinit(&record);
 	cv_mailbox_unref(&inbox);

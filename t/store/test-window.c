@@ -81,7 +81,7 @@ static void expect_view(struct fixture *f, struct cv_window *window, uint64_t of
 	struct cv_err err = { 0 };
 	struct cv_str view;
 
-	assert_int_equal(cv_window_view(window, f->fd, offset, len, &view, &err), 1);
+	assert_int_equal(cv_window_view(window, f->fd, offset, len, CV_WINDOW_AHEAD, &view, &err), 1);
 	assert_int_equal(view.len, expected);
 	assert_memory_equal(view.ptr, f->octets + offset, expected);
 }
@@ -105,9 +105,9 @@ static void pieces_are_seen_in_place(void **state)
 	expect_view(f, &window, FILE_LEN - 5, 10, 5);
 	expect_view(f, &window, FILE_LEN, 10, 0);
 	assert_int_equal(cv_file_pwrite(f->fd, cv_str_mem(f->octets, 5), FILE_LEN, &err), 1);
-	assert_int_equal(cv_window_view(&window, f->fd, FILE_LEN, 10, &(struct cv_str){ 0 }, &err), 1);
+	assert_int_equal(cv_window_view(&window, f->fd, FILE_LEN, 10, CV_WINDOW_AHEAD, &(struct cv_str){ 0 }, &err), 1);
 	f->fail = EIO;
-	assert_int_equal(cv_window_view(&window, f->fd, 1000, 10, &(struct cv_str){ 0 }, &err), -1);
+	assert_int_equal(cv_window_view(&window, f->fd, 1000, 10, CV_WINDOW_AHEAD, &(struct cv_str){ 0 }, &err), -1);
 	f->fail = 0;
 	expect_view(f, &window, 1000, 10, 10);
 	deinit(f, &window);

@@ -103,7 +103,8 @@ enum cv_file_op {
 	CV_FILE_UNLINK, CV_FILE_STAT, CV_FILE_MAP, CV_FILE_LIST
 };
 /* Called before each call: 0 lets it through, an errno makes it fail with that. name: the path, NULL where only a descriptor is
-   known. For writes *len is the octet count, which may be lowered (the rest is not written; with a result of 0 it counts as written). */
+   known. For writes *len is the octet count, which may be lowered (the rest is not written; with a result of 0 it counts as written);
+   for reads at a place it is the octets that are asked for. */
 typedef int cv_file_fault_fn(void *ctx, enum cv_file_op op, const char *name, size_t *len);
 /* NULL: none (as at start). */
 CV_EXPORT void cv_file_set_fault(cv_file_fault_fn *fn, void *ctx);
