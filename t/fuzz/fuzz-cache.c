@@ -67,7 +67,7 @@ static void use(struct cv_mailbox *mailbox, uint64_t where)
 	if (cv_cache_read(mailbox, where, UID, &record, &err) > 0)
 		fuzz_check(record.len > 0 && record.len <= CV_PARSE_RECORD_MAX);
 	fuzz_check(cv_cache_texts(mailbox, where, UID + 1, &octets, &err) <= 0);
-	(void)cv_cache_texts_of_record(mailbox, where, UID, &octets, &err);
+	(void)!cv_cache_texts_of_record(mailbox, where, UID, &octets, &err);
 	if (cv_cache_texts(mailbox, where, UID, &octets, &err) > 0) {
 		sum = cv_crc32c(sum, octets.ptr, octets.len);
 		if (cv_texts_take(mailbox->user, octets, texts)) {
