@@ -15,7 +15,9 @@
 
 #define POOL_MAX ((size_t)4 << 30)
 #define TAIL_MIN 64
-#define CV_POOL_ENTRY_MAX (1 + CV_STORAGE_REF_MAX + 2 + UINT16_MAX)
+#define POOL_DEAD_MIN ((size_t)64 << 10)
+#define POOL_ENTRY_HEADS (1 + 2)
+#define CV_POOL_ENTRY_MAX (POOL_ENTRY_HEADS + CV_STORAGE_REF_MAX + UINT16_MAX)
 
 struct cv_columns *cv_columns_new(void)
 {
@@ -284,14 +286,21 @@ uint32_t cv_columns_next_changed(struct cv_columns *columns, uint32_t row, uint3
 	return end;
 }
 
+static bool take_entry(struct cv_str pool, uint64_t offset, struct cv_str *ref_r, struct cv_str *uidl_r)
+{
+	struct cv_reader reader = cv_reader_init(cv_str_sub(pool, offset, CV_POOL_ENTRY_MAX));
+	uint8_t ref_len;
+	uint16_t uidl_len;
+
+	return cv_take_u8(&reader, &ref_len) && cv_take_len(&reader, ref_len, ref_r) && cv_take_u16(&reader, &uidl_len) &&
+		cv_take_len(&reader, uidl_len, uidl_r);
+}
+
 /* Reference and UIDL of a row; both absent when they do not check. */
 static bool pool_entry(const struct cv_columns *columns, uint32_t row, struct cv_str *ref_r, struct cv_str *uidl_r)
 {
 	uint64_t offset = *cv_col_ref(columns, row);
 	struct cv_str pool = cv_str_mem(columns->base_pool, columns->base_pool_len);
-	struct cv_reader reader;
-	uint8_t ref_len;
-	uint16_t uidl_len;
 
 	if (offset < columns->base_pool_len) {
 		cv_snapshot_check_pool(columns, offset, CV_POOL_ENTRY_MAX);
@@ -301,9 +310,7 @@ static bool pool_entry(const struct cv_columns *columns, uint32_t row, struct cv
 		pool = cv_buf_str(&columns->pool);
 		offset -= columns->base_pool_len;
 	}
-	reader = cv_reader_init(cv_str_sub(pool, offset, CV_POOL_ENTRY_MAX));
-	return cv_take_u8(&reader, &ref_len) && cv_take_len(&reader, ref_len, ref_r) && cv_take_u16(&reader, &uidl_len) &&
-		cv_take_len(&reader, uidl_len, uidl_r);
+	return take_entry(pool, offset, ref_r, uidl_r);
 }
 
 struct cv_str cv_columns_ref(const struct cv_columns *columns, uint32_t row)
@@ -330,7 +337,46 @@ void cv_columns_set_uidl(struct cv_columns *columns, uint32_t row, struct cv_str
 	cv_columns_set_names(columns, row, cv_columns_ref(columns, row), uidl);
 }
 
+/* Without what no row has any more. */
+static void compact_pool(struct cv_columns *columns)
+{
+	struct cv_buf old;
+
+	/* Rows that are mended when they are touched get places in the pool as it is. */
+	for (uint32_t row = 0; row < columns->count; row += CV_CHUNK_ROWS)
+		(void)*cv_col_ref(columns, row);
+	old = columns->pool;
+	cv_buf_init(&columns->pool, POOL_MAX);
+	for (uint32_t row = 0; row < columns->count; row++) {
+		uint64_t offset = *cv_col_ref(columns, row);
+		struct cv_str ref, uidl;
+
+		if (offset < columns->base_pool_len)
+			continue;
+		if (take_entry(cv_buf_str(&old), offset - columns->base_pool_len, &ref, &uidl))
+			cv_set_ref(columns, row, add_to_pool(columns, ref, uidl));
+		else
+			cv_set_ref(columns, row, UINT64_MAX); /* nor was it anywhere before */
+	}
+	cv_buf_deinit(&old);
+	columns->pool_dead = 0;
+}
+
+/* All rows are looked at for it: not for little. */
+static bool pool_wants_compacting(const struct cv_columns *columns)
+{
+	return columns->pool_dead >= POOL_DEAD_MIN + columns->count * sizeof(uint64_t) && columns->pool_dead > columns->pool.len / 2;
+}
+
 void cv_columns_set_names(struct cv_columns *columns, uint32_t row, struct cv_str ref, struct cv_str uidl)
 {
+	bool was_in_pool = *cv_col_ref(columns, row) >= columns->base_pool_len;
+	struct cv_str old_ref, old_uidl;
+
+	if (was_in_pool && pool_entry(columns, row, &old_ref, &old_uidl))
+		columns->pool_dead += POOL_ENTRY_HEADS + old_ref.len + old_uidl.len;
 	cv_set_ref(columns, row, add_to_pool(columns, ref, uidl));
+	/* Each flag of a Maildir gives its file another name. */
+	if (pool_wants_compacting(columns))
+		compact_pool(columns);
 }

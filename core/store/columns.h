@@ -73,6 +73,7 @@ struct cv_columns {
 	const char *base_pool;
 	uint64_t base_pool_len;
 	struct cv_buf pool;
+	size_t pool_dead;         /* octets of pool that no row has any more */
 	struct cv_notes *notes;   /* owned; NULL: no message has annotations (note.h) */
 	struct cv_memos *memos;   /* owned; NULL: none (memo.h) */
 	struct cv_uid_base *uid_base; /* what views share (view-uids.h); NULL: none yet */

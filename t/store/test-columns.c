@@ -5,6 +5,8 @@
 #include "core/store/columns.h"
 #include "t/lib/test.h"
 
+#include <stdio.h>
+
 /* A copy within a mailbox has its source's UIDL, of a pool that moves while it grows. */
 static void names_of_a_row_may_be_those_of_another(void **state)
 {
@@ -28,10 +30,36 @@ static void names_of_a_row_may_be_those_of_another(void **state)
 	cv_columns_free(&columns);
 }
 
+/* A Maildir's file gets another name with each flag: those of before take no memory for good. */
+static void names_of_before_are_forgotten(void **state)
+{
+	struct cv_columns *columns = cv_columns_new();
+	char name[64];
+
+	(void)state;
+	for (uint32_t row = 0; row < 10; row++) {
+		(void)snprintf(name, sizeof(name), "1700000000.M%uP1.host:2,", row);
+		cv_columns_add(columns, &(struct cv_new_row){ .uid = row + 1, .ref = cv_str_c(name), .uidl = CV_STR("uidl") });
+	}
+	for (uint32_t i = 0; i < 100000; i++) {
+		(void)snprintf(name, sizeof(name), "1700000000.M%uP1.host:2,%s", i % 10, i / 10 % 2 == 0 ? "FS" : "S");
+		cv_columns_set_ref(columns, i % 10, cv_str_c(name));
+		assert_str_eq(cv_columns_ref(columns, i % 10), cv_str_c(name));
+	}
+	assert_in_range(columns->pool.len, 10 * 30, 200 << 10);
+	for (uint32_t row = 0; row < 10; row++) {
+		(void)snprintf(name, sizeof(name), "1700000000.M%uP1.host:2,S", row);
+		assert_str_eq(cv_columns_ref(columns, row), cv_str_c(name));
+		assert_str(cv_columns_uidl(columns, row), "uidl");
+	}
+	cv_columns_free(&columns);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cv_test(names_of_a_row_may_be_those_of_another),
+		cv_test(names_of_before_are_forgotten),
 	};
 
 	return cv_test_run(tests);
