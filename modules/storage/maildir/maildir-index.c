@@ -5,6 +5,7 @@
 #include "modules/storage/maildir/maildir-private.h"
 
 #define SLOTS_MIN 64
+#define DEAD_MIN ((size_t)64 << 10)
 
 void maildir_index_init(struct maildir_index *index)
 {
@@ -76,8 +77,28 @@ struct maildir_entry *maildir_index_add(struct maildir_index *index, struct cv_s
 
 void maildir_index_rename(struct maildir_index *index, struct maildir_entry *entry, struct cv_str name)
 {
-	if (!cv_str_eq(maildir_entry_name(entry), name))
-		set_name(index, entry, name);
+	if (cv_str_eq(maildir_entry_name(entry), name))
+		return;
+	index->dead += entry->name_len;
+	set_name(index, entry, name);
+}
+
+void maildir_index_tidy(struct maildir_index *index)
+{
+	struct cv_arena *old = index->arena;
+
+	if (index->dead < DEAD_MIN || index->dead < cv_arena_used(old) / 2)
+		return;
+	index->arena = cv_arena_new("maildir index", NULL, 0);
+	for (size_t i = 0; i < index->entries.count; i++) {
+		struct maildir_entry *entry = &index->entries.data[i];
+
+		set_name(index, entry, maildir_entry_name(entry));
+		if (*entry->line.ext != '\0')
+			entry->line.ext = cv_arena_strdup(index->arena, entry->line.ext);
+	}
+	cv_arena_free(&old);
+	index->dead = 0;
 }
 
 void maildir_index_compact(struct maildir_index *index)

@@ -74,6 +74,7 @@ struct maildir_entry {
 /* Entries by base. Pointers to entries are valid until the next add or compact. */
 struct maildir_index {
 	struct cv_arena *arena;
+	size_t dead;         /* octets in it of names that files had before */
 	CV_VEC(struct maildir_entry) entries;
 	uint32_t *slots;     /* entry number + 1, 0: free */
 	size_t slot_count;   /* a power of two */
@@ -255,6 +256,8 @@ struct maildir_entry *maildir_index_find(const struct maildir_index *index, stru
 /* A new one; the base must not be there. where is GONE. */
 struct maildir_entry *maildir_index_add(struct maildir_index *index, struct cv_str name);
 void maildir_index_rename(struct maildir_index *index, struct maildir_entry *entry, struct cv_str name);
+/* Give back the memory of names that files had before, when that is much. Entries stay where they are, views of names do not. */
+void maildir_index_tidy(struct maildir_index *index);
 static inline struct cv_str maildir_entry_name(const struct maildir_entry *entry)
 {
 	return cv_str_mem(entry->name, entry->name_len);

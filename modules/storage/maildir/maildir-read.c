@@ -245,6 +245,7 @@ int maildir_set_flags(void *st_p, const struct cv_mailbox_ref *mailbox, struct c
 		memcpy(ref_r, name.data, name.len);
 		*ref_len_r = name.len;
 		note_uid(box, cv_str_sub(cv_buf_str(&name), 0, maildir_base_len(cv_buf_str(&name))), meta);
+		maildir_index_tidy(&box->index);
 	} else if (err->code == CV_ERR_NOTFOUND) {
 		(void)cv_err_set_public(err, CV_ERR_EXPUNGED, "Message no longer exists");
 	}
