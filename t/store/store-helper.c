@@ -6,11 +6,13 @@
 #include "t/store/store-helper.h"
 
 #include <culver/file.h>
+#include <culver/fsck.h>
 #include <culver/log.h>
 #include <culver/loop.h>
 #include <culver/map.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -429,4 +431,31 @@ void store_check_ahead(struct store *s)
 	cv_view_close(&view);
 	cv_mailbox_unref(&inbox);
 	assert_int_equal(store_log_errors(), 0);
+}
+
+void store_count_found(void *ctx, const struct cv_fsck_finding *finding)
+{
+	unsigned *found = ctx;
+
+	(*found)++;
+	if (getenv("STORE_TEST_LOG") != NULL)
+		print_message("%.*s %s\n", CV_STR_ARG(finding->file), finding->problem);
+}
+
+void store_fsck_run(struct store *s, const struct cv_fsck_config *config)
+{
+	struct cv_err err = { 0 };
+	struct cv_fsck *fsck;
+
+	assert_ok(cv_fsck_begin(s->user, config, &fsck, &err));
+	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
+	cv_fsck_end(&fsck);
+}
+
+unsigned store_fsck(struct store *s, bool repair)
+{
+	unsigned found = 0;
+
+	store_fsck_run(s, &(struct cv_fsck_config){ .repair = repair, .found = store_count_found, .ctx = &found });
+	return found;
 }

@@ -61,6 +61,13 @@ const char *store_dump(struct store *s, const char *mailbox);
 void store_octets(struct store *s, const char *mailbox, uint32_t uid, const char *want);
 /* Of INBOX, which is empty: a message that is wanted next is opened and not read. */
 void store_check_ahead(struct store *s);
+/* fsck, all at once; and how much it finds, and mends with repair. */
+struct cv_fsck_config;
+struct cv_fsck_finding;
+/* ctx: an unsigned that counts. */
+void store_count_found(void *ctx, const struct cv_fsck_finding *finding);
+void store_fsck_run(struct store *s, const struct cv_fsck_config *config);
+unsigned store_fsck(struct store *s, bool repair);
 /* All events of a sync as text: "expunge 3 uid 7; exists 4; flags 2 uid 5; keywords; gone". */
 const char *store_sync(struct store *s, struct cv_view *view, bool expunges, uint64_t own);
 

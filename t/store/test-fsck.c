@@ -15,33 +15,6 @@
 #define MAIL "Subject: x\r\n\r\nx\r\n"
 #define COPY "copy.0000000000000001"
 
-static void on_found(void *ctx, const struct cv_fsck_finding *finding)
-{
-	unsigned *found = ctx;
-
-	(*found)++;
-	if (getenv("STORE_TEST_LOG") != NULL)
-		print_message("%.*s %s\n", CV_STR_ARG(finding->file), finding->problem);
-}
-
-static void run(struct store *s, const struct cv_fsck_config *config)
-{
-	struct cv_err err = { 0 };
-	struct cv_fsck *fsck;
-
-	assert_ok(cv_fsck_begin(s->user, config, &fsck, &err));
-	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
-	cv_fsck_end(&fsck);
-}
-
-static unsigned check(struct store *s, bool repair)
-{
-	unsigned found = 0;
-
-	run(s, &(struct cv_fsck_config){ .repair = repair, .found = on_found, .ctx = &found });
-	return found;
-}
-
 static void on_done(void *ctx, int result, const struct cv_err *err)
 {
 	bool *done = ctx;
@@ -80,7 +53,7 @@ static void what_is_committed_but_not_written_is_no_damage(void **state)
 	s.loop = cv_loop_new(CV_LOOP_EPOLL);
 	store_open(&s);
 	store_save(&s, "INBOX", MAIL, 0);
-	config.found = on_found;
+	config.found = store_count_found;
 	config.ctx = &found;
 	assert_ok(cv_fsck_begin(s.user, &config, &fsck, &err));
 	commit_one(&s, &done);
@@ -113,7 +86,7 @@ static struct gone check_gone(struct store *s, bool repair)
 {
 	struct gone gone = { 0 };
 
-	run(s, &(struct cv_fsck_config){ .repair = repair, .found = count_gone, .ctx = &gone });
+	store_fsck_run(s, &(struct cv_fsck_config){ .repair = repair, .found = count_gone, .ctx = &gone });
 	return gone;
 }
 
@@ -212,10 +185,10 @@ static void a_copy_of_the_journal_is_made_anew(void **state)
 				disk_put_file(&s, COPY, cv_str_mem(other, harm == 1 ? copy->octets.len : copy->octets.len - 8));
 			}
 			disk_free(&disk);
-			assert_int_equal(check(&s, repair != 0), 1);
-			assert_int_equal(check(&s, repair != 0), repair != 0 ? 0 : 1);
+			assert_int_equal(store_fsck(&s, repair != 0), 1);
+			assert_int_equal(store_fsck(&s, repair != 0), repair != 0 ? 0 : 1);
 			store_save(&s, "INBOX", MAIL, 0);
-			assert_int_equal(check(&s, false), repair != 0 ? 0 : 1);
+			assert_int_equal(store_fsck(&s, false), repair != 0 ? 0 : 1);
 			store_deinit(&s);
 		}
 	}
@@ -230,11 +203,11 @@ static void octets_of_annotations_are_compared(void **state)
 	store_open(&s);
 	store_save(&s, "INBOX", MAIL, 0);
 	store_note(&s, "INBOX", 1, 1, "/comment", "x");
-	assert_int_equal(check(&s, false), 0);
+	assert_int_equal(store_fsck(&s, false), 0);
 	s.user->names.data[0]->mailbox->counts.notes++;
-	assert_int_equal(check(&s, false), 1);
-	assert_int_equal(check(&s, true), 1);
-	assert_int_equal(check(&s, false), 0);
+	assert_int_equal(store_fsck(&s, false), 1);
+	assert_int_equal(store_fsck(&s, true), 1);
+	assert_int_equal(store_fsck(&s, false), 0);
 	cv_user_usage(s.user, &usage);
 	assert_int_equal(usage.notes, strlen("/comment") + 1 + 12);
 	store_deinit(&s);
@@ -251,7 +224,7 @@ static int no_descriptors(void *ctx, enum cv_file_op op, const char *name, size_
 static void messages_that_could_not_be_looked_at_end_it(void **state)
 {
 	unsigned found = 0;
-	struct cv_fsck_config config = { .repair = true, .found = on_found, .ctx = &found };
+	struct cv_fsck_config config = { .repair = true, .found = store_count_found, .ctx = &found };
 	struct cv_err err = { 0 };
 	struct cv_fsck *fsck;
 	struct store s;
@@ -269,7 +242,7 @@ static void messages_that_could_not_be_looked_at_end_it(void **state)
 	assert_int_equal(err.code, CV_ERR_UNAVAILABLE);
 	cv_fsck_end(&fsck);
 	assert_int_equal(found, 0);
-	assert_int_equal(check(&s, true), 0);
+	assert_int_equal(store_fsck(&s, true), 0);
 	store_expect(&s, "INBOX", "1 -|2 -");
 	store_deinit(&s);
 }

@@ -5,7 +5,6 @@
 #include "core/store/cache.h"
 #include "t/store/store-disk.h"
 
-#include <culver/fsck.h>
 #include <culver/texts.h>
 
 #include <errno.h>
@@ -293,25 +292,6 @@ static void a_run_is_of_its_records(void **state)
 	store_deinit(&s);
 }
 
-static void count_found(void *ctx, const struct cv_fsck_finding *finding)
-{
-	(void)finding;
-	(*(unsigned *)ctx)++;
-}
-
-static unsigned check(struct store *s, bool repair)
-{
-	unsigned found = 0;
-	struct cv_fsck_config config = { .repair = repair, .found = count_found, .ctx = &found };
-	struct cv_err err = { 0 };
-	struct cv_fsck *fsck;
-
-	assert_ok(cv_fsck_begin(s->user, &config, &fsck, &err));
-	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
-	cv_fsck_end(&fsck);
-	return found;
-}
-
 /* Is at within the head of a pointer? There need not be any, so that one whose head is damaged may be none. */
 static bool in_pointer_head(struct cv_str octets, size_t at)
 {
@@ -352,7 +332,7 @@ static void damage_is_no_text(void **state)
 			told += text.ptr != NULL;
 		}
 		assert_in_range(told, 4, 5);
-		assert_in_range(check(&s, false), in_pointer_head(octets, at) ? 0 : 1, 1);
+		assert_in_range(store_fsck(&s, false), in_pointer_head(octets, at) ? 0 : 1, 1);
 	}
 	disk_put_file(&s, name, cv_str_sub(octets, 0, octets.len / 2));
 	cv_user_quiet(s.user);
@@ -360,7 +340,7 @@ static void damage_is_no_text(void **state)
 		(void)text_of(view, seq);
 	disk_put_file(&s, name, octets);
 	cv_user_quiet(s.user);
-	assert_int_equal(check(&s, false), 0);
+	assert_int_equal(store_fsck(&s, false), 0);
 	for (uint32_t seq = 1; seq <= 5; seq++)
 		expect(view, seq, "s", seq);
 	cv_view_close(&view);
@@ -383,7 +363,7 @@ static void fsck_mends_them(void **state)
 	bad[HEAD + HEAD + 6] ^= 1; /* of the first one's texts */
 	disk_put_file(&s, name, cv_str_mem(bad, octets.len));
 	cv_user_quiet(s.user);
-	assert_int_equal(check(&s, true), 1);
+	assert_int_equal(store_fsck(&s, true), 1);
 	view = open_view(&s);
 	assert_null(text_of(view, 1).ptr);
 	(void)record_of(view, 1, &mail); /* which parses it again */
@@ -391,7 +371,7 @@ static void fsck_mends_them(void **state)
 	for (uint32_t seq = 1; seq <= 5; seq++)
 		expect(view, seq, "s", seq);
 	cv_view_close(&view);
-	assert_int_equal(check(&s, false), 0);
+	assert_int_equal(store_fsck(&s, false), 0);
 	store_deinit(&s);
 }
 
@@ -446,7 +426,7 @@ static void a_write_that_fails_leaves_nothing(void **state)
 			expect(view, seq, "s", seq);
 		cv_cache_batch_deinit(&batch);
 		cv_view_close(&view);
-		assert_int_equal(check(&s, false), 0);
+		assert_int_equal(store_fsck(&s, false), 0);
 		store_deinit(&s);
 	}
 }

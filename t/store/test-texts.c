@@ -5,7 +5,6 @@
 #include "core/store/cache.h"
 #include "t/store/store-disk.h"
 
-#include <culver/fsck.h>
 #include <culver/loop.h>
 #include <culver/texts.h>
 
@@ -407,25 +406,6 @@ static void a_copied_record_takes_them_along(void **state)
 	store_deinit(&s);
 }
 
-static void count_found(void *ctx, const struct cv_fsck_finding *finding)
-{
-	(void)finding;
-	(*(unsigned *)ctx)++;
-}
-
-static unsigned check(struct store *s, bool repair)
-{
-	unsigned found = 0;
-	struct cv_fsck_config config = { .repair = repair, .found = count_found, .ctx = &found };
-	struct cv_err err = { 0 };
-	struct cv_fsck *fsck;
-
-	assert_ok(cv_fsck_begin(s->user, &config, &fsck, &err));
-	assert_ok(cv_fsck_step(fsck, UINT64_MAX, &err));
-	cv_fsck_end(&fsck);
-	return found;
-}
-
 /* Damage, and texts that check and are not those that are made of the record. */
 static void fsck_finds_and_mends_them(void **state)
 {
@@ -439,7 +419,7 @@ static void fsck_finds_and_mends_them(void **state)
 		begin(&s, state);
 		store_save(&s, "INBOX", MAIL, 0);
 		reopen(&s);
-		assert_int_equal(check(&s, false), 0);
+		assert_int_equal(store_fsck(&s, false), 0);
 		octets = read_cache(&s, &name);
 		from = texts_at(octets);
 		cv_assert(octets.ptr != NULL);
@@ -454,12 +434,12 @@ static void fsck_finds_and_mends_them(void **state)
 		}
 		disk_put_file(&s, name, cv_str_mem(bad, octets.len));
 		cv_user_quiet(s.user);
-		assert_int_equal(check(&s, false), 1);
-		assert_int_equal(check(&s, true), 1);
+		assert_int_equal(store_fsck(&s, false), 1);
+		assert_int_equal(store_fsck(&s, true), 1);
 		expect_one(&s, NULL, NULL);
 		expect_record(&s); /* which parses it again */
 		expect_one(&s, "one", "<one> of 19 octets");
-		assert_int_equal(check(&s, false), 0);
+		assert_int_equal(store_fsck(&s, false), 0);
 		store_deinit(&s);
 	}
 }
